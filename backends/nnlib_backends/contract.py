@@ -1,0 +1,173 @@
+"""What a backend must offer.
+
+A backend is an object that says where arrays live and which functions work on them.  Everything
+that nnlib computes goes through `Backend.xp`, a namespace with NumPy's names; what a backend can do
+faster than a definition in those terms it lists in `Backend.kernels`.
+
+To add a backend, subclass `Backend`, and register a function that makes it, either with
+`nnlib_backends.register_backend` or by an entry point in the group ``nnlib.backends``.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Array: TypeAlias = Any  #: an array of some backend: numpy.ndarray, cupy.ndarray, …
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A faster way to compute one fused operation and its gradient.
+
+    Attributes
+    ----------
+    forward : callable
+        ``forward(*arrays, **static) -> (y, saved)``: the result, and whatever `backward` wants to
+        find again besides the inputs (``None`` if nothing).
+    backward : callable
+        ``backward(g, saved, needs, *arrays, **static) -> sequence``: one gradient for each array
+        argument; ``needs[i]`` says whether anybody will look at gradient ``i`` (where it is false
+        the entry may be ``None``).
+    """
+
+    forward: Callable[..., tuple[Array, Any]]
+    backward: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """The device behind a backend, in words and numbers.
+
+    Attributes
+    ----------
+    kind : str
+        ``"cpu"`` or ``"gpu"``.
+    name : str
+        What the maker calls it.
+    cores : int
+        Usable CPU cores, or streaming multiprocessors of a GPU.
+    memory_bytes : int
+        Memory of the device.
+    libraries : dict
+        Name → version of the libraries that do the arithmetic.
+    details : dict
+        Anything else worth pasting into a bug report (BLAS threads, compute capability, …).
+    """
+
+    kind: str
+    name: str
+    cores: int
+    memory_bytes: int
+    libraries: dict[str, str] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MemoryInfo:
+    """Memory in bytes: in use by this process, its peak since the last reset, and free."""
+
+    used: int
+    peak: int
+    free: int
+
+
+class Timer:
+    """Time between two points of a device's own queue, in seconds.
+
+    The base class reads the host's monotonic clock, right for backends that compute before they
+    return.  An asynchronous backend overrides it with device events.
+    """
+
+    def start(self) -> None:
+        """Mark the first point."""
+        self._begin = time.perf_counter()
+
+    def stop(self) -> None:
+        """Mark the second point."""
+        self._end = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Wait until both points have passed and return the time between them."""
+        return self._end - self._begin
+
+
+class Backend(ABC):
+    """Where arrays live.
+
+    Attributes
+    ----------
+    name : str
+        ``"numpy"``, ``"cupy"``, ``"cupy:1"``, …
+    xp : namespace
+        NumPy's function names for this backend's arrays, and the few that NumPy lacks:
+        ``erf(x)`` and ``sliding_window_view(x, window, axis)``.
+    array_type : type
+        The class of its arrays.
+    kernels : mapping
+        Name of a fused operation → `Kernel`.  May be empty: each has a definition in ``xp``.
+    updates : mapping
+        Name of an optimizer's update rule → in-place function.  May be empty likewise.
+    host_memory : bool
+        Whether the host can look at a value without waiting for a device.  Where it can, values
+        that must lie in a range (labels, indices) are checked; where it cannot, they are not.
+    scope : context manager or None
+        What operators on this backend's arrays must run inside (functions of ``xp`` enter it by
+        themselves).  ``None`` for nearly all: only the second GPU of a process needs one, because
+        CUDA puts the result of ``a + b`` on the thread's current device.  Can be entered again
+        and again.
+    """
+
+    name: str
+    xp: Any
+    array_type: type
+    kernels: Mapping[str, Kernel] = {}
+    updates: Mapping[str, Callable[..., None]] = {}
+    host_memory: bool = False
+    scope: AbstractContextManager[Any] | None = None
+
+    @abstractmethod
+    def asarray(self, obj: Any, dtype: Any = None, *, copy: bool | None = None) -> Array:
+        """Turn a sequence, a scalar or an array of any library into an array of this backend.
+
+        This is the one place where data may cross from another backend.
+        """
+
+    @abstractmethod
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        """Copy to the host."""
+
+    @abstractmethod
+    def device_info(self) -> DeviceInfo:
+        """Describe the device."""
+
+    @abstractmethod
+    def memory_info(self) -> MemoryInfo:
+        """Tell how much memory is used."""
+
+    def reset_peak_memory(self) -> None:  # noqa: B027 - optional: not every device can
+        """Start a new peak-memory measurement, where the device can."""
+
+    def owns(self, array: Any) -> bool:
+        """Tell whether an array lives here."""
+        return isinstance(array, self.array_type)
+
+    def synchronize(self) -> None:  # noqa: B027 - a synchronous backend has nothing to do
+        """Wait until everything that was asked for is done."""
+
+    def timer(self) -> Timer:
+        """Return a new stopwatch in this device's own time."""
+        return Timer()
+
+    def release_memory(self) -> None:  # noqa: B027 - optional: a backend without a pool
+        """Give cached, unused memory back to the system."""
+
+    def __repr__(self) -> str:
+        return f"<nnlib backend {self.name!r}>"

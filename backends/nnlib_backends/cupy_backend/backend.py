@@ -1,0 +1,201 @@
+"""The CuPy backend: one GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import cupy
+import numpy as np
+
+from nnlib_backends import patches, portable
+from nnlib_backends.contract import Array, Backend, DeviceInfo, Kernel, MemoryInfo, Timer
+from nnlib_backends.cupy_backend import convolution, namespace
+from nnlib_backends.registry import owner_of
+
+#: A GPU wants few and large products; this much is taken for the patches of one.
+_BLOCK_BYTES = 256 << 20
+
+
+class CupyBackend(Backend):
+    """Arrays in the memory of one GPU.
+
+    Parameters
+    ----------
+    device : int
+        Number of the GPU.  No method changes the thread's current device.
+    """
+
+    array_type = cupy.ndarray
+
+    def __init__(self, device: int = 0) -> None:
+        self.name = f"cupy:{device}" if device else "cupy"
+        self.number = device
+        self.device = cupy.cuda.Device(device)
+        if device:
+            self.scope = self.device
+        self.xp: Any = namespace.DeviceNamespace(self.device) if device else namespace
+        in_xp = {
+            **portable.make_kernels(self.xp),
+            **patches.make_kernels(self.xp, block_bytes=_BLOCK_BYTES),
+        }
+        cudnn = convolution.import_cudnn()
+        self.cudnn_version = cudnn.backend_version_string() if cudnn else None
+        if cudnn:
+            planner = convolution.Planner(cudnn, self.device)
+            in_xp["conv2d"] = convolution.make_kernel(planner, in_xp["conv2d"])
+        self.kernels: Mapping[str, Kernel] = in_xp
+
+    def asarray(self, obj: Any, dtype: Any = None, *, copy: bool | None = None) -> Array:
+        """Convert to an array on this GPU.
+
+        Parameters
+        ----------
+        obj : array, number or nested sequence
+            Of any library; one that is on a GPU already (CuPy, DLPack) does not pass through the
+            host.
+        dtype : dtype, optional
+            Convert to it.
+        copy : bool, optional
+            ``True``: always copy.  ``None``: only if needed.  ``False``: never.
+
+        Raises
+        ------
+        ValueError
+            If ``copy=False`` and a copy is needed.
+        """
+        with self.device:
+            if not isinstance(obj, cupy.ndarray):
+                obj = _from_elsewhere(obj)
+            if copy is False and not self.owns(obj):
+                raise ValueError(f"data from elsewhere cannot get to {self.name!r} without a copy")
+            if copy is False and dtype is not None and np.dtype(dtype) != obj.dtype:
+                raise ValueError(f"{obj.dtype} cannot become {np.dtype(dtype)} without a copy")
+            return cupy.array(obj, dtype=dtype, copy=True if copy else None)
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        """Copy to the host, when all that the array waits for is computed."""
+        result: np.ndarray[Any, Any] = array.get()
+        return result
+
+    def owns(self, array: Any) -> bool:
+        """Tell whether an array lives on this GPU."""
+        return isinstance(array, cupy.ndarray) and array.data.device_id == self.number
+
+    def synchronize(self) -> None:
+        """Wait until the GPU has done everything that was asked for."""
+        self.device.synchronize()
+
+    def timer(self) -> Timer:
+        """Return a stopwatch in the GPU's own time."""
+        return CudaTimer(self.device)
+
+    def device_info(self) -> DeviceInfo:
+        """Describe the GPU, its driver and CUDA's libraries."""
+        runtime = cupy.cuda.runtime
+        properties = runtime.getDeviceProperties(self.number)
+        libraries = {
+            "cupy": cupy.__version__,
+            "cuda_runtime": _dotted(runtime.runtimeGetVersion()),
+            "cublas": self._cublas_version(),
+        }
+        if self.cudnn_version:
+            libraries["cudnn"] = self.cudnn_version
+        return DeviceInfo(
+            kind="gpu",
+            name=properties["name"].decode(),
+            cores=properties["multiProcessorCount"],
+            memory_bytes=properties["totalGlobalMem"],
+            libraries=libraries,
+            details={
+                "compute_capability": f"{properties['major']}.{properties['minor']}",
+                "driver": _driver_version(),
+                "driver_cuda": _dotted(runtime.driverGetVersion()),
+                "float32_precision": "TF32" if convolution.tf32_is_allowed() else "FP32",
+                "convolution": "cudnn" if self.cudnn_version else "patches and cublas",
+            },
+        )
+
+    def _cublas_version(self) -> str:
+        with self.device:
+            number = cupy.cuda.cublas.getVersion(cupy.cuda.device.get_cublas_handle())
+        return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+
+    def memory_info(self) -> MemoryInfo:
+        """Memory in CuPy's pool: in use, taken from the GPU at most, and free on the GPU.
+
+        The pool keeps no peak of what is in use.  What it has taken from the GPU since the last
+        `reset_peak_memory` is that peak rounded up to the pool's blocks.
+        """
+        with self.device:
+            pool = cupy.get_default_memory_pool()
+            return MemoryInfo(
+                used=pool.used_bytes(),
+                peak=pool.total_bytes(),
+                free=cupy.cuda.runtime.memGetInfo()[0],
+            )
+
+    def reset_peak_memory(self) -> None:
+        """Give back what is not in use, so that the pool must grow anew to its next peak."""
+        self.release_memory()
+
+    def release_memory(self) -> None:
+        """Give the pools' unused blocks back to the GPU and to the host."""
+        with self.device:
+            self.device.synchronize()
+            cupy.get_default_memory_pool().free_all_blocks()
+            cupy.get_default_pinned_memory_pool().free_all_blocks()
+
+
+class CudaTimer(Timer):
+    """Time between two events in the current stream of a GPU."""
+
+    def __init__(self, device: Any) -> None:
+        self._device = device
+        with device:
+            self._first, self._second = cupy.cuda.Event(), cupy.cuda.Event()
+
+    def start(self) -> None:
+        """Mark the first point in the stream."""
+        with self._device:
+            self._first.record()
+
+    def stop(self) -> None:
+        """Mark the second point in the stream."""
+        with self._device:
+            self._second.record()
+
+    def seconds(self) -> float:
+        """Wait for the second event and return the time since the first."""
+        self._second.synchronize()
+        return float(cupy.cuda.get_elapsed_time(self._first, self._second)) / 1000
+
+
+def _from_elsewhere(obj: Any) -> Any:
+    """Bring anything that is no CuPy array into a form that CuPy takes, without the host if so."""
+    owner = owner_of(obj)
+    if owner is not None:
+        return owner.to_numpy(obj) if not isinstance(obj, np.ndarray) else obj
+    if hasattr(obj, "__dlpack_device__") and obj.__dlpack_device__()[0] == 2:  # kDLCUDA
+        return cupy.from_dlpack(obj)
+    if hasattr(obj, "__array__") and not hasattr(obj, "__cuda_array_interface__"):
+        return np.asarray(obj)
+    return obj
+
+
+def _dotted(number: int) -> str:
+    """12090 → '12.9'."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _driver_version() -> str | None:
+    """The driver's own version ('580.65.06'), which only NVML tells."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        version = pynvml.nvmlSystemGetDriverVersion()
+        pynvml.nvmlShutdown()
+    except Exception:  # noqa: BLE001 - a detail of a report: absent is a fine answer
+        return None
+    return version.decode() if isinstance(version, bytes) else str(version)

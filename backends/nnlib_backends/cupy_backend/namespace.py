@@ -1,0 +1,47 @@
+"""CuPy's names: only what differs from NumPy's is stated here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import cupy
+from cupy import *  # noqa: F403
+from cupy import abs, all, any, max, min, pow, round, sum  # noqa: F401 - for readers of the names
+from cupy.lib.stride_tricks import sliding_window_view  # noqa: F401
+from cupyx.scipy.special import erf  # noqa: F401
+
+#: Counters that `philox4x32` handles at a time: a GPU wants few and large launches, and 2**21
+#: counters keep the temporaries at 16 MiB each.
+philox_chunk = 1 << 21
+
+
+class DeviceNamespace:
+    """The same names for a GPU other than the first.
+
+    CUDA has a current device in every thread, and CuPy allocates there, whatever its arguments'
+    device is.  So each function makes its device current while it runs.
+    """
+
+    def __init__(self, device: Any) -> None:
+        self._device = device
+
+    def __getattr__(self, name: str) -> Any:
+        item = globals()[name] if name in globals() else getattr(cupy, name)
+        if isinstance(item, cupy.ufunc) or (callable(item) and not isinstance(item, type)):
+            item = _on(self._device, item)
+        setattr(self, name, item)
+        return item
+
+
+def _on(device: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function, updated=())
+    def call(*args: Any, **options: Any) -> Any:
+        with device:
+            return function(*args, **options)
+
+    if isinstance(function, cupy.ufunc):
+        for method in ("at", "outer", "reduce", "accumulate", "reduceat"):
+            setattr(call, method, _on(device, getattr(function, method)))
+    return call

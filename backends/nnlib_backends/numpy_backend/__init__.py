@@ -1,0 +1,5 @@
+"""The CPU: NumPy."""
+
+from nnlib_backends.numpy_backend.backend import NumpyBackend
+
+__all__ = ["NumpyBackend"]

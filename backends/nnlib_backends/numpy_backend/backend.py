@@ -1,0 +1,135 @@
+"""The NumPy backend."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from nnlib_backends.contract import Array, Backend, DeviceInfo, Kernel, MemoryInfo
+from nnlib_backends.numpy_backend import namespace
+from nnlib_backends.numpy_backend.kernels import KERNELS
+from nnlib_backends.numpy_backend.updates import UPDATES
+from nnlib_backends.registry import owner_of
+
+_HOST_TYPES = (np.ndarray, np.generic, float, int, list, tuple)  # certainly of no other backend
+
+
+class NumpyBackend(Backend):
+    """Arrays in the host's memory.
+
+    Examples
+    --------
+    >>> backend = NumpyBackend()
+    >>> backend.asarray([1.0, 2.0])
+    array([1., 2.])
+    """
+
+    name = "numpy"
+    xp = namespace
+    array_type = np.ndarray
+    host_memory = True
+    kernels: Mapping[str, Kernel] = KERNELS
+    updates: Mapping[str, Callable[..., None]] = UPDATES
+
+    def asarray(self, obj: Any, dtype: Any = None, *, copy: bool | None = None) -> Array:
+        """Convert to an array; one of another backend is copied to the host.
+
+        Parameters
+        ----------
+        obj : array, number or nested sequence
+        dtype : dtype, optional
+            Convert to it.
+        copy : bool, optional
+            ``True``: always copy.  ``None``: only if needed.  ``False``: never.
+
+        Raises
+        ------
+        ValueError
+            If ``copy=False`` and a copy is needed.
+
+        Examples
+        --------
+        >>> x = np.zeros(3)
+        >>> NumpyBackend().asarray(x) is x
+        True
+        """
+        if not isinstance(obj, _HOST_TYPES):
+            owner = owner_of(obj)
+            if owner is not None:
+                if copy is False:
+                    raise ValueError(
+                        f"an array of {owner.name!r} cannot get to the host without a copy. "
+                        "Use copy=None"
+                    )
+                return np.asarray(owner.to_numpy(obj), dtype=dtype)
+        return np.array(obj, dtype=dtype, copy=copy)
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        """Return a copy."""
+        return np.array(array)
+
+    def device_info(self) -> DeviceInfo:
+        """Describe the processor, its memory and the BLAS behind NumPy."""
+        import psutil
+        from threadpoolctl import threadpool_info
+
+        blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+        libraries = {"numpy": np.__version__}
+        if blas:
+            libraries["blas"] = f"{blas[0]['internal_api']} {blas[0]['version']}"
+        return DeviceInfo(
+            kind="cpu",
+            name=_processor_name(),
+            cores=_usable_cores(),
+            memory_bytes=psutil.virtual_memory().total,
+            libraries=libraries,
+            details={
+                "blas_threads": blas[0]["num_threads"] if blas else None,
+                "blas_architecture": blas[0].get("architecture") if blas else None,
+            },
+        )
+
+    def memory_info(self) -> MemoryInfo:
+        """Memory of this process: resident now, its highest ever, and free on the machine."""
+        import psutil
+
+        memory = psutil.Process().memory_info()
+        return MemoryInfo(
+            used=memory.rss,
+            # Two readings, one an instant after the other: the peak is at least what is used.
+            peak=max(memory.rss, _peak_memory(memory)),
+            free=psutil.virtual_memory().available,
+        )
+
+
+def _peak_memory(memory: Any) -> int:
+    """Highest resident memory of this process so far, in bytes."""
+    if sys.platform == "win32":  # has no `resource`; psutil knows it there, and only there
+        return int(memory.peak_wset)
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _usable_cores() -> int:
+    """Cores that this process may run on (containers and taskset allow fewer than there are)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _processor_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()

@@ -1,0 +1,213 @@
+"""Fused operations written once in ``xp`` terms: forward and gradient with few passes over memory.
+
+They serve every backend that has nothing faster.  Each must agree with its definition in
+``nnlib/ops``; the conformance test compares them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from nnlib_backends.contract import Array, Kernel
+
+Needs = Sequence[bool]
+
+_SQRT_HALF = math.sqrt(0.5)
+_SQRT_TWO_OVER_PI = math.sqrt(2 / math.pi)
+_ONE_OVER_SQRT_TWO_PI = 1 / math.sqrt(2 * math.pi)
+
+
+def make_kernels(xp: Any) -> dict[str, Kernel]:
+    """Return name → kernel for everything but convolution and pooling (see ``patches.py``)."""
+    return {
+        "linear": _linear(xp),
+        "softmax_cross_entropy": _softmax_cross_entropy(xp),
+        "sigmoid_cross_entropy": _sigmoid_cross_entropy(xp),
+        "layer_norm": _layer_norm(xp),
+        "rms_norm": _rms_norm(xp),
+        "batch_norm": _batch_norm(xp),
+        "gelu": _gelu(xp),
+        "silu": _silu(xp),
+    }
+
+
+def _rows(x: Array) -> Array:
+    """(..., D) → (N, D); spelt out, for −1 cannot be found where D is 0."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _linear(xp: Any) -> Kernel:
+    def forward(x: Array, weight: Array, bias: Array | None) -> tuple[Array, None]:
+        y = xp.dot(_rows(x), weight.T)
+        if bias is not None:
+            y += bias
+        return y.reshape(*x.shape[:-1], weight.shape[0]), None
+
+    def backward(
+        g: Array, saved: None, needs: Needs, x: Array, weight: Array, bias: Array | None
+    ) -> tuple[Array | None, ...]:
+        rows = _rows(g)
+        dx = xp.dot(rows, weight).reshape(x.shape) if needs[0] else None
+        dw = xp.dot(rows.T, _rows(x)) if needs[1] else None
+        db = rows.sum(axis=0) if needs[2] else None
+        return dx, dw, db
+
+    return Kernel(forward, backward)
+
+
+def _softmax_cross_entropy(xp: Any) -> Kernel:
+    def forward(logits: Array, labels: Array) -> tuple[Array, Array]:
+        p = logits - logits.max(axis=-1, keepdims=True)
+        rows = xp.arange(logits.shape[0])
+        chosen = p[rows, labels]
+        xp.exp(p, out=p)
+        total = p.sum(axis=-1)
+        p /= total[:, None]
+        return xp.log(total) - chosen, p
+
+    def backward(
+        g: Array, p: Array, needs: Needs, logits: Array, labels: Array
+    ) -> tuple[Array, None]:
+        d = p * g[:, None]
+        d[xp.arange(p.shape[0]), labels] -= g
+        return d, None
+
+    return Kernel(forward, backward)
+
+
+def _sigmoid_cross_entropy(xp: Any) -> Kernel:
+    def forward(x: Array, t: Array) -> tuple[Array, None]:
+        return xp.maximum(x, 0) - x * t + xp.log1p(xp.exp(-xp.abs(x))), None
+
+    def backward(
+        g: Array, saved: None, needs: Needs, x: Array, t: Array
+    ) -> tuple[Array | None, Array | None]:
+        sigmoid = 0.5 * xp.tanh(0.5 * x) + 0.5
+        return (g * (sigmoid - t) if needs[0] else None, -g * x if needs[1] else None)
+
+    return Kernel(forward, backward)
+
+
+def _affine(y: Array, weight: Array | None, bias: Array | None) -> Array:
+    if weight is not None:
+        y = y * weight
+    if bias is not None:
+        y = y + bias
+    return y
+
+
+def _sum_leading(g: Array) -> Array:
+    return _rows(g).sum(axis=0)
+
+
+def _layer_norm(xp: Any) -> Kernel:
+    def forward(
+        x: Array, weight: Array | None, bias: Array | None, *, eps: float
+    ) -> tuple[Array, Any]:
+        mean = x.mean(axis=-1, keepdims=True)
+        normal = x - mean
+        scale = 1 / xp.sqrt((normal * normal).mean(axis=-1, keepdims=True) + eps)
+        normal *= scale
+        return _affine(normal, weight, bias), (mean, scale)
+
+    def backward(
+        g: Array, saved: Any, needs: Needs, x: Array, weight: Any, bias: Any, *, eps: float
+    ) -> tuple[Array | None, ...]:
+        mean, scale = saved
+        normal = (x - mean) * scale
+        dw = _sum_leading(g * normal) if needs[1] else None
+        db = _sum_leading(g) if needs[2] else None
+        if weight is not None:
+            g = g * weight
+        dx = None
+        if needs[0]:
+            dx = g - g.mean(axis=-1, keepdims=True)
+            dx -= normal * (g * normal).mean(axis=-1, keepdims=True)
+            dx *= scale
+        return dx, dw, db
+
+    return Kernel(forward, backward)
+
+
+def _rms_norm(xp: Any) -> Kernel:
+    def forward(x: Array, weight: Array | None, *, eps: float) -> tuple[Array, Array]:
+        scale = 1 / xp.sqrt((x * x).mean(axis=-1, keepdims=True) + eps)
+        return _affine(x * scale, weight, None), scale
+
+    def backward(
+        g: Array, scale: Array, needs: Needs, x: Array, weight: Any, *, eps: float
+    ) -> tuple[Array | None, ...]:
+        normal = x * scale
+        dw = _sum_leading(g * normal) if needs[1] else None
+        if weight is not None:
+            g = g * weight
+        dx = None
+        if needs[0]:
+            dx = (g - normal * (g * normal).mean(axis=-1, keepdims=True)) * scale
+        return dx, dw
+
+    return Kernel(forward, backward)
+
+
+def _batch_norm(xp: Any) -> Kernel:
+    def forward(
+        x: Array, weight: Array | None, bias: Array | None, *, eps: float
+    ) -> tuple[Array, Any]:
+        axes = tuple(range(x.ndim - 1))
+        mean = x.mean(axis=axes)
+        normal = x - mean
+        scale = 1 / xp.sqrt((normal * normal).mean(axis=axes) + eps)
+        normal *= scale
+        return _affine(normal, weight, bias), (mean, scale)
+
+    def backward(
+        g: Array, saved: Any, needs: Needs, x: Array, weight: Any, bias: Any, *, eps: float
+    ) -> tuple[Array | None, ...]:
+        mean, scale = saved
+        normal = (x - mean) * scale
+        g_normal, g_sum = _sum_leading(g * normal), _sum_leading(g)
+        dx = None
+        if needs[0]:
+            count = x.size // x.shape[-1]
+            dx = g - g_sum / count
+            dx -= normal * (g_normal / count)
+            dx *= scale if weight is None else scale * weight
+        return dx, g_normal if needs[1] else None, g_sum if needs[2] else None
+
+    return Kernel(forward, backward)
+
+
+def _gelu(xp: Any) -> Kernel:
+    def forward(x: Array, *, approximate: str) -> tuple[Array, None]:
+        if approximate == "tanh":
+            return 0.5 * x * (1 + xp.tanh(_SQRT_TWO_OVER_PI * (x + 0.044715 * x * x * x))), None
+        return 0.5 * x * (1 + xp.erf(_SQRT_HALF * x)), None
+
+    def backward(
+        g: Array, saved: None, needs: Needs, x: Array, *, approximate: str
+    ) -> tuple[Array]:
+        square = x * x
+        if approximate == "tanh":
+            t = xp.tanh(_SQRT_TWO_OVER_PI * x * (1 + 0.044715 * square))
+            slope = 0.5 * _SQRT_TWO_OVER_PI * (1 + 3 * 0.044715 * square)
+            return (g * (0.5 * (1 + t) + x * (1 - t * t) * slope),)
+        density = _ONE_OVER_SQRT_TWO_PI * xp.exp(-0.5 * square)
+        return (g * (0.5 * (1 + xp.erf(_SQRT_HALF * x)) + x * density),)
+
+    return Kernel(forward, backward)
+
+
+def _silu(xp: Any) -> Kernel:
+    def sigmoid(x: Array) -> Array:
+        return 0.5 * xp.tanh(0.5 * x) + 0.5
+
+    def forward(x: Array) -> tuple[Array, None]:
+        return x * sigmoid(x), None
+
+    def backward(g: Array, saved: None, needs: Needs, x: Array) -> tuple[Array]:
+        s = sigmoid(x)
+        return (g * (s * (1 + x * (1 - s))),)
+
+    return Kernel(forward, backward)

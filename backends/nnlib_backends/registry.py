@@ -1,0 +1,321 @@
+"""Name → backend, loaded when first asked for, and the backend that new arrays go to.
+
+The order of choice: an explicit argument > ``with use_backend(...)`` > ``set_backend(...)`` > the
+environment variable ``NNLIB_BACKEND`` > ``"numpy"``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from typing import Any, TypeAlias
+
+from nnlib_backends.contract import Array, Backend
+from nnlib_backends.errors import (
+    BackendMismatchError,
+    BackendUnavailableError,
+    UnknownBackendError,
+)
+
+ENVIRONMENT_VARIABLE = "NNLIB_BACKEND"
+
+Factory: TypeAlias = Callable[[int], Backend]
+"""Makes the backend of one device, given its number (always 0 where there is only one)."""
+
+
+@dataclass(frozen=True)
+class _Registration:
+    factory: Factory
+    array_module: str  # root module of its array class: "numpy", "cupy"
+
+
+def _load_numpy(device: int) -> Backend:
+    from nnlib_backends.numpy_backend import NumpyBackend
+
+    if device:
+        raise BackendUnavailableError(
+            f"numpy:{device}", "no-such-device", "the CPU counts as one device.", 'use "numpy".'
+        )
+    return NumpyBackend()
+
+
+def _load_cupy(device: int) -> Backend:
+    from nnlib_backends.cupy_backend import load
+
+    return load(device)
+
+
+_registrations: dict[str, _Registration] = {
+    "numpy": _Registration(_load_numpy, "numpy"),
+    "cupy": _Registration(_load_cupy, "cupy"),
+}
+_loaded: dict[str, Backend] = {}
+# Array class → xp: the hot path of operations on raw arrays.  None where two devices share a class.
+_namespace_by_type: dict[type, Any] = {}
+_lock = threading.RLock()
+_default: Backend | None = None
+_override: ContextVar[Backend | None] = ContextVar("nnlib_backend", default=None)
+_entry_points_read = False
+
+
+def register_backend(name: str, factory: Factory, *, array_module: str) -> None:
+    """Make a backend known under a name.
+
+    A package can do so without being imported by hand: its entry point in the group
+    ``nnlib.backends`` names a function that is called with `register_backend` as its argument.
+
+    Parameters
+    ----------
+    name : str
+        What users write; must not contain ``":"``.
+    factory : callable
+        ``factory(device) -> Backend``, called once for each device, when it is first used.
+    array_module : str
+        Root module of the backend's array class, so that a bare array finds its backend.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken or contains a colon.
+    """
+    if not name or ":" in name or name in _registrations or name == "auto":
+        raise ValueError(f"a backend's name must be new and have no ':'. Received: {name!r}")
+    _registrations[name] = _Registration(factory, array_module)
+
+
+def registered_backends() -> tuple[str, ...]:
+    """Names of all known backends, usable here or not.
+
+    Examples
+    --------
+    >>> registered_backends()[:2]
+    ('numpy', 'cupy')
+    """
+    _read_entry_points()
+    return tuple(_registrations)
+
+
+def load_backend(name: str | Backend) -> Backend:
+    """Return the backend of that name, making it on first use.
+
+    Parameters
+    ----------
+    name : str or Backend
+        ``"numpy"``, ``"cupy"``, ``"cupy:1"``, ``"auto"`` or another registered name; a backend is
+        returned as it is.
+
+    Raises
+    ------
+    UnknownBackendError
+        If nobody registered it.
+    BackendUnavailableError
+        If it cannot be used on this machine.
+
+    Examples
+    --------
+    >>> load_backend("numpy")
+    <nnlib backend 'numpy'>
+    """
+    if isinstance(name, Backend):
+        return name
+    if name == "auto":
+        return _load_auto()
+    backend = _loaded.get(name)
+    if backend is not None:
+        return backend
+    root, device = _parse(name)
+    canonical = f"{root}:{device}" if device else root
+    with _lock:
+        backend = _loaded.get(canonical)
+        if backend is None:
+            backend = _registrations[root].factory(device)
+            _loaded[canonical] = backend
+            shared = backend.array_type in _namespace_by_type
+            _namespace_by_type[backend.array_type] = None if shared else backend.xp
+        _loaded[name] = backend
+    return backend
+
+
+def _parse(name: str) -> tuple[str, int]:
+    _read_entry_points()
+    root, _, device = name.partition(":")
+    if root not in _registrations or (device and not device.isdecimal()):
+        known = [*_registrations, "cupy:N", "auto"]
+        guess = get_close_matches(name, known, n=1)
+        hint = f" Did you mean {guess[0]!r}?" if guess else ""
+        raise UnknownBackendError(
+            f"a backend must be one of {', '.join(map(repr, known))}. Received: {name!r}.{hint}"
+        )
+    return root, int(device or 0)
+
+
+def _read_entry_points() -> None:
+    global _entry_points_read
+    if _entry_points_read:
+        return
+    _entry_points_read = True
+    from importlib.metadata import entry_points  # slow to import, seldom needed
+
+    for point in entry_points(group="nnlib.backends"):
+        if point.name in _registrations:
+            continue
+        try:
+            point.load()(register_backend)
+        except Exception as error:  # noqa: BLE001 - another package's fault must not stop this one
+            warnings.warn(
+                f"the backend {point.name!r} of {point.value!r} could not be registered: {error!r}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
+def _load_auto() -> Backend:
+    """Probe once in a process, and say once what came of it."""
+    with _lock:
+        backend = _loaded.get("auto")
+        if backend is None:
+            try:
+                backend = load_backend("cupy")
+            except BackendUnavailableError as error:
+                print(f"nnlib: using numpy, because {error.detail}", file=sys.stderr)
+                backend = load_backend("numpy")
+            _loaded["auto"] = backend
+    return backend
+
+
+def set_backend(name: str | Backend) -> None:
+    """Choose where new arrays go, for the whole process.
+
+    Examples
+    --------
+    >>> set_backend("numpy")
+    >>> get_backend().name
+    'numpy'
+    """
+    global _default
+    _default = load_backend(name)
+
+
+@contextmanager
+def use_backend(name: str | Backend) -> Iterator[Backend]:
+    """Choose where new arrays go inside a ``with`` block (this thread or task only).
+
+    Examples
+    --------
+    >>> with use_backend("numpy") as backend:
+    ...     backend.name
+    'numpy'
+    """
+    backend = load_backend(name)
+    token = _override.set(backend)
+    try:
+        yield backend
+    finally:
+        _override.reset(token)
+
+
+def get_backend() -> Backend:
+    """Return the backend that a new array would go to now."""
+    backend = _override.get() or _default
+    if backend is None:
+        name = os.environ.get(ENVIRONMENT_VARIABLE)
+        try:
+            set_backend(name or "numpy")
+        except UnknownBackendError as error:
+            raise UnknownBackendError(f"{ENVIRONMENT_VARIABLE}={name}: {error}") from None
+        assert _default is not None
+        backend = _default
+    return backend
+
+
+def available_backends() -> dict[str, BackendUnavailableError | None]:
+    """Try every known backend: name → ``None`` if it works here, or the error that says why not.
+
+    Examples
+    --------
+    >>> available_backends()["numpy"] is None
+    True
+    """
+    result: dict[str, BackendUnavailableError | None] = {}
+    for name in registered_backends():
+        try:
+            load_backend(name)
+            result[name] = None
+        except BackendUnavailableError as error:
+            result[name] = error
+    return result
+
+
+def backend_info(name: str | Backend | None = None) -> dict[str, Any]:
+    """Describe a backend's device: kind, name, cores, memory, libraries.
+
+    Parameters
+    ----------
+    name : str or Backend, optional
+        The current backend if not given.
+
+    Examples
+    --------
+    >>> backend_info("numpy")["kind"]
+    'cpu'
+    """
+    backend = get_backend() if name is None else load_backend(name)
+    return {"backend": backend.name, **asdict(backend.device_info())}
+
+
+def owner_of(array: Any) -> Backend | None:
+    """Return the backend where an array lives, or ``None`` for anything else."""
+    _read_entry_points()
+    root = type(array).__module__.partition(".")[0]
+    for name, registration in _registrations.items():
+        if registration.array_module == root:
+            device = getattr(getattr(array, "device", None), "id", 0)
+            backend = load_backend(f"{name}:{device}" if device else name)
+            if backend.owns(array):
+                return backend
+    return None
+
+
+def backend_of(array: Array) -> Backend:
+    """Return the backend where an array lives.
+
+    Raises
+    ------
+    BackendMismatchError
+        If no known backend has such arrays.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> backend_of(np.zeros(3))
+    <nnlib backend 'numpy'>
+    """
+    backend = owner_of(array)
+    if backend is None:
+        raise BackendMismatchError(
+            f"an array must be of a known backend ({', '.join(_registrations)}). "
+            f"Received: {type(array).__module__}.{type(array).__qualname__}"
+        )
+    return backend
+
+
+def namespace_of(*arrays: Array) -> Any:
+    """Return the ``xp`` of the first argument that is an array (scalars are passed over)."""
+    for array in arrays:
+        xp = _namespace_by_type.get(type(array))
+        if xp is not None:
+            return xp
+        if type(array) in _namespace_by_type:  # of one of several devices
+            return backend_of(array).xp
+    roots = {type(array).__module__.partition(".")[0] for array in arrays}  # NumPy's own scalars
+    for name, registration in _registrations.items():
+        if registration.array_module in roots:
+            return load_backend(name).xp
+    return get_backend().xp

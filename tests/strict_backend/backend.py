@@ -1,0 +1,53 @@
+"""The backend itself, made through the public contract and registry."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nnlib_backends import (
+    Backend,
+    DeviceInfo,
+    Kernel,
+    MemoryInfo,
+    patches,
+    portable,
+    register_backend,
+    registered_backends,
+)
+from strict_backend.arrays import StrictArray
+from strict_backend.counts import note_transfer
+from strict_backend.namespace import NAMESPACE
+
+
+class StrictBackend(Backend):
+    name = "strict"
+    xp = NAMESPACE
+    array_type = StrictArray
+    kernels: ClassVar[dict[str, Kernel]] = {
+        **portable.make_kernels(NAMESPACE),
+        **patches.make_kernels(NAMESPACE),
+    }
+
+    def asarray(self, obj: Any, dtype: Any = None, *, copy: bool | None = None) -> StrictArray:
+        if isinstance(obj, StrictArray):
+            array = np.array(obj._array, dtype=dtype, copy=copy)
+            return obj if array is obj._array else StrictArray(array)
+        if copy is False:
+            raise ValueError("a host array cannot get to the device without a copy")
+        note_transfer()
+        return StrictArray(np.array(obj, dtype=dtype))
+
+    def to_numpy(self, array: StrictArray) -> np.ndarray:
+        return array.get()
+
+    def device_info(self) -> DeviceInfo:
+        return DeviceInfo("cpu", "a CPU that behaves like a GPU", 1, 0, {"numpy": np.__version__})
+
+    def memory_info(self) -> MemoryInfo:
+        return MemoryInfo(used=0, peak=0, free=0)
+
+
+def register() -> None:
+    """Make ``"strict"`` known, once."""
+    if "strict" not in registered_backends():
+        register_backend("strict", lambda device: StrictBackend(), array_module="strict_backend")

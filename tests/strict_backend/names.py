@@ -1,0 +1,131 @@
+"""What CuPy offers: the lines of cupy_names.txt."""
+
+from pathlib import Path
+
+#: name → (kind, keywords).  Methods of ndarray begin with a dot, submodules precede their names.
+OFFERED: dict[str, tuple[str, frozenset[str]]] = {}
+for _line in Path(__file__).with_name("cupy_names.txt").read_text("utf8").splitlines():
+    if not _line.startswith("#"):
+        _name, _kind, *_keywords = _line.split()
+        OFFERED[_name] = (_kind, frozenset(_keywords))
+
+#: CuPy's ufuncs take these keywords only: no ``where``, for one.
+UFUNC_KEYWORDS = frozenset({"out", "dtype", "casting"})
+
+#: ufunc methods that CuPy implements; ``outer`` works for all.
+UFUNC_METHODS = {
+    "at": {
+        "add",
+        "subtract",
+        "maximum",
+        "minimum",
+        "bitwise_and",
+        "bitwise_or",
+        "bitwise_xor",
+    },
+    "reduce": {"add", "multiply"},
+    "accumulate": {"add", "multiply"},
+    "reduceat": {"add"},
+}
+
+#: What ``add.at`` adds atomically.
+ADD_AT_DTYPES = {"int32", "uint32", "uint64", "float16", "float32", "float64"}
+
+#: Functions whose result has a size that depends on values, or that check a value on the host: CuPy
+#: reads at least one number from the GPU in each.
+READS = {
+    ".choose",
+    ".compress",
+    ".nonzero",
+    "argwhere",
+    "bincount",
+    "choose",
+    "compress",
+    "delete",
+    "extract",
+    "flatnonzero",
+    "histogram",
+    "in1d",
+    "intersect1d",
+    "isin",
+    "linalg.cholesky",
+    "linalg.inv",
+    "linalg.solve",
+    "nonzero",
+    "percentile",
+    "place",
+    "quantile",
+    "setdiff1d",
+    "setxor1d",
+    "union1d",
+    "unique",
+    "unique_all",
+    "unique_counts",
+    "unique_inverse",
+    "unique_values",
+}
+
+#: NumPy returns Python numbers here, CuPy 0-d arrays.
+SCALAR_RESULTS = {"allclose", "array_equal", "array_equiv", "count_nonzero"}
+
+#: The functions that take host data, and copy it to the device.
+CONVERSIONS = {"array", "asanyarray", "asarray", "ascontiguousarray", "asfortranarray"}
+
+#: CuPy calls a method of the first argument, which therefore must be an array.
+FIRST_IS_ARRAY = {
+    "all",
+    "amax",
+    "amin",
+    "any",
+    "argmax",
+    "argmin",
+    "argsort",
+    "clip",
+    "cumprod",
+    "cumsum",
+    "max",
+    "mean",
+    "min",
+    "prod",
+    "ravel",
+    "repeat",
+    "reshape",
+    "sort",
+    "squeeze",
+    "std",
+    "sum",
+    "swapaxes",
+    "take",
+    "transpose",
+    "var",
+}
+
+#: Shapes and axes live on the host: no array may stand at or after this position.
+HOST_FROM = {
+    ".repeat": 0,
+    ".reshape": 0,
+    ".squeeze": 0,
+    ".swapaxes": 0,
+    ".transpose": 0,
+    "arange": 0,
+    "array_split": 1,
+    "broadcast_to": 1,
+    "empty": 0,
+    "expand_dims": 1,
+    "eye": 0,
+    "flip": 1,
+    "moveaxis": 1,
+    "ones": 0,
+    "pad": 1,
+    "repeat": 1,
+    "reshape": 1,
+    "split": 1,
+    "squeeze": 1,
+    "swapaxes": 1,
+    "tile": 1,
+    "transpose": 1,
+    "tril": 1,
+    "triu": 1,
+    "zeros": 0,
+}
+HOST_KEYWORDS = {"axes", "axis", "ddof", "keepdims", "newshape", "pad_width", "repeats", "shape"}

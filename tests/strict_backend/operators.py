@@ -1,0 +1,138 @@
+"""What an array can do besides: operators, and the methods in CuPy's list."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from strict_backend.arrays import SCALARS, StrictArray, index, operand
+from strict_backend.counts import note_read
+from strict_backend.names import HOST_FROM, HOST_KEYWORDS, OFFERED, READS
+
+
+def undress(value: Any, found: dict[int, StrictArray]) -> Any:
+    """Take the arrays out of an argument; refuse host arrays."""
+    if isinstance(value, StrictArray):
+        found[id(value._array)] = value
+        return value._array
+    if isinstance(value, np.ndarray):
+        raise TypeError(f"Unsupported type {type(value)}")
+    if isinstance(value, list | tuple):
+        return type(value)([undress(item, found) for item in value])
+    return value
+
+
+def dress(result: Any, found: dict[int, StrictArray]) -> Any:
+    """Put results behind the rules again; an argument that was returned is itself again."""
+    if isinstance(result, np.ndarray):
+        return found[id(result)] if id(result) in found else StrictArray(result)
+    if isinstance(result, np.generic):
+        return StrictArray(np.asarray(result))
+    if isinstance(result, tuple) and hasattr(result, "_fields"):
+        return type(result)(*(dress(item, found) for item in result))
+    if isinstance(result, list | tuple):
+        return type(result)([dress(item, found) for item in result])
+    return result
+
+
+def check(name: str, keywords: frozenset[str], args: tuple, options: dict) -> None:
+    """Refuse keywords that CuPy lacks, and arrays where it wants numbers; count reads."""
+    unknown = () if "**" in keywords else sorted(options.keys() - keywords)
+    if unknown:
+        raise TypeError(f"cupy's {name}() got an unexpected keyword argument {unknown[0]!r}")
+    on_host = [*args[HOST_FROM.get(name, len(args)) :]]
+    on_host += [value for key, value in options.items() if key in HOST_KEYWORDS]
+    if any(_has_array(value) for value in on_host):
+        raise TypeError(f"cupy's {name}() needs shapes and axes as Python integers, not as arrays")
+    if name in READS:
+        note_read()
+
+
+def _has_array(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(_has_array(item) for item in value)
+    return isinstance(value, StrictArray)
+
+
+def _binary(ufunc: Any, *, swapped: bool = False) -> Callable[[StrictArray, Any], Any]:
+    def operator(self: StrictArray, other: Any) -> Any:
+        if not isinstance(other, (*SCALARS, StrictArray, np.ndarray)):
+            return NotImplemented
+        pair = (self._array, operand(other))
+        return StrictArray(np.asarray(ufunc(*pair[::-1] if swapped else pair)))
+
+    return operator
+
+
+def _comparison(ufunc: Any, otherwise: bool) -> Callable[[StrictArray, Any], Any]:
+    """``==`` and ``!=``, which can be asked of anything, as in CuPy."""
+    operator = _binary(ufunc)
+
+    def comparison(self: StrictArray, other: Any) -> Any:
+        if other is None or type(other).__eq__ is object.__eq__:
+            return StrictArray(np.full(self.shape, otherwise))
+        return operator(self, other)
+
+    return comparison
+
+
+def _in_place(ufunc: Any) -> Callable[[StrictArray, Any], StrictArray]:
+    def operator(self: StrictArray, other: Any) -> StrictArray:
+        ufunc(self._array, operand(other), out=self._array)
+        return self
+
+    return operator
+
+
+def _unary(ufunc: Any) -> Callable[[StrictArray], StrictArray]:
+    return lambda self: StrictArray(np.asarray(ufunc(self._array)))
+
+
+def _method(name: str, keywords: frozenset[str]) -> Callable[..., Any]:
+    def method(self: StrictArray, *args: Any, **options: Any) -> Any:
+        check(f".{name}", keywords, args, options)
+        found = {id(self._array): self}
+        if name in {"take", "put"}:  # these, too, copy host indices to the device
+            args = (StrictArray(np.asarray(index(args[0]))), *args[1:])
+        bare_args = [undress(arg, found) for arg in args]
+        bare_options = {key: undress(value, found) for key, value in options.items()}
+        return dress(getattr(self._array, name)(*bare_args, **bare_options), found)
+
+    return method
+
+
+_OPERATORS = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "matmul": np.matmul,
+    "truediv": np.true_divide,
+    "floordiv": np.floor_divide,
+    "mod": np.remainder,
+    "pow": np.power,
+    "lshift": np.left_shift,
+    "rshift": np.right_shift,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+}
+for _name, _ufunc in _OPERATORS.items():
+    setattr(StrictArray, f"__{_name}__", _binary(_ufunc))
+    setattr(StrictArray, f"__r{_name}__", _binary(_ufunc, swapped=True))
+    if _name != "matmul":  # CuPy has no in-place matrix product
+        setattr(StrictArray, f"__i{_name}__", _in_place(_ufunc))
+StrictArray.__eq__ = _comparison(np.equal, False)
+StrictArray.__ne__ = _comparison(np.not_equal, True)
+for _name, _ufunc in {"lt": np.less, "le": np.less_equal, "gt": np.greater}.items():
+    setattr(StrictArray, f"__{_name}__", _binary(_ufunc))
+StrictArray.__ge__ = _binary(np.greater_equal)  # type: ignore[attr-defined]
+for _name, _ufunc in {
+    "neg": np.negative,
+    "pos": np.positive,
+    "abs": np.absolute,
+    "invert": np.invert,
+}.items():
+    setattr(StrictArray, f"__{_name}__", _unary(_ufunc))
+for _name, (_kind, _keywords) in OFFERED.items():
+    if _kind == "method" and not hasattr(StrictArray, _name[1:]):
+        setattr(StrictArray, _name[1:], _method(_name[1:], _keywords))
