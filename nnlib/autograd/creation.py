@@ -1,0 +1,229 @@
+"""Making tensors from data, numbers and random streams."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nnlib.autograd.tensor import Tensor
+from nnlib.errors import BackendMismatchError, DTypeError, ShapeError, describe
+from nnlib.random import default_generator
+from nnlib_backends import Backend, backend_of, get_backend, load_backend
+
+__all__ = [
+    "arange",
+    "eye",
+    "from_dlpack",
+    "full",
+    "linspace",
+    "ones",
+    "ones_like",
+    "rand",
+    "randn",
+    "tensor",
+    "zeros",
+    "zeros_like",
+]
+
+Where = str | Backend | None
+
+
+def tensor(
+    data: Any, dtype: Any = None, *, requires_grad: bool = False, backend: Where = None
+) -> Tensor:
+    """Make a tensor.
+
+    Parameters
+    ----------
+    data : array, number or nested sequence
+        A NumPy or CuPy array keeps its dtype and, on its own backend, its memory (no copy).
+        Python floats become float32, Python integers int64.
+    dtype : dtype, optional
+        Convert to it.
+    requires_grad : bool
+        Record what is computed from it, so that `Tensor.backward` can find its gradient.
+    backend : str or Backend, optional
+        Where it goes. If not given, arrays stay where they are and Python data go to the current
+        backend.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    DTypeError
+        If the data are no numbers, or a gradient is asked for of integers.
+
+    Examples
+    --------
+    >>> tensor([[1, 2], [3, 4]], dtype="float32")
+    tensor([[1., 2.],
+            [3., 4.]])
+    """
+    cell = None
+    if isinstance(data, Tensor):
+        data, cell = data.data, data.version_cell
+    is_array = hasattr(data, "dtype") and hasattr(data, "shape")
+    target = _backend_for(data, is_array, backend)
+    if not is_array and dtype is None:
+        dtype = _default_dtype(data)
+    try:
+        array = target.asarray(data, dtype=dtype)
+    except (ValueError, TypeError) as error:
+        raise DTypeError(f"a tensor needs numbers in a regular shape. {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise DTypeError(
+            f"a tensor holds booleans, integers or floating-point numbers. Received: {array.dtype}"
+        )
+    result = Tensor(array, target, None, cell if array is data else None)
+    result.requires_grad = requires_grad
+    return result
+
+
+def _backend_for(data: Any, is_array: bool, backend: Where) -> Backend:
+    if backend is not None:
+        return load_backend(backend)
+    if is_array:
+        try:
+            return backend_of(data)
+        except BackendMismatchError:
+            pass  # an array of a library that we do not know: let the backend try to convert it
+    return get_backend()
+
+
+def _default_dtype(data: Any) -> Any:
+    """float32 for Python floats (also inside lists); otherwise the array library decides."""
+    if isinstance(data, list | tuple):
+        return "float32" if not data or "float32" in map(_default_dtype, data) else None
+    return "float32" if isinstance(data, float) else None
+
+
+def from_dlpack(array: Any) -> Tensor:
+    """Take over an array of any library without a copy, through DLPack.
+
+    Parameters
+    ----------
+    array : object with ``__dlpack__``
+        On the CPU or on a CUDA device (a PyTorch or JAX tensor, …).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from_dlpack(np.arange(3.0))
+    tensor([0., 1., 2.], dtype=float64)
+    """
+    kind, device = array.__dlpack_device__()
+    name = "numpy" if kind in (1, 3) else f"cupy:{device}"  # kDLCPU, kDLCUDAHost | kDLCUDA
+    backend = load_backend(name)
+    return Tensor(backend.xp.from_dlpack(array), backend)
+
+
+def _make(function: str, *args: Any, requires_grad: bool, backend: Where, **options: Any) -> Tensor:
+    target = get_backend() if backend is None else load_backend(backend)
+    try:
+        array = getattr(target.xp, function)(*args, **options)
+    except (ValueError, TypeError) as error:
+        kind = ShapeError if isinstance(error, ValueError) else DTypeError
+        raise kind(f"{function}: {error}. Received: {describe(*args)} with {options}") from error
+    result = Tensor(array, target)
+    result.requires_grad = requires_grad
+    return result
+
+
+def zeros(
+    *shape: Any, dtype: Any = "float32", requires_grad: bool = False, backend: Where = None
+) -> Tensor:
+    """Zeros of a shape, given as ``zeros(2, 3)`` or ``zeros((2, 3))``."""
+    return _make("zeros", _shape(shape), dtype=dtype, requires_grad=requires_grad, backend=backend)
+
+
+def ones(
+    *shape: Any, dtype: Any = "float32", requires_grad: bool = False, backend: Where = None
+) -> Tensor:
+    """Ones of a shape, given as ``ones(2, 3)`` or ``ones((2, 3))``."""
+    return _make("ones", _shape(shape), dtype=dtype, requires_grad=requires_grad, backend=backend)
+
+
+def zeros_like(x: Tensor, dtype: Any = None, *, requires_grad: bool = False) -> Tensor:
+    """Zeros of a tensor's shape, on its backend and, if not said otherwise, of its dtype."""
+    return zeros(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad, backend=x.backend)
+
+
+def ones_like(x: Tensor, dtype: Any = None, *, requires_grad: bool = False) -> Tensor:
+    """Ones of a tensor's shape, on its backend and, if not said otherwise, of its dtype."""
+    return ones(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad, backend=x.backend)
+
+
+def full(
+    shape: tuple[int, ...],
+    value: float,
+    dtype: Any = "float32",
+    *,
+    requires_grad: bool = False,
+    backend: Where = None,
+) -> Tensor:
+    """One value everywhere."""
+    return _make("full", shape, value, dtype=dtype, requires_grad=requires_grad, backend=backend)
+
+
+def arange(
+    *limits: float, dtype: Any = None, requires_grad: bool = False, backend: Where = None
+) -> Tensor:
+    """Evenly spaced values, ``arange([start,] stop[, step])``; integers give int64, else float32.
+
+    Examples
+    --------
+    >>> arange(3)
+    tensor([0, 1, 2], dtype=int64)
+    """
+    if dtype is None:
+        dtype = "int64" if all(isinstance(x, int) for x in limits) else "float32"
+    return _make("arange", *limits, dtype=dtype, requires_grad=requires_grad, backend=backend)
+
+
+def linspace(
+    start: float,
+    stop: float,
+    num: int = 50,
+    *,
+    dtype: Any = "float32",
+    requires_grad: bool = False,
+    backend: Where = None,
+) -> Tensor:
+    """``num`` evenly spaced values from start to stop, both included."""
+    return _make(
+        "linspace", start, stop, num, dtype=dtype, requires_grad=requires_grad, backend=backend
+    )
+
+
+def eye(n: int, *, dtype: Any = "float32", backend: Where = None) -> Tensor:
+    """The n × n identity matrix."""
+    return _make("eye", n, dtype=dtype, requires_grad=False, backend=backend)
+
+
+def rand(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Tensor:
+    """Uniform float32 numbers in [0, 1) from the default generator.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> _ = nnlib.manual_seed(0)
+    >>> rand(2)
+    tensor([0.39904642, 0.88052016])
+    """
+    target = get_backend() if backend is None else load_backend(backend)
+    result = Tensor(default_generator.uniform(_shape(shape), backend=target), target)
+    result.requires_grad = requires_grad
+    return result
+
+
+def randn(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Tensor:
+    """Standard normal float32 numbers from the default generator."""
+    target = get_backend() if backend is None else load_backend(backend)
+    result = Tensor(default_generator.normal(_shape(shape), backend=target), target)
+    result.requires_grad = requires_grad
+    return result
+
+
+def _shape(shape: tuple[Any, ...]) -> tuple[int, ...]:
+    return tuple(shape[0]) if len(shape) == 1 and hasattr(shape[0], "__iter__") else shape

@@ -1,0 +1,222 @@
+"""The backward pass: the chain rule over a recorded graph.
+
+Every recorded result has a `Node`.  A node knows the nodes of its inputs and how to turn the
+gradient by its output into the gradients by its inputs.  Nodes are numbered as they are made, so
+going through them from the highest number down visits each after everything that used it.
+
+There is no recursion: a chain of 10,000 operations is as good as one of ten.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from nnlib.errors import GradientError
+from nnlib.ops.shaping import astype, unbroadcast
+from nnlib_backends.contract import Array, Backend
+
+if TYPE_CHECKING:
+    from nnlib.autograd.tensor import Tensor
+
+Gradient: TypeAlias = Any
+"""An array, or a tensor while the backward pass is itself recorded."""
+
+_numbers = itertools.count()
+
+
+class Node:
+    """One value of the graph that somebody may want the gradient of.
+
+    Attributes
+    ----------
+    number : int
+        Grows with time.
+    inputs : tuple
+        The node of each input, ``None`` for those that need no gradient.
+    shape, dtype, backend
+        Of the value: its gradient has the same.
+    grad : Tensor or None
+        Where the backward pass leaves the gradient, if this is a leaf or `keep_grad` is set.
+    hooks : list of callables
+        Called with the complete gradient (a tensor); may return another one.
+    """
+
+    __slots__ = ("backend", "dtype", "grad", "hooks", "inputs", "keep_grad", "number", "shape")
+
+    def __init__(
+        self, value: Array, backend: Backend, inputs: tuple[Node | None, ...] = ()
+    ) -> None:
+        self.number = next(_numbers)
+        self.inputs = inputs
+        self.shape = value.shape
+        self.dtype = value.dtype
+        self.backend = backend
+        self.grad: Tensor | None = None
+        self.keep_grad = not inputs
+        self.hooks: list[Callable[[Tensor], Tensor | None]] | None = None
+
+    def pull_back(self, g: Gradient) -> Iterator[tuple[Node, Gradient]]:
+        """Yield every input that needs one with its share of the gradient; a leaf has none."""
+        return iter(())
+
+    def release(self) -> None:
+        """Forget what was kept for the backward pass."""
+
+    def __lt__(self, other: Node) -> bool:  # for the heap: latest first
+        return self.number > other.number
+
+
+def backward(
+    roots: Iterable[tuple[Node, Gradient]],
+    targets: Iterable[Node] | None = None,
+    *,
+    retain_graph: bool = False,
+    stop_at_targets: bool = False,
+) -> dict[Node, Gradient]:
+    """Carry gradients from the roots back through the graph.
+
+    Parameters
+    ----------
+    roots : pairs (node, gradient)
+        Where to start: arrays, or tensors to record the pass itself.
+    targets : nodes, optional
+        Compute the gradients by these only, and leave every ``grad`` as it is.
+    retain_graph : bool
+        Keep what the nodes keep, for another pass.
+    stop_at_targets : bool
+        Do not go on behind a target: partial instead of total derivatives.
+
+    Returns
+    -------
+    dict
+        Target → gradient; empty without targets.
+    """
+    gradients: dict[Node, Gradient] = {}
+    for node, gradient in roots:
+        gradients[node] = gradients[node] + gradient if node in gradients else gradient
+    wanted = None if targets is None else set(targets)
+    useful = None if wanted is None else _between(gradients, wanted, stop_at_targets)
+    results: dict[Node, Gradient] = {}
+    # Arrays that somebody else may hold, by id: none of them may become a leaf's grad.
+    handed_out = {id(_bare(gradient)) for gradient in gradients.values()}
+    queue = list(gradients)
+    heapq.heapify(queue)
+    with _scope(queue):
+        while queue:
+            node = heapq.heappop(queue)
+            g = gradients.pop(node)
+            if node.hooks:
+                g = _run_hooks(node, g)
+                handed_out.add(id(_bare(g)))
+            if wanted is None:
+                if node.keep_grad:
+                    _accumulate(node, g, handed_out)
+            elif node in wanted:
+                results[node] = g
+                if stop_at_targets:
+                    continue
+            for source, share in node.pull_back(g):
+                if useful is not None and source not in useful:
+                    continue
+                share = _fit(share, source)
+                if source in gradients:
+                    gradients[source] = gradients[source] + share
+                else:
+                    gradients[source] = share
+                    heapq.heappush(queue, source)
+            if not retain_graph:
+                node.release()
+    return results
+
+
+def _scope(roots: Sequence[Node]) -> AbstractContextManager[Any]:
+    """What the rules' operators must run inside; a whole graph lives on one backend."""
+    return (roots[0].backend.scope if roots else None) or nullcontext()
+
+
+def _bare(g: Gradient) -> Array:
+    return g.data if hasattr(g, "node") else g
+
+
+def _between(roots: Iterable[Node], targets: set[Node], stop_at_targets: bool) -> set[Node]:
+    """Nodes from which a target can be reached: only those need a gradient."""
+    seen: set[Node] = set()
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if not (stop_at_targets and node in targets):
+            stack.extend(source for source in node.inputs if source is not None)
+    useful: set[Node] = set()
+    for node in sorted(seen, key=lambda node: node.number):  # inputs before what uses them
+        if node in targets or any(source in useful for source in node.inputs):
+            useful.add(node)
+    return useful
+
+
+def leaves(root: Node) -> Iterator[Node]:
+    """Yield the leaves that a node was computed from."""
+    seen: set[Node] = set()
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            stack.extend(source for source in node.inputs if source is not None)
+            if not node.inputs:
+                yield node
+
+
+def _fit(g: Gradient, node: Node) -> Gradient:
+    """Undo broadcasting and promotion: a gradient has its value's shape and dtype."""
+    if g.shape != node.shape:
+        g = unbroadcast(g, node.shape)
+    if g.dtype != node.dtype:
+        g = astype(g, dtype=node.dtype)
+    return g
+
+
+def _run_hooks(node: Node, g: Gradient) -> Gradient:
+    from nnlib.autograd.tensor import Tensor
+
+    recorded = isinstance(g, Tensor)
+    value = g if recorded else Tensor(node.backend.asarray(g), node.backend)
+    for hook in node.hooks or ():
+        replacement = hook(value)
+        if replacement is not None:
+            value = replacement
+    if value.shape != node.shape:
+        raise GradientError(
+            f"a gradient hook must return the shape {node.shape}. Received: {value.shape}"
+        )
+    return value if recorded else value.data
+
+
+def owned(g: Gradient, node: Node, held: set[int]) -> Tensor:
+    """Return a gradient as a tensor with an array of its own: no view, none of those ``held``."""
+    from nnlib.autograd.tensor import Tensor
+
+    own: Tensor = g if isinstance(g, Tensor) else Tensor(node.backend.asarray(g), node.backend)
+    if own.data.base is not None or id(own.data) in held:
+        own = astype(own, dtype=node.dtype)  # copies
+    held.add(id(own.data))
+    return own
+
+
+def _accumulate(node: Node, g: Gradient, handed_out: set[int]) -> None:
+    """Add to ``node.grad``."""
+    from nnlib.autograd.tensor import Tensor
+
+    if node.grad is None:
+        node.grad = owned(g, node, handed_out)
+    elif isinstance(g, Tensor):
+        node.grad = node.grad + g
+    else:
+        node.grad.data[...] += g
+        node.grad.bump_version()

@@ -1,0 +1,521 @@
+"""A tensor: one backend's array, and its place in the graph that the backward pass walks."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from nnlib import ops
+from nnlib.autograd.apply import apply, bare
+from nnlib.autograd.engine import Node, backward
+from nnlib.autograd.mode import enable_grad, is_grad_enabled, no_grad
+from nnlib.autograd.numpy_protocol import array_function, array_ufunc
+from nnlib.errors import DTypeError, GradientError, ShapeError, describe
+from nnlib_backends import Backend, load_backend
+from nnlib_backends.contract import Array
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Tensor"]
+
+Axis: TypeAlias = "int | tuple[int, ...] | None"
+
+
+class Tensor:
+    """An array of one backend that can be differentiated.
+
+    Make one with `nnlib.tensor`.  Operators and NumPy's own functions work on it, on either
+    backend; `backward` on a result leaves the gradient in `grad` of every tensor that asked for
+    one with ``requires_grad=True``.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> x = nnlib.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> y = (x * x).sum()
+    >>> y.backward()
+    >>> x.grad
+    tensor([2., 4., 6.])
+    """
+
+    __slots__ = ("__weakref__", "backend", "data", "node", "version_cell")
+    __array_priority__ = 1000  # NumPy arrays on the left let the tensor decide
+
+    def __init__(
+        self,
+        data: Array,
+        backend: Backend,
+        node: Node | None = None,
+        version_cell: list[int] | None = None,
+    ) -> None:
+        self.data = data  #: the bare array: numpy.ndarray or cupy.ndarray
+        self.backend = backend
+        self.node = node
+        self.version_cell = [0] if version_cell is None else version_cell
+
+    __nnlib_apply__ = staticmethod(apply)
+    __array_ufunc__ = array_ufunc
+    __array_function__ = array_function
+
+    # What it is ------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size along every axis."""
+        return self.data.shape  # type: ignore[no-any-return]
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self.data.ndim  # type: ignore[no-any-return]
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return self.data.size  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> Any:
+        """NumPy dtype of the values."""
+        return self.data.dtype
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether results computed from it are recorded.  Can be set on a tensor made by hand."""
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value == self.requires_grad:
+            return
+        if not self.is_leaf:
+            raise GradientError("requires_grad can be set on leaves only. Use detach() on a result")
+        if value and self.dtype.kind != "f":
+            raise DTypeError(f"only floating-point tensors have gradients. Received: {self.dtype}")
+        self.node = Node(self.data, self.backend) if value else None
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was made by hand rather than by a recorded operation."""
+        return self.node is None or not self.node.inputs
+
+    @property
+    def grad(self) -> Tensor | None:
+        """Gradient that `backward` left here, of the tensor's own shape and dtype."""
+        return None if self.node is None else self.node.grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if self.node is None:
+            if value is not None:
+                raise GradientError("this tensor has requires_grad=False, so it has no grad")
+            return
+        if value is not None and value.shape != self.shape:
+            raise ShapeError(f"grad must have the shape {self.shape}. Received: {value.shape}")
+        self.node.grad = value
+
+    def bump_version(self) -> None:
+        """Note that the array was changed in place (for code that works on `data` itself)."""
+        self.version_cell[0] += 1
+
+    # Gradients -------------------------------------------------------------------------------
+
+    def backward(
+        self,
+        gradient: Tensor | Array | None = None,
+        *,
+        retain_graph: bool = False,
+        create_graph: bool = False,
+    ) -> None:
+        """Compute the gradients of this value and add them to `grad` of the leaves.
+
+        Parameters
+        ----------
+        gradient : Tensor or array, optional
+            Gradient of the final objective by this tensor; 1 if not given, for which the tensor
+            must have one element.
+        retain_graph : bool
+            Keep the graph, so that another backward pass can go through it.
+        create_graph : bool
+            Record the pass itself: the gradients can then be differentiated again.
+
+        Raises
+        ------
+        GradientError
+            If nothing was recorded, or the graph was already freed.
+        ShapeError
+            If the gradient has another shape.
+        """
+        if self.node is None:
+            raise GradientError(
+                "backward() needs a recorded result. Received: a tensor with requires_grad=False "
+                "(was it computed under no_grad, or from no parameter?)"
+            )
+        seed = self._seed(gradient, create_graph)
+        with enable_grad() if create_graph else no_grad():
+            backward([(self.node, seed)], retain_graph=retain_graph or create_graph)
+
+    def _seed(self, gradient: Tensor | Array | None, create_graph: bool) -> Any:
+        if gradient is None:
+            if self.size != 1:
+                raise ShapeError(
+                    "backward() without a gradient needs a single value. "
+                    f"Received: {self.dtype} {self.shape}. Take its sum or mean first"
+                )
+            seed = Tensor(self.backend.xp.ones(self.shape, dtype=self.dtype), self.backend)
+        elif isinstance(gradient, Tensor):
+            seed = gradient
+        else:
+            seed = Tensor(self.backend.asarray(gradient, dtype=self.dtype), self.backend)
+        if seed.shape != self.shape:
+            raise ShapeError(f"the gradient must have shape {self.shape}. Received: {seed.shape}")
+        return seed if create_graph else seed.data
+
+    def retain_grad(self) -> None:
+        """Have `backward` leave the gradient of this intermediate result in `grad`, too."""
+        if self.node is None:
+            raise GradientError("retain_grad() needs a recorded result")
+        self.node.keep_grad = True
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+        """Call ``hook(gradient)`` in every backward pass; it may return another gradient.
+
+        Returns
+        -------
+        callable
+            Call it to remove the hook.
+        """
+        if self.node is None:
+            raise GradientError("register_hook() needs a tensor with requires_grad=True")
+        if self.node.hooks is None:
+            self.node.hooks = []
+        hooks = self.node.hooks
+        hooks.append(hook)
+        return lambda: hooks.remove(hook)
+
+    def detach(self) -> Tensor:
+        """Return the same array outside the graph."""
+        return Tensor(self.data, self.backend, None, self.version_cell)
+
+    # Moving and converting -------------------------------------------------------------------
+
+    def to(self, target: str | Backend) -> Tensor:
+        """Copy to a backend, ``"numpy"``, ``"cupy"``, ``"cupy:1"`` (itself if it is there).
+
+        The copy is a new leaf: gradients do not flow between backends.
+        """
+        backend = load_backend(target)
+        if backend is self.backend:
+            return self
+        if not self.is_leaf and is_grad_enabled():
+            raise GradientError(
+                "to() would cut the graph: gradients do not flow between backends. "
+                "Use detach().to(...), or move the inputs first"
+            )
+        moved = Tensor(backend.asarray(self.data), backend)
+        moved.requires_grad = self.requires_grad
+        return moved
+
+    def astype(self, dtype: Any) -> Tensor:
+        """Convert to another dtype (differentiable between floating-point types)."""
+        return ops.astype(self, dtype=dtype)
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """Copy to the host as a NumPy array."""
+        return self.backend.to_numpy(self.data)
+
+    def item(self) -> Any:
+        """Return the only value as a Python number (waits for the device)."""
+        if self.size != 1:
+            raise ShapeError(
+                f"a single value is needed here. Received: {self.dtype} {self.shape}. "
+                "Reduce it first (sum, mean, max, …), or take all values with tolist() or numpy()"
+            )
+        return self.data.item()
+
+    def tolist(self) -> Any:
+        """Return the values as nested lists (waits for the device)."""
+        return self.data.tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __index__(self) -> int:
+        return operator.index(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        # A GPU array refuses this: a copy to the host must be asked for, with numpy().
+        if copy is None:
+            return self.data.__array__(dtype)  # type: ignore[no-any-return]
+        return self.data.__array__(dtype, copy=copy)  # type: ignore[no-any-return]
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.data.__dlpack_device__()  # type: ignore[no-any-return]
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        from numpy import array2string
+
+        name = "tensor" if type(self) is Tensor else type(self).__name__
+        parts = [array2string(self.numpy(), separator=", ", prefix=f"{name}(")]
+        if self.size == 0 and self.ndim != 1:
+            parts.append(f"shape={self.shape}")
+        if self.dtype.name != "float32":
+            parts.append(f"dtype={self.dtype.name}")
+        if self.backend.name != "numpy":
+            parts.append(f"backend={self.backend.name!r}")
+        if self.requires_grad:
+            parts.append("requires_grad=True")
+        return f"{name}({', '.join(parts)})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if not self.is_leaf:
+            raise GradientError("only leaves can be copied deeply. Use detach() on a result")
+        copy = type(self).__new__(type(self))
+        Tensor.__init__(copy, self.data.copy(), self.backend)
+        copy.requires_grad = self.requires_grad
+        return copy
+
+    # Operators -------------------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> Tensor:
+        return ops.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return ops.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return ops.subtract(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return ops.subtract(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return ops.multiply(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return ops.multiply(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return ops.divide(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return ops.divide(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return ops.power(self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return ops.power(other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return ops.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return ops.negative(self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return ops.abs(self)
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        if other is None or isinstance(other, str):  # never equal: Python answers False
+            return NotImplemented
+        return ops.equal(self, other)
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        if other is None or isinstance(other, str):
+            return NotImplemented
+        return ops.not_equal(self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return ops.less(self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return ops.less_equal(self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return ops.greater(self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return ops.greater_equal(self, other)
+
+    __hash__ = object.__hash__
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return ops.getitem(self, key=_bare_key(key))
+
+    # In place --------------------------------------------------------------------------------
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._refuse_recorded("assignment to an index", value)
+        self._write(_bare_key(key), bare("assignment", value, self.backend))
+
+    def copy_(self, source: Any) -> Tensor:
+        """Overwrite with the values of another tensor or array of either backend; return self."""
+        self._refuse_recorded("copy_", source)
+        if isinstance(source, Tensor):
+            source = source.data
+        self._write(..., source if self.backend.owns(source) else self.backend.asarray(source))
+        return self
+
+    def fill_(self, value: float) -> Tensor:
+        """Overwrite with one value; return self."""
+        self._refuse_recorded("fill_")
+        self._write(..., value)
+        return self
+
+    def zero_(self) -> Tensor:
+        """Overwrite with zeros; return self."""
+        return self.fill_(0)
+
+    def __iadd__(self, other: Any) -> Tensor:
+        return self._in_place(ops.add, other)
+
+    def __isub__(self, other: Any) -> Tensor:
+        return self._in_place(ops.subtract, other)
+
+    def __imul__(self, other: Any) -> Tensor:
+        return self._in_place(ops.multiply, other)
+
+    def __itruediv__(self, other: Any) -> Tensor:
+        return self._in_place(ops.divide, other)
+
+    def _in_place(self, operation: Any, other: Any) -> Tensor:
+        """``t += x`` changes the array or, where a gradient is wanted, makes a new tensor."""
+        what = f"in-place {operation.name}"
+        if self.is_leaf:
+            self._refuse_recorded(what)
+        result: Tensor = operation(self, other)
+        if result.requires_grad:
+            return result
+        if result.shape != self.shape:
+            raise ShapeError(
+                f"{what} must keep the shape {self.shape}. Received: {describe(other)}. "
+                "Use an operation that makes a new tensor"
+            )
+        if result.dtype.kind == "f" != self.dtype.kind:
+            raise DTypeError(
+                f"{what} must not turn {self.dtype} into {result.dtype}. "
+                "Convert first: astype('float32')"
+            )
+        self._write(..., result.data)
+        return self
+
+    def _write(self, key: Any, value: Any) -> None:
+        try:
+            self.data[key] = value
+        except ValueError as error:
+            raise ShapeError(
+                f"assignment: {error}. Received: {describe(value)} for {describe(self)}"
+            ) from error
+        self.bump_version()
+
+    def _refuse_recorded(self, what: str, *others: Any) -> None:
+        if is_grad_enabled():
+            for tensor in (self, *others):
+                if isinstance(tensor, Tensor) and tensor.requires_grad:
+                    raise GradientError(
+                        f"{what} is not recorded, so it must not touch a tensor with "
+                        "requires_grad=True. Use `with nnlib.no_grad():`, detach(), or an "
+                        "operation that makes a new tensor"
+                    )
+
+    # Methods with a function of the same name ------------------------------------------------
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Sum over an axis, several, or all."""
+        return ops.sum(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Arithmetic mean over an axis, several, or all."""
+        return ops.mean(self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
+        """Variance; the divisor is the number of values minus ``ddof``."""
+        result: Tensor = ops.var(self, axis, keepdims, ddof)
+        return result
+
+    def std(self, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
+        """Standard deviation; the divisor is the number of values minus ``ddof``."""
+        result: Tensor = ops.std(self, axis, keepdims, ddof)
+        return result
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Largest value."""
+        return ops.max(self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Smallest value."""
+        return ops.min(self, axis=axis, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None) -> Tensor:
+        """Index of the largest value."""
+        return ops.argmax(self, axis=axis)
+
+    def argmin(self, axis: int | None = None) -> Tensor:
+        """Index of the smallest value."""
+        return ops.argmin(self, axis=axis)
+
+    def clip(self, min: float | None = None, max: float | None = None) -> Tensor:
+        """Limit to [min, max]."""
+        return ops.clip(self, min=min, max=max)
+
+    def reshape(self, *shape: int | Sequence[int]) -> Tensor:
+        """Return the same values in another shape."""
+        return ops.reshape(self, shape=_flatten(shape))
+
+    def transpose(self, *axes: int | Sequence[int]) -> Tensor:
+        """Permute the axes; without arguments, reverse them."""
+        return ops.transpose(self, axes=_flatten(axes) or None)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        """Exchange two axes."""
+        return ops.swapaxes(self, axis1=axis1, axis2=axis2)
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        """Drop axes of size 1."""
+        return ops.squeeze(self, axis=axis)
+
+    def flatten(self) -> Tensor:
+        """Return all values along one axis."""
+        return ops.reshape(self, shape=(-1,))
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802 - NumPy's name
+        """The tensor with its axes reversed."""
+        return ops.transpose(self)
+
+
+def _flatten(values: tuple[Any, ...]) -> tuple[int, ...]:
+    return tuple(values[0]) if len(values) == 1 and hasattr(values[0], "__iter__") else values
+
+
+def _bare_key(key: Any) -> Any:
+    if isinstance(key, tuple):
+        return tuple(_bare_key(part) for part in key)
+    return key.data if isinstance(key, Tensor) else key

@@ -1,0 +1,126 @@
+"""Every exception that nnlib raises on purpose.
+
+::
+
+    NnlibError (Exception)
+    ├── BackendError (RuntimeError)             nnlib_backends.errors
+    │   ├── UnknownBackendError (ValueError)
+    │   ├── BackendMismatchError (TypeError)
+    │   └── BackendUnavailableError
+    ├── ShapeError (ValueError)                 shapes that do not fit
+    ├── DTypeError (TypeError)                  a dtype, or a kind of argument, that cannot be used
+    ├── OptionError (ValueError)                an argument outside its range
+    ├── LabelError (ValueError)                 class labels out of range
+    ├── GradientError (RuntimeError)            the graph cannot do what was asked
+    │   └── GradcheckError (AssertionError)     a derivative is wrong
+    ├── StateError (ValueError)                 names or shapes of a state dict do not match
+    ├── NonFiniteError (ArithmeticError)        NaN or infinity during training
+    ├── FileFormatError (ValueError)            a file is damaged or of another kind
+    ├── DataError (ValueError)                  data sets and loaders
+    │   └── DataNotFoundError (FileNotFoundError)
+    ├── OutputError (OSError)                   a file or folder cannot be written
+    └── MissingExtraError (ImportError)         an optional package is not installed
+
+Each is also a subclass of the builtin that a NumPy user would catch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nnlib_backends.errors import (
+    BackendError,
+    BackendMismatchError,
+    BackendUnavailableError,
+    NnlibError,
+    UnknownBackendError,
+)
+
+__all__ = [
+    "BackendError",
+    "BackendMismatchError",
+    "BackendUnavailableError",
+    "DTypeError",
+    "DataError",
+    "DataNotFoundError",
+    "FileFormatError",
+    "GradcheckError",
+    "GradientError",
+    "LabelError",
+    "MissingExtraError",
+    "NnlibError",
+    "NonFiniteError",
+    "OptionError",
+    "OutputError",
+    "ShapeError",
+    "StateError",
+    "UnknownBackendError",
+    "describe",
+]
+
+
+class ShapeError(NnlibError, ValueError):
+    """Shapes do not fit together."""
+
+
+class DTypeError(NnlibError, TypeError):
+    """A dtype, or a kind of argument, that cannot be used here."""
+
+
+class OptionError(NnlibError, ValueError):
+    """An argument is outside its range."""
+
+
+class LabelError(NnlibError, ValueError):
+    """Class labels are out of range or of the wrong kind."""
+
+
+class GradientError(NnlibError, RuntimeError):
+    """The recorded graph cannot do what was asked."""
+
+
+class GradcheckError(GradientError, AssertionError):
+    """An analytic derivative disagrees with finite differences."""
+
+
+class StateError(NnlibError, ValueError):
+    """The names or shapes of a state dict do not match."""
+
+
+class NonFiniteError(NnlibError, ArithmeticError):
+    """NaN or infinity appeared during training."""
+
+
+class FileFormatError(NnlibError, ValueError):
+    """A file is damaged, or not of the expected kind."""
+
+
+class DataError(NnlibError, ValueError):
+    """A data set or loader cannot be used."""
+
+
+class DataNotFoundError(DataError, FileNotFoundError):
+    """The files of a data set are not where they were looked for."""
+
+
+class OutputError(NnlibError, OSError):
+    """A file or folder cannot be written."""
+
+
+class MissingExtraError(NnlibError, ImportError):
+    """An optional package is not installed; the text gives the pip command."""
+
+
+def describe(*values: Any) -> str:
+    """Say in words what was received: shape and dtype of arrays, the value of anything else.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> describe(np.zeros((2, 3), np.float32), 5)
+    'float32 (2, 3), 5'
+    """
+    return ", ".join(
+        f"{value.dtype} {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
+        for value in values
+    )

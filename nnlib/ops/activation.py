@@ -1,0 +1,163 @@
+"""Activation functions: the nonlinearity between layers.
+
+At a kink the derivative is the left one, as in every framework: ReLU'(0) = 0 (the course takes 1).
+"""
+
+from nnlib.ops.arithmetic import abs, maximum
+from nnlib.ops.comparison import where
+from nnlib.ops.explog import erf, exp
+from nnlib.ops.hyperbolic import tanh
+from nnlib.ops.operation import fused, primitive
+from nnlib.ops.reduction import sum
+
+__all__ = [
+    "elu",
+    "gelu",
+    "hardtanh",
+    "leaky_relu",
+    "log_sigmoid",
+    "log_softmax",
+    "mish",
+    "relu",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "softsign",
+]
+
+SQRT_HALF = 0.7071067811865476
+SQRT_TWO_OVER_PI = 0.7978845608028654
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+
+
+@primitive
+def relu(xp, x):
+    """Rectified linear unit, ``max(x, 0)``; its derivative at 0 is 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> relu(np.array([-1.0, 2.0]))
+    array([0., 2.])
+    """
+    return xp.maximum(x, 0)
+
+
+@relu.vjp("x")
+def _(g, y):
+    return g * (y > 0)
+
+
+@primitive
+def sigmoid(xp, x):
+    """Logistic function, ``1 / (1 + exp(−x))``, without overflow at either end."""
+    return 0.5 * xp.tanh(0.5 * x) + 0.5
+
+
+@sigmoid.vjp("x")
+def _(g, y):
+    return g * (y * (1 - y))
+
+
+@primitive
+def softplus(xp, x):
+    """``log(1 + exp(x))``, a smooth ReLU; its derivative is the sigmoid."""
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+@softplus.vjp("x")
+def _(g, x):
+    return g * sigmoid(x)
+
+
+@primitive
+def leaky_relu(xp, x, *, negative_slope=0.01):
+    """``x`` where positive, else ``negative_slope * x``."""
+    return xp.where(x > 0, x, negative_slope * x)
+
+
+@leaky_relu.vjp("x")
+def _(g, x, negative_slope):
+    return where(x > 0, g, negative_slope * g)
+
+
+@primitive
+def elu(xp, x, *, alpha=1.0):
+    """``x`` where positive, else ``alpha * (exp(x) − 1)`` (Clevert et al., 2015)."""
+    return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
+
+
+@elu.vjp("x")
+def _(g, x, alpha):
+    return where(x > 0, g, g * (alpha * exp(-maximum(-x, 0))))
+
+
+def selu(x):
+    """Self-normalising ELU with fixed scale and alpha (Klambauer et al., 2017)."""
+    return SELU_SCALE * elu(x, alpha=SELU_ALPHA)
+
+
+@fused(samples=[([(3, 5)], {}), ([(4, 33)], {"approximate": "tanh"})])
+def gelu(x, *, approximate="none"):
+    """``x Φ(x)`` with Φ the normal distribution function (Hendrycks & Gimpel, 2016).
+
+    Parameters
+    ----------
+    approximate : {"none", "tanh"}
+        The exact form, or the authors' approximation by tanh, as GPT-2 uses it.
+    """
+    if approximate == "tanh":
+        return 0.5 * x * (1 + tanh(SQRT_TWO_OVER_PI * (x + 0.044715 * x * x * x)))
+    return 0.5 * x * (1 + erf(SQRT_HALF * x))
+
+
+@fused(samples=[([(3, 5)], {})])
+def silu(x):
+    """``x * sigmoid(x)``, also known as swish."""
+    return x * sigmoid(x)
+
+
+def mish(x):
+    """``x * tanh(softplus(x))`` (Misra, 2019)."""
+    return x * tanh(softplus(x))
+
+
+def hardtanh(x, min_val=-1.0, max_val=1.0):
+    """Limit to [min_val, max_val]; the derivative at the limits is 0."""
+    return where(x <= min_val, min_val, where(x >= max_val, max_val, x))
+
+
+def softsign(x):
+    """``x / (1 + |x|)``."""
+    return x / (1 + abs(x))
+
+
+def log_sigmoid(x):
+    """``log(sigmoid(x))`` without overflow."""
+    return -softplus(-x)
+
+
+@primitive
+def softmax(xp, x, *, axis=-1):
+    """``exp(x) / sum(exp(x))`` along an axis, without overflow."""
+    e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+    return e / xp.sum(e, axis=axis, keepdims=True)
+
+
+@softmax.vjp("x")
+def _(g, y, axis):
+    return y * (g - sum(g * y, axis=axis, keepdims=True))
+
+
+@primitive
+def log_softmax(xp, x, *, axis=-1):
+    """Logarithm of `softmax`, without overflow."""
+    shifted = x - xp.max(x, axis=axis, keepdims=True)
+    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+
+
+@log_softmax.vjp("x")
+def _(g, y, axis):
+    return g - exp(y) * sum(g, axis=axis, keepdims=True)

@@ -1,0 +1,201 @@
+"""Addition to power: the operations behind a tensor's operators."""
+
+import math
+
+from nnlib.ops.comparison import where
+from nnlib.ops.explog import log
+from nnlib.ops.operation import primitive
+
+__all__ = [
+    "abs",
+    "add",
+    "divide",
+    "maximum",
+    "minimum",
+    "multiply",
+    "negative",
+    "power",
+    "sign",
+    "sqrt",
+    "square",
+    "subtract",
+]
+
+
+@primitive
+def add(xp, a, b):
+    """``a + b``, elementwise with broadcasting.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> add(np.array([1, 2]), 10)
+    array([11, 12])
+    """
+    return xp.add(a, b)
+
+
+@add.vjp("a")
+def _(g):
+    return g
+
+
+@add.vjp("b")
+def _(g):
+    return g
+
+
+@primitive
+def subtract(xp, a, b):
+    """``a - b``, elementwise with broadcasting."""
+    return xp.subtract(a, b)
+
+
+@subtract.vjp("a")
+def _(g):
+    return g
+
+
+@subtract.vjp("b")
+def _(g):
+    return -g
+
+
+@primitive
+def multiply(xp, a, b):
+    """``a * b``, elementwise with broadcasting."""
+    return xp.multiply(a, b)
+
+
+@multiply.vjp("a")
+def _(g, b):
+    return g * b
+
+
+@multiply.vjp("b")
+def _(g, a):
+    return g * a
+
+
+@primitive
+def divide(xp, a, b):
+    """``a / b``, elementwise with broadcasting."""
+    return xp.divide(a, b)
+
+
+@divide.vjp("a")
+def _(g, b):
+    return g / b
+
+
+@divide.vjp("b")
+def _(g, b, y):
+    return -g * y / b
+
+
+@primitive
+def negative(xp, x):
+    """``-x``."""
+    return xp.negative(x)
+
+
+@negative.vjp("x")
+def _(g):
+    return -g
+
+
+@primitive
+def power(xp, a, b):
+    """``a ** b``, elementwise with broadcasting.
+
+    The derivative by ``a`` is right everywhere, ``a = 0`` included; for the derivative by ``b``,
+    ``a`` must be positive.
+    """
+    return xp.power(a, b)
+
+
+@power.vjp("a")
+def _(g, a, b):
+    if not hasattr(b, "dtype"):
+        return g * (b * power(a, b - 1)) if b else 0 * g
+    return g * (b * power(a, where(b == 0, 1, b - 1)))  # 0 for b = 0, also where a = 0
+
+
+@power.vjp("b")
+def _(g, a, y):
+    return g * y * (log(a) if hasattr(a, "dtype") else math.log(a))
+
+
+@primitive
+def square(xp, x):
+    """``x * x``."""
+    return xp.square(x)
+
+
+@square.vjp("x")
+def _(g, x):
+    return 2 * g * x
+
+
+@primitive
+def sqrt(xp, x):
+    """Square root."""
+    return xp.sqrt(x)
+
+
+@sqrt.vjp("x")
+def _(g, y):
+    return g / (2 * y)
+
+
+@primitive
+def sign(xp, x):
+    """Minus one, zero or one; its derivative is zero, so none is recorded."""
+    return xp.sign(x)
+
+
+@primitive
+def abs(xp, x):
+    """Absolute value, with derivative 0 at 0."""
+    return xp.abs(x)
+
+
+@abs.vjp("x")
+def _(g, x):
+    return g * sign(x)
+
+
+@primitive
+def maximum(xp, a, b):
+    """The larger of two, elementwise; equal values share the gradient, as in JAX and PyTorch."""
+    return xp.maximum(a, b)
+
+
+@maximum.vjp("a")
+def _(g, a, b):
+    return _to_winner(g, a > b, a == b)
+
+
+@maximum.vjp("b")
+def _(g, a, b):
+    return _to_winner(g, b > a, a == b)
+
+
+@primitive
+def minimum(xp, a, b):
+    """The smaller of two, elementwise; equal values share the gradient."""
+    return xp.minimum(a, b)
+
+
+@minimum.vjp("a")
+def _(g, a, b):
+    return _to_winner(g, a < b, a == b)
+
+
+@minimum.vjp("b")
+def _(g, a, b):
+    return _to_winner(g, b < a, a == b)
+
+
+def _to_winner(g, wins, ties):
+    return where(wins, g, where(ties, 0.5 * g, 0))

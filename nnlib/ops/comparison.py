@@ -1,0 +1,117 @@
+"""Comparisons and choices between values."""
+
+from nnlib.ops.operation import primitive
+
+__all__ = [
+    "argmax",
+    "argmin",
+    "clip",
+    "equal",
+    "greater",
+    "greater_equal",
+    "isfinite",
+    "isnan",
+    "less",
+    "less_equal",
+    "not_equal",
+    "where",
+]
+
+
+@primitive
+def equal(xp, a, b):
+    """``a == b``, elementwise."""
+    return xp.equal(a, b)
+
+
+@primitive
+def not_equal(xp, a, b):
+    """``a != b``, elementwise."""
+    return xp.not_equal(a, b)
+
+
+@primitive
+def less(xp, a, b):
+    """``a < b``, elementwise."""
+    return xp.less(a, b)
+
+
+@primitive
+def less_equal(xp, a, b):
+    """``a <= b``, elementwise."""
+    return xp.less_equal(a, b)
+
+
+@primitive
+def greater(xp, a, b):
+    """``a > b``, elementwise."""
+    return xp.greater(a, b)
+
+
+@primitive
+def greater_equal(xp, a, b):
+    """``a >= b``, elementwise."""
+    return xp.greater_equal(a, b)
+
+
+@primitive
+def isfinite(xp, x):
+    """Neither NaN nor infinite, elementwise."""
+    return xp.isfinite(x)
+
+
+@primitive
+def isnan(xp, x):
+    """Not a number, elementwise."""
+    return xp.isnan(x)
+
+
+@primitive
+def argmax(xp, x, *, axis=None):
+    """Index of the largest value (the first of several)."""
+    return xp.argmax(x, axis=axis)
+
+
+@primitive
+def argmin(xp, x, *, axis=None):
+    """Index of the smallest value (the first of several)."""
+    return xp.argmin(x, axis=axis)
+
+
+@primitive
+def where(xp, condition, a, b):
+    """``a`` where the condition holds, else ``b``, with broadcasting.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> where(np.array([True, False]), 1.0, 2.0)
+    array([1., 2.])
+    """
+    return xp.where(condition, a, b)
+
+
+@where.vjp("a")
+def _(g, condition):
+    return where(condition, g, 0)
+
+
+@where.vjp("b")
+def _(g, condition):
+    return where(condition, 0, g)
+
+
+@primitive
+def clip(xp, x, *, min=None, max=None):
+    """Limit to [min, max] (numbers); the gradient passes where x lies within, limits included."""
+    return xp.clip(x, min, max)
+
+
+@clip.vjp("x")
+def _(g, x, min, max):
+    inside = True
+    if min is not None:
+        inside = x >= min
+    if max is not None:
+        inside = (x <= max) * inside
+    return g * inside

@@ -1,0 +1,124 @@
+"""Convolution, as deep learning uses the word: correlation of images with small filters.
+
+Images are (N, H, W, C), filters (O, kh, kw, C / groups).
+"""
+
+from nnlib.errors import ShapeError, describe
+from nnlib.ops.linalg import matmul
+from nnlib.ops.operation import fused, primitive
+from nnlib.ops.shaping import concatenate, pad, reshape, transpose
+
+__all__ = ["conv2d", "extract_patches", "fold_patches", "linear"]
+
+
+@fused(samples=[([(5, 3), (4, 3), (4,)], {}), ([(2, 3, 7), (33, 7), None], {})])
+def linear(x, weight, bias=None):
+    """``x Wᵀ + b``, the course's z = W a + b with instances as rows.
+
+    Parameters
+    ----------
+    x : (..., n_in)
+    weight : (n_out, n_in)
+    bias : (n_out,), optional
+
+    Returns
+    -------
+    (..., n_out)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> linear(np.ones((1, 2)), np.array([[1.0, 2.0]]), np.array([0.5]))
+    array([[3.5]])
+    """
+    y = matmul(x, transpose(weight))
+    return y if bias is None else y + bias
+
+
+@primitive
+def extract_patches(xp, x, *, size, stride=(1, 1), dilation=(1, 1)):
+    """Every window of an image: (N, H, W, C) → (N, H', W', kh, kw, C).
+
+    Parameters
+    ----------
+    size, stride, dilation : pairs of int
+        Height and width: of the window, between windows, between a window's own pixels.
+    """
+    reach = tuple((k - 1) * d + 1 for k, d in zip(size, dilation, strict=True))
+    windows = xp.sliding_window_view(x, reach, axis=(1, 2))  # (N, H', W', C, reach, reach)
+    windows = windows[:, :: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]
+    return xp.transpose(windows, (0, 1, 2, 4, 5, 3))
+
+
+@extract_patches.vjp("x")
+def _(g, x_shape, size, stride, dilation):
+    return fold_patches(g, shape=x_shape, size=size, stride=stride, dilation=dilation)
+
+
+@primitive
+def fold_patches(xp, patches, *, shape, size, stride=(1, 1), dilation=(1, 1)):
+    """The adjoint of `extract_patches`: add every window back to where it came from."""
+    image = xp.zeros(shape, dtype=patches.dtype)
+    rows, columns = patches.shape[1], patches.shape[2]
+    for i in range(size[0]):
+        for j in range(size[1]):
+            top, left = i * dilation[0], j * dilation[1]
+            image[
+                :,
+                top : top + rows * stride[0] : stride[0],
+                left : left + columns * stride[1] : stride[1],
+            ] += patches[:, :, :, i, j]
+    return image
+
+
+@fold_patches.vjp("patches")
+def _(g, size, stride, dilation):
+    return extract_patches(g, size=size, stride=stride, dilation=dilation)
+
+
+@fused(
+    samples=[
+        ([(2, 5, 6, 3), (4, 3, 3, 3), (4,)], {"padding": (1, 1)}),
+        ([(1, 7, 5, 2), (3, 3, 2, 2), None], {"stride": (2, 1)}),
+        ([(2, 9, 9, 4), (6, 3, 3, 2), (6,)], {"dilation": (2, 2), "groups": 2}),
+        ([(1, 8, 8, 1), (2, 5, 5, 1), (2,)], {"stride": (2, 2), "padding": (2, 2)}),
+        ([(2, 6, 5, 3), (4, 1, 1, 3), (4,)], {}),
+    ]
+)
+def conv2d(x, weight, bias=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
+    """Two-dimensional convolution (correlation), by patches and one matrix product.
+
+    Parameters
+    ----------
+    x : (N, H, W, C)
+    weight : (O, kh, kw, C / groups)
+    bias : (O,), optional
+    stride, padding, dilation : pairs of int
+        For height and width; the padding is zeros on both sides.
+    groups : int
+        The channels fall into so many independent convolutions.
+
+    Returns
+    -------
+    (N, H', W', O)
+        H' = floor((H + 2 padding − dilation (kh − 1) − 1) / stride) + 1.
+    """
+    if x.shape[3] != weight.shape[3] * groups or weight.shape[0] % groups:
+        raise ShapeError(
+            "conv2d needs x (N, H, W, C), weight (O, kh, kw, C / groups), O divisible by groups. "
+            f"Received: {describe(x, weight)}, groups={groups}"
+        )
+    kh, kw = weight.shape[1:3]
+    x = pad(x, pad_width=((0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0)))
+    patches = extract_patches(x, size=(kh, kw), stride=stride, dilation=dilation)
+    n, rows, columns = patches.shape[:3]
+    c_in, c_out = weight.shape[3], weight.shape[0] // groups
+    parts = []
+    for i in range(groups):
+        part = patches[..., i * c_in : (i + 1) * c_in]
+        part = reshape(part, shape=(n * rows * columns, kh * kw * c_in))
+        filters = reshape(weight[i * c_out : (i + 1) * c_out], shape=(c_out, kh * kw * c_in))
+        parts.append(matmul(part, transpose(filters)))
+    y = parts[0] if groups == 1 else concatenate(*parts, axis=1)
+    y = reshape(y, shape=(n, rows, columns, groups * c_out))
+    return y if bias is None else y + bias

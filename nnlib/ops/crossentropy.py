@@ -1,0 +1,44 @@
+"""Cross-entropies, stable because they start from logits (the values before sigmoid or softmax)."""
+
+from nnlib.ops.activation import log_softmax, softplus
+from nnlib.ops.indexing import take_along_axis
+from nnlib.ops.operation import Integers, fused
+from nnlib.ops.shaping import expand_dims, squeeze
+
+__all__ = ["sigmoid_cross_entropy", "softmax_cross_entropy"]
+
+
+@fused(samples=[([(4, 3), Integers((4,), 3)], {}), ([(65, 10), Integers((65,), 10)], {})])
+def softmax_cross_entropy(logits, labels):
+    """``−log softmax(logits)[label]`` for every row.
+
+    Parameters
+    ----------
+    logits : (N, C)
+    labels : (N,) integers in [0, C)
+
+    Returns
+    -------
+    (N,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> softmax_cross_entropy(np.zeros((1, 4)), np.array([2])).round(4)
+    array([1.3863])
+    """
+    # not logsumexp − logit: their difference would lose all digits between large logits
+    scores = log_softmax(logits, axis=-1)
+    return -squeeze(take_along_axis(scores, expand_dims(labels, axis=-1), axis=-1), axis=-1)
+
+
+@fused(samples=[([(4, 3), (4, 3)], {})])
+def sigmoid_cross_entropy(logits, targets):
+    """``−t log σ(x) − (1 − t) log(1 − σ(x))``, elementwise, as ``softplus(x) − t x``.
+
+    Parameters
+    ----------
+    logits, targets : arrays of one shape
+        Targets are probabilities, usually 0 or 1.
+    """
+    return softplus(logits) - targets * logits

@@ -1,0 +1,85 @@
+"""Exponentials and logarithms."""
+
+from nnlib.ops.operation import primitive
+
+__all__ = ["erf", "exp", "expm1", "log", "log1p", "logaddexp"]
+
+TWO_OVER_SQRT_PI = 1.1283791670955126
+
+
+@primitive
+def exp(xp, x):
+    """``e ** x``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> exp(np.zeros(2))
+    array([1., 1.])
+    """
+    return xp.exp(x)
+
+
+@exp.vjp("x")
+def _(g, y):
+    return g * y
+
+
+@primitive
+def expm1(xp, x):
+    """``e ** x - 1``, exact near 0."""
+    return xp.expm1(x)
+
+
+@expm1.vjp("x")
+def _(g, y):
+    return g * (y + 1)
+
+
+@primitive
+def log(xp, x):
+    """Natural logarithm."""
+    return xp.log(x)
+
+
+@log.vjp("x")
+def _(g, x):
+    return g / x
+
+
+@primitive
+def log1p(xp, x):
+    """``log(1 + x)``, exact near 0."""
+    return xp.log1p(x)
+
+
+@log1p.vjp("x")
+def _(g, x):
+    return g / (1 + x)
+
+
+@primitive
+def logaddexp(xp, a, b):
+    """``log(e**a + e**b)`` without overflow."""
+    return xp.logaddexp(a, b)
+
+
+@logaddexp.vjp("a")
+def _(g, a, y):
+    return g * exp(a - y)
+
+
+@logaddexp.vjp("b")
+def _(g, b, y):
+    return g * exp(b - y)
+
+
+@primitive
+def erf(xp, x):
+    """Error function, ``2/√π ∫₀ˣ e^(−t²) dt``."""
+    return xp.erf(x)
+
+
+@erf.vjp("x")
+def _(g, x):
+    return g * (TWO_OVER_SQRT_PI * exp(-(x * x)))

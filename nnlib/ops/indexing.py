@@ -1,0 +1,70 @@
+"""Reading by index, and its adjoint: adding at an index."""
+
+from nnlib.ops.operation import primitive
+
+__all__ = ["add_at", "getitem", "take_along_axis"]
+
+
+@primitive
+def getitem(xp, x, *, key):
+    """``x[key]``: integers, slices, ``None``, ``...``, boolean and integer arrays.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> getitem(np.array([1, 2, 3]), key=slice(1, None))
+    array([2, 3])
+    """
+    return x[key]
+
+
+@getitem.vjp("x")
+def _(g, x_shape, key):
+    return add_at(g, key=key, shape=x_shape)
+
+
+def _is_basic(key):
+    parts = key if isinstance(key, tuple) else (key,)
+    return all(part is None or isinstance(part, int | slice | type(...)) for part in parts)
+
+
+@primitive
+def add_at(xp, values, *, key, shape):
+    """Zeros of a shape with ``values`` added at ``key``: places named twice get both."""
+    out = xp.zeros(shape, dtype=values.dtype)
+    if _is_basic(key):
+        out[key] = values
+    else:
+        xp.add.at(out, key, values)
+    return out
+
+
+@add_at.vjp("values")
+def _(g, key):
+    return getitem(g, key=key)
+
+
+@primitive
+def take_along_axis(xp, x, indices, *, axis):
+    """Pick one value per index along an axis (as ``numpy.take_along_axis``)."""
+    return xp.take_along_axis(x, indices, axis=axis)
+
+
+@take_along_axis.vjp("x")
+def _(g, x_shape, indices, axis):
+    return _put_along_axis(g, indices, axis=axis, shape=x_shape)
+
+
+@primitive
+def _put_along_axis(xp, values, indices, *, axis, shape):
+    """Zeros with ``values`` added where ``indices`` point along an axis."""
+    grid = list(xp.meshgrid(*(xp.arange(n) for n in shape), indexing="ij", sparse=True))
+    grid[axis] = indices
+    out = xp.zeros(shape, dtype=values.dtype)
+    xp.add.at(out, tuple(grid), values)
+    return out
+
+
+@_put_along_axis.vjp("values")
+def _(g, indices, axis):
+    return take_along_axis(g, indices, axis=axis)

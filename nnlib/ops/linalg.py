@@ -1,0 +1,51 @@
+"""Products of matrices and vectors."""
+
+from nnlib.errors import ShapeError, describe
+from nnlib.ops.operation import primitive
+from nnlib.ops.reduction import sum
+from nnlib.ops.shaping import expand_dims, reshape, swapaxes
+
+__all__ = ["dot", "matmul", "outer"]
+
+
+@primitive
+def matmul(xp, a, b):
+    """Matrix product ``a @ b``: vectors, matrices and stacks of matrices, as ``numpy.matmul``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> matmul(np.eye(2), np.array([3.0, 4.0]))
+    array([3., 4.])
+    """
+    return xp.matmul(a, b)
+
+
+@matmul.vjp("a")
+def _(g, b, a_shape):
+    if b.ndim == 1:  # g (..., m), a (..., m, k) or (k,)
+        return expand_dims(g, axis=-1) * b
+    if len(a_shape) == 1:  # (..., n) · (..., k, n): to a (..., k) that the engine sums down
+        return sum(expand_dims(g, axis=-2) * b, axis=-1)
+    return matmul(g, swapaxes(b, axis1=-1, axis2=-2))
+
+
+@matmul.vjp("b")
+def _(g, a, b_shape):
+    if a.ndim == 1:  # g (..., n), b (..., k, n) or (k,)
+        return g * a if len(b_shape) == 1 else expand_dims(a, axis=-1) * expand_dims(g, axis=-2)
+    if len(b_shape) == 1:  # (..., m, k) · (..., m)
+        return sum(a * expand_dims(g, axis=-1), axis=-2)
+    return matmul(swapaxes(a, axis1=-1, axis2=-2), g)
+
+
+def outer(a, b):
+    """Outer product of two vectors: (m,), (n,) → (m, n); other shapes are flattened."""
+    return reshape(a, shape=(-1, 1)) * reshape(b, shape=(1, -1))
+
+
+def dot(a, b):
+    """Inner product of vectors, product of matrices; for stacks of matrices see `matmul`."""
+    if a.ndim > 2 or b.ndim > 2:
+        raise ShapeError(f"dot takes vectors and matrices. Received: {describe(a, b)}. Use matmul")
+    return matmul(a, b)

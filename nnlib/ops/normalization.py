@@ -1,0 +1,53 @@
+"""Normalisations: subtract a mean, divide by a deviation, scale and shift."""
+
+from nnlib.ops.operation import fused
+from nnlib.ops.reduction import mean, var
+
+__all__ = ["batch_norm", "layer_norm", "rms_norm"]
+
+
+@fused(samples=[([(4, 6), (6,), (6,)], {}), ([(2, 3, 33), (33,), (33,)], {"eps": 1e-3})])
+def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
+    """Normalise over the last axis (Ba, Kiros & Hinton, 2016).
+
+    Parameters
+    ----------
+    x : (..., D)
+    weight, bias : (D,), optional
+    eps : float
+        Added to the variance.
+    """
+    centred = x - mean(x, axis=-1, keepdims=True)
+    y = centred * (mean(centred * centred, axis=-1, keepdims=True) + eps) ** -0.5
+    return _scale_shift(y, weight, bias)
+
+
+@fused(samples=[([(4, 6), (6,)], {}), ([(2, 3, 33), (33,)], {"eps": 1e-3})])
+def rms_norm(x, weight=None, *, eps=1e-6):
+    """Divide by the root mean square of the last axis (Zhang & Sennrich, 2019)."""
+    y = x * (mean(x * x, axis=-1, keepdims=True) + eps) ** -0.5
+    return _scale_shift(y, weight, None)
+
+
+@fused(samples=[([(5, 6), (6,), (6,)], {}), ([(2, 3, 4, 5), (5,), (5,)], {"eps": 1e-3})])
+def batch_norm(x, weight=None, bias=None, *, eps=1e-5):
+    """Normalise each channel (the last axis) over all others (Ioffe & Szegedy, 2015).
+
+    The statistics are the batch's own; keeping running ones is the layer's business.
+
+    Parameters
+    ----------
+    x : (..., C)
+    weight, bias : (C,), optional
+    """
+    axes = tuple(range(x.ndim - 1))
+    y = (x - mean(x, axis=axes)) * (var(x, axis=axes) + eps) ** -0.5
+    return _scale_shift(y, weight, bias)
+
+
+def _scale_shift(y, weight, bias):
+    if weight is not None:
+        y = y * weight
+    if bias is not None:
+        y = y + bias
+    return y

@@ -1,0 +1,217 @@
+"""What an operation is: a function of arrays with its derivative beside it.
+
+A *primitive* is written with a backend's namespace ``xp``; each of its array arguments may have a
+derivative rule::
+
+    @primitive
+    def tanh(xp, x):
+        return xp.tanh(x)
+
+    @tanh.vjp("x")
+    def _(g, y):
+        return g * (1 - y * y)
+
+The names of a rule's parameters say what the backward pass needs, and so what is kept until then:
+
+==================  =====================================================
+``g``               gradient of the loss by the output
+``y``               the output
+an argument's name  that argument (array, or keyword with its default)
+``<array>_shape``   the shape of an array argument, without keeping it
+``index``           position in a variadic argument (``*arrays``)
+==================  =====================================================
+
+Rules are written in operators and other primitives.  So they work on arrays (the usual backward
+pass) and on tensors (when the backward pass is itself recorded, for higher derivatives).  A rule
+may ignore broadcasting: the engine sums a gradient down to the shape of its argument.
+
+A *fused* operation is ordinary code on primitives, its **definition**; a backend may offer a faster
+`Kernel` under the same name.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nnlib_backends.registry import namespace_of
+
+if TYPE_CHECKING:
+    from nnlib.autograd.tensor import Tensor
+
+__all__ = ["Fused", "Integers", "Operation", "Primitive", "Rule", "fused", "primitive"]
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class Operation:
+    """A function of arrays, then keyword options.
+
+    Called with arrays of a backend it computes at once; called with tensors it lets them record it
+    (through their method ``__nnlib_apply__``, so that this layer need not know tensors).
+    """
+
+    def __init__(self, function: Callable[..., Any], skip: int) -> None:
+        parameters = list(inspect.signature(function).parameters.values())[skip:]
+        self.name = function.__name__
+        self.function = function
+        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        self.arrays = tuple(
+            p.name for p in parameters if p.kind in (*_POSITIONAL, inspect.Parameter.VAR_POSITIONAL)
+        )
+        self._array_names = frozenset(self.arrays)
+        self.options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        # help(), doctest and inspect see the function itself
+        self.__name__ = self.__qualname__ = function.__name__
+        self.__doc__ = function.__doc__
+        self.__module__ = function.__module__
+        self.__wrapped__ = function
+        self.__signature__ = inspect.Signature(parameters)
+
+    def __call__(self, *args: Any, **options: Any) -> Tensor:
+        """Compute on arrays, or compute and record on tensors."""
+        if options and not self._array_names.isdisjoint(options):
+            args = self._arrays_by_name(args, options)
+        if self.variadic:
+            if args and isinstance(args[0], list | tuple):  # concatenate([a, b], 1)
+                options.update(zip(self.options, args[1:], strict=False))
+                args = tuple(args[0])
+        elif len(args) > len(self.arrays):  # options may also come by position: sum(x, 0)
+            args = self._positional_options(args, options)
+        for arg in args:
+            apply = getattr(arg, "__nnlib_apply__", None)
+            if apply is not None:
+                return apply(self, args, options)  # type: ignore[no-any-return]
+        return self.compute(args, options)  # type: ignore[no-any-return]
+
+    def _positional_options(
+        self, args: tuple[Any, ...], options: dict[str, Any]
+    ) -> tuple[Any, ...]:
+        count = len(self.arrays)
+        if len(args) > count + len(self.options):
+            raise TypeError(f"{self.name}{self.__signature__} received {len(args)} arguments")
+        options.update(zip(self.options, args[count:], strict=False))
+        return args[:count]
+
+    def _arrays_by_name(self, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
+        """Move array arguments given by name to their places: ``linear(x, weight=w)``."""
+        call = self.__signature__.bind(*args, **options)
+        call.apply_defaults()  # what is absent in between
+        for name in self.arrays:
+            options.pop(name, None)
+        return tuple(call.arguments[name] for name in self.arrays)
+
+    def compute(self, args: Sequence[Any], options: dict[str, Any]) -> Any:
+        """Compute on bare arrays."""
+        raise NotImplementedError  # abstract: Primitive and Fused say how
+
+    def __repr__(self) -> str:
+        return f"<nnlib operation {self.name}{self.__signature__}>"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The derivative of an operation by one array argument: a function and what it keeps."""
+
+    function: Callable[..., Any]
+    keeps: tuple[str, ...]
+
+
+class Primitive(Operation):
+    """An operation written with ``xp``, with a derivative rule for each argument that has one."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function, skip=1)
+        self.rules: dict[str, Rule] = {}
+
+    def vjp(self, argument: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Declare the vector-Jacobian product by one array argument (a decorator)."""
+
+        def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+            names = tuple(inspect.signature(function).parameters)
+            known = {
+                "y",
+                "index",
+                *self.arrays,
+                *self.options,
+                *(f"{a}_shape" for a in self.arrays),
+            }
+            if argument not in self.arrays or names[0] != "g" or not known.issuperset(names[1:]):
+                raise TypeError(f"the rule of {self.name} by {argument!r} cannot keep {names}")
+            self.rules[argument] = Rule(function, names[1:])
+            return function
+
+        return declare
+
+    def rules_for(self, nodes: Sequence[Any]) -> list[tuple[int, Rule]]:
+        """Return (position, rule) of the arguments that have a rule and a node (not ``None``)."""
+        names = self.arrays * len(nodes) if self.variadic else self.arrays
+        return [
+            (position, self.rules[name])
+            for position, (name, node) in enumerate(zip(names, nodes, strict=False))
+            if node is not None and name in self.rules
+        ]
+
+    def compute(self, args: Sequence[Any], options: dict[str, Any]) -> Any:
+        """Compute on bare arrays."""
+        return self.function(namespace_of(*args), *args, **options)
+
+
+def primitive(function: Callable[..., Any]) -> Primitive:
+    """Make a primitive of ``function(xp, *arrays, **options)`` (a decorator)."""
+    return Primitive(function)
+
+
+@dataclass(frozen=True)
+class Integers:
+    """In a fused operation's samples: an integer array with values in [0, high)."""
+
+    shape: tuple[int, ...]
+    high: int
+
+
+class Fused(Operation):
+    """An operation defined by other operations, which a backend may compute in one piece.
+
+    Attributes
+    ----------
+    samples : list of (arguments, options)
+        On what the conformance test compares kernels with the definition: shapes for float arrays,
+        `Integers`, or ``None`` for an absent argument.
+    """
+
+    registry: ClassVar[dict[str, Fused]] = {}
+
+    def __init__(self, function: Callable[..., Any], samples: Sequence[Any]) -> None:
+        super().__init__(function, skip=0)
+        self.samples = [(tuple(args), dict(options)) for args, options in samples]
+        Fused.registry[self.name] = self
+
+    def compute(self, args: Sequence[Any], options: dict[str, Any]) -> Any:
+        """Compute on bare arrays, by the definition."""
+        return self.function(*args, **options)
+
+    def bind(
+        self, args: Sequence[Any], options: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Fill in absent array arguments (``None``) and options (defaults) for a kernel."""
+        missing = len(self.arrays) - len(args)
+        return (*args, *(None,) * missing), {**self.options, **options}
+
+
+def fused(samples: Sequence[Any]) -> Callable[[Callable[..., Any]], Fused]:
+    """Make a fused operation of its definition (a decorator).
+
+    Parameters
+    ----------
+    samples : sequence of (arguments, options)
+        See `Fused`.
+    """
+    return lambda function: Fused(function, samples)
+
+
+def fused_operations() -> Iterator[Fused]:
+    """All fused operations, by name."""
+    yield from (Fused.registry[name] for name in sorted(Fused.registry))

@@ -1,0 +1,140 @@
+"""Sums, means, extremes: fewer numbers from more."""
+
+from nnlib.ops.comparison import where
+from nnlib.ops.explog import exp
+from nnlib.ops.operation import primitive
+from nnlib.ops.shaping import astype, broadcast_to, expand_dims, flip, reshape
+
+__all__ = ["count", "cumsum", "logsumexp", "max", "mean", "min", "prod", "std", "sum", "var"]
+
+
+def count(shape, axis):
+    """How many values of an array of this shape go into each result of a reduction.
+
+    Examples
+    --------
+    >>> count((2, 3, 4), (0, 2))
+    8
+    """
+    axes = range(len(shape)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    product = 1
+    for i in axes:
+        product *= shape[i]
+    return product
+
+
+def spread(g, shape, axis, keepdims):
+    """Repeat a reduced array over the axes that the reduction removed."""
+    if axis is not None and not keepdims:
+        axes = axis if isinstance(axis, tuple) else (axis,)
+        g = expand_dims(g, axis=tuple(i % len(shape) for i in axes))
+    return broadcast_to(g, shape=shape)
+
+
+@primitive
+def sum(xp, x, *, axis=None, keepdims=False):
+    """Sum over an axis, several, or all.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sum(np.ones((2, 3)), axis=0)
+    array([2., 2., 2.])
+    """
+    return xp.sum(x, axis=axis, keepdims=keepdims)
+
+
+@sum.vjp("x")
+def _(g, x_shape, axis, keepdims):
+    return spread(g, x_shape, axis, keepdims)
+
+
+@primitive
+def mean(xp, x, *, axis=None, keepdims=False):
+    """Arithmetic mean over an axis, several, or all."""
+    return xp.mean(x, axis=axis, keepdims=keepdims)
+
+
+@mean.vjp("x")
+def _(g, x_shape, axis, keepdims):
+    return spread(g / (count(x_shape, axis) or 1), x_shape, axis, keepdims)
+
+
+@primitive
+def prod(xp, x, *, axis=None, keepdims=False):
+    """Product over an axis, several, or all; its second derivative needs values other than 0."""
+    return xp.prod(x, axis=axis, keepdims=keepdims)
+
+
+@prod.vjp("x")
+def _(g, x, x_shape, axis, keepdims):
+    zero = x == 0
+    others = where(zero, 1, x)
+    zeros = sum(zero, axis=axis, keepdims=True)
+    product = where(zeros > zero, 0, prod(others, axis=axis, keepdims=True) / others)
+    return spread(g, x_shape, axis, keepdims) * product  # product of all others
+
+
+@primitive
+def max(xp, x, *, axis=None, keepdims=False):
+    """Largest value; equal ones share the gradient."""
+    return xp.max(x, axis=axis, keepdims=keepdims)
+
+
+@primitive
+def min(xp, x, *, axis=None, keepdims=False):
+    """Smallest value; equal ones share the gradient."""
+    return xp.min(x, axis=axis, keepdims=keepdims)
+
+
+@max.vjp("x")
+@min.vjp("x")
+def _(g, x, y, x_shape, axis, keepdims):
+    hit = x == spread(y, x_shape, axis, keepdims)
+    ties = astype(sum(hit, axis=axis, keepdims=keepdims), dtype=g.dtype)
+    return where(hit, spread(g / ties, x_shape, axis, keepdims), 0)
+
+
+@primitive
+def logsumexp(xp, x, *, axis=None, keepdims=False):
+    """``log(sum(exp(x)))`` without overflow."""
+    peak = xp.max(x, axis=axis, keepdims=True)
+    shift = xp.where(xp.isfinite(peak), peak, 0)
+    total = xp.sum(xp.exp(x - shift), axis=axis, keepdims=True)
+    nothing = total == 0  # every value is −inf
+    y = xp.where(nothing, -xp.inf, xp.log(xp.where(nothing, 1, total)) + shift)
+    return y if keepdims else xp.squeeze(y, axis=axis)
+
+
+@logsumexp.vjp("x")
+def _(g, x, y, x_shape, axis, keepdims):
+    softmax = exp(x - spread(y, x_shape, axis, keepdims))
+    return spread(g, x_shape, axis, keepdims) * softmax
+
+
+@primitive
+def cumsum(xp, x, *, axis=None):
+    """Running sum along an axis, or of all values in a row."""
+    return xp.cumsum(x, axis=axis)
+
+
+@cumsum.vjp("x")
+def _(g, x_shape, axis):
+    return reshape(flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis), shape=x_shape)
+
+
+def var(x, axis=None, keepdims=False, ddof=0):
+    """Variance, the mean squared distance from the mean (two passes, so it cannot be negative).
+
+    Parameters
+    ----------
+    ddof : int
+        The divisor is the number of values minus this: 1 gives the unbiased estimate.
+    """
+    centred = x - mean(x, axis=axis, keepdims=True)
+    return sum(centred * centred, axis=axis, keepdims=keepdims) / (count(x.shape, axis) - ddof)
+
+
+def std(x, axis=None, keepdims=False, ddof=0):
+    """Standard deviation, the square root of `var`."""
+    return var(x, axis, keepdims, ddof) ** 0.5

@@ -1,0 +1,204 @@
+"""The same numbers in another shape."""
+
+from nnlib.ops.operation import primitive
+
+__all__ = [
+    "astype",
+    "broadcast_to",
+    "concatenate",
+    "expand_dims",
+    "flip",
+    "moveaxis",
+    "pad",
+    "reshape",
+    "roll",
+    "squeeze",
+    "stack",
+    "swapaxes",
+    "transpose",
+    "unbroadcast",
+]
+
+
+@primitive
+def reshape(xp, x, *, shape):
+    """The same values, row by row, in another shape; one size may be −1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> reshape(np.arange(4), shape=(2, -1))
+    array([[0, 1],
+           [2, 3]])
+    """
+    return xp.reshape(x, shape)
+
+
+@reshape.vjp("x")
+def _(g, x_shape):
+    return reshape(g, shape=x_shape)
+
+
+@primitive
+def expand_dims(xp, x, *, axis):
+    """Insert axes of size 1."""
+    return xp.expand_dims(x, axis)
+
+
+@expand_dims.vjp("x")
+def _(g, x_shape):
+    return reshape(g, shape=x_shape)
+
+
+@primitive
+def squeeze(xp, x, *, axis=None):
+    """Drop axes of size 1."""
+    return xp.squeeze(x, axis=axis)
+
+
+@squeeze.vjp("x")
+def _(g, x_shape):
+    return reshape(g, shape=x_shape)
+
+
+@primitive
+def transpose(xp, x, *, axes=None):
+    """Permute the axes; without ``axes``, reverse them."""
+    return xp.transpose(x, axes)
+
+
+@transpose.vjp("x")
+def _(g, axes):
+    if axes is None:
+        return transpose(g)
+    axes = [axis % len(axes) for axis in axes]
+    return transpose(g, axes=tuple(axes.index(i) for i in range(len(axes))))
+
+
+@primitive
+def swapaxes(xp, x, *, axis1, axis2):
+    """Exchange two axes."""
+    return xp.swapaxes(x, axis1, axis2)
+
+
+@swapaxes.vjp("x")
+def _(g, axis1, axis2):
+    return swapaxes(g, axis1=axis1, axis2=axis2)
+
+
+@primitive
+def moveaxis(xp, x, *, source, destination):
+    """Move axes to new places, the others keep their order."""
+    return xp.moveaxis(x, source, destination)
+
+
+@moveaxis.vjp("x")
+def _(g, source, destination):
+    return moveaxis(g, source=destination, destination=source)
+
+
+@primitive
+def broadcast_to(xp, x, *, shape):
+    """Repeat to a larger shape by the rules of broadcasting."""
+    return xp.broadcast_to(x, shape)
+
+
+@broadcast_to.vjp("x")
+def _(g):
+    return g  # the engine sums it down
+
+
+def unbroadcast(g, shape):
+    """Undo broadcasting: sum ``g`` down to ``shape``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> unbroadcast(np.ones((2, 3)), (3,))
+    array([2., 2., 2.])
+    """
+    from nnlib.ops.reduction import sum
+
+    if g.ndim > len(shape):
+        g = sum(g, axis=tuple(range(g.ndim - len(shape))))
+    axes = tuple(
+        i for i, (have, want) in enumerate(zip(g.shape, shape, strict=True)) if have != want
+    )
+    return sum(g, axis=axes, keepdims=True) if axes else g
+
+
+@primitive
+def concatenate(xp, *arrays, axis=0):
+    """Join arrays along an axis that they have (a sequence of arrays also works)."""
+    return xp.concatenate(arrays, axis=axis)
+
+
+@concatenate.vjp("arrays")
+def _(g, index, arrays_shape, axis):
+    axis %= g.ndim
+    start = 0
+    for shape in arrays_shape[:index]:
+        start += shape[axis]
+    stop = start + arrays_shape[index][axis]
+    return g[(slice(None),) * axis + (slice(start, stop),)]
+
+
+@primitive
+def stack(xp, *arrays, axis=0):
+    """Join arrays of one shape along a new axis (a sequence of arrays also works)."""
+    return xp.stack(arrays, axis=axis)
+
+
+@stack.vjp("arrays")
+def _(g, index, axis):
+    return g[(slice(None),) * (axis % g.ndim) + (index,)]
+
+
+@primitive
+def pad(xp, x, *, pad_width, value=0):
+    """Add a constant around: ``pad_width`` is one (before, after) pair for each axis."""
+    return xp.pad(x, pad_width, constant_values=value)
+
+
+@pad.vjp("x")
+def _(g, x_shape, pad_width):
+    return g[
+        tuple(
+            slice(before, before + size)
+            for (before, _), size in zip(pad_width, x_shape, strict=True)
+        )
+    ]
+
+
+@primitive
+def flip(xp, x, *, axis=None):
+    """Reverse the order along axes."""
+    return xp.flip(x, axis)
+
+
+@flip.vjp("x")
+def _(g, axis):
+    return flip(g, axis=axis)
+
+
+@primitive
+def roll(xp, x, *, shift, axis):
+    """Move values along an axis, what leaves at the end comes in at the start."""
+    return xp.roll(x, shift, axis)
+
+
+@roll.vjp("x")
+def _(g, shift, axis):
+    back = tuple(-s for s in shift) if isinstance(shift, tuple) else -shift
+    return roll(g, shift=back, axis=axis)
+
+
+@primitive
+def astype(xp, x, *, dtype):
+    """Convert to another dtype; the gradient is converted back."""
+    return x.astype(dtype)
+
+
+@astype.vjp("x")
+def _(g):
+    return g  # the engine restores the dtype

@@ -1,0 +1,155 @@
+"""Random numbers: one counter-based stream, the same on every backend.
+
+`manual_seed` starts it anew.  A generator's whole state is (seed, offset), so a checkpoint can
+continue where it stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from typing import Any
+
+from nnlib.errors import OptionError
+from nnlib_backends import Backend, get_backend, load_backend
+from nnlib_backends.contract import Array
+from nnlib_backends.philox import philox4x32
+
+__all__ = ["Generator", "default_generator", "manual_seed"]
+
+
+class Generator:
+    """A position in the Philox4x32-10 stream of a seed.
+
+    Parameters
+    ----------
+    seed : int, optional
+        From the operating system's entropy if not given.
+
+    Examples
+    --------
+    >>> Generator(0).uniform((2,), backend="numpy")
+    array([0.39904642, 0.88052016], dtype=float32)
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._lock = threading.Lock()
+        self.seed(int.from_bytes(os.urandom(8), "little") if seed is None else seed)
+
+    def seed(self, seed: int) -> None:
+        """Start the stream of another seed (0 … 2**64 − 1) at its beginning."""
+        if not 0 <= seed < 2**64:
+            raise OptionError(f"seed must be in 0 … 2**64 - 1. Received: {seed}")
+        self._seed, self._offset = int(seed), 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position as two integers."""
+        return {"seed": self._seed, "offset": self._offset}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue from a position that `state_dict` returned."""
+        self._seed, self._offset = int(state["seed"]), int(state["offset"])
+
+    def bits(self, count: int, backend: Backend | str | None = None) -> Array:
+        """Return ``count`` random uint32 words."""
+        target = get_backend() if backend is None else load_backend(backend)
+        with self._lock:
+            offset = self._offset
+            self._offset += -(-count // 4)
+        return philox4x32(target.xp, self._seed, offset, count)
+
+    def uniform(
+        self,
+        shape: tuple[int, ...],
+        low: float = 0.0,
+        high: float = 1.0,
+        *,
+        dtype: Any = "float32",
+        backend: Backend | str | None = None,
+    ) -> Array:
+        """Uniform numbers in [low, high), multiples of 2**-24 of the range."""
+        unit = self.bits(math.prod(shape), backend) >> 8
+        values = unit.astype(dtype)
+        values *= (high - low) * 2.0**-24
+        if low:
+            values += low
+        return values.reshape(shape)
+
+    def normal(
+        self,
+        shape: tuple[int, ...],
+        mean: float = 0.0,
+        std: float = 1.0,
+        *,
+        dtype: Any = "float32",
+        backend: Backend | str | None = None,
+    ) -> Array:
+        """Normal numbers, by Box and Muller (1958): two from every two uniform ones.
+
+        Computed in float32, block by block, so that the temporaries stay in cache.
+        """
+        target = get_backend() if backend is None else load_backend(backend)
+        xp, count = target.xp, math.prod(shape)
+        pairs = -(-count // 2)
+        values = xp.empty((2 * pairs,), dtype=dtype)
+        block = 1 << 15
+        for start in range(0, pairs, block):
+            n = min(block, pairs - start)
+            words = self.bits(2 * n, target).reshape(2, n)
+            # in (0, 1]: the logarithm of 0 must not happen
+            u = ((words[0] >> 8).astype(xp.float32) + 1.0) * 2.0**-24
+            angle = (words[1] >> 8).astype(xp.float32) * (2 * math.pi * 2.0**-24)
+            radius = xp.sqrt(xp.log(u) * -2.0)
+            values[2 * start : 2 * start + n] = radius * xp.cos(angle)
+            values[2 * start + n : 2 * (start + n)] = radius * xp.sin(angle)
+        values = values[:count]
+        if std != 1.0:
+            values *= std
+        if mean:
+            values += mean
+        return values.reshape(shape)
+
+    def bernoulli(
+        self, shape: tuple[int, ...], p: float, *, backend: Backend | str | None = None
+    ) -> Array:
+        """Booleans, true with probability ``p`` (resolution 2**-32)."""
+        words = self.bits(math.prod(shape), backend).reshape(shape)
+        return words < min(int(p * 2**32), 2**32 - 1) if p < 1 else words >= 0
+
+    def integers(self, low: int, high: int, size: tuple[int, ...] | int) -> Array:
+        """Host integers in [low, high), int64; for indices, which live on the host."""
+        shape = (size,) if isinstance(size, int) else size
+        if not low < high:
+            raise OptionError(f"low must be less than high. Received: {low}, {high}")
+        words = self.bits(2 * math.prod(shape), "numpy").reshape(2, -1).astype("uint64")
+        # 64 random bits: the remainder's bias is below 2**-32 for any range under 2**32
+        return ((words[0] << 32 | words[1]) % (high - low)).astype("int64").reshape(shape) + low
+
+    def permutation(self, n: int) -> Array:
+        """Host order of ``n`` things, int64: the ranks of 64-bit random keys."""
+        words = self.bits(2 * n, "numpy").reshape(2, n).astype("uint64")
+        return (words[0] << 32 | words[1]).argsort(kind="stable")
+
+    def __repr__(self) -> str:
+        return f"Generator(seed={self._seed}, offset={self._offset})"
+
+
+default_generator = Generator()
+
+
+def manual_seed(seed: int) -> Generator:
+    """Start the process-wide random stream anew and return it.
+
+    Parameters
+    ----------
+    seed : int
+        0 … 2**64 − 1.
+
+    Examples
+    --------
+    >>> manual_seed(42)
+    Generator(seed=42, offset=0)
+    """
+    default_generator.seed(seed)
+    return default_generator
