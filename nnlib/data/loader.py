@@ -1,0 +1,267 @@
+"""Batches of a dataset: shuffled, transformed, prepared ahead, and moved to the backend."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from collections.abc import Generator as PythonGenerator
+from contextlib import closing
+from functools import partial
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from nnlib.autograd import Tensor, tensor
+from nnlib.data.dataset import ArrayDataset
+from nnlib.data.transforms import Transform, apply
+from nnlib.errors import DataError, OptionError, StateError
+from nnlib.random import Generator, default_generator
+from nnlib_backends import Backend, get_backend, load_backend
+from nnlib_backends.contract import Array
+from nnlib_backends.philox import philox4x32
+
+__all__ = ["DataLoader", "Dataset"]
+
+_Arrays: TypeAlias = tuple[Array, ...]
+_STATE_KEYS = {"seed", "epoch", "batch"}
+
+
+class Dataset(Protocol):
+    """What a loader needs: a length, and rows by an array of indices."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> tuple[Array, ...]:
+        """Return the rows ``index`` (int64 host array) of every array, stacked."""
+
+
+class DataLoader:
+    """Batches of a dataset, as tuples of tensors.
+
+    Each ``for`` loop over a loader is an epoch.  The order of epoch ``e`` depends on the loader's
+    seed and on ``e`` alone, as do the numbers that a random transform gets for each batch; so a
+    run that was stopped goes on with the same batches (`state_dict`), whatever else draws random
+    numbers, prefetched or not.
+
+    Parameters
+    ----------
+    dataset : ArrayDataset or Dataset
+        An object of your own must give ``len(dataset)`` and, for an int64 array of indices,
+        ``dataset[indices]`` as a tuple of arrays with those rows.
+    batch_size : int
+        Examples in a batch.
+    shuffle : bool
+        Visit the examples in a new random order each epoch.
+    drop_last : bool
+        Leave out the last batch if it is smaller than the others.
+    prefetch : int
+        How many batches a background thread prepares ahead (indexing and transforms; the move to
+        the backend stays in the caller's thread and stream).  0: none.  A dataset that lies on a
+        device is indexed there at once, without a thread.
+    transform, target_transform : callable, optional
+        Applied to the first and to the second array of each batch; see `nnlib.data.transforms`.
+    backend : str or Backend, optional
+        Where the tensors go; by default where a new tensor goes when the epoch starts.
+    generator : Generator, optional
+        Where the loader draws its seed from when it first needs one; by default the process-wide
+        stream that `nnlib.manual_seed` starts.
+
+    Raises
+    ------
+    OptionError
+        If ``batch_size`` is not at least 1 or ``prefetch`` not at least 0.
+    DataError
+        If there would be no batch at all, or ``dataset`` is not a dataset.
+    UnknownBackendError, BackendUnavailableError
+        If ``backend`` cannot be used.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> data = ArrayDataset(np.arange(5, dtype=np.float32), np.arange(5))
+    >>> for x, y in DataLoader(data, batch_size=2):
+    ...     print(x.shape, y.numpy())
+    (2,) [0 1]
+    (2,) [2 3]
+    (1,) [4]
+    >>> len(DataLoader(data, batch_size=2, drop_last=True))
+    2
+    """
+
+    def __init__(
+        self,
+        dataset: ArrayDataset | Dataset,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        *,
+        prefetch: int = 0,
+        transform: Transform | None = None,
+        target_transform: Transform | None = None,
+        backend: Backend | str | None = None,
+        generator: Generator | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self.batch_size = _integer("batch_size", batch_size, minimum=1)
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.prefetch = _integer("prefetch", prefetch, minimum=0)
+        self.transform = transform
+        self.target_transform = target_transform
+        self.backend = None if backend is None else load_backend(backend)
+        self._generator = default_generator if generator is None else generator
+        self._seed: int | None = None
+        # The next batch to hand out.  An epoch that was begun is not continued by the next loop,
+        # unless `load_state_dict` said so.
+        self._epoch, self._batch, self._begun = 0, 0, False
+        self._check_dataset()
+
+    def _check_dataset(self) -> None:
+        if isinstance(self.dataset, list | tuple | np.ndarray | Tensor):
+            raise DataError(
+                "dataset must be an ArrayDataset, or have a length and rows by an index array. "
+                f"Received: {type(self.dataset).__name__}. Wrap the arrays: ArrayDataset(x, y)"
+            )
+        if len(self) == 0:
+            raise DataError(
+                "a loader must have at least one batch. "
+                f"Received: {len(self.dataset)} examples, batch_size={self.batch_size}, "
+                f"drop_last={self.drop_last}. Give more examples, or a smaller batch_size"
+            )
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        full, rest = divmod(len(self.dataset), self.batch_size)
+        return full + (rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        """Begin an epoch."""
+        if self._begun:
+            self._epoch, self._batch = self._epoch + 1, 0
+        self._begun = True
+        # The backend is looked up here: a thread would not see the caller's `use_backend`.
+        return self._tensors(self._epoch, self._batch, self.backend or get_backend())
+
+    def _tensors(self, epoch: int, first: int, backend: Backend) -> Iterator[tuple[Tensor, ...]]:
+        home = self.dataset.backend if isinstance(self.dataset, ArrayDataset) else _host()
+        order = home.asarray(self._order(epoch))
+        jobs = (partial(self._arrays, order, epoch, k) for k in range(first, len(self)))
+        ahead = self.prefetch if home is _host() else 0
+        with closing(_results(jobs, ahead)) as batches:
+            for k, arrays in enumerate(batches, first):
+                if epoch == self._epoch:  # not while a later loop is under way
+                    self._batch = k + 1
+                yield tuple(tensor(array, backend=backend) for array in arrays)
+
+    def _order(self, epoch: int) -> Array:
+        """Return the indices of all examples in the order of an epoch, int64, on the host."""
+        count = len(self.dataset)
+        if not self.shuffle:
+            return np.arange(count)
+        return self._stream(epoch, 0).permutation(count)
+
+    def _arrays(self, order: Array, epoch: int, k: int) -> _Arrays:
+        """Return batch ``k``: its rows, transformed."""
+        start = k * self.batch_size
+        arrays = list(self.dataset[order[start : start + self.batch_size]])
+        if self.transform is not None:
+            arrays[0] = apply(self.transform, arrays[0], self._stream(epoch, k + 1))
+        if self.target_transform is not None:
+            if len(arrays) < 2:
+                raise DataError(
+                    "target_transform needs a dataset of at least two arrays. "
+                    f"Received: {len(arrays)}"
+                )
+            arrays[1] = apply(self.target_transform, arrays[1], self._stream(epoch, ~k))
+        return tuple(arrays)
+
+    def _stream(self, epoch: int, k: int) -> Generator:
+        """Return a generator for (epoch, k) alone: its seed is read from the loader's stream."""
+        counter = (epoch << 32) | (k & 0xFFFFFFFF)
+        low, high = philox4x32(np, self.seed, counter, 2).tolist()
+        return Generator(high << 32 | low)
+
+    @property
+    def seed(self) -> int:
+        """What the order of every epoch follows from, 64 bits; drawn when first asked for."""
+        if self._seed is None:
+            low, high = self._generator.bits(2, "numpy").tolist()
+            self._seed = high << 32 | low
+        return self._seed
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the seed and the place of the next batch: epoch and number in it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> loader = DataLoader(ArrayDataset(np.arange(6)), 2, shuffle=True)
+        >>> first, *rest = iter(loader)
+        >>> loader.state_dict()["epoch"]
+        1
+        """
+        epoch, batch = self._epoch, self._batch
+        if batch == len(self):
+            epoch, batch = epoch + 1, 0
+        return {"seed": self.seed, "epoch": epoch, "batch": batch}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Let the next loop begin at the place that `state_dict` returned.
+
+        Raises
+        ------
+        StateError
+            If it is not such a state, or of a loader with fewer batches than the place.
+        """
+        valid = set(state) == _STATE_KEYS and all(isinstance(v, int) for v in state.values())
+        if not valid or min(state.values()) < 0 or state["batch"] >= len(self):
+            raise StateError(
+                f"the state of a loader of {len(self)} batches must be whole numbers: seed, epoch, "
+                f"batch < {len(self)}. Received: {state}. Use the dataset and batch_size it had"
+            )
+        self._seed = state["seed"]
+        self._epoch, self._batch, self._begun = state["epoch"], state["batch"], False
+
+    def __repr__(self) -> str:
+        return (
+            f"DataLoader({self.dataset!r}, batch_size={self.batch_size}, shuffle={self.shuffle}, "
+            f"{len(self)} batches)"
+        )
+
+
+def _results(
+    jobs: Iterator[Callable[[], _Arrays]], ahead: int
+) -> PythonGenerator[_Arrays, None, None]:
+    """Do jobs in order, up to ``ahead`` of them beforehand in a thread.
+
+    An exception in a job comes out here.  Closing this generator, which also happens when it is
+    dropped, ends the thread.
+    """
+    if not ahead:
+        for job in jobs:
+            yield job()
+        return
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    pending: deque[Future[_Arrays]] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="nnlib-loader") as pool:
+        try:
+            for job in jobs:
+                pending.append(pool.submit(job))
+                if len(pending) > ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _host() -> Backend:
+    return load_backend("numpy")
+
+
+def _integer(name: str, value: int, minimum: int) -> int:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < minimum:
+        raise OptionError(f"{name} must be a whole number ≥ {minimum}. Received: {value!r}")
+    return int(value)

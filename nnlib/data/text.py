@@ -1,0 +1,140 @@
+"""A text as a sequence of characters, each a class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnlib.data.files import ENVIRONMENT_VARIABLE
+from nnlib.errors import DataError, DataNotFoundError, LabelError, OptionError
+
+__all__ = ["CharacterText", "text"]
+
+
+@dataclass(frozen=True)
+class CharacterText:
+    """A text whose characters are numbered in the order of their code points.
+
+    Attributes
+    ----------
+    vocabulary : str
+        The distinct characters; number ``i`` stands for ``vocabulary[i]``.
+    train, validation : array of int64
+        The numbers of the text's first and last part.
+    """
+
+    vocabulary: str
+    train: npt.NDArray[np.int64]
+    validation: npt.NDArray[np.int64]
+
+    def encode(self, text: str) -> npt.NDArray[np.int64]:
+        """Turn characters into numbers.
+
+        Raises
+        ------
+        DataError
+            If a character does not occur in the vocabulary.
+        """
+        known, wanted = _code_points(self.vocabulary), _code_points(text)
+        found = np.searchsorted(known, wanted).clip(max=len(known) - 1)
+        unknown = known[found] != wanted
+        if unknown.any():
+            raise DataError(
+                f"every character must be one of the vocabulary's {len(known)}. "
+                f"Received: {chr(wanted[unknown][0])!r} at position {unknown.argmax()}"
+            )
+        return found.astype(np.int64)
+
+    def decode(self, numbers: Sequence[int] | npt.NDArray[Any]) -> str:
+        """Turn numbers (on the host, one axis) into characters.
+
+        Raises
+        ------
+        LabelError
+            If a number stands for no character.
+        """
+        index = np.asarray(numbers, dtype=np.int64)
+        if index.size and (index.min() < 0 or index.max() >= len(self.vocabulary)):
+            raise LabelError(
+                f"numbers must be in 0 … {len(self.vocabulary) - 1}. "
+                f"Received: {index.min()} … {index.max()}"
+            )
+        return "".join(self.vocabulary[i] for i in index.tolist())
+
+    def __repr__(self) -> str:
+        return (
+            f"CharacterText({len(self.train)} + {len(self.validation)} characters, "
+            f"{len(self.vocabulary)} distinct)"
+        )
+
+
+def text(path: str | os.PathLike[str], *, validation: float = 0.1) -> CharacterText:
+    """Read a UTF-8 text file for training on its characters.
+
+    Parameters
+    ----------
+    path : path
+        The file; a relative path is also looked for in the folder ``NNLIB_DATA``.
+    validation : float
+        The share of the text, in [0, 1), that is kept for validation: its end.
+
+    Raises
+    ------
+    DataNotFoundError
+        If there is no such file.
+    DataError
+        If it is empty or not UTF-8.
+    OptionError
+        If ``validation`` is out of range.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "song.txt")
+    >>> _ = path.write_text("tra la la lalala laa")
+    >>> song = text(path)
+    >>> song
+    CharacterText(18 + 2 characters, 5 distinct)
+    >>> song.encode("lala")
+    array([2, 1, 2, 1])
+    >>> song.decode(song.validation)
+    'aa'
+    """
+    if not 0 <= validation < 1:
+        raise OptionError(f"validation must be in [0, 1). Received: {validation}")
+    content = _read(path)
+    known, numbers = np.unique(_code_points(content), return_inverse=True)
+    cut = len(numbers) - round(len(numbers) * validation)
+    numbers = numbers.astype(np.int64)
+    return CharacterText("".join(map(chr, known.tolist())), numbers[:cut], numbers[cut:])
+
+
+def _read(path: str | os.PathLike[str]) -> str:
+    places = [Path(path), Path(os.environ.get(ENVIRONMENT_VARIABLE, ""), path)]
+    for place in places:
+        if place.is_file():
+            try:
+                content = place.read_bytes().decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"{place} must be UTF-8 text. Received: byte "
+                    f"0x{error.object[error.start]:02x} at position {error.start}. "
+                    "Convert it first, e.g. with iconv"
+                ) from error
+            if not content:
+                raise DataError(f"{place} must hold text. Received: an empty file")
+            return content
+    raise DataNotFoundError(
+        f"a text file must exist. Looked for: {', '.join(map(str, dict.fromkeys(places)))}. "
+        f"Give its full path, or set {ENVIRONMENT_VARIABLE} to its folder"
+    )
+
+
+def _code_points(text: str) -> npt.NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
