@@ -123,7 +123,9 @@ def _(g, a, b):
 
 @power.vjp("b")
 def _(g, a, y):
-    return g * y * (log(a) if hasattr(a, "dtype") else math.log(a))
+    if not hasattr(a, "dtype"):
+        return g * y * (math.log(a) if a > 0 else math.nan)
+    return g * y * log(a)
 
 
 @primitive

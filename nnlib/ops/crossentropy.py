@@ -1,6 +1,8 @@
 """Cross-entropies, stable because they start from logits (the values before sigmoid or softmax)."""
 
-from nnlib.ops.activation import log_softmax, softplus
+from nnlib.ops.activation import log_softmax
+from nnlib.ops.arithmetic import abs, maximum
+from nnlib.ops.explog import exp, log1p
 from nnlib.ops.indexing import take_along_axis
 from nnlib.ops.operation import Integers, fused
 from nnlib.ops.shaping import expand_dims, squeeze
@@ -41,4 +43,5 @@ def sigmoid_cross_entropy(logits, targets):
     logits, targets : arrays of one shape
         Targets are probabilities, usually 0 or 1.
     """
-    return softplus(logits) - targets * logits
+    # not softplus(x) − t x, which loses a small loss between two large terms
+    return maximum(logits, 0) - targets * logits + log1p(exp(-abs(logits)))

@@ -1,0 +1,182 @@
+"""Activation functions on tensors, with PyTorch's names and options."""
+
+from __future__ import annotations
+
+from nnlib import ops
+from nnlib.autograd import Tensor
+from nnlib.errors import OptionError
+from nnlib.nn.functional.checks import (
+    TensorLike,
+    as_tensor,
+    check_axis,
+    check_choice,
+    check_shape,
+    floating,
+)
+
+__all__ = [
+    "elu",
+    "gelu",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "leaky_relu",
+    "log_softmax",
+    "logsigmoid",
+    "mish",
+    "prelu",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "softsign",
+    "tanh",
+]
+
+
+def relu(x: TensorLike) -> Tensor:
+    """``max(x, 0)``.  Its derivative at 0 is 0, as in every framework (some courses take 1).
+
+    Examples
+    --------
+    >>> relu([-1.0, 0.0, 2.0])
+    tensor([0., 0., 2.])
+    """
+    return ops.relu(floating(x, "relu"))
+
+
+def relu6(x: TensorLike) -> Tensor:
+    """``min(max(x, 0), 6)`` (Krizhevsky, 2010)."""
+    return hardtanh(x, 0.0, 6.0)
+
+
+def leaky_relu(x: TensorLike, negative_slope: float = 0.01) -> Tensor:
+    """``x`` where positive, else ``negative_slope · x`` (Maas et al., 2013)."""
+    return ops.leaky_relu(floating(x, "leaky_relu"), negative_slope=negative_slope)
+
+
+def prelu(x: TensorLike, weight: TensorLike) -> Tensor:
+    """``x`` where positive, else ``weight · x`` (He et al., 2015).
+
+    Parameters
+    ----------
+    x : Tensor, (..., C)
+    weight : Tensor, (1,) or (C,)
+        One learned slope for all values, or one for each channel.
+    """
+    x = floating(x, "prelu")
+    weight = as_tensor(weight, x)
+    if weight.shape != (1,):
+        check_shape(weight, x.shape[-1:], "the weight of prelu")
+    return ops.where(x > 0, x, weight * x)
+
+
+def elu(x: TensorLike, alpha: float = 1.0) -> Tensor:
+    """``x`` where positive, else ``alpha · (exp(x) − 1)`` (Clevert et al., 2015)."""
+    return ops.elu(floating(x, "elu"), alpha=alpha)
+
+
+def selu(x: TensorLike) -> Tensor:
+    """Scaled ELU that keeps mean 0 and variance 1 (Klambauer et al., 2017)."""
+    return ops.selu(floating(x, "selu"))  # type: ignore[no-any-return]
+
+
+def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
+    """``x Φ(x)`` with Φ the normal distribution function (Hendrycks & Gimpel, 2016).
+
+    Parameters
+    ----------
+    x : Tensor
+    approximate : {"none", "tanh"}
+        The exact form, or the authors' approximation by tanh.
+    """
+    check_choice(approximate, ("none", "tanh"), "approximate")
+    return ops.gelu(floating(x, "gelu"), approximate=approximate)
+
+
+def silu(x: TensorLike) -> Tensor:
+    """``x · sigmoid(x)``, also known as swish (Elfwing et al., 2017)."""
+    return ops.silu(floating(x, "silu"))
+
+
+def mish(x: TensorLike) -> Tensor:
+    """``x · tanh(softplus(x))`` (Misra, 2019)."""
+    return ops.mish(floating(x, "mish"))  # type: ignore[no-any-return]
+
+
+def hardtanh(x: TensorLike, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """Limit to [min_val, max_val]; the derivative at the limits is 0."""
+    if not min_val < max_val:
+        raise OptionError(f"min_val < max_val must hold. Received: {min_val}, {max_val}")
+    return ops.hardtanh(floating(x, "hardtanh"), min_val, max_val)  # type: ignore[no-any-return]
+
+
+def hardsigmoid(x: TensorLike) -> Tensor:
+    """``min(max(x + 3, 0), 6) / 6``, a sigmoid of straight lines."""
+    return relu6(floating(x, "hardsigmoid") + 3.0) / 6.0
+
+
+def hardswish(x: TensorLike) -> Tensor:
+    """``x · hardsigmoid(x)`` (Howard et al., 2019)."""
+    x = floating(x, "hardswish")
+    return x * hardsigmoid(x)
+
+
+def sigmoid(x: TensorLike) -> Tensor:
+    """``h = 1 / (1 + exp(−x))``, without overflow; the derivative is h (1 − h)."""
+    return ops.sigmoid(floating(x, "sigmoid"))
+
+
+def logsigmoid(x: TensorLike) -> Tensor:
+    """``log(sigmoid(x))``, finite for every finite x."""
+    return ops.log_sigmoid(floating(x, "logsigmoid"))  # type: ignore[no-any-return]
+
+
+def tanh(x: TensorLike) -> Tensor:
+    """Hyperbolic tangent h; the derivative is 1 − h²."""
+    return ops.tanh(floating(x, "tanh"))
+
+
+def softplus(x: TensorLike, beta: float = 1.0) -> Tensor:
+    """``log(1 + exp(beta · x)) / beta``, a smooth ReLU; the derivative is the sigmoid."""
+    if not beta > 0:
+        raise OptionError(f"beta must be positive. Received: {beta}")
+    x = floating(x, "softplus")
+    return ops.softplus(x) if beta == 1 else ops.softplus(x * beta) / beta
+
+
+def softsign(x: TensorLike) -> Tensor:
+    """``x / (1 + |x|)``."""
+    return ops.softsign(floating(x, "softsign"))  # type: ignore[no-any-return]
+
+
+def softmax(x: TensorLike, dim: int = -1) -> Tensor:
+    """``exp(x) / Σ exp(x)`` along an axis, without overflow.
+
+    Parameters
+    ----------
+    x : Tensor
+    dim : int
+        The axis over which the results add up to 1.
+
+    Raises
+    ------
+    ShapeError
+        If there is no such axis.
+
+    Examples
+    --------
+    >>> softmax([[1e4, 1e4, -1e4]])
+    tensor([[0.5, 0.5, 0. ]])
+    """
+    x = floating(x, "softmax")
+    return ops.softmax(x, axis=check_axis(dim, x.ndim, "dim"))
+
+
+def log_softmax(x: TensorLike, dim: int = -1) -> Tensor:
+    """Logarithm of `softmax`, finite for all finite values."""
+    x = floating(x, "log_softmax")
+    return ops.log_softmax(x, axis=check_axis(dim, x.ndim, "dim"))

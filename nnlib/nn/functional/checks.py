@@ -1,0 +1,154 @@
+"""What functions and layers ask of their arguments before they compute.
+
+Shapes, dtypes and options are always checked.  Values are looked at only where that costs no wait
+for a device (`nnlib_backends.Backend.host_memory`): a training step on a GPU reads nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from nnlib import ops
+from nnlib.autograd import Tensor, tensor
+from nnlib.errors import DTypeError, NnlibError, OptionError, ShapeError
+from nnlib_backends.contract import Array
+
+__all__ = [
+    "Pair",
+    "TensorLike",
+    "as_tensor",
+    "check_axis",
+    "check_choice",
+    "check_fraction",
+    "check_range",
+    "check_shape",
+    "floating",
+    "like",
+    "pair",
+    "reduce",
+]
+
+Pair: TypeAlias = int | tuple[int, int]
+TensorLike: TypeAlias = "Tensor | Array | Sequence[Any] | float"
+"""A tensor, or what `nnlib.tensor` can make one of."""
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def as_tensor(value: TensorLike, other: Tensor | None = None) -> Tensor:
+    """Return a tensor as it is; wrap an array; put Python data where ``other`` lives."""
+    if isinstance(value, Tensor):
+        return value
+    if other is None or hasattr(value, "dtype"):
+        return tensor(value)  # arrays stay on their own backend
+    return tensor(value, backend=other.backend)
+
+
+def floating(x: TensorLike, name: str) -> Tensor:
+    """Return ``x`` as a tensor, which must be floating-point (integers would become float64)."""
+    x = as_tensor(x)
+    if x.dtype.kind != "f":
+        raise DTypeError(
+            f"{name} needs floating-point values. Received: {x.dtype} {x.shape}. "
+            "Convert them: x.astype('float32')"
+        )
+    return x
+
+
+def like(value: TensorLike, input: Tensor, name: str) -> Tensor:
+    """Return a target as a tensor of the input's dtype and shape.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes differ: broadcasting (N,) against (N, 1) would make an N × N loss.
+    """
+    value = as_tensor(value, input)
+    if value.shape != input.shape:
+        raise ShapeError(
+            f"{name} needs input and target of one shape. Received: {input.shape} and "
+            f"{value.shape}. Reshape one of them"
+        )
+    return value if value.dtype == input.dtype else value.astype(input.dtype)
+
+
+def check_shape(value: Tensor | None, shape: tuple[int, ...], name: str) -> None:
+    """Refuse an optional parameter of another shape."""
+    if value is not None and value.shape != shape:
+        raise ShapeError(f"{name} must have shape {shape}. Received: {value.dtype} {value.shape}")
+
+
+def check_choice(value: str, choices: Sequence[str], name: str) -> None:
+    """Refuse a word that is not among the choices."""
+    if value not in choices:
+        words = ", ".join(repr(choice) for choice in choices)
+        raise OptionError(f"{name} must be one of {words}. Received: {value!r}")
+
+
+def check_fraction(value: float, name: str) -> None:
+    """Refuse a number outside [0, 1]."""
+    if not 0 <= value <= 1:
+        raise OptionError(f"{name} must be in [0, 1]. Received: {value!r}")
+
+
+def check_axis(axis: int, ndim: int, name: str) -> int:
+    """Return an axis counted from the front."""
+    if not -ndim <= axis < ndim:
+        raise ShapeError(f"{name} must name one of {ndim} axes. Received: {axis}")
+    return axis % ndim
+
+
+def check_range(
+    values: Tensor, low: float, high: float, error: type[NnlibError], what: str
+) -> None:
+    """Refuse values outside [low, high], where the host can see them without waiting."""
+    if not values.backend.host_memory or values.size == 0:
+        return
+    smallest, largest = values.data.min(), values.data.max()
+    if not (low <= smallest and largest <= high):  # a NaN fails too
+        raise error(
+            f"{what} must be in {low} … {high}. Received: values from {smallest} to {largest}"
+        )
+
+
+def pair(value: Pair, name: str, least: int = 1) -> tuple[int, int]:
+    """Return (height, width) of an option that may be given as one integer.
+
+    Examples
+    --------
+    >>> pair(3, "kernel_size")
+    (3, 3)
+    """
+    both = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(both) != 2 or any(
+        not isinstance(n, int) or isinstance(n, bool) or n < least for n in both
+    ):
+        raise OptionError(
+            f"{name} must be an integer ≥ {least}, or a pair of them for height and width. "
+            f"Received: {value!r}"
+        )
+    return both
+
+
+def reduce(losses: Tensor, reduction: str) -> Tensor:
+    """Combine the losses of all instances.
+
+    Parameters
+    ----------
+    losses : Tensor
+    reduction : {"mean", "sum", "none"}
+
+    Raises
+    ------
+    ShapeError
+        If there is no loss to take the mean of.
+    """
+    check_choice(reduction, REDUCTIONS, "reduction")
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return ops.sum(losses)
+    if losses.size == 0:
+        raise ShapeError(f"the mean needs at least one loss. Received: shape {losses.shape}")
+    return ops.mean(losses)

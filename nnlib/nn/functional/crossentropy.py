@@ -1,0 +1,195 @@
+"""Losses of classifiers: class labels against logits or log-probabilities."""
+
+from __future__ import annotations
+
+import math
+
+from nnlib import ops
+from nnlib.autograd import Tensor
+from nnlib.errors import DTypeError, LabelError, ShapeError
+from nnlib.nn.functional.checks import (
+    TensorLike,
+    as_tensor,
+    check_fraction,
+    check_range,
+    check_shape,
+    floating,
+    reduce,
+)
+from nnlib.nn.functional.layers import one_hot
+
+__all__ = ["cross_entropy", "nll_loss"]
+
+
+def cross_entropy(
+    input: TensorLike,
+    target: TensorLike,
+    weight: TensorLike | None = None,
+    *,
+    ignore_index: int | None = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Softmax and cross-entropy in one: ``−log softmax(x)[label]``.
+
+    Finite, with finite gradients, for all finite logits.
+
+    Parameters
+    ----------
+    input : Tensor, (..., C)
+        Logits: the values before the softmax; the classes are on the last axis.
+    target : Tensor, (...) of integers, or (..., C) of floats
+        Class labels in [0, C), or the probabilities of all classes.  The range of labels is
+        checked on the CPU; a GPU is not made to wait for it.
+    weight : Tensor, (C,), optional
+        Factor of each class.
+    ignore_index : int or None
+        Instances with this label count neither in the loss nor in the mean.
+    reduction : {"mean", "sum", "none"}
+        The mean of labels is weighted by their classes' weights; it is 0 if all are ignored.
+    label_smoothing : float
+        In [0, 1]: this share of the target is spread over all classes (Szegedy et al., 2016).
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit.
+    DTypeError
+        If the logits are no floats, or labels of this shape are no integers.
+    LabelError
+        If a label is out of range.
+
+    Examples
+    --------
+    >>> cross_entropy([[0.0, 0.0], [1e4, -1e4]], [1, 0])
+    tensor(0.3465736)
+    """
+    logits = floating(input, "cross_entropy")
+    check_fraction(label_smoothing, "label_smoothing")
+    target, weight = as_tensor(target, logits), _class_weight(weight, logits)
+    if target.shape == logits.shape and target.dtype.kind == "f":
+        shares = _smooth(target.astype(logits.dtype), label_smoothing)
+        return reduce(_share_losses(logits, shares, weight), reduction)
+    labels, counted = _labels(target, logits, ignore_index, "cross_entropy")
+    rows = _flat(logits, 2)
+    importance = _importance(labels, counted, weight)
+    if label_smoothing == 0:
+        losses = ops.softmax_cross_entropy(rows, labels)
+        losses = losses if importance is None else losses * importance
+    else:
+        shares = _smooth(one_hot(labels, rows.shape[1], logits.dtype), label_smoothing)
+        losses = _share_losses(rows, shares, weight)
+        losses = losses if counted is None else losses * counted
+    return _reduce(losses, importance, target.shape, reduction)
+
+
+def nll_loss(
+    input: TensorLike,
+    target: TensorLike,
+    weight: TensorLike | None = None,
+    *,
+    ignore_index: int | None = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Negative log-likelihood: ``−x[label]`` of log-probabilities x.
+
+    Parameters
+    ----------
+    input : Tensor, (..., C)
+        From `log_softmax`.
+    target : Tensor, (...) of integers
+    weight, ignore_index, reduction
+        As of `cross_entropy`, which is this after `log_softmax`.
+
+    Examples
+    --------
+    >>> nll_loss([[-0.5, -1.0]], [1])
+    tensor(1.)
+    """
+    scores = floating(input, "nll_loss")
+    target, weight = as_tensor(target, scores), _class_weight(weight, scores)
+    labels, counted = _labels(target, scores, ignore_index, "nll_loss")
+    rows = _flat(scores, 2)
+    chosen = ops.take_along_axis(rows, ops.expand_dims(labels, axis=-1), axis=-1)
+    losses = -ops.squeeze(chosen, axis=-1)
+    importance = _importance(labels, counted, weight)
+    losses = losses if importance is None else losses * importance
+    return _reduce(losses, importance, target.shape, reduction)
+
+
+def _class_weight(weight: TensorLike | None, logits: Tensor) -> Tensor | None:
+    if logits.ndim == 0:
+        raise ShapeError("the classes must be on the last axis. Received: a single number")
+    if weight is None:
+        return None
+    weight = as_tensor(weight, logits)
+    check_shape(weight, logits.shape[-1:], "the weight of the classes")
+    return weight if weight.dtype == logits.dtype else weight.astype(logits.dtype)
+
+
+def _labels(
+    target: Tensor, logits: Tensor, ignore_index: int | None, name: str
+) -> tuple[Tensor, Tensor | None]:
+    """Return flat labels in range, and (as 0 and 1) which of them count; None if all do."""
+    if target.shape != logits.shape[:-1]:
+        raise ShapeError(
+            f"{name} needs labels of shape {logits.shape[:-1]} for logits {logits.shape} (classes "
+            f"on the last axis), or probabilities of the logits' shape. "
+            f"Received: {target.dtype} {target.shape}"
+        )
+    if target.dtype.kind not in "iu":
+        raise DTypeError(
+            f"{name} needs integer class labels. Received: {target.dtype} {target.shape}. "
+            "Convert them: labels.astype('int64')"
+        )
+    labels, counted = _flat(target, 1), None
+    if _all_count(labels, logits.shape[-1], ignore_index):
+        return labels, None
+    # Not looking at the values, a device takes the same path for every batch.
+    if ignore_index is not None and (ignore_index >= 0 or target.dtype.kind == "i"):
+        kept = labels != ignore_index
+        labels = ops.where(kept, labels, 0)
+        counted = kept.astype(logits.dtype)
+    check_range(labels, 0, logits.shape[-1] - 1, LabelError, "class labels")
+    return labels, counted
+
+
+def _all_count(labels: Tensor, classes: int, ignore_index: int | None) -> bool:
+    """Whether the host can see, without waiting, that no label is ignored or out of range."""
+    if not labels.backend.host_memory or labels.size == 0:
+        return False
+    low, high = labels.data.min(), labels.data.max()
+    ignored = ignore_index is not None and low <= ignore_index <= high
+    return bool(low >= 0 and high < classes) and not ignored
+
+
+def _flat(x: Tensor, ndim: int) -> Tensor:
+    """Join all axes but the last ``ndim - 1``."""
+    return x if x.ndim == ndim else x.reshape(-1, *x.shape[x.ndim - ndim + 1 :])
+
+
+def _importance(labels: Tensor, counted: Tensor | None, weight: Tensor | None) -> Tensor | None:
+    """Factor of each instance; None if all have the same."""
+    if weight is None:
+        return counted
+    factors = weight[labels]
+    return factors if counted is None else factors * counted
+
+
+def _smooth(shares: Tensor, smoothing: float) -> Tensor:
+    return shares if smoothing == 0 else shares * (1 - smoothing) + smoothing / shares.shape[-1]
+
+
+def _share_losses(logits: Tensor, shares: Tensor, weight: Tensor | None) -> Tensor:
+    """``−Σ share · log softmax`` over the classes."""
+    shares = shares if weight is None else shares * weight
+    return -ops.sum(ops.log_softmax(logits, axis=-1) * shares, axis=-1)
+
+
+def _reduce(
+    losses: Tensor, importance: Tensor | None, shape: tuple[int, ...], reduction: str
+) -> Tensor:
+    if importance is None or reduction != "mean" or math.prod(shape) == 0:
+        return reduce(losses if losses.shape == shape else losses.reshape(shape), reduction)
+    total = ops.sum(importance)
+    return ops.sum(losses) / ops.where(total > 0, total, 1.0)

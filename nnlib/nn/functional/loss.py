@@ -1,0 +1,227 @@
+"""Losses between two arrays of one shape."""
+
+from __future__ import annotations
+
+from nnlib import ops
+from nnlib.autograd import Tensor
+from nnlib.errors import LabelError, OptionError
+from nnlib.nn.functional.checks import (
+    TensorLike,
+    as_tensor,
+    check_choice,
+    check_range,
+    floating,
+    like,
+    reduce,
+)
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "mse_loss",
+    "smooth_l1_loss",
+]
+
+LOG_OF_ZERO = -100.0  # PyTorch's stand-in for the logarithm of a probability that is 0
+
+
+def mse_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
+    """Squared error, ``(input − target)²``.
+
+    Parameters
+    ----------
+    input, target : Tensors of one shape
+        The target is converted to the input's dtype.
+    reduction : {"mean", "sum", "none"}
+        Over all values.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> mse_loss([1.0, 2.0], [1.0, 4.0])
+    tensor(2.)
+    """
+    input = floating(input, "mse_loss")
+    return reduce(ops.square(input - like(target, input, "mse_loss")), reduction)
+
+
+def l1_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
+    """Absolute error, ``|input − target|``; parameters as of `mse_loss`."""
+    input = floating(input, "l1_loss")
+    return reduce(ops.abs(input - like(target, input, "l1_loss")), reduction)
+
+
+def huber_loss(
+    input: TensorLike, target: TensorLike, reduction: str = "mean", delta: float = 1.0
+) -> Tensor:
+    """``d²/2`` for errors d up to delta, ``delta (|d| − delta/2)`` beyond (Huber, 1964).
+
+    Parameters
+    ----------
+    input, target, reduction
+        As of `mse_loss`.
+    delta : float
+        Where the parabola ends and the straight line begins; positive.
+
+    Examples
+    --------
+    >>> huber_loss([0.5, 3.0], [0.0, 0.0], reduction="none")
+    tensor([0.125, 2.5  ])
+    """
+    if not delta > 0:
+        raise OptionError(f"delta must be positive. Received: {delta}")
+    input = floating(input, "huber_loss")
+    distance = ops.abs(input - like(target, input, "huber_loss"))
+    inner = ops.minimum(distance, delta)
+    return reduce(0.5 * inner * inner + delta * (distance - inner), reduction)
+
+
+def smooth_l1_loss(
+    input: TensorLike, target: TensorLike, reduction: str = "mean", beta: float = 1.0
+) -> Tensor:
+    """`huber_loss` with delta = beta, divided by beta; `l1_loss` for beta = 0."""
+    if beta == 0:
+        return l1_loss(input, target, reduction)
+    return huber_loss(input, target, reduction, beta) / beta
+
+
+def binary_cross_entropy_with_logits(
+    input: TensorLike,
+    target: TensorLike,
+    weight: TensorLike | None = None,
+    *,
+    reduction: str = "mean",
+    pos_weight: TensorLike | None = None,
+) -> Tensor:
+    """Sigmoid and binary cross-entropy in one: ``−t log σ(x) − (1 − t) log(1 − σ(x))``.
+
+    Finite, with finite gradients, for all finite logits.
+
+    Parameters
+    ----------
+    input : Tensor
+        Logits: the values before the sigmoid.
+    target : Tensor of the same shape
+        Probabilities of the positive class, usually 0 or 1 (bool and integers too).  That they lie
+        in [0, 1] is checked on the CPU; a GPU is not made to wait for it.
+    weight : Tensor, optional
+        Factor of each loss; broadcast.
+    reduction : {"mean", "sum", "none"}
+    pos_weight : Tensor, optional
+        Factor of the first term, one per column: above 1 it favours recall; broadcast.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes differ.
+    LabelError
+        If a target is outside [0, 1].
+
+    Examples
+    --------
+    >>> binary_cross_entropy_with_logits([1e4, -1e4], [1, 1])
+    tensor(5000.)
+    """
+    name = "binary_cross_entropy_with_logits"
+    input = floating(input, name)
+    target = _probabilities(target, input, name)
+    if pos_weight is None:
+        losses = ops.sigmoid_cross_entropy(input, target)
+    else:
+        factor = 1 + (_factor(pos_weight, input) - 1) * target
+        losses = (1 - target) * input + factor * ops.softplus(-input)
+    return reduce(_weighted(losses, weight), reduction)
+
+
+def binary_cross_entropy(
+    input: TensorLike,
+    target: TensorLike,
+    weight: TensorLike | None = None,
+    *,
+    reduction: str = "mean",
+) -> Tensor:
+    """``−t log p − (1 − t) log(1 − p)`` of probabilities p.
+
+    The logarithm of 0 counts as −100 with derivative 0.  Prefer
+    `binary_cross_entropy_with_logits`, which needs no such rule.
+
+    Parameters
+    ----------
+    input : Tensor
+        Probabilities in [0, 1], such as the output of a sigmoid.
+    target, weight, reduction
+        As of `binary_cross_entropy_with_logits`.
+
+    Examples
+    --------
+    >>> binary_cross_entropy([0.5], [1.0])
+    tensor(0.6931472)
+    """
+    name = "binary_cross_entropy"
+    input = floating(input, name)
+    check_range(input, 0, 1, OptionError, "the probabilities")
+    target = _probabilities(target, input, name)
+    losses = -(target * _bounded_log(input) + (1 - target) * _bounded_log(1 - input))
+    return reduce(_weighted(losses, weight), reduction)
+
+
+def kl_div(
+    input: TensorLike, target: TensorLike, reduction: str = "mean", *, log_target: bool = False
+) -> Tensor:
+    """Kullback–Leibler divergence, ``t (log t − x)`` for each value.
+
+    Parameters
+    ----------
+    input : Tensor, (N, ...)
+        Logarithms of the predicted probabilities, from `log_softmax`.
+    target : Tensor of the same shape
+        Probabilities, or their logarithms with ``log_target``.
+    reduction : {"batchmean", "mean", "sum", "none"}
+        "batchmean" divides the sum by N, as the mathematical definition has it; "mean" divides it
+        by the number of values, as PyTorch does.
+    log_target : bool
+
+    Examples
+    --------
+    >>> kl_div([[-1.0, -1.0]], [[1.0, 0.0]], reduction="batchmean")
+    tensor(1.)
+    """
+    check_choice(reduction, ("batchmean", "mean", "sum", "none"), "reduction")
+    input = floating(input, "kl_div")
+    target = like(target, input, "kl_div")
+    if log_target:
+        losses = ops.exp(target) * (target - input)
+    else:
+        known = target > 0
+        logarithm = ops.log(ops.where(known, target, 1.0))  # 0 log 0 = 0
+        losses = target * (logarithm - input)
+    if reduction == "batchmean":
+        return ops.sum(losses) / max(input.shape[0] if input.ndim else 1, 1)
+    return reduce(losses, reduction)
+
+
+def _probabilities(target: TensorLike, input: Tensor, name: str) -> Tensor:
+    target = like(target, input, name)
+    check_range(target, 0, 1, LabelError, "binary targets")
+    return target
+
+
+def _factor(value: TensorLike, input: Tensor) -> Tensor:
+    value = as_tensor(value, input)
+    return value if value.dtype == input.dtype else value.astype(input.dtype)
+
+
+def _weighted(losses: Tensor, weight: TensorLike | None) -> Tensor:
+    return losses if weight is None else losses * _factor(weight, losses)
+
+
+def _bounded_log(p: Tensor) -> Tensor:
+    positive = p > 0
+    return ops.where(positive, ops.log(ops.where(positive, p, 1.0)), LOG_OF_ZERO)

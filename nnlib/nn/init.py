@@ -1,0 +1,336 @@
+"""Initial values of parameters.
+
+Every function overwrites a tensor in place, without recording, and returns it.  Random values come
+from `nnlib.random.default_generator` unless a generator is given; they are drawn in float32, so a
+seed gives the same values on every backend and for every dtype.
+
+The fans of a weight (out, …, in) are the numbers of values that flow into one output and out of one
+input: fan_in = in · k and fan_out = out · k with k the product of the middle axes, which is 1 for a
+matrix (out, in) and kh · kw for convolution filters (out, kh, kw, in).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeVar
+
+from nnlib.autograd import Tensor, no_grad, zeros
+from nnlib.errors import OptionError, ShapeError
+from nnlib.nn.erfinv import erfinv
+from nnlib.random import Generator, default_generator
+from nnlib_backends.contract import Array
+
+__all__ = [
+    "calculate_gain",
+    "constant_",
+    "empty",
+    "fans",
+    "kaiming_normal_",
+    "kaiming_uniform_",
+    "lecun_normal_",
+    "lecun_uniform_",
+    "normal_",
+    "ones_",
+    "orthogonal_",
+    "skip",
+    "trunc_normal_",
+    "uniform_",
+    "xavier_normal_",
+    "xavier_uniform_",
+    "zeros_",
+]
+
+T = TypeVar("T", bound=Tensor)
+
+
+def empty(*shape: int) -> Tensor:
+    """Make a float32 tensor on the current backend, to be filled by another function.
+
+    Raises
+    ------
+    OptionError
+        If a size is not a non-negative integer.
+    """
+    if any(not isinstance(size, int) or isinstance(size, bool) or size < 0 for size in shape):
+        raise OptionError(f"the sizes of a parameter must be integers ≥ 0. Received: {shape}")
+    return zeros(shape)
+
+
+_skipping: ContextVar[bool] = ContextVar("nnlib_init_skip", default=False)
+
+
+@contextmanager
+def skip() -> Iterator[None]:
+    """Draw no random numbers inside a ``with`` block: what would be random stays as it is.
+
+    New layers are then zero, without touching their memory.  For models whose weights are about to
+    be loaded or drawn otherwise, and for counting.
+
+    Examples
+    --------
+    >>> with skip():
+    ...     uniform_(empty(2))
+    tensor([0., 0.])
+    """
+    token = _skipping.set(True)
+    try:
+        yield
+    finally:
+        _skipping.reset(token)
+
+
+# Distributions -------------------------------------------------------------------------------
+
+
+def uniform_(t: T, low: float = 0.0, high: float = 1.0, generator: Generator | None = None) -> T:
+    """Fill with uniform numbers in [low, high)."""
+    if _skipping.get():
+        return t
+    source = generator or default_generator
+    return _fill(t, source.uniform(t.shape, low, high, backend=t.backend))
+
+
+def normal_(t: T, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> T:
+    """Fill with normal numbers of a mean and standard deviation."""
+    if _skipping.get():
+        return t
+    source = generator or default_generator
+    return _fill(t, source.normal(t.shape, mean, std, backend=t.backend))
+
+
+def trunc_normal_(
+    t: T,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Generator | None = None,
+) -> T:
+    """Fill with normal numbers that lie in [a, b], by the inverse distribution function.
+
+    Parameters
+    ----------
+    t : Tensor
+    mean, std : float
+        Of the normal distribution before it is cut off.
+    a, b : float
+        The limits, as values (not in standard deviations).
+    generator : Generator, optional
+
+    Raises
+    ------
+    OptionError
+        If ``a < b`` or ``std > 0`` does not hold.
+
+    Examples
+    --------
+    >>> t = trunc_normal_(empty(100, 10), std=3.0, a=-1.0, b=1.0)
+    >>> bool(abs(t).max() <= 1)
+    True
+    """
+    if not (a < b and std > 0):
+        raise OptionError(f"a < b and std > 0 must hold. Received: a={a}, b={b}, std={std}")
+    if _skipping.get():
+        return t
+    source, xp = generator or default_generator, t.backend.xp
+    low, high = (math.erf((limit - mean) / (std * math.sqrt(2))) for limit in (a, b))
+    values = erfinv(xp, source.uniform(t.shape, low, high, backend=t.backend))
+    return _fill(t, xp.clip(values * (std * math.sqrt(2)) + mean, a, b))
+
+
+def constant_(t: T, value: float) -> T:
+    """Fill with one value."""
+    with no_grad():
+        t.fill_(value)
+    return t
+
+
+def zeros_(t: T) -> T:
+    """Fill with 0.
+
+    Right for biases; a weight matrix of zeros keeps all hidden neurons equal for ever.
+    """
+    return constant_(t, 0.0)
+
+
+def ones_(t: T) -> T:
+    """Fill with 1."""
+    return constant_(t, 1.0)
+
+
+# Distributions whose width follows from the shape --------------------------------------------
+
+
+def fans(t: Tensor) -> tuple[int, int]:
+    """Return (fan_in, fan_out) of a weight (out, …, in).
+
+    Raises
+    ------
+    ShapeError
+        If it has fewer than two axes.
+
+    Examples
+    --------
+    >>> fans(empty(32, 3, 3, 16))
+    (144, 288)
+    """
+    if t.ndim < 2:
+        raise ShapeError(
+            "fan_in and fan_out need a weight (out, …, in) of two axes or more. "
+            f"Received: shape {t.shape}"
+        )
+    window = math.prod(t.shape[1:-1])
+    return t.shape[-1] * window, t.shape[0] * window
+
+
+def calculate_gain(nonlinearity: str, a: float = 0.0) -> float:
+    """Return by how much to widen the weights before an activation, as PyTorch recommends.
+
+    Parameters
+    ----------
+    nonlinearity : {"linear", "sigmoid", "tanh", "relu", "leaky_relu", "selu"}
+    a : float
+        Negative slope, of ``"leaky_relu"`` only.
+
+    Raises
+    ------
+    OptionError
+        For another name.
+
+    Examples
+    --------
+    >>> round(calculate_gain("relu"), 4)
+    1.4142
+    """
+    gains = {
+        "linear": 1.0,
+        "sigmoid": 1.0,
+        "tanh": 5 / 3,
+        "relu": math.sqrt(2.0),
+        "leaky_relu": math.sqrt(2.0 / (1 + a * a)),
+        "selu": 0.75,
+    }
+    if nonlinearity not in gains:
+        raise OptionError(
+            f"nonlinearity must be one of {', '.join(gains)}. Received: {nonlinearity!r}"
+        )
+    return gains[nonlinearity]
+
+
+def xavier_uniform_(t: T, gain: float = 1.0, generator: Generator | None = None) -> T:
+    """Fill uniformly with variance gain² · 2 / (fan_in + fan_out) (Glorot & Bengio, 2010).
+
+    Examples
+    --------
+    >>> t = xavier_uniform_(empty(100, 50))
+    >>> bool(abs(t).max() <= (6 / 150) ** 0.5)
+    True
+    """
+    return _uniform(t, _xavier_std(t, gain), generator)
+
+
+def xavier_normal_(t: T, gain: float = 1.0, generator: Generator | None = None) -> T:
+    """Fill normally with variance gain² · 2 / (fan_in + fan_out) (Glorot & Bengio, 2010)."""
+    return normal_(t, 0.0, _xavier_std(t, gain), generator)
+
+
+def kaiming_uniform_(
+    t: T,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> T:
+    """Fill uniformly with variance gain² / fan, which keeps ReLU networks in range.
+
+    Source: He, Zhang, Ren & Sun (2015).
+
+    Parameters
+    ----------
+    t : Tensor
+    a : float
+        Negative slope of the leaky ReLU that follows; 0 for ReLU.
+    mode : {"fan_in", "fan_out"}
+        Keep the variance of the values going forward or of the gradients going back.
+    nonlinearity : str
+        See `calculate_gain`.
+    generator : Generator, optional
+    """
+    return _uniform(t, _kaiming_std(t, a, mode, nonlinearity), generator)
+
+
+def kaiming_normal_(
+    t: T,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> T:
+    """Fill normally with variance gain² / fan; parameters as of `kaiming_uniform_`."""
+    return normal_(t, 0.0, _kaiming_std(t, a, mode, nonlinearity), generator)
+
+
+def lecun_uniform_(t: T, generator: Generator | None = None) -> T:
+    """Fill uniformly with variance 1 / fan_in (LeCun, Bottou, Orr & Müller, 1998)."""
+    return _uniform(t, _std(1.0, fans(t)[0]), generator)
+
+
+def lecun_normal_(t: T, generator: Generator | None = None) -> T:
+    """Fill normally with variance 1 / fan_in (LeCun, Bottou, Orr & Müller, 1998)."""
+    return normal_(t, 0.0, _std(1.0, fans(t)[0]), generator)
+
+
+def orthogonal_(t: T, gain: float = 1.0, generator: Generator | None = None) -> T:
+    """Fill with a random orthogonal matrix times a gain (Saxe, McClelland & Ganguli, 2014).
+
+    The axes after the first count as one.  The rows are orthonormal if there are no more of them
+    than columns, else the columns are.
+
+    Examples
+    --------
+    >>> w = orthogonal_(empty(2, 3))
+    >>> bool(abs(w @ w.T - [[1.0, 0.0], [0.0, 1.0]]).max() < 1e-6)
+    True
+    """
+    if t.ndim < 2:
+        raise ShapeError(f"orthogonal_ needs two axes or more. Received: shape {t.shape}")
+    if _skipping.get():
+        return t
+    source, xp = generator or default_generator, t.backend.xp
+    rows, columns = t.shape[0], math.prod(t.shape[1:])
+    long, short = max(rows, columns), min(rows, columns)
+    q, r = xp.linalg.qr(source.normal((long, short), backend=t.backend))
+    # QR alone prefers some orthogonal matrices; with R's diagonal positive all are equally likely
+    q = q * xp.where(xp.diagonal(r) < 0, -gain, gain).astype(q.dtype)
+    return _fill(t, xp.reshape(q if rows >= columns else xp.transpose(q), t.shape))
+
+
+# Shared parts --------------------------------------------------------------------------------
+
+
+def _fill(t: T, values: Array) -> T:
+    with no_grad():
+        t.copy_(values)
+    return t
+
+
+def _uniform(t: T, std: float, generator: Generator | None) -> T:
+    bound = math.sqrt(3.0) * std  # a uniform distribution on ± b has variance b² / 3
+    return uniform_(t, -bound, bound, generator)
+
+
+def _std(gain: float, fan: float) -> float:
+    return gain / math.sqrt(max(fan, 1))
+
+
+def _xavier_std(t: Tensor, gain: float) -> float:
+    return _std(gain, sum(fans(t)) / 2)
+
+
+def _kaiming_std(t: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    if mode not in ("fan_in", "fan_out"):
+        raise OptionError(f"mode must be 'fan_in' or 'fan_out'. Received: {mode!r}")
+    return _std(calculate_gain(nonlinearity, a), fans(t)[mode == "fan_out"])

@@ -1,0 +1,36 @@
+"""A tensor that a module learns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nnlib.autograd import Tensor, tensor
+
+__all__ = ["Parameter"]
+
+
+class Parameter(Tensor):
+    """A tensor that a `Module` registers when it is assigned, and that an optimizer updates.
+
+    Parameters
+    ----------
+    data : Tensor, array or sequence
+        Initial values; the parameter takes them over without a copy.
+    requires_grad : bool
+        Set to False to freeze it.
+
+    Examples
+    --------
+    >>> Parameter([1.0, 2.0])
+    Parameter([1., 2.], requires_grad=True)
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        source = data if isinstance(data, Tensor) else tensor(data)
+        super().__init__(source.data, source.backend)
+        self.requires_grad = requires_grad
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace("tensor(", "Parameter(", 1)

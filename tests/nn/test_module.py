@@ -1,0 +1,244 @@
+import numpy as np
+import pytest
+
+import nnlib
+from nnlib import nn
+from nnlib.errors import NnlibError, ShapeError, StateError
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+        self.classifier = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 2)])
+        self.scale = nn.Parameter([1.0, 2.0])
+        self.register_buffer("seen", nnlib.zeros(2))
+
+    def forward(self, x):
+        x = self.features(x)
+        for layer in self.classifier:
+            x = layer(x)
+        return x * self.scale
+
+
+NAMES = [
+    "scale",
+    "features.0.weight",
+    "features.0.bias",
+    "classifier.0.weight",
+    "classifier.0.bias",
+    "classifier.1.weight",
+    "classifier.1.bias",
+    "classifier.2.weight",
+    "classifier.2.bias",
+]
+
+
+def test_parameters_buffers_and_modules_are_found_by_path():
+    net = Net()
+    assert [name for name, _ in net.named_parameters()] == NAMES
+    assert [name for name, _ in net.named_buffers()] == ["seen"]
+    assert list(net.state_dict()) == [*NAMES, "seen"]
+    assert [name for name, _ in net.named_children()] == ["features", "classifier"]
+    assert [name for name, _ in net.named_modules()][:4] == [
+        "",
+        "features",
+        "features.0",
+        "features.1",
+    ]
+    assert len(list(net.parameters())) == 9
+    assert next(iter(net.buffers())) is net.seen
+
+
+def test_shared_parameters_count_once():
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    net[1].weight = net[0].weight
+    assert [name for name, _ in net.named_parameters()] == ["0.weight", "0.bias", "1.bias"]
+    layer = nn.Linear(2, 2)
+    assert len(list(nn.Sequential(layer, layer).parameters())) == 2
+
+
+def test_assigning_replaces_and_deleting_forgets():
+    net = Net()
+    net.scale = None
+    assert "scale" not in net.state_dict()
+    net.scale = nn.Parameter([3.0, 3.0])
+    net.seen = nnlib.ones(2)
+    assert net.state_dict()["seen"].tolist() == [1, 1]
+    del net.features
+    assert not any(name.startswith("features") for name in net.state_dict())
+    with pytest.raises(AttributeError):
+        net.features  # noqa: B018
+
+
+def test_replaced_layer_keeps_its_place():
+    net = Net()
+    net.features = nn.Sequential(nn.Linear(4, 3))
+    assert [name for name, _ in net.named_children()] == ["features", "classifier"]
+
+
+def test_train_and_eval_reach_every_module():
+    net = nn.Sequential(nn.Dropout(), nn.Sequential(nn.BatchNorm1d(2)))
+    assert all(module.training for module in net.modules())
+    assert net.eval() is net
+    assert not any(module.training for module in net.modules())
+    assert net.train()[1][0].training
+
+
+def test_hooks_see_input_and_output_until_removed():
+    layer, calls = nn.Linear(2, 1), []
+    remove = layer.register_forward_hook(lambda *seen: calls.append(seen))
+    x = nnlib.ones(3, 2)
+    y = layer(x)
+    assert calls[0][0] is layer
+    assert calls[0][1][0] is x
+    assert calls[0][2] is y
+    remove()
+    layer(x)
+    assert len(calls) == 1
+
+
+def test_frozen_layers_get_no_gradient():
+    net = Net()
+    net.features.requires_grad_(False)
+    net(nnlib.ones(1, 4)).sum().backward()
+    assert net.features[0].weight.grad is None
+    assert net.classifier[0].weight.grad is not None
+    assert net.scale.grad is not None
+    net.zero_grad()
+    assert net.scale.grad is None
+    net.features.requires_grad_()
+    net(nnlib.ones(1, 4)).sum().backward()
+    assert net.features[0].weight.grad is not None
+
+
+def test_apply_goes_innermost_first():
+    order = []
+    net = nn.Sequential(nn.Linear(1, 1), nn.Sequential(nn.Tanh()))
+    assert net.apply(lambda module: order.append(type(module).__name__)) is net
+    assert order == ["Tanh", "Sequential", "Linear", "Sequential"]
+
+
+def test_repr_draws_the_tree():
+    net = nn.Sequential(nn.Linear(2, 3, bias=False), nn.Sequential(nn.Dropout(0.1)))
+    assert repr(net) == (
+        "Sequential(\n"
+        "  (0): Linear(in_features=2, out_features=3, bias=False)\n"
+        "  (1): Sequential(\n"
+        "    (0): Dropout(p=0.1)\n"
+        "  )\n"
+        ")"
+    )
+
+
+def test_error_names_layer_and_path():
+    net = Net()
+    net.classifier[2] = nn.Linear(7, 2)
+    with pytest.raises(ShapeError, match=r"in_features = 7.*\[in Linear at 'classifier.2'\]$"):
+        net(nnlib.ones(1, 4))
+    outer = nn.Sequential(nn.Identity(), net)
+    with pytest.raises(ShapeError, match=r"\[in Linear at '1.classifier.2'\]$"):
+        outer(nnlib.ones(1, 4))
+    with pytest.raises(NnlibError, match=r"\[in Linear\]$"):
+        nn.Linear(2, 1)(nnlib.ones(1, 3))
+
+
+def test_module_without_forward_or_init():
+    with pytest.raises(TypeError, match=r"must define forward\(\)"):
+        nn.Module()(1)
+
+    class Forgetful(nn.Module):
+        def __init__(self):
+            self.layer = nn.Linear(1, 1)
+
+    with pytest.raises(StateError, match=r"Forgetful must call super\(\).__init__\(\) first"):
+        Forgetful()
+
+
+# State ---------------------------------------------------------------------------------------
+
+
+def snapshot(net):
+    return {name: value.numpy() for name, value in net.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all((a[name] == b[name]).all() for name in a)
+
+
+def test_state_dict_travels_between_models(backend):
+    a, b = Net(), Net()
+    assert not same(snapshot(a), snapshot(b))
+    assert b.load_state_dict(a.state_dict()) == ([], [])
+    assert same(snapshot(a), snapshot(b))
+
+
+def test_state_dict_travels_between_backends():
+    a = Net()
+    with nnlib.use_backend("strict"):
+        b = Net()
+    b.load_state_dict(a.state_dict())
+    assert same(snapshot(a), snapshot(b))
+    a.load_state_dict({name: 2 * value for name, value in snapshot(b).items()})  # bare arrays
+    assert same(snapshot(a), {name: 2 * value for name, value in snapshot(b).items()})
+    assert b.scale.backend.name == "strict"
+
+
+def test_state_dict_shares_memory_and_is_detached():
+    net = Net()
+    state = net.state_dict()
+    assert not state["scale"].requires_grad
+    state["scale"].fill_(5.0)
+    assert net.scale.tolist() == [5, 5]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("classifier.0.bias"), "missing: classifier.0.bias"),
+        (lambda state: state.update(extra=np.zeros(3)), "unexpected: extra"),
+        (
+            lambda state: state.update(scale=np.zeros(3)),
+            r"scale must be numbers of shape \(2,\), received float64 \(3,\)",
+        ),
+        (
+            lambda state: state.update({"classifier.2.bias": np.array(["a", "b"])}),
+            r"classifier.2.bias must be numbers of shape \(2,\), received <U1 \(2,\)",
+        ),
+        (lambda state: state.update(seen=[1.0, 2.0]), "seen must be numbers.* received list"),
+    ],
+)
+def test_state_that_does_not_fit_changes_nothing(change, message):
+    net = Net()
+    before = snapshot(net)
+    state = {name: value + 1 for name, value in before.items()}
+    change(state)
+    with pytest.raises(StateError, match=message):
+        net.load_state_dict(state)
+    assert same(snapshot(net), before)
+
+
+def test_loose_loading_tells_what_did_not_fit():
+    net = Net()
+    missing, unexpected = net.load_state_dict(
+        {"scale": np.array([8.0, 9.0]), "head.weight": np.zeros(1)}, strict=False
+    )
+    assert net.scale.tolist() == [8, 9]
+    assert missing == [*NAMES[1:], "seen"]
+    assert unexpected == ["head.weight"]
+    with pytest.raises(StateError, match="scale must be numbers"):
+        net.load_state_dict({"scale": np.zeros(3)}, strict=False)
+
+
+def test_moving_keeps_the_parameter_objects(backend):
+    with nnlib.use_backend("numpy"):
+        net = Net()
+    net.scale.requires_grad = False
+    before, ids = snapshot(net), [id(p) for p in net.parameters()]
+    assert net.to(backend) is net
+    assert [id(p) for p in net.parameters()] == ids
+    assert {value.backend.name for value in net.state_dict().values()} == {backend.name}
+    assert same(snapshot(net), before)
+    assert not net.scale.requires_grad
+    net(nnlib.ones(1, 4)).sum().backward()
+    assert net.features[0].weight.grad.backend is backend
