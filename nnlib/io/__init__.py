@@ -1,0 +1,10 @@
+"""Weights in files.
+
+The format is safetensors, which most of the field reads: names, dtypes, shapes and bytes, and no
+code, so that loading a stranger's file runs nothing.
+"""
+
+from nnlib.io.atomic import writing
+from nnlib.io.safetensors import load, load_into, save
+
+__all__ = ["load", "load_into", "save", "writing"]

@@ -1,0 +1,335 @@
+"""Saving and loading weights as safetensors.
+
+A file holds eight bytes with the length of a header, the header (JSON: name → dtype, shape, place)
+and the values, without gaps.  The safetensors library checks a file; values are read and written
+here, one tensor at a time, so that a model on a GPU needs little memory on the host.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, BinaryIO, Literal, NamedTuple, overload
+
+import numpy as np
+
+from nnlib.autograd import Tensor
+from nnlib.errors import DataNotFoundError, DTypeError, FileFormatError, StateError, describe
+from nnlib.io.atomic import writing
+from nnlib.nn import Module
+from nnlib_backends import Backend, backend_of, get_backend, load_backend
+
+__all__ = ["load", "load_into", "save"]
+
+_CODES = {
+    "bool": "BOOL",
+    "int8": "I8",
+    "int16": "I16",
+    "int32": "I32",
+    "int64": "I64",
+    "uint8": "U8",
+    "uint16": "U16",
+    "uint32": "U32",
+    "uint64": "U64",
+    "float16": "F16",
+    "float32": "F32",
+    "float64": "F64",
+}
+_DTYPES = {code: np.dtype(name).newbyteorder("<") for name, code in _CODES.items()}
+_STORED = _DTYPES | {"BOOL": np.dtype("u1"), "BF16": np.dtype("<u2")}  # how to read the bytes
+_METADATA = "__metadata__"
+
+
+class _Entry(NamedTuple):
+    """Where a tensor is in a file."""
+
+    name: str
+    code: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+# Saving --------------------------------------------------------------------------------------
+
+
+def save(
+    state: Module | Mapping[str, Any],
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write weights to a safetensors file, whole or not at all.
+
+    Parameters
+    ----------
+    state : Module, or mapping of str to Tensor or array
+        Of either backend.  A module's parameters and buffers; shared ones once.
+    path : path
+        Replaced only when the new file is complete.  Usually ends in ``.safetensors``.
+    metadata : mapping of str to str, optional
+        Notes to keep with the weights.
+
+    Raises
+    ------
+    DTypeError
+        If a name, value or note is of a kind that the format does not hold.
+    OutputError
+        If the file cannot be written.  An older one is as it was then.
+
+    Examples
+    --------
+    >>> import nnlib, tempfile
+    >>> path = tempfile.mkdtemp() + "/weights.safetensors"
+    >>> model = nnlib.nn.Linear(3, 2)
+    >>> save(model, path, metadata={"epoch": "7"})
+    >>> sorted(load(path))
+    ['bias', 'weight']
+    """
+    if isinstance(state, Module):
+        state = state.state_dict()
+    if not isinstance(state, Mapping):
+        raise DTypeError(
+            "state must be a module or a mapping of names to tensors, such as model.state_dict(). "
+            f"Received: {type(state).__name__}"
+        )
+    for name, value in state.items():
+        _check_item(name, value)
+    # large items first, as the library does, so that every tensor is aligned in memory
+    names = sorted(state, key=lambda name: (-state[name].dtype.itemsize, name))
+    header = _header(state, names, metadata)
+    with writing(path) as file:
+        file.write(len(header).to_bytes(8, "little"))
+        file.write(header)
+        for name in names:
+            array = _on_host(state[name])
+            array = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+            file.write(array.reshape(-1).view(np.uint8).data)
+
+
+def _check_item(name: Any, value: Any) -> None:
+    if not isinstance(name, str) or name == _METADATA:
+        raise DTypeError(f"a name must be a text other than {_METADATA!r}. Received: {name!r}")
+    dtype = getattr(getattr(value, "dtype", None), "name", None)
+    if dtype not in _CODES:
+        received = describe(value) if dtype else type(value).__name__
+        raise DTypeError(
+            f"{name} must be a tensor or array of {', '.join(_CODES)}. Received: {received}"
+        )
+
+
+def _header(
+    state: Mapping[str, Any], names: list[str], metadata: Mapping[str, str] | None
+) -> bytes:
+    content: dict[str, Any] = {}
+    if metadata:
+        content[_METADATA] = dict(metadata)
+        if not all(isinstance(item, str) for pair in metadata.items() for item in pair):
+            raise DTypeError(f"metadata must be texts. Received: {dict(metadata)!r}")
+    place = 0
+    for name in names:
+        value = state[name]
+        end = place + value.size * value.dtype.itemsize
+        content[name] = {
+            "dtype": _CODES[value.dtype.name],
+            "shape": list(value.shape),
+            "data_offsets": [place, end],
+        }
+        place = end
+    try:
+        header = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError as error:
+        raise DTypeError(f"names and metadata must be valid Unicode. {error}") from error
+    return header + b" " * (-len(header) % 8)
+
+
+def _on_host(value: Any) -> np.ndarray[Any, Any]:
+    array = value.data if isinstance(value, Tensor) else value
+    if isinstance(array, np.ndarray | np.generic):
+        return np.asarray(array)
+    owner = value.backend if isinstance(value, Tensor) else backend_of(array)
+    return owner.to_numpy(array)
+
+
+# Loading -------------------------------------------------------------------------------------
+
+
+@overload
+def load(
+    path: str | os.PathLike[str],
+    backend: str | Backend | None = None,
+    *,
+    with_metadata: Literal[False] = False,
+) -> dict[str, Tensor]: ...
+
+
+@overload
+def load(
+    path: str | os.PathLike[str],
+    backend: str | Backend | None = None,
+    *,
+    with_metadata: Literal[True],
+) -> tuple[dict[str, Tensor], dict[str, str]]: ...
+
+
+def load(
+    path: str | os.PathLike[str],
+    backend: str | Backend | None = None,
+    *,
+    with_metadata: bool = False,
+) -> dict[str, Tensor] | tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file.
+
+    Parameters
+    ----------
+    path : path
+    backend : str or Backend, optional
+        Where the tensors go; the current backend if not given.
+    with_metadata : bool
+        Also return the notes in the file.
+
+    Returns
+    -------
+    dict of str to Tensor
+        In the file's dtypes, except that bfloat16, which NumPy does not have, becomes float32
+        (exactly: a bfloat16 number is a float32 number with a short mantissa).
+    dict of str to str
+        Only with ``with_metadata=True``.
+
+    Raises
+    ------
+    DataNotFoundError
+        If there is no such file.
+    FileFormatError
+        If it is truncated, too long, inconsistent, or no safetensors file; the text says what is
+        wrong.  Also for dtypes that neither backend has, such as 8-bit floats.
+
+    Examples
+    --------
+    >>> import nnlib, tempfile
+    >>> path = tempfile.mkdtemp() + "/weights.safetensors"
+    >>> save({"w": nnlib.ones(2)}, path, metadata={"epoch": "7"})
+    >>> load(path)
+    {'w': tensor([1., 1.])}
+    >>> load(path, with_metadata=True)[1]
+    {'epoch': '7'}
+    """
+    target = get_backend() if backend is None else load_backend(backend)
+    _check(path)
+    tensors: dict[str, Tensor] = {}
+    try:
+        with open(path, "rb") as file:
+            entries, metadata, start = _read_header(file)
+            for entry in entries:
+                array = _read(file, start, entry)
+                tensors[entry.name] = Tensor(target.asarray(array), target)
+    except OSError as error:
+        raise FileFormatError(f"{path} cannot be read: {error.strerror or error}") from error
+    # the library lets a few things pass that NumPy or JSON understand differently
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileFormatError(f"{path} is not a valid safetensors file: {error}") from error
+    return (tensors, metadata) if with_metadata else tensors
+
+
+def load_into(module: Module, path: str | os.PathLike[str], *, strict: bool = True) -> None:
+    """Read a safetensors file into a module's parameters and buffers.
+
+    Parameters
+    ----------
+    module : Module
+        On any backend.  Changed only if the whole file fits.
+    path : path
+    strict : bool
+        Refuse missing and unexpected names.
+
+    Raises
+    ------
+    DataNotFoundError, FileFormatError
+        As `load`.
+    StateError
+        If names (when strict) or shapes do not match, or whole numbers stand for real ones.
+
+    Examples
+    --------
+    >>> import nnlib, tempfile
+    >>> path = tempfile.mkdtemp() + "/weights.safetensors"
+    >>> first, second = nnlib.nn.Linear(3, 2), nnlib.nn.Linear(3, 2)
+    >>> save(first, path)
+    >>> load_into(second, path)
+    >>> bool((first.weight == second.weight).data.all())
+    True
+    """
+    state = load(path, "numpy")
+    for name, value in module.state_dict().items():
+        if name in state and _kind(state[name]) != _kind(value):
+            raise StateError(
+                f"{path}: {name} must be {_kind(value)}. Received: {describe(state[name])}"
+            )
+    try:
+        module.load_state_dict(state, strict=strict)
+    except StateError as error:
+        raise StateError(f"{path}: {error}") from error
+
+
+def _kind(value: Tensor) -> str:
+    return {"f": "floating-point", "b": "boolean"}.get(value.dtype.kind, "of whole numbers")
+
+
+def _check(path: str | os.PathLike[str]) -> None:
+    """Have the library look at the whole header; it refuses gaps, overlaps and wrong sizes."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np"):
+            pass
+    except FileNotFoundError as error:
+        raise DataNotFoundError(f"{path} must be an existing file. Received: none") from error
+    except OSError as error:  # a folder, no permission, …
+        reason = "it is a folder" if os.path.isdir(path) else error.strerror or str(error)
+        raise FileFormatError(f"{path} cannot be read: {reason}") from error
+    except SafetensorError as error:
+        reason = str(error).removeprefix("Error while deserializing header: ")
+        raise FileFormatError(
+            f"{path} is not a whole safetensors file: {reason} (it has {os.path.getsize(path)} "
+            "bytes). It may be damaged, cut short or of another format: get it again"
+        ) from error
+
+
+def _read_header(file: BinaryIO) -> tuple[list[_Entry], dict[str, str], int]:
+    """Return what is in a file, its notes, and where the values begin."""
+    length = int.from_bytes(file.read(8), "little")
+    content = json.loads(file.read(length), object_pairs_hook=_without_duplicates)
+    metadata = content.pop(_METADATA, None) or {}
+    entries = [
+        _Entry(name, item["dtype"], tuple(item["shape"]), *item["data_offsets"])
+        for name, item in content.items()
+    ]
+    for entry in entries:
+        if entry.code not in _STORED:
+            raise ValueError(
+                f"{entry.name} has the dtype {entry.code}; nnlib reads {', '.join(_STORED)}"
+            )
+    return entries, metadata, 8 + length
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        raise ValueError("a name occurs twice in the header")
+    return content
+
+
+def _read(file: BinaryIO, start: int, entry: _Entry) -> np.ndarray[Any, Any]:
+    """Read one tensor's values."""
+    stored = _STORED[entry.code]
+    values = np.empty((entry.end - entry.begin) // stored.itemsize, stored)
+    file.seek(start + entry.begin)
+    if file.readinto(values.view(np.uint8).data) != values.nbytes:  # type: ignore[attr-defined]
+        raise ValueError(f"it ends within {entry.name}")
+    if entry.code == "BF16":  # the upper half of a float32
+        values = (values.astype(np.uint32) << 16).view(np.float32)
+    elif entry.code == "BOOL":
+        if values.size and values.max() > 1:
+            raise ValueError(f"{entry.name} must be of booleans, bytes 0 and 1")
+        values = values.view(np.bool_)
+    return values.astype(values.dtype.newbyteorder("="), copy=False).reshape(entry.shape)

@@ -1,0 +1,201 @@
+"""Adam and AdamW: steps scaled by running moments of the gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from nnlib.errors import OptionError
+from nnlib.optim.optimizer import Optimizer
+from nnlib.optim.options import Range
+from nnlib.optim.update import update_rule
+
+__all__ = ["Adam", "AdamW"]
+
+_SAMPLE = {
+    "lr": 0.01,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "eps": 1e-8,
+    "weight_decay": 0.0,
+    "decoupled": False,
+    "step": 1,
+}
+
+
+@update_rule(
+    samples=[
+        ((True, True, False), _SAMPLE),
+        ((True, True, False), _SAMPLE | {"weight_decay": 0.1, "step": 7}),
+        ((True, True, True), _SAMPLE | {"weight_decay": 0.1, "decoupled": True, "step": 7}),
+    ]
+)
+def adam(
+    xp: Any,
+    p: Any,
+    g: Any,
+    exp_avg: Any,
+    exp_avg_sq: Any,
+    max_exp_avg_sq: Any,
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    step: int,
+) -> None:
+    """Divide the running mean of the gradient by the root of the running mean of its square.
+
+    Both means start at zero; dividing by 1 − βᵗ undoes that bias.  The corrections are numbers, so
+    they are applied to the step size and to eps instead of to the arrays.
+    """
+    if weight_decay and decoupled:
+        p *= 1 - lr * weight_decay
+    elif weight_decay:
+        g = g + weight_decay * p
+    exp_avg *= beta1
+    exp_avg += (1 - beta1) * g
+    exp_avg_sq *= beta2
+    exp_avg_sq += (1 - beta2) * g * g
+    if max_exp_avg_sq is not None:
+        max_exp_avg_sq[...] = xp.maximum(max_exp_avg_sq, exp_avg_sq)
+        exp_avg_sq = max_exp_avg_sq
+    correction = math.sqrt(1 - beta2**step)
+    step_size = lr * correction / (1 - beta1**step)
+    p -= step_size * exp_avg / (xp.sqrt(exp_avg_sq) + eps * correction)
+
+
+class Adam(Optimizer):
+    """Adaptive moment estimation, as in PyTorch.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        See `Optimizer`.
+    lr : float
+        Learning rate: about the size of a step, since the direction's entries are about 1.
+    betas : (float, float)
+        Decay of the running means of the gradient and of its square, each in [0, 1).
+    eps : float
+        Added to the denominator.
+    weight_decay : float
+        Adds ``weight_decay · W`` to the gradient (an L2 penalty; see `AdamW` for the other way).
+    amsgrad : bool
+        Divide by the largest mean square so far (Reddi, Kale & Kumar, 2018).
+
+    Raises
+    ------
+    OptionError
+        If an option is outside its range.
+
+    References
+    ----------
+    Kingma & Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> w = nnlib.tensor([1.0, -2.0], requires_grad=True)
+    >>> optimizer = Adam([w], lr=0.5)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([ 0.5, -1.5], requires_grad=True)
+    """
+
+    rule = adam
+    slots = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+    ranges: ClassVar[dict[str, Range]] = {
+        "lr": Range(),
+        "betas": Range(0.0, 1.0, below=True),
+        "eps": Range(),
+        "weight_decay": Range(),
+    }
+    decoupled = False  # whether weight decay stays out of the gradient
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "amsgrad": amsgrad,
+            },
+        )
+
+    def checked(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Check ranges, and that there are two betas."""
+        betas = options["betas"]
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise OptionError(f"betas must be two numbers. Received: {betas!r}")
+        return super().checked(options)
+
+    def initial_state(self, options: dict[str, Any]) -> dict[str, float]:
+        """Return two running means, and the largest mean square with AMSGrad."""
+        means = {"exp_avg": 0.0, "exp_avg_sq": 0.0}
+        return means | {"max_exp_avg_sq": 0.0} if options["amsgrad"] else means
+
+    def numbers(self, options: dict[str, Any], step: int) -> dict[str, Any]:
+        """Return the options and the step count, which the bias correction needs."""
+        beta1, beta2 = options["betas"]
+        return {
+            "lr": options["lr"],
+            "beta1": beta1,
+            "beta2": beta2,
+            "eps": options["eps"],
+            "weight_decay": options["weight_decay"],
+            "decoupled": self.decoupled,
+            "step": step,
+        }
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: W ← (1 − lr · weight_decay) W, apart from the gradient.
+
+    Parameters
+    ----------
+    params, lr, betas, eps, amsgrad
+        See `Adam`.
+    weight_decay : float
+        Not an L2 penalty: it is not scaled by the gradient's moments.
+
+    References
+    ----------
+    Loshchilov & Hutter, "Decoupled weight decay regularization", ICLR 2019.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> w = nnlib.tensor([1.0], requires_grad=True)
+    >>> optimizer = AdamW([w], lr=0.5, weight_decay=0.1)
+    >>> (w * 0).sum().backward()
+    >>> optimizer.step()  # the gradient is zero: only the decay acts
+    >>> w
+    tensor([0.95], requires_grad=True)
+    """
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad)

@@ -1,0 +1,161 @@
+"""Limiting gradients before a step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from nnlib.autograd import Tensor, zeros
+from nnlib.errors import BackendMismatchError, NonFiniteError, OptionError
+from nnlib.optim.options import Range
+from nnlib_backends.contract import Array
+
+__all__ = ["clip_grad_norm_", "clip_grad_value_"]
+
+_PIECE = 1 << 20  # elements
+
+
+def clip_grad_norm_(
+    params: Tensor | Iterable[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+) -> Tensor:
+    """Scale all gradients, in place, so that their common norm is at most ``max_norm``.
+
+    Parameters
+    ----------
+    params : Tensor or iterable of Tensor
+        Those without a gradient are passed over.
+    max_norm : float
+        The limit.
+    norm_type : float
+        p of the p-norm; ``math.inf`` for the largest absolute value.
+    error_if_nonfinite : bool
+        Read the norm and raise if it is NaN or infinite.  Otherwise nothing is read from the
+        device, and a norm that is not finite makes the gradients NaN or zero.
+
+    Returns
+    -------
+    Tensor, ()
+        The norm before clipping.
+
+    Raises
+    ------
+    OptionError
+        If ``max_norm`` is negative or ``norm_type`` not positive.
+    BackendMismatchError
+        If the gradients live on several backends.
+    NonFiniteError
+        If it was asked for.
+
+    References
+    ----------
+    Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural networks", ICML 2013.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> w = nnlib.zeros(2, requires_grad=True)
+    >>> w.grad = nnlib.tensor([3.0, 4.0])
+    >>> clip_grad_norm_([w], max_norm=1.0)
+    tensor(5.)
+    >>> [round(value, 3) for value in w.grad.tolist()]
+    [0.6, 0.8]
+    """
+    limit = Range().check("max_norm", max_norm)
+    if norm_type != math.inf and not 0 < norm_type < math.inf:
+        raise OptionError(f"norm_type must be positive. Received: {norm_type!r}")
+    gradients = _gradients(params)
+    if not gradients:
+        return zeros(())
+    backend = gradients[0].backend
+    xp = backend.xp
+    for grad in gradients:
+        if grad.backend is not backend:
+            raise BackendMismatchError(
+                "the norm of gradients needs them on one backend. Received: "
+                f"{backend.name!r} and {grad.backend.name!r}"
+            )
+    norm = _norm(xp, [grad.data for grad in gradients], float(norm_type))
+    result = Tensor(backend.asarray(norm), backend)
+    if error_if_nonfinite and not math.isfinite(result.item()):
+        raise NonFiniteError(
+            f"the norm of the gradients must be finite to clip them. Received: {result.item()}"
+        )
+    factor = xp.minimum(limit / (norm + 1e-6), 1.0)
+    for grad in gradients:
+        array = grad.data
+        array *= factor
+        grad.bump_version()
+    return result
+
+
+def clip_grad_value_(params: Tensor | Iterable[Tensor], clip_value: float) -> None:
+    """Limit every entry of every gradient, in place, to ± ``clip_value``.
+
+    Parameters
+    ----------
+    params : Tensor or iterable of Tensor
+        Those without a gradient are passed over.
+    clip_value : float
+        The limit.
+
+    Raises
+    ------
+    OptionError
+        If ``clip_value`` is negative.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> w = nnlib.zeros(2, requires_grad=True)
+    >>> w.grad = nnlib.tensor([3.0, -0.5])
+    >>> clip_grad_value_([w], 1.0)
+    >>> w.grad
+    tensor([ 1. , -0.5])
+    """
+    limit = Range().check("clip_value", clip_value)
+    for grad in _gradients(params):
+        grad.backend.xp.clip(grad.data, -limit, limit, out=grad.data)
+        grad.bump_version()
+
+
+def _gradients(params: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    params = [params] if isinstance(params, Tensor) else params
+    return [p.grad for p in params if p.grad is not None]
+
+
+def _norm(xp: Any, arrays: list[Array], p: float) -> Any:
+    """Norm of all values together, in float32 at least; a 0-d array or scalar."""
+    arrays = [
+        array.astype(xp.float32) if array.dtype.itemsize < 4 else array
+        for array in arrays
+        if array.size
+    ]
+    if not arrays:
+        return xp.zeros((), dtype=xp.float32)
+    if p == math.inf:  # without |g|, a temporary as large as g
+        parts = [xp.maximum(array.max(), -array.min()) for array in arrays]
+        largest = parts[0]
+        for part in parts[1:]:
+            largest = xp.maximum(largest, part)
+        return largest
+    if p == 2:  # a dot product needs no temporary either
+        pieces = [piece for array in arrays for piece in _pieces(array.reshape(-1))]
+        return xp.sqrt(_total([xp.vdot(piece, piece) for piece in pieces]))
+    return _total([xp.sum(xp.abs(array) ** p) for array in arrays]) ** (1 / p)
+
+
+def _pieces(array: Array) -> Iterator[Array]:
+    """Cut a vector: a BLAS adds up a very long float32 one with few correct digits."""
+    for start in range(0, array.size, _PIECE):
+        yield array[start : start + _PIECE]
+
+
+def _total(parts: list[Any]) -> Any:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total

@@ -1,0 +1,256 @@
+"""What all optimizers share: groups of parameters, their state, and the walk over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, ClassVar
+
+from nnlib.autograd import Tensor
+from nnlib.errors import (
+    BackendMismatchError,
+    DTypeError,
+    GradientError,
+    OptionError,
+    describe,
+)
+from nnlib.optim.options import Range
+from nnlib.optim.state import NOTES, checked_state, copied
+from nnlib.optim.update import UpdateRule
+
+__all__ = ["Optimizer"]
+
+
+class Optimizer:
+    """Base class: keeps groups of parameters and changes those that have a gradient.
+
+    A subclass states its update rule, the names of the state arrays, and the ranges of its
+    options; see ``nnlib/optim/sgd.py``.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        The parameters; or groups, each a dict with ``"params"`` and any options that differ from
+        the optimizer's own.  Parameters may live on different backends: each is updated where it
+        is, and its state follows when it is moved.
+    defaults : dict
+        Options by name.
+
+    Attributes
+    ----------
+    param_groups : list of dict
+        The groups with all their options.  Options may be changed between steps, as schedules do
+        with ``"lr"``.
+    state : dict
+        Parameter → its step count and the tensors that belong to it.
+
+    Raises
+    ------
+    OptionError
+        If there is no parameter, one comes twice, an option is unknown or outside its range.
+    DTypeError
+        If something is not a floating-point tensor.
+    GradientError
+        If a parameter is itself the result of a recorded operation.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> from nnlib import optim
+    >>> w, b = nnlib.ones(2, requires_grad=True), nnlib.zeros(1, requires_grad=True)
+    >>> optimizer = optim.SGD([{"params": [w], "weight_decay": 0.1}, {"params": [b]}], lr=0.5)
+    >>> [group["weight_decay"] for group in optimizer.param_groups]
+    [0.1, 0.0]
+    """
+
+    rule: ClassVar[UpdateRule]
+    slots: ClassVar[tuple[str, ...]]  # state arrays, in the order in which the rule takes them
+    ranges: ClassVar[dict[str, Range]]
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        self.defaults = self.checked(defaults)
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: dict[Tensor, dict[str, Any]] = {}
+        for group in _as_groups(params):
+            self.add_param_group(group)
+
+    # What a subclass says --------------------------------------------------------------------
+
+    def checked(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options with all numbers in range and of Python's own type."""
+        result = dict(options)
+        for name, allowed in self.ranges.items():
+            value = result[name]
+            if isinstance(value, tuple | list):
+                result[name] = tuple(allowed.check(name, item) for item in value)
+            else:
+                result[name] = allowed.check(name, value)
+        return result
+
+    def initial_state(self, options: dict[str, Any]) -> dict[str, float]:
+        """Return the state arrays that these options need, with the value that fills each."""
+        raise NotImplementedError  # abstract
+
+    def numbers(self, options: dict[str, Any], step: int) -> dict[str, Any]:
+        """Return the rule's numbers for a parameter's step number ``step`` (from 1)."""
+        raise NotImplementedError  # abstract
+
+    # Groups ----------------------------------------------------------------------------------
+
+    def add_param_group(self, group: dict[str, Any]) -> None:
+        """Add parameters with their own options, for example unfrozen layers.
+
+        Parameters
+        ----------
+        group : dict
+            ``"params"`` (a tensor or an iterable of tensors) and options.
+        """
+        if not isinstance(group, Mapping) or "params" not in group:
+            raise OptionError(f"a group must be a dict with 'params'. Received: {describe(group)}")
+        given = {name: value for name, value in group.items() if name != "params"}
+        for name in given:
+            if name not in self.defaults and name not in NOTES:
+                guess = get_close_matches(name, self.defaults, n=1)
+                raise OptionError(
+                    f"{type(self).__name__} has the options {', '.join(self.defaults)}. Received: "
+                    f"{name!r}." + (f" Did you mean {guess[0]!r}?" if guess else "")
+                )
+        params = group["params"]
+        params = [params] if isinstance(params, Tensor) else list(params)
+        if not params:
+            raise OptionError(
+                "an optimizer needs at least one parameter in each group. Received: none (was an "
+                "iterator such as model.parameters() used up before?)"
+            )
+        taken = {id(p) for other in self.param_groups for p in other["params"]}
+        for p in params:
+            _check_parameter(p)
+            if id(p) in taken:
+                raise OptionError(f"a parameter must be given once. Received twice: {describe(p)}")
+            taken.add(id(p))
+        options = self.checked(self.defaults | given)
+        self.param_groups.append({"params": params, **options})
+
+    # Training --------------------------------------------------------------------------------
+
+    def zero_grad(self) -> None:
+        """Drop the gradients of all parameters."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.grad = None
+
+    def step(self) -> None:
+        """Change every parameter that has a gradient, in place.
+
+        Nothing is read from the device.
+
+        Raises
+        ------
+        OptionError
+            If an option was set to a value outside its range.
+        BackendMismatchError, DTypeError
+            If a gradient was set by hand that is not like its parameter.
+        """
+        for group in self.param_groups:
+            options = self.checked(group)
+            initial = self.initial_state(options)
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._update(p, p.grad, initial, options)
+
+    def _update(
+        self, p: Tensor, grad: Tensor, initial: dict[str, float], options: dict[str, Any]
+    ) -> None:
+        if grad.backend is not p.backend:
+            raise BackendMismatchError(
+                "a gradient must be on its parameter's backend. Received: "
+                f"{grad.backend.name!r} for a parameter on {p.backend.name!r}"
+            )
+        if grad.dtype != p.dtype:
+            raise DTypeError(
+                f"a gradient must have its parameter's dtype. Received: {describe(grad, p)}"
+            )
+        state = self.state.setdefault(p, {"step": 0})
+        state["step"] += 1
+        for name, value in initial.items():
+            if name not in state:
+                state[name] = Tensor(p.backend.xp.full_like(p.data, value), p.backend)
+            elif state[name].backend is not p.backend:
+                state[name] = copied(state[name], p)
+        arrays = [state[name].data if name in initial else None for name in self.slots]
+        numbers = self.numbers(options, state["step"])
+        self.rule(p.backend, p.data, grad.data, *arrays, **numbers)
+        p.bump_version()
+
+    # State -----------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that continuing needs, besides the parameters themselves.
+
+        Returns
+        -------
+        dict
+            ``"param_groups"``: the options of each group, with the positions of its parameters
+            instead of the parameters; ``"state"``: position → step count and tensors, which share
+            the optimizer's memory.
+        """
+        groups: list[dict[str, Any]] = []
+        positions: dict[Tensor, int] = {}
+        for group in self.param_groups:
+            places = [positions.setdefault(p, len(positions)) for p in group["params"]]
+            groups.append({**group, "params": places})
+        state = {positions[p]: dict(entries) for p, entries in self.state.items()}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` returned, for the same parameters in the same order.
+
+        Parameters
+        ----------
+        state : mapping
+            Its arrays may be tensors or arrays of any backend; they are copied.
+
+        Raises
+        ------
+        StateError
+            If groups, names or shapes do not match.  Nothing was changed then.
+        OptionError
+            If an option is outside its range.  Nothing was changed then.
+        """
+        groups, entries = checked_state(self, state)
+        for group, options in zip(self.param_groups, groups, strict=True):
+            group.update(options)
+        self.state = {
+            p: {name: v if name == "step" else copied(v, p) for name, v in own.items()}
+            for p, own in entries.items()
+        }
+
+    def __repr__(self) -> str:
+        lines = []
+        for group in self.param_groups:
+            options = ", ".join(f"{k}={v!r}" for k, v in group.items() if k != "params")
+            lines.append(f"  {len(group['params'])} parameters: {options}")
+        return f"{type(self).__name__}(\n" + "\n".join(lines) + "\n)"
+
+
+def _as_groups(params: Any) -> list[dict[str, Any]]:
+    if isinstance(params, Tensor | Mapping | str) or not isinstance(params, Iterable):
+        raise DTypeError(
+            "params must be an iterable of tensors or of groups, such as model.parameters(). "
+            f"Received: {describe(params) if isinstance(params, Tensor) else type(params).__name__}"
+        )
+    items = list(params)
+    return items if items and isinstance(items[0], Mapping) else [{"params": items}]
+
+
+def _check_parameter(p: Any) -> None:
+    if not isinstance(p, Tensor):
+        hint = " (give model.parameters() without names)" if isinstance(p, tuple) else ""
+        raise DTypeError(f"a parameter must be a tensor. Received: {type(p).__name__}{hint}")
+    if not p.is_leaf:
+        raise GradientError(
+            "a parameter must be a leaf, not the result of an operation. Use detach() and "
+            f"requires_grad=True. Received: {describe(p)}"
+        )
+    if p.dtype.kind != "f":
+        raise DTypeError(f"a parameter must be floating-point. Received: {describe(p)}")

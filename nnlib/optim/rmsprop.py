@@ -1,0 +1,141 @@
+"""RMSprop: steps scaled by a running root mean square of the gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from nnlib.optim.optimizer import Optimizer
+from nnlib.optim.options import Range
+from nnlib.optim.update import update_rule
+
+__all__ = ["RMSprop"]
+
+_SAMPLE = {"lr": 0.01, "alpha": 0.99, "eps": 1e-8, "weight_decay": 0.0, "momentum": 0.0}
+
+
+@update_rule(
+    samples=[
+        ((True, False, False), _SAMPLE),
+        ((True, True, False), _SAMPLE | {"weight_decay": 0.1}),
+        ((True, False, True), _SAMPLE | {"momentum": 0.9}),
+        ((True, True, True), _SAMPLE | {"momentum": 0.9, "weight_decay": 0.1}),
+    ]
+)
+def rmsprop(
+    xp: Any,
+    p: Any,
+    g: Any,
+    square_avg: Any,
+    grad_avg: Any,
+    momentum_buffer: Any,
+    *,
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float,
+) -> None:
+    """Divide the gradient by the root of the running mean of its square, or of its variance."""
+    if weight_decay:
+        g = g + weight_decay * p
+    square_avg *= alpha
+    square_avg += (1 - alpha) * g * g
+    mean_square = square_avg
+    if grad_avg is not None:
+        grad_avg *= alpha
+        grad_avg += (1 - alpha) * g
+        # rounding can make the variance of a constant gradient negative, its root NaN
+        mean_square = xp.maximum(square_avg - grad_avg * grad_avg, 0.0)
+    g = g / (xp.sqrt(mean_square) + eps)
+    if momentum_buffer is not None:
+        momentum_buffer *= momentum
+        momentum_buffer += g
+        g = momentum_buffer
+    p -= lr * g
+
+
+class RMSprop(Optimizer):
+    """Root mean square propagation, as in PyTorch.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        See `Optimizer`.
+    lr : float
+        Learning rate.
+    alpha : float
+        Decay of the running mean of the squared gradient.
+    eps : float
+        Added to the denominator.
+    weight_decay : float
+        Adds ``weight_decay · W`` to the gradient (an L2 penalty).
+    momentum : float
+        Decay of a running sum of the scaled gradients, which then is the direction.
+    centered : bool
+        Divide by the standard deviation instead: the mean gradient is subtracted (Graves, 2013).
+
+    Raises
+    ------
+    OptionError
+        If an option is outside its range.
+
+    References
+    ----------
+    Tieleman & Hinton, "Neural networks for machine learning", lecture 6.5, Coursera 2012.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> w = nnlib.tensor([1.0], requires_grad=True)
+    >>> optimizer = RMSprop([w], lr=0.01)
+    >>> (w * 3).sum().backward()
+    >>> optimizer.step()  # 3 / sqrt(0.01 · 3²) = 10
+    >>> w
+    tensor([0.9], requires_grad=True)
+    """
+
+    rule = rmsprop
+    slots = ("square_avg", "grad_avg", "momentum_buffer")
+    ranges: ClassVar[dict[str, Range]] = {
+        "lr": Range(),
+        "alpha": Range(0.0, 1.0),
+        "eps": Range(),
+        "weight_decay": Range(),
+        "momentum": Range(0.0, 1.0),
+    }
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "alpha": alpha,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "momentum": momentum,
+                "centered": centered,
+            },
+        )
+
+    def initial_state(self, options: dict[str, Any]) -> dict[str, float]:
+        """Return the mean square, and the mean and the running sum where asked for."""
+        state = {"square_avg": 0.0}
+        if options["centered"]:
+            state["grad_avg"] = 0.0
+        if options["momentum"]:
+            state["momentum_buffer"] = 0.0
+        return state
+
+    def numbers(self, options: dict[str, Any], step: int) -> dict[str, Any]:
+        """Return the options that are numbers."""
+        return {name: options[name] for name in self.ranges}

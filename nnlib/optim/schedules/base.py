@@ -1,0 +1,100 @@
+"""What all schedules share: a learning rate for each step, computed in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nnlib.errors import DTypeError, StateError
+from nnlib.optim.optimizer import Optimizer
+
+__all__ = ["LRScheduler"]
+
+
+class LRScheduler:
+    """Base class: sets ``"lr"`` of every group as a function of the number of steps.
+
+    The first value is set when the schedule is made; call `step` after the optimizer's step (or
+    after each epoch: a schedule counts whatever you call it for).  The rate is computed from the
+    initial one, so it does not matter what happened to ``"lr"`` in between.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Its groups' ``"lr"`` are the initial rates, remembered there as ``"initial_lr"``.
+
+    Attributes
+    ----------
+    last_epoch : int
+        How often `step` was called.
+    base_lrs : list of float
+        The initial rate of each group.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        check_optimizer(optimizer)
+        self.optimizer = optimizer
+        self.last_epoch = 0
+        self.base_lrs: list[float] = []
+        self.apply()
+
+    def rate(self, base_lr: float, step: int, group: int) -> float:
+        """Return the learning rate of a group after a number of steps; subclasses define it."""
+        raise NotImplementedError  # abstract
+
+    def apply(self) -> None:
+        """Set the learning rates for the present step."""
+        groups = self.optimizer.param_groups
+        for group in groups[len(self.base_lrs) :]:  # all at first; later those added since
+            self.base_lrs.append(group.setdefault("initial_lr", group["lr"]))
+        for index, (group, base_lr) in enumerate(zip(groups, self.base_lrs, strict=True)):
+            group["lr"] = self.rate(base_lr, self.last_epoch, index)
+
+    def step(self) -> None:
+        """Go on by one step (or epoch)."""
+        self.last_epoch += 1
+        self.apply()
+
+    def get_last_lr(self) -> list[float]:
+        """Return the present learning rate of each group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position: numbers and lists only, which JSON can hold."""
+        return {"last_epoch": self.last_epoch, "base_lrs": list(self.base_lrs)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a position that `state_dict` returned, and set its learning rates.
+
+        Raises
+        ------
+        StateError
+            If it is not the state of such a schedule, or of another number of groups.
+        """
+        self.check_state(state)
+        self.last_epoch = int(state["last_epoch"])
+        self.base_lrs = [float(lr) for lr in state["base_lrs"]]
+        self.apply()
+
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Raise `StateError` unless `load_state_dict` can use the state."""
+        expected = self.state_dict()
+        if set(state) != set(expected):
+            raise StateError(
+                f"the state of {type(self).__name__} must have {sorted(expected)}. "
+                f"Received: {sorted(state)}"
+            )
+        groups = len(self.optimizer.param_groups)
+        if "base_lrs" in expected and len(state["base_lrs"]) != groups:
+            raise StateError(
+                f"base_lrs must have one rate for each of {groups} groups. "
+                f"Received: {state['base_lrs']!r}"
+            )
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Raise unless it is an optimizer."""
+    if not isinstance(optimizer, Optimizer):
+        raise DTypeError(
+            f"a schedule needs an optimizer as its first argument. Received: {optimizer!r}"
+        )

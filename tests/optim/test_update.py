@@ -1,0 +1,127 @@
+"""Every backend's update rules against their definitions."""
+
+import numpy as np
+import pytest
+
+from nnlib.optim import SGD, UpdateRule, update_rule
+from nnlib_backends import get_backend, load_backend
+from nnlib_backends.numpy_backend import updates
+
+CASES = [
+    pytest.param(rule, present, numbers, id=f"{rule.name}{i}")
+    for rule in UpdateRule.registry.values()
+    for i, (present, numbers) in enumerate(rule.samples)
+]
+LAYOUTS = {
+    "small": lambda rng: rng.normal(size=(3, 5)),
+    "several pieces": lambda rng: rng.normal(size=(3, updates.PIECE + 7)),
+    "exactly two pieces": lambda rng: rng.normal(size=2 * updates.PIECE),
+    "0-d": lambda rng: rng.normal(size=()),
+    "empty": lambda rng: rng.normal(size=(3, 0)),
+    "strided": lambda rng: rng.normal(size=(4, updates.PIECE))[:, ::2],
+    "transposed": lambda rng: rng.normal(size=(updates.PIECE, 3)).T,
+}
+
+
+def test_every_rule_of_the_backends_has_a_definition(backend):
+    assert set(backend.updates) <= set(UpdateRule.registry)
+
+
+def test_the_numpy_backend_replaces_every_rule():
+    assert set(updates.UPDATES) == set(UpdateRule.registry) - {"halve"}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("rule", "present", "numbers"), CASES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("where", ["numpy", pytest.param("cupy", marks=pytest.mark.gpu)])
+def test_replacement_equals_definition(rule, present, numbers, layout, dtype, where):
+    backend = load_backend(where)
+    if rule.name not in backend.updates:
+        pytest.skip(f"{backend.name} uses the definition of {rule.name}")
+    replacement, definition = [], []
+    for arrays in (replacement, definition):
+        rng = np.random.default_rng(0)
+        for wanted in (True, True, *present):
+            array = LAYOUTS[layout](rng)
+            if len(arrays) >= 2:  # state, of which some must not be negative
+                array = np.abs(array)
+            arrays.append(_in_layout(backend, array, dtype, layout) if wanted else None)
+    rule(backend, *replacement, **numbers)
+    rule.definition(backend.xp, *definition, **numbers)
+    for ours, theirs in zip(replacement, definition, strict=True):
+        if ours is not None:  # bit for bit on the CPU; a GPU may fuse multiplication and addition
+            ours, theirs = backend.to_numpy(ours), backend.to_numpy(theirs)
+            tolerance = 0 if backend.name == "numpy" else 4 * np.finfo(dtype).eps
+            np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+def _in_layout(backend, array, dtype, layout):
+    """A backend's array with these values whose memory is laid out as the name says."""
+    if layout == "strided":
+        wide = backend.xp.zeros((array.shape[0], 2 * array.shape[1]), dtype=dtype)
+        result = wide[:, ::2]
+    elif layout == "transposed":
+        result = backend.xp.zeros(array.shape[::-1], dtype=dtype).T
+    else:
+        result = backend.xp.zeros(array.shape, dtype=dtype)
+    result[...] = backend.asarray(np.ascontiguousarray(array, dtype).reshape(array.shape))
+    return result
+
+
+@pytest.mark.parametrize(("rule", "present", "numbers"), CASES)
+def test_the_gradient_is_left_alone(rule, present, numbers, backend):
+    rng = np.random.default_rng(0)
+    for size in (5, updates.PIECE + 5):
+        arrays = [
+            backend.asarray(rng.uniform(size=size).astype("float32")) if wanted else None
+            for wanted in (True, True, *present)
+        ]
+        before = backend.to_numpy(arrays[1])
+        rule(backend, *arrays, **numbers)
+        np.testing.assert_array_equal(backend.to_numpy(arrays[1]), before)
+
+
+@update_rule(samples=[])
+def halve(xp, p, g):
+    p *= 0.5
+
+
+def test_a_new_rule_works_by_its_definition_and_can_be_replaced(backend, monkeypatch):
+    p = backend.asarray(np.float32([2.0, 4.0]))
+    halve(backend, p, None)
+    np.testing.assert_array_equal(backend.to_numpy(p), [1.0, 2.0])
+
+    def zero(p, g):
+        p *= 0.0
+
+    monkeypatch.setattr(type(backend), "updates", {"halve": zero})
+    halve(backend, p, None)
+    np.testing.assert_array_equal(backend.to_numpy(p), [0.0, 0.0])
+    assert repr(halve) == "<nnlib update rule halve>"
+
+
+def test_a_device_scope_is_entered(monkeypatch):
+    entered = []
+
+    class Scope:
+        def __enter__(self):
+            entered.append("in")
+
+        def __exit__(self, *_):
+            entered.append("out")
+
+    backend = get_backend()
+    monkeypatch.setattr(type(backend), "scope", Scope())
+    halve(backend, backend.asarray([1.0]), None)
+    assert entered == ["in", "out"]
+
+
+def test_the_optimizer_uses_the_replacement(make_params, give_gradients, monkeypatch):
+    called = []
+    backend = get_backend()
+    monkeypatch.setattr(type(backend), "updates", {"sgd": lambda *a, **k: called.append(k)})
+    params = make_params()
+    give_gradients(params, 0)
+    SGD(params, lr=0.25).step()
+    assert [call["lr"] for call in called] == [0.25] * len(params)
