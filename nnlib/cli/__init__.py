@@ -1,0 +1,113 @@
+"""The command line: one file per verb, loaded when the verb is used.
+
+Data go to stdout, progress and errors to stderr.  Exit codes:
+
+====  ==========================================================
+0     done
+1     error
+2     wrong usage
+3     a check or a comparison failed
+4     a backend or an optional package is missing
+130   interrupted
+====  ==========================================================
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+import click
+
+from nnlib._version import __version__
+from nnlib.errors import BackendUnavailableError, MissingExtraError, NnlibError
+
+__all__ = ["CHECK_FAILED", "ERROR", "INTERRUPTED", "MISSING", "main"]
+
+ERROR, CHECK_FAILED, MISSING, INTERRUPTED = 1, 3, 4, 130  # 2, wrong usage, is click's own
+
+VERBS = {
+    "bench": "Time the same training on every backend.",
+    "doctor": "Check that nnlib works here, and say how to mend what does not.",
+    "info": "Describe this machine: what to paste into a bug report.",
+    "summary": "Show a model's layers, shapes, parameters, FLOPs and memory.",
+    "train": "Train a model on a data set.",
+}
+"""Verb → its line in ``nnlib --help``; the verb is the function of that name in the module of that
+name, which ``--help`` does not load."""
+
+
+class Verbs(click.Group):
+    """The verbs, and what becomes of their errors."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the verbs."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Load a verb."""
+        if name not in VERBS:
+            return None
+        command = getattr(import_module(f"nnlib.cli.{name}"), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb, or say which one was probably meant."""
+        if args[0] not in VERBS and not args[0].startswith("-"):
+            guess = get_close_matches(args[0], VERBS, n=1)
+            hint = f" Did you mean {guess[0]!r}?" if guess else ""
+            ctx.fail(f"The verb must be one of {', '.join(VERBS)}. Received: {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; turn errors that nnlib raises on purpose into one line and an exit code.
+
+        Any other exception is a bug: it passes, with its traceback, and the exit code is 1.
+        """
+        _forgive_encodings()
+        try:
+            return super().invoke(ctx)
+        except NnlibError as error:
+            if ctx.params["debug"]:
+                traceback.print_exc()
+            click.echo(f"error: {error}", err=True)
+            missing = isinstance(error, BackendUnavailableError | MissingExtraError)
+            ctx.exit(MISSING if missing else ERROR)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            # The reader, such as `head`, has seen enough.  What Python still has in its buffers
+            # goes nowhere, or it would complain at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            ctx.exit(0)
+
+
+def _forgive_encodings() -> None:
+    """Show a terminal that knows no "×" a "?" instead of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+@click.group("nnlib", cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="nnlib %(version)s")
+@click.option("--debug", is_flag=True, envvar="NNLIB_DEBUG", help="Show tracebacks of errors.")
+def main(debug: bool) -> None:
+    """Train networks with NumPy or CuPy, and measure what the GPU is worth.
+
+    Every verb has --help and --json. The environment variable NNLIB_BACKEND (numpy, cupy, cupy:1,
+    auto) says where to compute.
+    """
