@@ -11,6 +11,7 @@ from typing import Any
 
 from nnlib import ops
 from nnlib.errors import DTypeError
+from nnlib.ops.operation import Operation
 
 _RENAMED = {
     "absolute": "abs",
@@ -39,9 +40,7 @@ def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **options: Any
         raise DTypeError(
             f"numpy.{ufunc.__name__}{extra} is not defined for nnlib tensors. {_REMEDY}"
         )
-    if len(inputs) > len(getattr(function, "arrays", ())):  # numpy.clip's limits
-        raise DTypeError(f"{ufunc.__name__} takes numbers as options. Received: tensors")
-    return function(*inputs)
+    return _call(function, inputs, options)
 
 
 def array_function(
@@ -55,4 +54,13 @@ def array_function(
         return getattr(creation, name)(*args, **options)
     if name in ("shape", "ndim", "size") and len(args) == 1:
         return getattr(args[0], name)
-    return _find(name)(*args, **options)
+    return _call(_find(name), args, options)
+
+
+def _call(function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """Call an operation; a tensor among its options only would lead back here for ever."""
+    if isinstance(function, Operation) and not function.variadic:
+        arrays = args[: len(function.arrays)]
+        if not any(hasattr(array, "__nnlib_apply__") for array in arrays):
+            raise DTypeError(f"the options of {function.name} must not be tensors")
+    return function(*args, **options)

@@ -112,8 +112,11 @@ class Tensor:
             if value is not None:
                 raise GradientError("this tensor has requires_grad=False, so it has no grad")
             return
-        if value is not None and value.shape != self.shape:
-            raise ShapeError(f"grad must have the shape {self.shape}. Received: {value.shape}")
+        if value is not None:
+            if not isinstance(value, Tensor) or value.dtype != self.dtype:
+                raise DTypeError(f"grad must be a {self.dtype} tensor. Received: {describe(value)}")
+            if value.shape != self.shape:
+                raise ShapeError(f"grad must have the shape {self.shape}. Received: {value.shape}")
         self.node.grad = value
 
     def bump_version(self) -> None:
@@ -166,7 +169,8 @@ class Tensor:
                 )
             seed = Tensor(self.backend.xp.ones(self.shape, dtype=self.dtype), self.backend)
         elif isinstance(gradient, Tensor):
-            seed = gradient
+            bare("backward", gradient, self.backend)  # refuses another backend's
+            seed = gradient if gradient.dtype == self.dtype else gradient.astype(self.dtype)
         else:
             seed = Tensor(self.backend.asarray(gradient, dtype=self.dtype), self.backend)
         if seed.shape != self.shape:

@@ -14,7 +14,7 @@ import numpy as np
 import nnlib
 from nnlib import data, models
 from nnlib.data import ArrayDataset, DataLoader
-from nnlib.errors import OptionError, OutputError
+from nnlib.errors import FileFormatError, OptionError, OutputError
 from nnlib.io import save
 from nnlib.nn import Module
 from nnlib.train import Callback, Checkpoint, CSVLogger, History, Trainer
@@ -184,7 +184,7 @@ def _check_folder(out: Path, options: dict[str, Any], resume: bool) -> None:
     if resume:
         if not there:
             raise OptionError(f"--resume needs a run in {out}. Received: a folder without one")
-        before = json.loads((out / "options.json").read_text(encoding="utf-8"))
+        before = _read_options(out / "options.json")
         if before != options:
             differ = [name for name in options if before.get(name) != options[name]]
             raise OptionError(
@@ -193,6 +193,16 @@ def _check_folder(out: Path, options: dict[str, Any], resume: bool) -> None:
             )
     check_writable(_checkpoint(out))
     write_text(out / "options.json", json.dumps(options, indent=2) + "\n")
+
+
+def _read_options(path: Path) -> dict[str, Any]:
+    try:
+        options = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FileFormatError(f"{path} must hold the options of the run. {error}") from error
+    if not isinstance(options, dict):
+        raise FileFormatError(f"{path} must hold the options of the run. Received: {options!r}")
+    return options
 
 
 # Words ---------------------------------------------------------------------------------------
@@ -208,8 +218,9 @@ def _title(
     model: str, net: Module, data_name: str, train_set: ArrayDataset, test_set: ArrayDataset
 ) -> str:
     return (
-        f"{model}, {_parameters(net):,} parameters, on {data_name}: {len(train_set):,} training "
-        f"and {len(test_set):,} test images; {_machine(nnlib.backend_info())}"
+        f"nnlib {nnlib.__version__}: {model}, {_parameters(net):,} parameters, on {data_name}: "
+        f"{len(train_set):,} training and {len(test_set):,} test images; "
+        f"{_machine(nnlib.backend_info())}"
     )
 
 

@@ -29,7 +29,7 @@ class Parameter(Tensor):
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         source = data if isinstance(data, Tensor) else tensor(data)
-        super().__init__(source.data, source.backend)
+        super().__init__(source.data, source.backend, None, source.version_cell)
         self.requires_grad = requires_grad
 
     def __repr__(self) -> str:

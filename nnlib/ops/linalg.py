@@ -1,5 +1,7 @@
 """Products of matrices and vectors."""
 
+import math
+
 from nnlib.errors import ShapeError, describe
 from nnlib.ops.operation import primitive
 from nnlib.ops.reduction import sum
@@ -36,6 +38,9 @@ def _(g, a, b_shape):
         return g * a if len(b_shape) == 1 else expand_dims(a, axis=-1) * expand_dims(g, axis=-2)
     if len(b_shape) == 1:  # (..., m, k) · (..., m)
         return sum(a * expand_dims(g, axis=-1), axis=-2)
+    if len(b_shape) == 2:  # (..., m, k), (..., m, n): one product instead of a sum of many
+        rows = math.prod(a.shape[:-1])
+        a, g = (reshape(x, shape=(rows, x.shape[-1])) for x in (a, g))
     return matmul(swapaxes(a, axis1=-1, axis2=-2), g)
 
 

@@ -149,9 +149,8 @@ class TestStep:
 
     def test_gradients_set_by_hand_must_be_like_the_parameter(self, make, backend):
         p = nnlib.ones(2, requires_grad=True)
-        p.grad = nnlib.ones(2, dtype="float64")
-        with pytest.raises(DTypeError, match=r"float64 \(2,\), float32 \(2,\)"):
-            make([p]).step()
+        with pytest.raises(DTypeError, match=r"float32 tensor. Received: float64 \(2,\)"):
+            p.grad = nnlib.ones(2, dtype="float64")
         other = "strict" if backend.name == "numpy" else "numpy"
         p.grad = nnlib.ones(2, backend=other)
         with pytest.raises(BackendMismatchError, match=f"'{other}' for a parameter on"):

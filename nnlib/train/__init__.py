@@ -1,0 +1,37 @@
+"""Training: the loop, its metrics, callbacks, checkpoints and history."""
+
+from nnlib.train.callbacks import Callback, CSVLogger, LearningRateLogger
+from nnlib.train.history import History
+from nnlib.train.metric import FunctionMetric, Metric
+from nnlib.train.metrics import (
+    Accuracy,
+    BinaryAccuracy,
+    ErrorRate,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    TopKAccuracy,
+    get_metric,
+)
+from nnlib.train.monitors import Checkpoint, EarlyStopping
+from nnlib.train.nonfinite import NaNStop
+from nnlib.train.trainer import Trainer
+
+__all__ = [
+    "Accuracy",
+    "BinaryAccuracy",
+    "CSVLogger",
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "ErrorRate",
+    "FunctionMetric",
+    "History",
+    "LearningRateLogger",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "Metric",
+    "NaNStop",
+    "TopKAccuracy",
+    "Trainer",
+    "get_metric",
+]

@@ -1,0 +1,128 @@
+"""From whatever holds the data to batches of tensors where the model is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeAlias
+
+from nnlib.autograd import Tensor, tensor
+from nnlib.data import ArrayDataset, DataLoader
+from nnlib.errors import DataError, describe
+from nnlib.nn import Module
+from nnlib_backends import Backend, get_backend, use_backend
+
+__all__ = ["Batch", "Data", "as_loader", "batches", "home_of"]
+
+Batch: TypeAlias = tuple[Tensor, ...]
+Data: TypeAlias = Any
+"""A `DataLoader`, a dataset, a tuple of arrays, or any iterable of batches."""
+
+
+def home_of(model: Module) -> tuple[Backend, Any]:
+    """Return the backend of a model and the dtype of its parameters (``None`` if it has none)."""
+    dtype = None
+    backend = None
+    for value in (*model.parameters(), *model.buffers()):
+        backend = backend or value.backend
+        if value.dtype.kind == "f":
+            return value.backend, value.dtype
+    return backend or get_backend(), dtype
+
+
+def as_loader(data: Data, batch_size: int, *, shuffle: bool) -> Iterable[Any]:
+    """Make a loader of a dataset or arrays; a loader, or another iterable of batches, stays.
+
+    Raises
+    ------
+    DataError
+        If it is none of these.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> len(as_loader((np.zeros((10, 3)), np.zeros(10)), batch_size=4, shuffle=False))
+    3
+    """
+    if isinstance(data, DataLoader):
+        return data
+    if isinstance(data, tuple) and data and all(hasattr(array, "shape") for array in data):
+        data = ArrayDataset(*data)
+    rows_by_index = hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    if isinstance(data, ArrayDataset) or (rows_by_index and not hasattr(data, "__iter__")):
+        return DataLoader(data, batch_size, shuffle=shuffle)
+    is_array = hasattr(data, "shape")
+    if not isinstance(data, Iterable) or isinstance(data, Iterator | str | dict) or is_array:
+        raise DataError(
+            "data must be a DataLoader, a dataset, a tuple of arrays (x, y), or a list of batches "
+            f"that can be gone through once an epoch. Received: {type(data).__name__}"
+        )
+    return data
+
+
+def batches(loader: Iterable[Any], backend: Backend, dtype: Any, skip: int = 0) -> Iterator[Batch]:
+    """Begin an epoch: its batches, moved to ``backend``, their floats converted to ``dtype``.
+
+    Parameters
+    ----------
+    skip : int
+        Leave out that many batches at first: for a loader that cannot start in mid-epoch itself.
+
+    Raises
+    ------
+    DataError
+        If there is no batch, or one is not a tuple of arrays.
+    """
+    with use_backend(backend):  # where a loader without a backend of its own puts its tensors
+        iterator = iter(loader)
+    return _moving(iterator, backend, dtype, skip)
+
+
+def _moving(iterator: Iterator[Any], backend: Backend, dtype: Any, skip: int) -> Iterator[Batch]:
+    number = 0
+    for number, arrays in enumerate(iterator, 1):
+        if number > skip:
+            yield _moved(arrays, backend, dtype)
+    if number == 0:
+        raise DataError(
+            "an epoch must have at least one batch. Received: a loader that gave none. "
+            "A generator can be gone through only once; use a list or a DataLoader"
+        )
+
+
+def _moved(arrays: Any, backend: Backend, dtype: Any) -> Batch:
+    if hasattr(arrays, "shape"):
+        arrays = (arrays,)
+    if not isinstance(arrays, tuple | list) or not all(hasattr(a, "shape") for a in arrays):
+        raise DataError(
+            "a batch must be a tuple of arrays or tensors, (x, y). "
+            f"Received: {type(arrays).__name__}"
+        )
+    if not all(len(array.shape) for array in arrays):
+        raise DataError(
+            "the arrays of a batch must have the examples along their first axis. "
+            f"Received: {describe(*arrays)}"
+        )
+    return tuple(_move(array, backend, dtype) for array in arrays)
+
+
+def _move(array: Any, backend: Backend, dtype: Any) -> Tensor:
+    value = array if isinstance(array, Tensor) else tensor(array)
+    if dtype is not None and value.dtype.kind == "f" and value.dtype != dtype:
+        value = value.astype(dtype)  # float64 data must not make a float32 model slow
+    return value if value.backend is backend else tensor(value, backend=backend)
+
+
+def split(batch: Batch) -> tuple[Batch, Tensor]:
+    """Separate the model's inputs from the target, the last array.
+
+    Raises
+    ------
+    DataError
+        If there is only one array.
+    """
+    if len(batch) < 2:
+        raise DataError(
+            "training and evaluation need inputs and targets: batches (x, y). "
+            "Received: batches of one array"
+        )
+    return batch[:-1], batch[-1]

@@ -1,0 +1,120 @@
+"""What may happen between steps and epochs, and two callbacks that take notes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnlib.train.files import check_writable
+
+if TYPE_CHECKING:
+    from nnlib.train.trainer import Trainer
+
+__all__ = ["CSVLogger", "Callback", "LearningRateLogger"]
+
+PathLike = str | os.PathLike[str]
+
+
+class Callback:
+    """Something that `Trainer.fit` calls as it goes along; subclass it and write what you need.
+
+    A callback sees the trainer: its ``model``, ``optimizer``, ``history``, ``epoch`` (epochs
+    done), ``step`` (steps done), ``last_batch``; it may call ``trainer.stop(reason)``.  Reading a
+    tensor's value in `on_step_end` makes the device wait in every step; in the other places the
+    trainer has just read values itself.
+
+    Examples
+    --------
+    >>> class Cheer(Callback):
+    ...     def on_epoch_end(self, trainer, logs):
+    ...         if logs["loss"] < 0.1:
+    ...             trainer.stop("good enough")
+    """
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Before the first step; the place to find out that a folder cannot be written."""
+
+    def on_epoch_begin(self, trainer: Trainer) -> None:
+        """Before the first step of an epoch (of its rest, after `Trainer.resume` in mid-epoch)."""
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        """After every update of the parameters."""
+
+    def on_read(self, trainer: Trainer, losses: list[float]) -> None:
+        """After losses were read, those of the last steps, in order; also when an epoch ends."""
+
+    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+        """After an epoch and its validation, with the numbers that went into the history."""
+
+    def on_checkpoint(self, trainer: Trainer) -> None:
+        """After every callback's `on_epoch_end`, when all about the epoch is settled: save here."""
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """After the last epoch; not if training ended by an exception."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must hold to continue: numbers, texts, tensors."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+
+
+class CSVLogger(Callback):
+    """Write the history to a CSV file after every epoch, a line each.
+
+    The file is replaced as a whole, so it is never half written, and after `Trainer.resume` it has
+    the earlier epochs, too.
+
+    Parameters
+    ----------
+    path : path
+
+    Raises
+    ------
+    OutputError
+        When training begins, if the folder cannot be written.
+    """
+
+    def __init__(self, path: PathLike) -> None:
+        self.path = Path(path)
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """See whether the folder can be written."""
+        check_writable(self.path)
+
+    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+        """Write the file."""
+        trainer.history.to_csv(self.path)
+
+
+class LearningRateLogger(Callback):
+    """Keep the learning rate of every step (the history has the last one of every epoch).
+
+    Attributes
+    ----------
+    rates : list of float
+        One for each step.
+    """
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Start a new list, unless a run is continued."""
+        if not trainer.resumed:
+            self.rates = []
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        """Write down the rate that the step used."""
+        self.rates.append(trainer.learning_rate)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the list."""
+        return {"rates": self.rates}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue the list."""
+        self.rates = list(state["rates"])

@@ -1,0 +1,54 @@
+"""Ctrl-C that waits for the end of a step, so that the model is never half updated."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["Interrupt", "deferred_interrupt"]
+
+
+class Interrupt:
+    """Whether Ctrl-C was pressed."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if it was."""
+        if self.asked:
+            self.asked = False
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[Interrupt]:
+    """Note the first Ctrl-C instead of raising at once; the second one raises where it falls.
+
+    Outside the main thread, and where a program has a handler of its own, nothing is changed.
+
+    Examples
+    --------
+    >>> with deferred_interrupt() as interrupt:
+    ...     interrupt.check()  # between steps
+    """
+    interrupt = Interrupt()
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not usual or threading.current_thread() is not threading.main_thread():
+        yield interrupt
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if interrupt.asked:
+            raise KeyboardInterrupt
+        interrupt.asked = True
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupt
+        interrupt.check()
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,243 @@
+"""The metrics by name: accuracies and errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from typing import TypeAlias
+
+from nnlib import ops
+from nnlib.autograd import Tensor
+from nnlib.errors import DTypeError, OptionError, ShapeError, describe
+from nnlib.train.metric import FunctionMetric, Metric
+
+__all__ = [
+    "Accuracy",
+    "BinaryAccuracy",
+    "ErrorRate",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "TopKAccuracy",
+    "get_metric",
+]
+
+MetricLike: TypeAlias = "str | Metric | Callable[[Tensor, Tensor], Tensor]"
+
+
+class Accuracy(Metric):
+    """Share of examples whose largest output is that of the right class.
+
+    Outputs are (N, C) or (…, C) scores; targets are class numbers, (N,) or (…), or rows of
+    probabilities like the outputs, of which the largest counts.
+    """
+
+    name = "accuracy"
+    higher_is_better = True
+
+    def total(self, output: Tensor, target: Tensor) -> Tensor:
+        """Count the right ones."""
+        labels = _labels(self.name, output, target)
+        return ops.sum(ops.equal(ops.argmax(output, axis=-1), labels))
+
+    def count(self, target: Tensor) -> int:
+        """Count the examples."""
+        return _examples(target)
+
+
+class ErrorRate(Accuracy):
+    """Share of examples whose largest output is that of a wrong class: 1 − accuracy."""
+
+    name = "error_rate"
+    higher_is_better = False
+
+    def total(self, output: Tensor, target: Tensor) -> Tensor:
+        """Count the wrong ones."""
+        labels = _labels(self.name, output, target)
+        return ops.sum(ops.not_equal(ops.argmax(output, axis=-1), labels))
+
+
+class TopKAccuracy(Metric):
+    """Share of examples whose right class is among the ``k`` largest outputs.
+
+    Parameters
+    ----------
+    k : int
+        As a name: ``"top5"`` for 5.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> metric = TopKAccuracy(2)
+    >>> metric.update(nnlib.tensor([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]]), nnlib.tensor([1, 2]))
+    >>> metric.compute()
+    0.5
+    """
+
+    higher_is_better = True
+
+    def __init__(self, k: int = 5) -> None:
+        if k < 1:
+            raise OptionError(f"k must be at least 1. Received: {k}")
+        super().__init__()
+        self.k, self.name = k, f"top{k}"
+
+    def total(self, output: Tensor, target: Tensor) -> Tensor:
+        """Count the right ones."""
+        labels = _labels(self.name, output, target)
+        if output.shape[-1] <= self.k:
+            raise OptionError(
+                f"{self.name} needs more than {self.k} classes. Received: output {output.shape}"
+            )
+        right = ops.take_along_axis(output, ops.expand_dims(labels, axis=-1), axis=-1)  # (…, 1)
+        # counted this way round, NaN is above everything: an output of NaN is never right
+        above = ops.subtract(1, ops.astype(ops.greater_equal(right, output), dtype="int64"))
+        return ops.sum(ops.less(ops.sum(above, axis=-1), self.k))
+
+    def count(self, target: Tensor) -> int:
+        """Count the examples."""
+        return _examples(target)
+
+    def __repr__(self) -> str:
+        return f"TopKAccuracy({self.k})"
+
+
+class BinaryAccuracy(Metric):
+    """Share of yes-or-no answers that are right; outputs and targets have one shape.
+
+    Parameters
+    ----------
+    threshold : float
+        An output above it means yes: 0 for logits, 0.5 for probabilities.
+    """
+
+    name = "binary_accuracy"
+    higher_is_better = True
+
+    def __init__(self, threshold: float = 0.0) -> None:
+        super().__init__()
+        self.threshold = threshold
+
+    def total(self, output: Tensor, target: Tensor) -> Tensor:
+        """Count the right ones."""
+        _same_shape(self.name, output, target)
+        return ops.sum(ops.equal(output > self.threshold, target > 0.5))
+
+    def __repr__(self) -> str:
+        return f"BinaryAccuracy(threshold={self.threshold})"
+
+
+class MeanSquaredError(Metric):
+    """Mean of (output − target)²; outputs and targets have one shape."""
+
+    name = "mse"
+
+    def total(self, output: Tensor, target: Tensor) -> Tensor:
+        """Sum the squares."""
+        _same_shape(self.name, output, target)
+        return ops.sum(ops.square(output - target))
+
+
+class MeanAbsoluteError(Metric):
+    """Mean of |output − target|; outputs and targets have one shape."""
+
+    name = "mae"
+
+    def total(self, output: Tensor, target: Tensor) -> Tensor:
+        """Sum the distances."""
+        _same_shape(self.name, output, target)
+        return ops.sum(ops.abs(output - target))
+
+
+METRICS: dict[str, Callable[[], Metric]] = {
+    "accuracy": Accuracy,
+    "error_rate": ErrorRate,
+    "top5": TopKAccuracy,
+    "binary_accuracy": BinaryAccuracy,
+    "mse": MeanSquaredError,
+    "mae": MeanAbsoluteError,
+}
+
+
+def get_metric(metric: MetricLike) -> Metric:
+    """Return a metric by name, or make one of a function.
+
+    Parameters
+    ----------
+    metric : str, Metric or callable
+        ``"accuracy"``, ``"error_rate"``, ``"top5"`` (any number), ``"binary_accuracy"``,
+        ``"mse"``, ``"mae"``; or see `FunctionMetric`.
+
+    Raises
+    ------
+    OptionError
+        If there is no metric of that name.
+    DTypeError
+        If it is none of these kinds.
+
+    Examples
+    --------
+    >>> get_metric("top3")
+    TopKAccuracy(3)
+    """
+    if isinstance(metric, Metric):
+        return metric
+    if isinstance(metric, str):
+        if metric in METRICS:
+            return METRICS[metric]()
+        if re.fullmatch(r"top[1-9]\d*", metric):
+            return TopKAccuracy(int(metric[3:]))
+        guess = get_close_matches(metric, METRICS, n=1)
+        hint = f" Did you mean {guess[0]!r}?" if guess else ""
+        raise OptionError(
+            f"a metric must be one of {', '.join(METRICS)} (top1, top2, …). "
+            f"Received: {metric!r}.{hint}"
+        )
+    if callable(metric) and not isinstance(metric, type):
+        return FunctionMetric(metric)
+    raise DTypeError(
+        f"a metric must be a name, a Metric or a function. Received: {metric!r}"
+        + (" (a class: write it with parentheses)" if isinstance(metric, type) else "")
+    )
+
+
+def _examples(target: Tensor) -> int:
+    """How many examples: every integer is a label, every row of floats a distribution."""
+    return target.size if target.dtype.kind in "iu" else target.size // target.shape[-1]
+
+
+def _labels(name: str, output: Tensor, target: Tensor) -> Tensor:
+    """Class numbers of the targets, after the shapes were checked."""
+    if output.ndim == 0 or output.shape[-1] < 2:
+        raise ShapeError(
+            f"{name} needs outputs of two classes or more, (…, C). Received: output "
+            f"{describe(output)}. For one output per example use 'binary_accuracy'"
+        )
+    if target.dtype.kind in "iu" and target.shape == output.shape[:-1]:
+        return target
+    if target.dtype.kind == "f" and target.shape == output.shape:
+        return ops.argmax(target, axis=-1)
+    raise ShapeError(
+        f"{name} needs targets that are class numbers, integers {output.shape[:-1]}, or "
+        f"probabilities, floats {output.shape}. Received: target {describe(target)}"
+    )
+
+
+def _same_shape(name: str, output: Tensor, target: Tensor) -> None:
+    if output.shape != target.shape:  # broadcasting (N, 1) with (N,) to (N, N) is never meant
+        raise ShapeError(
+            f"{name} needs outputs and targets of one shape. "
+            f"Received: {describe(output, target)}. Reshape the targets"
+        )
+
+
+def unique_names(metrics: Sequence[Metric]) -> None:
+    """Refuse two metrics of one name, and names that the history uses itself."""
+    taken = {"epoch", "step", "loss", "lr", "seconds", "val_seconds", "examples_per_second"}
+    for metric in metrics:
+        if metric.name in taken or metric.name.startswith("val_"):
+            raise OptionError(
+                f"every metric must have a name of its own, none of {', '.join(sorted(taken))} "
+                f"and not val_…. Received: {metric.name!r}"
+            )
+        taken.add(metric.name)

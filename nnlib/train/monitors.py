@@ -1,0 +1,220 @@
+"""Callbacks that watch a number of the history: stop when it gets no better, save when it does."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnlib.errors import OptionError
+from nnlib.train.callbacks import Callback
+from nnlib.train.checkpoint import copied
+from nnlib.train.files import check_writable
+
+if TYPE_CHECKING:
+    from nnlib.train.trainer import Trainer
+
+__all__ = ["Checkpoint", "EarlyStopping"]
+
+
+class _Monitor:
+    """The best value so far of one of the numbers in the history."""
+
+    def __init__(self, name: str, mode: str, min_delta: float = 0.0) -> None:
+        if mode not in ("auto", "min", "max"):
+            raise OptionError(f"mode must be 'auto', 'min' or 'max'. Received: {mode!r}")
+        if not 0 <= min_delta < math.inf:
+            raise OptionError(f"min_delta must be 0 or more. Received: {min_delta}")
+        self.name, self.mode, self.min_delta = name, mode, min_delta
+        self.best: float | None = None
+
+    def begin(self, trainer: Trainer) -> None:
+        """Check the name, and find out which direction is the better one."""
+        self.sign = -1.0 if trainer.higher_is_better(self.name) else 1.0
+        if self.mode != "auto":
+            self.sign = 1.0 if self.mode == "min" else -1.0
+        if not trainer.resumed:
+            self.best = None
+
+    def improved(self, logs: Mapping[str, float]) -> bool:
+        """Take in an epoch's value; NaN is never an improvement."""
+        value = logs[self.name]
+        if math.isnan(value):
+            return False
+        if self.best is None or self.sign * (self.best - value) > self.min_delta:
+            self.best = value
+            return True
+        return False
+
+
+class EarlyStopping(Callback):
+    """Stop when a number has not become better for some epochs.
+
+    Parameters
+    ----------
+    monitor : str
+        One of the history's: ``"val_loss"``, ``"val_accuracy"``, ``"loss"``, …
+    patience : int
+        So many epochs in a row without improvement stop the training.
+    min_delta : float
+        What counts as an improvement must be larger than this.
+    mode : {"auto", "min", "max"}
+        Whether small or large is good; ``"auto"`` asks the metric.
+    restore_best : bool
+        Give the model the parameters of its best epoch in the end, also if all epochs were run.
+        A copy of them is kept on the device.
+
+    Raises
+    ------
+    OptionError
+        If an option is out of range, or, when training begins, the history will have no such
+        number (``"val_…"`` needs validation data).
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        patience: int = 5,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+        restore_best: bool = True,
+    ) -> None:
+        if patience < 1:
+            raise OptionError(f"patience must be at least 1 epoch. Received: {patience}")
+        self._monitor = _Monitor(monitor, mode, min_delta)
+        self.patience = patience
+        self.restore_best = restore_best
+        self._reset()
+
+    def _reset(self) -> None:
+        self.waited = 0  #: epochs since the best one
+        self.best_epoch = 0  #: from 1
+        self._best_state: dict[str, Any] = {}
+
+    @property
+    def best(self) -> float | None:
+        """The best value so far."""
+        return self._monitor.best
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Start counting."""
+        self._monitor.begin(trainer)
+        if not trainer.resumed:
+            self._reset()
+
+    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+        """Count, keep the best parameters, or stop."""
+        if self._monitor.improved(logs):
+            self.waited, self.best_epoch = 0, trainer.epoch
+            if self.restore_best:
+                self._best_state = copied(trainer.model.state_dict())
+            return
+        self.waited += 1
+        if self.waited >= self.patience:
+            trainer.stop(
+                f"{self._monitor.name} has not become better than {self.best:.6g} "
+                f"(epoch {self.best_epoch}) for {self.waited} epochs"
+                if self.best is not None
+                else f"{self._monitor.name} was NaN for {self.waited} epochs"
+            )
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """Go back to the best parameters."""
+        if self._best_state:
+            trainer.model.load_state_dict(self._best_state)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counts and the best parameters."""
+        return {
+            "best": self.best,
+            "waited": self.waited,
+            "best_epoch": self.best_epoch,
+            "best_state": self._best_state,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue counting."""
+        self._monitor.best = state["best"]
+        self.waited, self.best_epoch = state["waited"], state["best_epoch"]
+        self._best_state = dict(state["best_state"])
+
+
+class Checkpoint(Callback):
+    """Save everything that is needed to continue, after every epoch or after the best ones.
+
+    Parameters
+    ----------
+    path : path
+        A safetensors file; ``{epoch}`` in it becomes the number of the epoch, so that each has a
+        file of its own.  Without it the file is replaced, at once, when the new one is whole.
+    monitor : str, optional
+        Save only when this number of the history is better than ever.
+    mode : {"auto", "min", "max"}
+        Whether small or large is good; ``"auto"`` asks the metric.
+    every : int
+        Look only at every so many epochs.
+
+    Raises
+    ------
+    OptionError
+        If an option is out of range or unknown.
+    OutputError
+        When training begins, if the folder cannot be written.
+
+    Examples
+    --------
+    >>> keep_last = Checkpoint("run/last.safetensors")
+    >>> keep_best = Checkpoint("run/best.safetensors", monitor="val_accuracy")
+    >>> keep_all = Checkpoint("run/epoch-{epoch:03}.safetensors")
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        monitor: str | None = None,
+        mode: str = "auto",
+        every: int = 1,
+    ) -> None:
+        if every < 1:
+            raise OptionError(f"every must be at least 1 epoch. Received: {every}")
+        self.path = os.fspath(path)
+        self.every = every
+        self._monitor = None if monitor is None else _Monitor(monitor, mode)
+        self._due = False
+        self._path(1)  # a wrong placeholder shows now
+
+    def _path(self, epoch: int) -> Path:
+        try:
+            return Path(self.path.format(epoch=epoch))
+        except (LookupError, ValueError) as error:
+            raise OptionError(
+                f"a checkpoint's path can contain {{epoch}} only. Received: {self.path!r}"
+            ) from error
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """See whether the folder can be written, before time is spent."""
+        check_writable(self._path(1))
+        if self._monitor is not None:
+            self._monitor.begin(trainer)
+
+    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+        """Decide whether to save."""
+        self._due = trainer.epoch % self.every == 0 and (
+            self._monitor is None or self._monitor.improved(logs)
+        )
+
+    def on_checkpoint(self, trainer: Trainer) -> None:
+        """Save, if it is time to."""
+        if self._due:
+            trainer.save(self._path(trainer.epoch))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best value so far."""
+        return {} if self._monitor is None else {"best": self._monitor.best}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue comparing."""
+        if self._monitor is not None:
+            self._monitor.best = state.get("best")

@@ -1,0 +1,135 @@
+"""How far training is, on stderr: a bar on a terminal, one line an epoch elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["Progress", "epoch_line", "make_progress"]
+
+
+class Progress:
+    """Says nothing; the base of those that do."""
+
+    def begin(self, epochs: int) -> None:
+        """A run of that many epochs begins."""
+
+    def begin_epoch(self, epoch: int, steps: int | None, done: int = 0) -> None:
+        """An epoch begins; the number of its steps is known for most loaders."""
+
+    def advance(self) -> None:
+        """A step is done."""
+
+    def show(self, loss: float) -> None:
+        """The loss was read."""
+
+    def end_epoch(self, logs: Mapping[str, float]) -> None:
+        """An epoch is over, validation included."""
+
+    def note(self, text: str) -> None:
+        """Say something that stays on the screen."""
+
+    def end(self) -> None:
+        """The run is over, however it ended."""
+
+
+class PlainProgress(Progress):
+    """One line an epoch, for logs and pipes."""
+
+    def begin(self, epochs: int) -> None:
+        """Remember how many epochs there will be."""
+        self.epochs = epochs
+
+    def end_epoch(self, logs: Mapping[str, float]) -> None:
+        """Print the line."""
+        self.note(epoch_line(logs, self.epochs))
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        print(text, file=sys.stderr, flush=True)
+
+
+class RichProgress(Progress):
+    """A bar for the epoch that runs, above it the lines of those that are done."""
+
+    def begin(self, epochs: int) -> None:
+        """Show the bar."""
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self.epochs = epochs
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[loss]}"),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bars.add_task("", loss="")
+        self._bars.start()
+
+    def begin_epoch(self, epoch: int, steps: int | None, done: int = 0) -> None:
+        """Start the bar again."""
+        self._bars.reset(
+            self._task,
+            description=f"epoch {epoch}/{self.epochs}",
+            total=steps,
+            completed=done,
+            loss="",
+        )
+
+    def advance(self) -> None:
+        """Move the bar."""
+        self._bars.advance(self._task)
+
+    def show(self, loss: float) -> None:
+        """Write the loss beside the bar."""
+        self._bars.update(self._task, loss=f"loss {loss:.4f}")
+
+    def end_epoch(self, logs: Mapping[str, float]) -> None:
+        """Leave a line."""
+        self.note(epoch_line(logs, self.epochs))
+
+    def note(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._bars.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def end(self) -> None:
+        """Remove the bar."""
+        self._bars.stop()
+
+
+def make_progress(show: bool = True) -> Progress:
+    """Choose the form that fits where stderr goes."""
+    if not show:
+        return Progress()
+    return RichProgress() if sys.stderr.isatty() else PlainProgress()
+
+
+def epoch_line(logs: Mapping[str, Any], epochs: int) -> str:
+    """One epoch in a line.
+
+    Examples
+    --------
+    >>> epoch_line({"epoch": 3, "loss": 0.51234, "val_accuracy": 0.98, "lr": 1e-3,
+    ...             "seconds": 2.0, "val_seconds": 0.5}, 20)
+    'epoch  3/20  loss 0.5123  val_accuracy 0.9800  lr 0.001  2.5 s'
+    """
+    seconds = logs.get("seconds", 0.0) + logs.get("val_seconds", 0.0)
+    parts = [f"epoch {logs['epoch']:{len(str(epochs))}}/{epochs}"]
+    for name, value in logs.items():
+        if name == "lr":
+            parts.append(f"lr {value:.3g}")
+        elif name not in {"epoch", "seconds", "val_seconds"}:
+            small = 0 < abs(value) < 1e-3
+            parts.append(f"{name} {value:.3e}" if small else f"{name} {value:.4f}")
+    return "  ".join([*parts, f"{seconds:.1f} s"])

@@ -1,0 +1,176 @@
+"""What a training run consists of, for checkpoints and for doing steps again."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnlib.autograd import Tensor, tensor
+from nnlib.errors import FileFormatError, NnlibError, StateError
+from nnlib.random import default_generator
+from nnlib.train.batches import Batch, batches
+from nnlib.train.checkpoint import copied, load_state, save_state
+from nnlib.train.history import History
+from nnlib.train.steps import grouped
+
+if TYPE_CHECKING:
+    from nnlib.train.epochs import Epochs
+
+__all__ = ["place_loaders", "position", "repeat_from", "rest_of_epoch", "resume", "save"]
+
+
+def position(trainer: Epochs) -> dict[str, Any]:
+    """Return everything that the coming steps follow from; tensors are not copied."""
+    schedule = trainer.schedule
+    return {
+        "model": trainer.model.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+        "schedule": None if schedule is None else schedule.state_dict(),
+        "loader": _state_of(trainer.loader),
+        "generator": default_generator.state_dict(),
+        "step": trainer.step,
+        "batch": trainer.batch,
+    }
+
+
+def go_to(trainer: Epochs, place: Mapping[str, Any]) -> None:
+    """Set model, optimizer, schedule and random stream as they were at a position."""
+    schedule = trainer.schedule
+    if (schedule is None) != (place["schedule"] is None):
+        raise StateError(
+            "a run must be continued with the schedule that it had. "
+            f"Received: {schedule!r}, and a state {'with' if place['schedule'] else 'without'} one"
+        )
+    trainer.model.load_state_dict(place["model"])
+    if schedule is not None:  # it sets its rates; those of the optimizer's state were in use
+        schedule.load_state_dict(place["schedule"])
+    trainer.optimizer.load_state_dict(place["optimizer"])
+    default_generator.load_state_dict(place["generator"])
+
+
+def rest_of_epoch(trainer: Epochs) -> Iterator[list[Batch]]:
+    """Groups of batches from where the loader stands."""
+    return _groups(trainer, trainer.loader, trainer.batch)
+
+
+def repeat_from(trainer: Epochs, place: Mapping[str, Any]) -> Iterator[tuple[int, list[Batch]]]:
+    """Go to a position of this epoch; yield the number and the batches of each step from there."""
+    go_to(trainer, place)
+    trainer.model.train()
+    loader = copy.copy(trainer.loader)
+    _place(loader, place["loader"])
+    yield from enumerate(_groups(trainer, loader, place["batch"]), place["step"] + 1)
+
+
+def _groups(trainer: Epochs, loader: Any, done: int) -> Iterator[list[Batch]]:
+    where = _state_of(loader)
+    if done and where is not None and where.get("batch") == 0:
+        return iter(())  # the loader stands before the next epoch already
+    skip = 0 if where is not None else done
+    return grouped(batches(loader, trainer.backend, trainer.dtype, skip), trainer.accumulate)
+
+
+def _state_of(loader: Any) -> dict[str, Any] | None:
+    has_state = hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
+    return loader.state_dict() if has_state else None
+
+
+def _place(loader: Any, where: Mapping[str, Any] | None) -> None:
+    if where is not None and hasattr(loader, "load_state_dict"):
+        loader.load_state_dict(where)
+
+
+def save(trainer: Epochs, path: Path) -> None:
+    """Write a checkpoint."""
+    trainer.read_losses()
+    history = trainer.history.to_dict()
+    losses = history.pop("step_losses")
+    val = _state_of(trainer.val)
+    if val is not None and "batch" in val:
+        val["batch"] = 0  # a validation that was interrupted is done again, as a whole
+    whole = {
+        **position(trainer),
+        "val_loader": val,
+        "epoch": trainer.epoch,
+        "epoch_losses": _float64(trainer.epoch_losses),
+        "elapsed": trainer.elapsed,
+        "learning_rate": trainer.learning_rate,
+        "metrics": {metric.name: metric.state_dict() for metric in trainer.metrics},
+        "history": history,
+        "step_losses": _float64(losses),  # as text a long run's would fill the file's header
+        "callbacks": [
+            {"kind": type(callback).__name__, "state": callback.state_dict()}
+            for callback in trainer.callbacks
+        ],
+    }
+    save_state(whole, path)
+
+
+def _float64(values: list[Any]) -> Tensor:
+    return tensor(values, dtype="float64", backend="numpy")
+
+
+def resume(trainer: Epochs, path: Path) -> None:
+    """Read a checkpoint, all or nothing."""
+    whole = load_state(path)
+    before = copied(position(trainer))
+    callbacks = [(callback, callback.state_dict()) for callback in trainer.callbacks]
+    try:
+        _check_metrics(trainer, whole["metrics"])
+        go_to(trainer, whole)
+        _load_callbacks(trainer, list(whole["callbacks"]))
+        _continue(trainer, whole)
+    except (NnlibError, LookupError, TypeError, AttributeError) as error:
+        go_to(trainer, before)
+        for callback, own in callbacks:
+            callback.load_state_dict(own)
+        if isinstance(error, NnlibError):
+            raise
+        raise FileFormatError(f"{path} is no complete checkpoint: {error!r}") from error
+
+
+def _check_metrics(trainer: Epochs, metrics: Mapping[str, Any]) -> None:
+    own = [metric.name for metric in trainer.metrics]
+    if set(metrics) != set(own):
+        raise StateError(
+            f"the run must be continued with its metrics, {list(metrics)}. Received: {own}"
+        )
+
+
+def _load_callbacks(trainer: Epochs, saved: list[Mapping[str, Any]]) -> None:
+    """Give each callback the state of the first saved one of its class that is left."""
+    for callback in trainer.callbacks:
+        for entry in saved:
+            if entry["kind"] == type(callback).__name__:
+                callback.load_state_dict(entry["state"])
+                saved.remove(entry)
+                break
+
+
+def _continue(trainer: Epochs, whole: Mapping[str, Any]) -> None:
+    losses = whole["step_losses"].numpy().tolist()
+    history = History.from_dict({**whole["history"], "step_losses": losses})
+    names = ("epoch", "step", "batch", "elapsed", "learning_rate")
+    values = {name: whole[name] for name in names}
+    epoch_losses = [(loss, int(n)) for loss, n in whole["epoch_losses"].numpy().tolist()]
+    places = {name: whole[name] for name in ("loader", "val_loader", "generator")}
+    for metric in trainer.metrics:
+        metric.load_state_dict(whole["metrics"][metric.name])
+    for name, value in values.items():
+        setattr(trainer, name, value)
+    trainer.history, trainer.resume_from = history, places
+    trainer.epoch_losses = epoch_losses
+    trainer.training_done = False
+    trainer.resumed = trainer.consistent = True
+
+
+def place_loaders(trainer: Epochs) -> None:
+    """Put the loaders where a resumed run left them; let new ones draw their seeds now."""
+    where = trainer.resume_from
+    for loader, name in ((trainer.loader, "loader"), (trainer.val, "val_loader")):
+        _place(loader, where.get(name))
+        _state_of(loader)
+    if where:  # what has drawn random numbers since then must not change the run
+        default_generator.load_state_dict(where["generator"])

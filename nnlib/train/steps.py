@@ -1,0 +1,138 @@
+"""What a training step is: forward, loss, backward, update."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from nnlib.autograd import Tensor
+from nnlib.errors import DTypeError, OptionError
+from nnlib.nn import Module
+from nnlib.optim import Optimizer, clip_grad_norm_
+from nnlib.optim.schedules import LRScheduler, OneCycleLR, ReduceLROnPlateau
+from nnlib.train.batches import Batch, split
+from nnlib.train.losses import LossFunction, get_loss
+from nnlib.train.readings import check_loss
+
+__all__ = ["Steps", "grouped"]
+
+
+class Steps:
+    """Model, loss, optimizer and schedule, and one step of training with them.
+
+    Nothing here reads a value from the device.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: str | LossFunction,
+        optimizer: Optimizer,
+        schedule: LRScheduler | None = None,
+        schedule_every: str | None = None,
+        clip_norm: float | None = None,
+    ) -> None:
+        _check_parts(model, optimizer, schedule)
+        if clip_norm is not None and not 0 < clip_norm < float("inf"):
+            raise OptionError(f"clip_norm must be a positive number. Received: {clip_norm!r}")
+        if schedule_every not in (None, "step", "epoch"):
+            raise OptionError(
+                f"schedule_every must be 'step' or 'epoch'. Received: {schedule_every!r}"
+            )
+        if isinstance(schedule, ReduceLROnPlateau) and schedule_every == "step":
+            raise OptionError("ReduceLROnPlateau looks at an epoch's loss: schedule_every='epoch'")
+        self.model = model
+        self.loss = get_loss(loss)
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.schedule_every = schedule_every or (
+            "step" if isinstance(schedule, OneCycleLR) else "epoch"
+        )
+        self.clip_norm = clip_norm
+        self.learning_rate: float = optimizer.param_groups[0]["lr"]  #: of the last step
+        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+
+    def loss_of(self, output: Any, target: Tensor) -> Tensor:
+        """Compute the loss, which must be a single value.
+
+        Raises
+        ------
+        ShapeError
+            If it is not.
+        """
+        loss = self.loss(output, target)
+        if isinstance(loss, Tensor) and loss.size == 1:
+            return loss
+        name = getattr(self.loss, "__name__", type(self.loss).__name__)
+        return check_loss(loss, name)
+
+    def compute_gradients(self, group: list[Batch]) -> list[tuple[Tensor, Any]]:
+        """Leave in every parameter the gradient of the mean loss over all examples of a group.
+
+        Returns
+        -------
+        list of (loss, output)
+            Of each batch, outside the graph.
+        """
+        self.optimizer.zero_grad()
+        sizes = [batch[-1].shape[0] for batch in group]
+        results = []
+        for batch, size in zip(group, sizes, strict=True):
+            inputs, target = split(batch)
+            output = self.model(*inputs)
+            loss = self.loss_of(output, target)
+            share = loss if len(group) == 1 else loss * (size / sum(sizes))
+            share.backward()
+            results.append((loss.detach(), _detached(output)))
+        return results
+
+    def apply_gradients(self) -> None:
+        """Clip the gradients, update the parameters, go on with a schedule that counts steps."""
+        if self.clip_norm is not None:
+            clip_grad_norm_(self._parameters, self.clip_norm)
+        self.learning_rate = self.optimizer.param_groups[0]["lr"]
+        self.optimizer.step()
+        if self.schedule is not None and self.schedule_every == "step":
+            self.schedule.step()
+
+
+def grouped(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+    """Batches in groups of ``size``, the last one perhaps smaller; none is fetched ahead.
+
+    Examples
+    --------
+    >>> list(grouped("abcde", 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    group = []
+    for batch in batches:
+        group.append(batch)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _detached(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach()
+    return tuple(map(_detached, value)) if isinstance(value, list | tuple) else value
+
+
+def _check_parts(model: Any, optimizer: Any, schedule: Any) -> None:
+    if not isinstance(model, Module):
+        raise DTypeError(f"model must be an nn.Module. Received: {type(model).__name__}")
+    if not isinstance(optimizer, Optimizer):
+        hint = " (a class: write it with model.parameters())" if isinstance(optimizer, type) else ""
+        raise DTypeError(f"optimizer must be of nnlib.optim. Received: {optimizer!r}{hint}")
+    own = {id(p) for p in model.parameters()}
+    if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
+        raise OptionError(
+            "the optimizer must have parameters of this model. Received: only others (was the "
+            "model made anew after the optimizer?)"
+        )
+    if schedule is not None and not isinstance(schedule, LRScheduler):
+        raise DTypeError(f"schedule must be of nnlib.optim.schedules. Received: {schedule!r}")
+    if schedule is not None and schedule.optimizer is not optimizer:
+        raise OptionError("the schedule must be made for this optimizer. Received: another's")

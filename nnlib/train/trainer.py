@@ -1,0 +1,340 @@
+"""The trainer: everything between a model, its data, and numbers in a history."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnlib import ops
+from nnlib.autograd import Tensor
+from nnlib.errors import DTypeError, OptionError, StateError
+from nnlib.nn import Module
+from nnlib.optim import Optimizer
+from nnlib.optim.schedules import LRScheduler
+from nnlib.random import manual_seed
+from nnlib.train import state
+from nnlib.train.batches import Batch, Data, as_loader, batches, home_of
+from nnlib.train.callbacks import Callback
+from nnlib.train.epochs import Epochs, inference
+from nnlib.train.history import History
+from nnlib.train.interrupt import Interrupt, deferred_interrupt
+from nnlib.train.losses import LossFunction
+from nnlib.train.metrics import MetricLike, get_metric, unique_names
+from nnlib.train.nonfinite import NaNStop
+from nnlib.train.progress import make_progress
+from nnlib_backends import backend_info
+
+__all__ = ["Trainer"]
+
+
+class Trainer(Epochs):
+    """Train, evaluate and apply a model, on the backend where its parameters are.
+
+    Losses and metrics stay on the device while steps go by.  They are read, all in one piece, when
+    an epoch ends, and the losses also every ``log_every`` steps; so a GPU is never made to wait in
+    every step.
+
+    Parameters
+    ----------
+    model : nn.Module
+    loss : str or callable
+        ``"cross_entropy"``, ``"bce_with_logits"``, ``"mse"``, ``"mae"``, ``"huber"``; or a module
+        or function ``(output, target) → mean over the batch``.
+    optimizer : optim.Optimizer
+        Made for the model's parameters, where they are now.
+    metrics : sequence of str, Metric or callable
+        See `get_metric`.
+    schedule : LRScheduler, optional
+    schedule_every : {"epoch", "step"}, optional
+        What the schedule counts: epochs if not given, but steps for OneCycleLR.  ReduceLROnPlateau
+        gets the epoch's ``val_loss``, or ``loss`` without validation.
+    clip_norm : float, optional
+        Upper limit of the gradients' common norm.
+    callbacks : sequence of Callback
+    accumulate : int
+        So many batches make one step, as if they were one larger batch.
+    log_every : int or None
+        Read the losses every so many steps; ``None``: when an epoch ends only.
+    seed : int, optional
+        Start the process-wide random stream (shuffling, dropout) with it in `fit`.  For the
+        initial weights call `nnlib.manual_seed` before making the model.
+    nan_stop : bool
+        Stop when the loss is NaN or infinite, and say where it came from: see `NaNStop`.
+    progress : bool
+        Show on stderr how far training is: a bar on a terminal, one line an epoch elsewhere.
+
+    Attributes
+    ----------
+    history : History
+        Of the run that `fit` began last; after Ctrl-C, too, with every step that was done.
+    epoch, step : int
+        How many are done.
+    last_batch : tuple of Tensor or None
+
+    Raises
+    ------
+    OptionError, DTypeError
+        If an option is out of range, or a part is not of its kind.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> from nnlib import data, models, optim
+    >>> _ = nnlib.manual_seed(0)
+    >>> train, test = data.digits()
+    >>> model = models.MLP((64, 32, 10))
+    >>> optimizer = optim.Adam(model.parameters(), lr=0.01)
+    >>> trainer = Trainer(model, "cross_entropy", optimizer, metrics=["accuracy"], progress=False)
+    >>> history = trainer.fit(train, val=test, epochs=4, batch_size=64)
+    >>> history["val_accuracy"][-1] > 0.9
+    True
+    >>> sorted(trainer.evaluate(test))
+    ['accuracy', 'loss']
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: str | LossFunction,
+        optimizer: Optimizer,
+        metrics: Sequence[MetricLike] = (),
+        *,
+        schedule: LRScheduler | None = None,
+        schedule_every: str | None = None,
+        clip_norm: float | None = None,
+        callbacks: Sequence[Callback] = (),
+        accumulate: int = 1,
+        log_every: int | None = 50,
+        seed: int | None = None,
+        nan_stop: bool = True,
+        progress: bool = True,
+    ) -> None:
+        super().__init__(model, loss, optimizer, schedule, schedule_every, clip_norm)
+        _at_least_one("accumulate", accumulate)
+        if log_every is not None:
+            _at_least_one("log_every", log_every)
+        self.metrics = [get_metric(m) for m in ([metrics] if isinstance(metrics, str) else metrics)]
+        unique_names(self.metrics)
+        self.callbacks = _checked_callbacks(callbacks)
+        if nan_stop and not any(isinstance(callback, NaNStop) for callback in self.callbacks):
+            self.callbacks.insert(0, NaNStop())
+        self.accumulate, self.log_every = accumulate, log_every
+        self.seed, self.progress = seed, progress
+        self.backend, self.dtype = home_of(model)
+        self.history = History()
+        self.last_batch: Batch | None = None
+        self.resumed = False  #: whether this run continues a saved one
+        self.resume_from: dict[str, Any] = {}  # loaders' positions, until fit has the loaders
+        self.loader: Iterable[Any] = ()
+        self.val: Iterable[Any] | None = None
+        self.consistent = True  #: whether no step is half done
+        self.begin_run()
+
+    # Training --------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        data: Data,
+        val: Data | None = None,
+        epochs: int = 1,
+        *,
+        batch_size: int = 32,
+        initial_epoch: int = 0,
+    ) -> History:
+        """Train.
+
+        Parameters
+        ----------
+        data : DataLoader, dataset, tuple of arrays or iterable of batches
+            A batch is ``(x, y)``, or ``(x1, x2, …, y)`` for a model of several inputs.  A dataset
+            or arrays are shuffled; NumPy arrays are fine for a model on a GPU.  Floats are
+            converted to the dtype of the parameters.
+        val : the same, optional
+            What to evaluate on after every epoch.
+        epochs : int
+            At which epoch to end.  After `resume` those that were done before count.
+        batch_size : int
+            For datasets and arrays.
+        initial_epoch : int
+            Continue the numbering and the history of an earlier `fit` from here.
+
+        Returns
+        -------
+        History
+            Also in `history`, which after Ctrl-C has everything that was done.
+
+        Raises
+        ------
+        DataError
+            If there is no batch, or data of the wrong kind.
+        NonFiniteError
+            If the loss becomes NaN or infinite.
+        NnlibError
+            Whatever model, loss and callbacks raise: shapes, labels, folders.
+        """
+        _at_least_one("epochs", epochs)
+        self._prepare(data, val, batch_size, initial_epoch)
+        progress = make_progress(self.progress)
+        with self.at_home(), deferred_interrupt() as interrupt:
+            self.call("on_fit_begin")
+            progress.begin(epochs)
+            try:
+                while self.epoch < epochs and not self.history.stopped:
+                    self.run_epoch(progress, interrupt)
+                if self.history.stopped:
+                    progress.note(f"stopped after epoch {self.epoch}: {self.history.stopped}")
+                self.call("on_fit_end")
+            except KeyboardInterrupt:
+                self.read_losses()
+                raise
+            finally:
+                progress.end()
+                self.resumed, self.resume_from = False, {}
+        return self.history
+
+    def _prepare(self, data: Data, val: Data | None, batch_size: int, initial_epoch: int) -> None:
+        self.backend, self.dtype = home_of(self.model)
+        if self.resumed:
+            self.begin_readings()
+        elif initial_epoch:
+            self.begin_epoch()
+            self.epoch = initial_epoch
+            self.history.epochs = self.history.epochs[:initial_epoch]
+        else:
+            self.history = History()
+            self.begin_run()
+            if self.seed is not None:
+                manual_seed(self.seed)
+        self.history.backend = self.backend.name
+        self.history.machine = backend_info(self.backend)
+        self.history.stopped = ""
+        self.loader = as_loader(data, batch_size, shuffle=True)
+        self.val = None if val is None else as_loader(val, batch_size, shuffle=False)
+        state.place_loaders(self)
+
+    def stop(self, reason: str = "a callback asked for it") -> None:
+        """Let `fit` end after this epoch; the history's ``stopped`` says why."""
+        self.history.stopped = reason
+
+    def higher_is_better(self, name: str) -> bool:
+        """Tell in which direction a number of the history should go.
+
+        Raises
+        ------
+        OptionError
+            If the history has no such loss or metric.
+        """
+        known = {"loss": False, **{m.name: m.higher_is_better for m in self.metrics}}
+        names = [*known, *(f"val_{name}" for name in known if self.val is not None)]
+        if name not in names:
+            hint = (
+                "" if self.val is not None else " Values val_… need validation data: fit(…, val=…)"
+            )
+            raise OptionError(f"this run has {', '.join(names)}. Received: {name!r}.{hint}")
+        return known[name.removeprefix("val_")]
+
+    # Using -----------------------------------------------------------------------------------
+
+    def evaluate(self, data: Data, *, batch_size: int = 256) -> dict[str, float]:
+        """Compute loss and metrics, in inference mode.
+
+        Parameters
+        ----------
+        data : as for `fit`
+        batch_size : int
+            For datasets and arrays.
+
+        Returns
+        -------
+        dict
+            ``"loss"`` and every metric's name; means over all examples.
+        """
+        self.backend, self.dtype = home_of(self.model)
+        with self.at_home():
+            return self.evaluate_batches(as_loader(data, batch_size, shuffle=False), Interrupt())
+
+    def predict(self, data: Data, *, batch_size: int = 256) -> npt.NDArray[Any]:
+        """Compute the model's outputs, in inference mode.
+
+        Parameters
+        ----------
+        data : array, or as for `fit`
+            An array holds inputs.  Of batches with several arrays the last one, the targets, is
+            left out.
+        batch_size : int
+            For datasets and arrays.
+
+        Returns
+        -------
+        numpy.ndarray
+            One row for each example, copied to the host at the end.
+        """
+        if hasattr(data, "shape"):
+            data = (data,)
+        self.backend, self.dtype = home_of(self.model)
+        with self.at_home(), inference(self.model):
+            loader = as_loader(data, batch_size, shuffle=False)
+            outputs = [
+                self.model(*(batch[:-1] or batch))
+                for batch in batches(loader, self.backend, self.dtype)
+            ]
+            if not all(isinstance(output, Tensor) for output in outputs):
+                raise DTypeError(
+                    "predict needs a model with one output. "
+                    f"Received: {type(outputs[0]).__name__}. Call the model itself"
+                )
+            return np.asarray(ops.concatenate(outputs, axis=0).numpy())
+
+    # Saving ----------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything that is needed to continue this run to a safetensors file, at once.
+
+        Parameters, optimizer, schedule, random stream, place in the data, metrics, history and
+        callbacks.  For the parameters alone use ``nnlib.save(model.state_dict(), path)``.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        StateError
+            If an exception left a step half done.
+        """
+        if not self.consistent:
+            raise StateError(
+                "an exception left the last step half done, so this state belongs to no moment of "
+                "the run. Resume from an earlier checkpoint"
+            )
+        state.save(self, Path(path))
+
+    def resume(self, path: str | os.PathLike[str]) -> None:
+        """Let the next `fit` continue a run that `save` wrote, as if it had not been interrupted.
+
+        Model, optimizer, schedule, loss, metrics, data, batch size and ``accumulate`` must be those
+        of that run.  On NumPy the continuation is bit-identical.
+
+        Raises
+        ------
+        FileFormatError
+            If the file is damaged or no checkpoint.  Nothing was changed then.
+        StateError
+            If it is of another model, optimizer or schedule.  Nothing was changed then.
+        """
+        state.resume(self, Path(path))
+
+
+def _at_least_one(name: str, value: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise OptionError(f"{name} must be a whole number ≥ 1. Received: {value!r}")
+
+
+def _checked_callbacks(callbacks: Sequence[Callback]) -> list[Callback]:
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise DTypeError(f"a callback must be a Callback. Received: {callback!r}")
+    return list(callbacks)

@@ -1,0 +1,30 @@
+import os
+
+import pytest
+
+from nnlib.errors import OutputError
+from nnlib.train.files import check_writable, write_text
+
+
+def test_folders_are_made(tmp_path):
+    path = tmp_path / "a" / "b" / "file.txt"
+    check_writable(path)
+    assert path.parent.is_dir()
+    assert not list(path.parent.iterdir())
+    write_text(path, "naïve\n")
+    assert path.read_bytes() == "naïve\n".encode()
+
+
+def test_a_file_in_the_way(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="can be made and written"):
+        check_writable(tmp_path / "file" / "history.csv")
+    with pytest.raises(OutputError, match="a folder"):
+        check_writable(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_folder(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError):
+        check_writable(tmp_path / "history.csv")

@@ -1,0 +1,392 @@
+import os
+import signal
+
+import numpy as np
+import pytest
+import strict_backend
+
+import nnlib
+from nnlib import data, models, nn, optim
+from nnlib.errors import DataError, DTypeError, LabelError, OptionError, ShapeError
+from nnlib.nn import functional as F
+from nnlib.train import Callback, Trainer
+from nnlib.train.progress import Progress
+
+
+def test_learns_digits():
+    train, test = data.digits()
+    model = models.MLP((64, 64, 10))
+    trainer = Trainer(
+        model,
+        nn.CrossEntropyLoss(),
+        optim.Adam(model.parameters(), lr=5e-3),
+        metrics=["accuracy", "error_rate"],
+        progress=False,
+        seed=1,
+    )
+    history = trainer.fit(train, val=test, epochs=12, batch_size=32)
+    assert history["val_accuracy"][-1] > 0.95
+    assert history["loss"][-1] < history["loss"][0] / 5
+    assert history["val_accuracy"][-1] + history["val_error_rate"][-1] == pytest.approx(1)
+    guesses = trainer.predict(test).argmax(1)
+    assert (guesses == test.arrays[1]).mean() == pytest.approx(history["val_accuracy"][-1])
+
+
+def test_learns_on_every_backend_alike(backend, points, make_trainer, weights):
+    trainer = make_trainer()
+    trainer.fit(points, epochs=3, batch_size=16)
+    with nnlib.use_backend("numpy"):
+        reference = make_trainer()
+        reference.fit(points, epochs=3, batch_size=16)
+    assert trainer.history.backend == backend.name
+    np.testing.assert_allclose(weights(trainer), weights(reference), rtol=1e-4, atol=1e-5)
+
+
+def test_regression_learns(make_trainer):
+    x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
+    model = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1))
+    trainer = make_trainer(model=model, loss="mse", metrics=["mse", "mae"])
+    trainer.fit((x, x**2), epochs=60, batch_size=16)
+    results = trainer.evaluate((x, x**2))
+    assert results["loss"] < 0.01
+    assert results["mse"] == pytest.approx(results["loss"], rel=1e-5)
+
+
+def test_evaluate_equals_a_computation_by_hand(points, make_trainer):
+    x, y = points
+    trainer = make_trainer(metrics=["accuracy", "top2"])
+    results = trainer.evaluate(points, batch_size=16)  # 16, 16, 16 and 2
+    model = trainer.model.eval()
+    logits = model(nnlib.tensor(x)).numpy().astype(np.float64)
+    losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(50), y]
+    assert results["loss"] == pytest.approx(losses.mean(), rel=1e-6)
+    assert results["accuracy"] == pytest.approx((logits.argmax(1) == y).mean())
+    assert results["top2"] == pytest.approx((logits.argsort(1)[:, 1:] == y[:, None]).any(1).mean())
+
+
+def test_history_of_an_epoch_is_the_mean_over_all_its_examples(points, make_trainer):
+    seen = []
+
+    def loss(output, target):
+        value = F.cross_entropy(output, target)
+        seen.append((float(value), target.shape[0]))
+        return value
+
+    trainer = make_trainer(loss=loss, nan_stop=False)
+    history = trainer.fit(points, epochs=2, batch_size=16)
+    first = seen[:4]
+    assert [n for _, n in first] == [16, 16, 16, 2]
+    assert history["loss"][0] == pytest.approx(sum(v * n for v, n in first) / 50)
+    assert history.step_losses == pytest.approx([v for v, _ in seen])
+    assert history["lr"] == [0.05, 0.05]
+    assert min(history["seconds"]) > 0
+    assert history.machine["backend"] == "numpy"
+
+
+def test_dropout_is_off_where_it_must_be(points, make_trainer):
+    trainer = make_trainer()
+    trainer.model.train()
+    trainer.model[1].eval()
+    assert trainer.evaluate(points) == trainer.evaluate(points)
+    np.testing.assert_array_equal(trainer.predict(points), trainer.predict(points[0]))
+    assert [module.training for module in trainer.model] == [True, False, True, True]
+
+
+@pytest.mark.parametrize("batches", [4, 40])
+@pytest.mark.parametrize("log_every", [None, 10])
+def test_reads_do_not_grow_with_the_steps(make_trainer, batches, log_every):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(8 * batches, 4)).astype(np.float32), rng.integers(0, 3, 8 * batches)
+    with nnlib.use_backend("strict"):
+        trainer = make_trainer(log_every=log_every, clip_norm=1.0, metrics=["accuracy", "top2"])
+        with strict_backend.counting() as counts:
+            trainer.fit((x, y), val=(x, y), epochs=2, batch_size=8)
+    readings = 0 if log_every is None else 2 * batches // log_every
+    per_epoch = 2  # the training's numbers, the validation's numbers
+    assert counts.reads == 2 * per_epoch + readings, counts.where
+
+
+def test_accumulation_equals_a_larger_batch(points, make_trainer, weights):
+    order = data.DataLoader(data.ArrayDataset(*points), 20)
+    model = [nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)) for _ in range(2)]
+    model[1].load_state_dict(model[0].state_dict())
+    large = make_trainer(model=model[0], optimizer=optim.SGD)
+    small = make_trainer(model=model[1], optimizer=optim.SGD, accumulate=2)
+    large.fit(order, epochs=3)
+    small.fit(data.DataLoader(data.ArrayDataset(*points), 10), epochs=3)
+    assert large.step == small.step == 9
+    np.testing.assert_allclose(weights(small), weights(large), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(small.history.step_losses, large.history.step_losses, rtol=1e-5)
+
+
+def test_schedules_are_stepped(points, make_trainer):
+    def rates(schedule, **options):
+        trainer = make_trainer(lr=1.0, optimizer=optim.SGD)
+        trainer = Trainer(
+            trainer.model,
+            "cross_entropy",
+            trainer.optimizer,
+            schedule=schedule(trainer.optimizer),
+            progress=False,
+            **options,
+        )
+        return trainer.fit(points, val=points, epochs=3, batch_size=25)["lr"]
+
+    halve = lambda optimizer: optim.schedules.ExponentialLR(optimizer, 0.5)  # noqa: E731
+    assert rates(halve) == [1, 0.5, 0.25]
+    assert rates(halve, schedule_every="step") == [0.5, 0.125, 0.03125]
+    never = lambda optimizer: optim.schedules.ReduceLROnPlateau(  # noqa: E731
+        optimizer, mode="max", factor=0.1, patience=0, threshold=100.0, threshold_mode="abs"
+    )
+    assert rates(never) == pytest.approx([1, 1, 0.1])
+
+
+def test_same_seed_same_run(points, make_trainer, weights):
+    runs = [make_trainer(seed=5), make_trainer(seed=5), make_trainer(seed=6)]
+    for trainer in runs:
+        nnlib.rand(3)
+        trainer.fit(points, epochs=2, batch_size=16)
+    np.testing.assert_array_equal(weights(runs[0]), weights(runs[1]))
+    assert not np.array_equal(weights(runs[0]), weights(runs[2]))
+
+
+def test_float64_data_do_not_make_a_float32_model_slow(make_trainer):
+    seen = []
+
+    def loss(output, target):
+        seen.append(output.dtype.name)
+        return F.mse_loss(output, target)
+
+    trainer = make_trainer(model=nn.Linear(3, 1), loss=loss, metrics=[])
+    trainer.fit((np.ones((8, 3)), np.ones((8, 1))), batch_size=4)
+    assert set(seen) == {"float32"}
+    assert trainer.predict(np.ones((2, 3))).dtype == "float32"
+
+
+def test_host_data_for_a_model_elsewhere(points, make_trainer):
+    with nnlib.use_backend("strict"):
+        trainer = make_trainer()
+    assert nnlib.get_backend().name == "numpy"
+    loader = data.DataLoader(data.ArrayDataset(*points), 16, shuffle=True, backend="numpy")
+    trainer.fit(loader, val=points, epochs=1)
+    assert trainer.last_batch[0].backend.name == "strict"
+    assert type(trainer.predict(points[0])) is np.ndarray
+
+
+def test_models_of_several_inputs(make_trainer, points):
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, a, b):
+            return self.layer(a) + self.layer(b)
+
+    x, y = points
+    trainer = make_trainer(model=Two())
+    trainer.fit((x, x, y), epochs=1)
+    assert trainer.predict((x, x, y)).shape == (50, 3)
+
+
+def test_callbacks_are_called_in_order(points, make_trainer):
+    calls = []
+
+    class Log(Callback):
+        def on_fit_begin(self, trainer):
+            calls.append("fit")
+
+        def on_epoch_begin(self, trainer):
+            calls.append("epoch")
+
+        def on_step_end(self, trainer):
+            calls.append(trainer.step)
+
+        def on_read(self, trainer, losses):
+            calls.append(f"read {len(losses)}")
+
+        def on_epoch_end(self, trainer, logs):
+            calls.append(sorted(logs))
+
+        def on_checkpoint(self, trainer):
+            calls.append("checkpoint")
+
+        def on_fit_end(self, trainer):
+            calls.append("end")
+
+    make_trainer(callbacks=[Log()], log_every=2).fit(points, val=points, batch_size=17)
+    names = [
+        "accuracy",
+        "epoch",
+        "loss",
+        "lr",
+        "seconds",
+        "val_accuracy",
+        "val_loss",
+        "val_seconds",
+    ]
+    assert calls == ["fit", "epoch", 1, 2, "read 2", 3, "read 1", names, "checkpoint", "end"]
+
+
+def test_stopping(points, make_trainer):
+    class Stop(Callback):
+        def on_epoch_end(self, trainer, logs):
+            if trainer.epoch == 2:
+                trainer.stop("enough")
+
+    history = make_trainer(callbacks=[Stop()]).fit(points, epochs=9)
+    assert (len(history), history.stopped) == (2, "enough")
+
+
+def test_a_second_fit_is_a_run_of_its_own_unless_it_continues(points, make_trainer):
+    trainer = make_trainer()
+    trainer.fit(points, epochs=3)
+    trainer.fit(points, epochs=2)
+    assert trainer.history["epoch"] == [1, 2]
+    trainer.fit(points, epochs=4, initial_epoch=2)
+    assert trainer.history["epoch"] == [1, 2, 3, 4]
+    assert len(trainer.history.step_losses) == trainer.step == 8
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_goes_to_stderr(points, make_trainer, capsys, monkeypatch, terminal):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal, raising=False)
+    make_trainer(progress=True).fit(points, val=points, epochs=2)
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = [line for line in err.splitlines() if "val_accuracy" in line]
+    assert len(lines) == 2
+    assert "epoch 2/2  loss " in lines[1]
+    if not terminal:
+        assert len(err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt, RuntimeError])
+def test_progress_ends_however_training_ends(points, make_trainer, monkeypatch, error):
+    events = []
+
+    class Record(Progress):
+        def begin(self, epochs):
+            events.append("begin")
+
+        def begin_epoch(self, epoch, steps, done=0):
+            events.append((epoch, steps))
+
+        def advance(self):
+            events.append("step")
+
+        def end(self):
+            events.append("end")
+
+    class Fail(Callback):
+        def on_step_end(self, trainer):
+            if error is not None:
+                raise error
+
+    monkeypatch.setattr("nnlib.train.trainer.make_progress", lambda show: Record())
+    trainer = make_trainer(callbacks=[Fail()], accumulate=2)
+    if error is None:
+        trainer.fit(points, batch_size=10)
+        assert events == ["begin", (1, 3), "step", "step", "step", "end"]
+    else:
+        with pytest.raises(error):
+            trainer.fit(points, batch_size=10)
+        assert events == ["begin", (1, 3), "end"]
+
+
+def test_no_progress(points, make_trainer, capsys):
+    make_trainer().fit(points)
+    assert capsys.readouterr() == ("", "")
+
+
+def interrupt_at(step, how):
+    class Interrupt(Callback):
+        def on_step_end(self, trainer):
+            if trainer.step == step:
+                how()
+
+    return Interrupt()
+
+
+def press_control_c():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def raise_it():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("how", [press_control_c, raise_it])
+def test_after_control_c_the_history_has_what_was_done(points, make_trainer, how, weights):
+    trainer = make_trainer(callbacks=[interrupt_at(6, how)])
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(points, epochs=5, batch_size=16)  # 4 steps an epoch
+    assert len(trainer.history) == 1
+    assert len(trainer.history.step_losses) == 6
+    assert np.all(np.isfinite(weights(trainer)))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "error", "message"),
+    [
+        (np.ones((4, 5)), np.zeros(4, int), ShapeError, r"in_features = 4.*Linear at '0'"),
+        (np.ones((4, 4)), np.zeros((4, 1), int), ShapeError, "labels of shape"),
+        (np.ones((4, 4)), np.array([0, 1, 2, 3]), LabelError, "0 … 2"),
+        (np.ones((4, 4)), np.zeros(3, int), ShapeError, "same length"),
+        (np.ones((0, 4)), np.zeros(0, int), DataError, "at least one batch"),
+        (np.full((4, 4), "a"), np.zeros(4, int), DTypeError, "numbers or booleans"),
+    ],
+)
+def test_bad_data(make_trainer, x, y, error, message):
+    with pytest.raises(error, match=message):
+        make_trainer().fit((x, y))
+
+
+def test_no_targets(make_trainer):
+    for data_ in [(np.ones((4, 4)),), [(np.ones((4, 4)),)]]:
+        with pytest.raises(DataError, match="inputs and targets"):
+            make_trainer().fit(data_)
+        with pytest.raises(DataError, match="inputs and targets"):
+            make_trainer().evaluate(data_)
+
+
+def test_a_loader_that_gives_nothing(make_trainer):
+    with pytest.raises(DataError, match="at least one batch"):
+        make_trainer().fit([])
+
+
+@pytest.mark.parametrize(
+    "options", [{"accumulate": 0}, {"log_every": 0}, {"accumulate": True}, {"log_every": 2.5}]
+)
+def test_options_out_of_range(make_trainer, options):
+    with pytest.raises(OptionError, match=next(iter(options))):
+        make_trainer(**options)
+
+
+def test_epochs_out_of_range(make_trainer, points):
+    with pytest.raises(OptionError, match="epochs"):
+        make_trainer().fit(points, epochs=0)
+
+
+def test_callbacks_must_be_callbacks(make_trainer):
+    with pytest.raises(DTypeError, match="a Callback"):
+        make_trainer(callbacks=[print])
+
+
+def test_predict_needs_one_output(make_trainer, points):
+    class Pair(nn.Linear):
+        def forward(self, x):
+            y = super().forward(x)
+            return y, y
+
+    trainer = make_trainer(model=Pair(4, 3), loss=lambda o, t: F.cross_entropy(o[0], t), metrics=[])
+    trainer.fit(points)
+    with pytest.raises(DTypeError, match="one output"):
+        trainer.predict(points[0])
+
+
+def test_higher_is_better(make_trainer, points):
+    trainer = make_trainer(metrics=["accuracy", "mae"])
+    assert trainer.higher_is_better("accuracy")
+    assert not trainer.higher_is_better("loss")
+    with pytest.raises(OptionError, match="need validation data"):
+        trainer.higher_is_better("val_accuracy")
