@@ -1,0 +1,62 @@
+"""What the examples share: the command line, arrays, tables and pictures."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import nnlib
+
+STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": "medium",
+    "legend.frameon": False,
+    "lines.linewidth": 2,
+}
+
+
+def output_folder(story: str) -> Path:
+    """Read ``--out DIR`` from the command line; ``--help`` tells the story."""
+    parser = argparse.ArgumentParser(
+        description=story, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("nnlib-course"), metavar="DIR")
+    folder: Path = parser.parse_args().out
+    folder.mkdir(parents=True, exist_ok=True)
+    print(story.strip(), end="\n\n")
+    return folder
+
+
+def here(*arrays: Any) -> list[nnlib.Tensor]:
+    """Return NumPy arrays as tensors on the current backend, NumPy or a GPU."""
+    return [nnlib.tensor(array, backend=nnlib.get_backend()) for array in arrays]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under a head, the first column to the left, the others to the right."""
+    lines = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for i, line in enumerate(lines):
+        cells = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
+        print("  ".join([line[0].ljust(widths[0]), *cells[1:]]))
+        if i == 0:
+            print("  ".join("─" * width for width in widths))
+    print()
+
+
+def picture(path: Path, size: tuple[float, float], draw: Callable[[Any], None]) -> None:
+    """Have ``draw(figure)`` fill a figure of so many inches, and save it."""
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError:
+        print("No picture: matplotlib is not installed. To mend it: pip install 'nnlib-xp[plot]'")
+        return
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+        figure.savefig(path, dpi=150)
+    print(f"picture: {path}")

@@ -1,0 +1,203 @@
+"""Every example runs, and what it claims is true; with smaller settings than a reader's."""
+
+import importlib
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nnlib
+from nnlib.models import MLP
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("l*.py"))
+WITHOUT_PICTURE = {"l13_dimensions"}
+QUICK = {
+    "l01_learned_features": {"epochs": 1, "seeds": 1},
+    "l05_forward_pass": {"instances": (1, 5)},
+    "l06_gradient_descent": {"epochs": 1},
+    "l07_symmetry": {"epochs": 1},
+    "l08_depth": {"depths": (1, 4), "steps": 3},
+    "l10_universality": {"widths": (1, 2), "steps": 3, "seeds": 1},
+    "l11_heads": {"epochs": 1},
+}
+
+
+@pytest.fixture
+def example(monkeypatch):
+    """Import an example by name, as Python does when its file is run."""
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    for name in ("course", *EXAMPLES):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield importlib.import_module
+    for name in ("course", *EXAMPLES):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def out(tmp_path, request):
+    """A folder that holds a picture with the example's name when the test is over."""
+    yield tmp_path
+    name = request.node.name.removeprefix("test_")
+    (picture,) = tmp_path.glob(f"{name}.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size > 10_000
+
+
+def run(name, *options):
+    command = [sys.executable, "-W", "error", str(ROOT / "examples" / f"{name}.py"), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+
+
+def test_l01_learned_features(example, out):
+    errors = example("l01_learned_features").main(out, epochs=20, seeds=1)
+    (logistic,) = errors["is it odd?", "logistic regression"]
+    (network,) = errors["is it odd?", "multi-layer network"]
+    assert network < 0.05 < 0.07 < logistic
+    assert max(errors["which digit?", "logistic regression"]) < 0.06
+
+
+def test_l04_network(example, out, capsys):
+    network = example("l04_network").main(out)
+    assert sum(p.size for p in network.parameters()) == 13
+    assert [p.shape for p in network.parameters()] == [(3, 2), (3,), (1, 3), (1,)]
+    assert re.search(r"^all +13$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_l05_forward_pass(example, out, capsys):
+    (_, loop, matrix, error), _ = example("l05_forward_pass").main(out, instances=(500, 1))
+    assert error < 1e-5
+    assert loop > matrix  # about 100 times
+    assert nnlib.backend_info()["name"] in capsys.readouterr().out
+
+
+def test_l06_computation_graph(example, out):
+    gradients = example("l06_computation_graph").main(out)
+    np.testing.assert_allclose(gradients["backward"], gradients["by hand"], rtol=1e-12)
+    np.testing.assert_allclose(gradients["backward"], gradients["numeric"], rtol=1e-6)
+    dot = (out / "l06_computation_graph.dot").read_text(encoding="utf8")
+    assert dot.startswith("digraph")
+    assert "sigmoid" in dot
+
+
+def test_l06_gradient_descent(example, out):
+    courses = example("l06_gradient_descent").main(out, epochs=4)
+    costs = {size: [cost for _, cost in course] for size, course in courses.items()}
+    everything = max(costs)
+    assert costs[everything] == sorted(costs[everything], reverse=True)  # it only falls
+    assert costs[16][-1] < costs[128][-1] < costs[everything][-1]
+
+
+def test_l07_symmetry(example, out):
+    results = example("l07_symmetry").main(out, epochs=2)
+    for name, r in results.items():
+        if name in ("zero", "all 0.1"):
+            assert r["unequal"] == 0.0, "to the bit, in every step"
+            assert r["distinct"] == 1
+            assert np.abs(r["W"]).max() > 0.1, "it did learn"
+        else:
+            assert r["unequal"] > 0.001
+            assert r["distinct"] == 32
+    assert results["Xavier/Glorot"]["error"] < 0.5 * results["zero"]["error"]
+
+
+def test_l08_depth(example, out):
+    module = example("l08_depth")
+    (_, _, shallow, *gaps1), (_, _, deep, *gaps4) = module.main(out, depths=(1, 4))
+    assert deep == 0.0 < 0.1 < shallow
+    wide = MLP((20, 50, 30, 1), "tanh")
+    gaps = module.compare(wide, nnlib.randn(40, 20), nnlib.ones(40, 1))
+    assert max(*gaps1, *gaps4, *gaps) < 1e-6
+
+
+def test_l09_activations(example, out):
+    results = example("l09_activations").main(out)
+    at_zero = {name: r["at_zero"] for name, r in results.items()}
+    assert at_zero["ReLU"] == 0
+    assert (at_zero["sigmoid"], at_zero["tanh"], at_zero["softplus"]) == (0.25, 1, 0.5)
+    for name in ("sigmoid", "tanh", "softplus", "ReLU"):
+        assert results[name]["error"] < 1e-12
+    for name in ("GELU", "SiLU"):  # smooth: compared with differences over the grid
+        assert results[name]["error"] < 0.01
+
+
+def test_l10_universality(example, out):
+    results = example("l10_universality").main(out, widths=(1, 4, 16), steps=400, seeds=1)
+    narrow, medium, wide = (errors[0] for errors in results["errors"].values())
+    assert narrow > 1.3 * medium > 2 * wide
+    assert results["linear"] > results["line"] - 1e-5, "nothing linear is below the best line"
+    assert wide < 0.2 * results["line"]
+    assert results["gap"] < 1e-5, "the layers multiplied out are the network"
+
+
+def test_l11_heads(example, out):
+    results = example("l11_heads").main(out, epochs=5)
+    for task, (metric, constant) in results["metrics"].items():
+        assert metric < constant if task == "regression" else metric > 1.5 * constant
+    for z, y, written, (binary, classes, gradients) in results["losses"]:
+        expected = max(z, 0) - z * y + math.log1p(math.exp(-abs(z)))
+        assert binary == pytest.approx(expected, abs=1e-6)
+        assert classes == pytest.approx(expected, abs=1e-6)
+        sigmoid = 0.5 + 0.5 * math.tanh(z / 2)
+        assert gradients == pytest.approx([sigmoid - y] * 2, abs=1e-6)
+        if z == 1e4:
+            assert not np.isfinite(written).any()
+
+
+def test_l13_dimensions(example, tmp_path):
+    answers = example("l13_dimensions").main(tmp_path, m=10)
+    assert sorted(len(sizes) - 1 for sizes in answers) == [1, 2, 3, 6]
+    assert answers[5, 4, 3, 1] == [
+        ("0: X", "", "", "5 × 10", "0"),
+        ("1", "4 × 5", "4 × 1", "4 × 10", "24"),
+        ("2", "3 × 4", "3 × 1", "3 × 10", "15"),
+        ("3", "1 × 3", "1 × 1", "1 × 10", "4"),
+        ("all", "", "", "", "43"),
+    ]
+
+
+def test_every_example_has_a_test():
+    assert {f"test_{name}" for name in EXAMPLES} <= set(globals())
+
+
+def test_the_course_page_lists_every_example_and_no_other():
+    page = (ROOT / "docs" / "course.md").read_text(encoding="utf8")
+    assert sorted(set(re.findall(r"examples/(l\w+)\.py", page))) == EXAMPLES
+    rows = re.findall(r"^\| L(\d+) \|", page, re.MULTILINE)
+    assert {int(row) for row in rows} == set(range(1, 20))
+
+
+def test_a_picture_needs_matplotlib_and_a_table_does_not(example, monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    example("l04_network").main(tmp_path)
+    text = capsys.readouterr().out
+    assert "pip install 'nnlib-xp[plot]'" in text
+    assert re.search(r"^all +13$", text, re.MULTILINE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_command_line_makes_the_folder(tmp_path):
+    folder = tmp_path / "new" / "folder"
+    text = run("l04_network", "--out", str(folder))
+    assert text.startswith("L4: a network")
+    assert (folder / "l04_network.png").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example_runs_on_a_backend_whose_arrays_are_not_numpys(example, name, tmp_path):
+    with nnlib.use_backend("strict"):
+        example(name).main(tmp_path, **QUICK.get(name, {}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_whole_example_as_a_reader_runs_it(name, tmp_path):
+    text = run(name, "--out", str(tmp_path))
+    assert "─" in text  # a table
+    assert (tmp_path / f"{name}.png").exists() == (name not in WITHOUT_PICTURE)
