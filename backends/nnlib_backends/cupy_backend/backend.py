@@ -109,6 +109,7 @@ class CupyBackend(Backend):
             libraries=libraries,
             details={
                 "compute_capability": f"{properties['major']}.{properties['minor']}",
+                "pci_bus_id": self.device.pci_bus_id,
                 "driver": _driver_version(),
                 "driver_cuda": _dotted(runtime.driverGetVersion()),
                 "float32_precision": "TF32" if convolution.tf32_is_allowed() else "FP32",
