@@ -65,7 +65,7 @@ def _compute(
             y, saved = operation.function(backend.xp, *arrays, **options), None
         else:
             y, saved = kernel.forward(*arrays, **options)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise _explain(error, operation, arrays, options) from error
     if type(y) is not backend.array_type:  # NumPy turns 0-d results into scalars
         y = backend.asarray(y)

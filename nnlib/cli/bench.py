@@ -84,7 +84,7 @@ def _run(
     if "auto" in backends and len(backends) > 1:
         raise OptionError(f"--backends must be 'auto' or names. Received: {','.join(backends)}")
     request = runner.Request(
-        workloads, None if backends == ["auto"] else backends, peers, quick, epochs, seed
+        workloads, None if backends in ([], ["auto"]) else backends, peers, quick, epochs, seed
     )
     runner.check(request)
     folder = prepare_folder(out)

@@ -1,5 +1,8 @@
 """The same numbers in another shape."""
 
+import math
+
+from nnlib.errors import ShapeError, describe
 from nnlib.ops.operation import primitive
 
 __all__ = [
@@ -129,23 +132,23 @@ def unbroadcast(g, shape):
 
 @primitive
 def concatenate(xp, *arrays, axis=0):
-    """Join arrays along an axis that they have (a sequence of arrays also works)."""
+    """Join arrays along an axis (``None``: all their values), given singly or as a sequence."""
     return xp.concatenate(arrays, axis=axis)
 
 
 @concatenate.vjp("arrays")
 def _(g, index, arrays_shape, axis):
-    axis %= g.ndim
-    start = 0
-    for shape in arrays_shape[:index]:
-        start += shape[axis]
-    stop = start + arrays_shape[index][axis]
-    return g[(slice(None),) * axis + (slice(start, stop),)]
+    sizes = [math.prod(shape) if axis is None else shape[axis] for shape in arrays_shape]
+    start = sum(sizes[:index])
+    part = slice(start, start + sizes[index])
+    if axis is None:
+        return reshape(g[part], shape=arrays_shape[index])
+    return g[(slice(None),) * (axis % g.ndim) + (part,)]
 
 
 @primitive
 def stack(xp, *arrays, axis=0):
-    """Join arrays of one shape along a new axis (a sequence of arrays also works)."""
+    """Join arrays of one shape along a new axis, given singly or as a sequence."""
     return xp.stack(arrays, axis=axis)
 
 
@@ -157,6 +160,11 @@ def _(g, index, axis):
 @primitive
 def pad(xp, x, *, pad_width, value=0):
     """Add a constant around: ``pad_width`` is one (before, after) pair for each axis."""
+    if len(pad_width) != x.ndim or any(len(pair) != 2 for pair in pad_width):
+        raise ShapeError(
+            f"pad needs one (before, after) pair for each axis. Received: {pad_width} for "
+            f"{describe(x)}"
+        )
     return xp.pad(x, pad_width, constant_values=value)
 
 
@@ -189,7 +197,7 @@ def roll(xp, x, *, shift, axis):
 
 @roll.vjp("x")
 def _(g, shift, axis):
-    back = tuple(-s for s in shift) if isinstance(shift, tuple) else -shift
+    back = tuple(-s for s in shift) if hasattr(shift, "__iter__") else -shift
     return roll(g, shift=back, axis=axis)
 
 

@@ -10,8 +10,8 @@ from nnlib.autograd import engine
 from nnlib.errors import BackendMismatchError, GradientError, ShapeError
 
 
-def leaf(*values, dtype="float64"):
-    return nnlib.tensor(list(values), dtype=dtype, requires_grad=True)
+def leaf(*values):
+    return nnlib.tensor(list(values), dtype="float64", requires_grad=True)
 
 
 def test_diamond(backend):
@@ -142,123 +142,6 @@ def test_given_gradient_of_another_kind(backend):
         (x * 2).backward(nnlib.ones(2, backend=other))
 
 
-# Nobody shares memory with a gradient ------------------------------------------------------------
-
-
-def holds(x, y):
-    return np.shares_memory(x.data, y.data)
-
-
-def test_gradients_do_not_alias_one_another():
-    a, b, c = leaf(1.0, 2.0), leaf(3.0, 4.0), leaf(5.0, 6.0)
-    (a + b + c.reshape(1, 2)).sum().backward()
-    for one, other in [(a, b), (a, c), (b, c)]:
-        assert not holds(one.grad, other.grad)
-    a.grad.zero_()
-    assert b.grad.tolist() == c.grad.tolist() == [1.0, 1.0]
-
-
-def test_gradients_do_not_alias_the_given_one():
-    a, b = leaf(1.0, 2.0), leaf(1.0, 2.0)
-    given = nnlib.tensor([1.0, 1.0], dtype="float64")
-    for x in (a, b):
-        (x + 0.0).backward(given)
-    (a + 0.0).backward(given)
-    a.backward(given)
-    assert given.tolist() == [1.0, 1.0]
-    assert a.grad.tolist() == [3.0, 3.0]
-    assert b.grad.tolist() == [1.0, 1.0]
-
-
-def test_gradients_do_not_alias_data():
-    x, w = leaf(1.0, 2.0), leaf(3.0, 4.0)
-    (x * w).sum().backward()
-    assert not any(holds(p.grad, q) for p in (x, w) for q in (x, w))
-    x.backward(w.detach())
-    w.grad.zero_()
-    assert w.tolist() == [3.0, 4.0]
-
-
-def test_recorded_gradients_do_not_alias_one_another():
-    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
-    (a + b).sum().backward(create_graph=True)
-    assert not holds(a.grad, b.grad)
-    with nnlib.no_grad():
-        a.grad[...] = 0
-    assert b.grad.tolist() == [1.0, 1.0]
-
-
-def test_gradient_can_be_written_to():
-    x = leaf(1.0, 2.0)
-    x.sum().backward()  # a broadcast, read-only view until it is handed out
-    x.grad[0] = 5.0
-    assert x.grad.tolist() == [5.0, 1.0]
-
-
-def test_hook_keeps_its_own_gradient():
-    x = leaf(1.0, 2.0)
-    seen = []
-    x.register_hook(seen.append)
-    for _ in range(2):
-        (x * 3.0).sum().backward()
-    assert [g.tolist() for g in seen] == [[3.0, 3.0], [3.0, 3.0]]
-    assert x.grad.tolist() == [6.0, 6.0]
-
-
-# Hooks and intermediate gradients ----------------------------------------------------------------
-
-
-def test_hook_sees_the_complete_gradient(backend):
-    x = leaf(2.0)
-    y = x * 3
-    seen = []
-    y.register_hook(seen.append)
-    (y * y + y).sum().backward()
-    assert [g.tolist() for g in seen] == [[13.0]]
-    assert isinstance(seen[0], nnlib.Tensor)
-
-
-def test_hook_may_replace_the_gradient(backend):
-    x = leaf(2.0, 3.0)
-    x.register_hook(lambda g: g.clip(max=1.0))
-    (x * x).sum().backward()
-    assert x.grad.tolist() == [1.0, 1.0]
-
-
-def test_hooks_run_in_order_and_can_be_removed(backend):
-    x = leaf(1.0)
-    remove = x.register_hook(lambda g: g + 1)
-    x.register_hook(lambda g: g * 10)
-    x.sum().backward()
-    remove()
-    x.sum().backward()
-    assert x.grad.tolist() == [20.0 + 10.0]
-
-
-def test_hook_must_keep_the_shape(backend):
-    x = leaf(1.0, 2.0)
-    x.register_hook(lambda g: g.sum())
-    with pytest.raises(GradientError, match=r"hook must return the shape \(2,\). Received: \(\)"):
-        x.sum().backward()
-
-
-def test_hook_needs_a_recorded_tensor():
-    with pytest.raises(GradientError, match="requires_grad=True"):
-        nnlib.ones(2).register_hook(print)
-
-
-def test_intermediate_gradient_is_kept_when_asked_for(backend):
-    x = leaf(2.0)
-    y = x * x
-    z = y * 3
-    y.retain_grad()
-    z.sum().backward()
-    assert y.grad.tolist() == [3.0]
-    assert z.grad is None
-    with pytest.raises(GradientError, match="recorded"):
-        nnlib.ones(2).retain_grad()
-
-
 # The function behind it all ----------------------------------------------------------------------
 
 
@@ -303,7 +186,7 @@ def test_several_roots(backend):
     assert x.grad.tolist() == [7.0, 7.0]
 
 
-def test_rules_run_inside_the_backends_scope(monkeypatch):
+def test_operators_run_inside_the_backends_scope(monkeypatch):
     """Where operators must run inside something: the second GPU of a process."""
     from nnlib_backends import get_backend
 
@@ -323,9 +206,14 @@ def test_rules_run_inside_the_backends_scope(monkeypatch):
             seen.append(Scope.entered)
             return super().__mul__(other)
 
-    x = leaf(1.0, 2.0)
-    y = nnlib.exp(x)
-    monkeypatch.setattr(get_backend(), "scope", Scope())
-    y.backward(nnlib.Tensor(np.ones(2).view(Watching), y.backend))
-    assert seen == [1]
+        __rmul__ = __mul__
+
+    backend = get_backend()
+    monkeypatch.setattr(backend, "scope", Scope())
+    nnlib.sigmoid(nnlib.Tensor(np.ones(2).view(Watching), backend))
+    assert set(seen) == {1}
+    seen.clear()
+    y = nnlib.exp(leaf(1.0, 2.0))
+    y.backward(nnlib.Tensor(np.ones(2).view(Watching), backend))
+    assert set(seen) == {1}
     assert Scope.entered == 0

@@ -147,3 +147,13 @@ def parameters(least_derivatives: int = 0) -> list[Any]:
         if row.derivatives >= least_derivatives
         for number, one in enumerate(row.cases)
     ]
+
+
+class peer:
+    """Another library, imported when a test first asks it, not when pytest collects."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(pytest.importorskip(self._name), attribute)

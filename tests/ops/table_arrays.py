@@ -92,6 +92,7 @@ SHAPING = [
     Row(ops.concatenate, lambda *arrays, axis=0: np.concatenate(arrays, axis), [
         case(floats(2, 3), floats(1, 3)), case(floats(2, 3), floats(2, 0), floats(2, 2), axis=-1),
         case(floats(2, 3, 1), floats(2, 3, 2), axis=2), case(floats(4)),
+        case(floats(2, 3), floats(2), floats(), axis=None),
     ]),
     Row(ops.stack, lambda *arrays, axis=0: np.stack(arrays, axis), [
         case(floats(2, 3), floats(2, 3)), case(floats(2, 3), floats(2, 3), floats(2, 3), axis=-1),
@@ -108,7 +109,7 @@ SHAPING = [
     ]),
     Row(ops.roll, np.roll, [
         case(floats(2, 5), shift=2, axis=1), case(floats(2, 5), shift=-7, axis=-1),
-        case(floats(2, 5), shift=(1, 2), axis=(0, 1)), case(floats(0, 5), shift=1, axis=1),
+        case(floats(2, 5), shift=[1, 2], axis=(0, 1)), case(floats(0, 5), shift=1, axis=1),
         case(floats(2, 3), shift=1, axis=None),
     ]),
     Row(ops.astype, lambda x, dtype: x.astype(dtype), [
