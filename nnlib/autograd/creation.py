@@ -35,15 +35,15 @@ def tensor(
     Parameters
     ----------
     data : array, number or nested sequence
-        A NumPy or CuPy array keeps its dtype and, on its own backend, its memory (no copy).
+        An array keeps its dtype and, if it lies where the tensor goes, its memory (no copy).
         Python floats become float32, Python integers int64.
     dtype : dtype, optional
         Convert to it.
     requires_grad : bool
         Record what is computed from it, so that `Tensor.backward` can find its gradient.
     backend : str or Backend, optional
-        Where it goes. If not given, arrays stay where they are and Python data go to the current
-        backend.
+        Where it goes. If not given, tensors and GPU arrays stay where they are; NumPy arrays and
+        Python data go to the current backend, so that ``NNLIB_BACKEND`` moves an untouched program.
 
     Returns
     -------
@@ -62,6 +62,7 @@ def tensor(
     """
     cell = None
     if isinstance(data, Tensor):
+        backend = data.backend if backend is None else backend
         data, cell = data.data, data.version_cell
     is_array = hasattr(data, "dtype") and hasattr(data, "shape")
     target = _backend_for(data, is_array, backend)
@@ -85,9 +86,11 @@ def _backend_for(data: Any, is_array: bool, backend: Where) -> Backend:
         return load_backend(backend)
     if is_array:
         try:
-            return backend_of(data)
-        except BackendMismatchError:
-            pass  # an array of a library that we do not know: let the backend try to convert it
+            home = backend_of(data)
+        except BackendMismatchError:  # of a library that we do not know: the backend may convert it
+            return get_backend()
+        if not home.host_memory:
+            return home
     return get_backend()
 
 

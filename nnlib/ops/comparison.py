@@ -3,16 +3,24 @@
 from nnlib.ops.operation import primitive
 
 __all__ = [
+    "all",
+    "any",
     "argmax",
     "argmin",
+    "bitwise_and",
+    "bitwise_or",
     "clip",
     "equal",
     "greater",
     "greater_equal",
+    "invert",
     "isfinite",
     "isnan",
     "less",
     "less_equal",
+    "logical_and",
+    "logical_not",
+    "logical_or",
     "not_equal",
     "where",
 ]
@@ -52,6 +60,54 @@ def greater(xp, a, b):
 def greater_equal(xp, a, b):
     """``a >= b``, elementwise."""
     return xp.greater_equal(a, b)
+
+
+@primitive
+def bitwise_and(xp, a, b):
+    """``a & b`` of integers or booleans, elementwise."""
+    return xp.bitwise_and(a, b)
+
+
+@primitive
+def bitwise_or(xp, a, b):
+    """``a | b`` of integers or booleans, elementwise."""
+    return xp.bitwise_or(a, b)
+
+
+@primitive
+def invert(xp, x):
+    """``~x`` of integers or booleans, elementwise."""
+    return xp.invert(x)
+
+
+@primitive
+def logical_and(xp, a, b):
+    """Both true (not zero), elementwise."""
+    return xp.logical_and(a, b)
+
+
+@primitive
+def logical_or(xp, a, b):
+    """At least one true (not zero), elementwise."""
+    return xp.logical_or(a, b)
+
+
+@primitive
+def logical_not(xp, x):
+    """Not true (zero), elementwise."""
+    return xp.logical_not(x)
+
+
+@primitive
+def any(xp, x, *, axis=None, keepdims=False):
+    """Whether any value along an axis, several, or all is true (not zero)."""
+    return xp.any(x, axis=axis, keepdims=keepdims)
+
+
+@primitive
+def all(xp, x, *, axis=None, keepdims=False):
+    """Whether all values along an axis, several, or all are true (not zero)."""
+    return xp.all(x, axis=axis, keepdims=keepdims)
 
 
 @primitive

@@ -9,6 +9,7 @@ __all__ = [
     "astype",
     "broadcast_to",
     "concatenate",
+    "copy",
     "expand_dims",
     "flip",
     "moveaxis",
@@ -199,6 +200,17 @@ def roll(xp, x, *, shift, axis):
 def _(g, shift, axis):
     back = tuple(-s for s in shift) if hasattr(shift, "__iter__") else -shift
     return roll(g, shift=back, axis=axis)
+
+
+@primitive
+def copy(xp, x):
+    """The same values in new memory."""
+    return xp.copy(x)
+
+
+@copy.vjp("x")
+def _(g):
+    return g
 
 
 @primitive

@@ -29,10 +29,14 @@ def test_array_is_wrapped_not_copied():
     assert nnlib.tensor(array, dtype="float32").data is not array
 
 
-def test_arrays_stay_where_they_are():
+def test_host_data_go_to_the_current_backend():
     with nnlib.use_backend("strict"):
-        assert nnlib.tensor(np.ones(2)).backend.name == "numpy"
+        assert nnlib.tensor(np.ones(2)).backend.name == "strict"
         assert nnlib.tensor([1.0]).backend.name == "strict"
+        assert nnlib.tensor(nnlib.ones(2, backend="numpy")).backend.name == "numpy"
+
+
+def test_device_arrays_stay_where_they_are():
     there = nnlib.ones(2, backend="strict")
     assert nnlib.tensor(there.data).backend.name == "strict"
     assert nnlib.tensor(there).backend.name == "strict"

@@ -112,6 +112,7 @@ SHAPING = [
         case(floats(2, 5), shift=[1, 2], axis=(0, 1)), case(floats(0, 5), shift=1, axis=1),
         case(floats(2, 3), shift=1, axis=None),
     ]),
+    Row(ops.copy, np.copy, [case(floats(2, 3)), case(floats()), case(floats(0, 2))]),
     Row(ops.astype, lambda x, dtype: x.astype(dtype), [
         case(floats(2, 3), dtype="float64"), case(floats(), dtype="float64"),
     ]),

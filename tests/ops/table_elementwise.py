@@ -87,6 +87,33 @@ COMPARISON = [
     comparison(ops.less_equal, np.less_equal),
     comparison(ops.greater, np.greater),
     comparison(ops.greater_equal, np.greater_equal),
+    *(
+        Row(
+            operation,
+            reference,
+            [case(integers(9, *a), integers(9, *b)) for a, b in PAIRS]
+            + [case(booleans(3, 4), booleans(4)), case(integers(9, 3), 5)],
+            0,
+        )
+        for operation, reference in (
+            (ops.bitwise_and, np.bitwise_and),
+            (ops.bitwise_or, np.bitwise_or),
+        )
+    ),
+    Row(ops.invert, np.invert, [case(booleans(2, 3)), case(integers(9, 4)), case(booleans())], 0),
+    comparison(ops.logical_and, np.logical_and),
+    comparison(ops.logical_or, np.logical_or),
+    Row(ops.logical_not, np.logical_not, [case(booleans(2, 3)), case(integers(2, 4))], 0),
+    *(
+        Row(
+            operation,
+            reference,
+            [case(integers(2, 3, 4), axis=a) for a in (None, 0, -1, (0, 1))]
+            + [case(booleans(3, 4), axis=1, keepdims=True), case(booleans(0, 2))],
+            0,
+        )
+        for operation, reference in ((ops.any, np.any), (ops.all, np.all))
+    ),
     unary(ops.isfinite, np.isfinite, derivatives=0),
     unary(ops.isnan, np.isnan, derivatives=0),
     Row(ops.argmax, np.argmax, [case(floats(3, 4), axis=a) for a in (None, 0, -1)], 0),
