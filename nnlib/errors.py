@@ -15,6 +15,8 @@
     │   └── GradcheckError (AssertionError)     a derivative is wrong
     ├── StateError (ValueError)                 names or shapes of a state dict do not match
     ├── NonFiniteError (ArithmeticError)        NaN or infinity during training
+    ├── InputError (OSError)                    a file cannot be read
+    │   └── InputNotFoundError (FileNotFoundError)
     ├── FileFormatError (ValueError)            a file is damaged or of another kind
     ├── DataError (ValueError)                  data sets and loaders
     │   └── DataNotFoundError (FileNotFoundError)
@@ -26,6 +28,8 @@ Each is also a subclass of the builtin that a NumPy user would catch.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
 from nnlib_backends.errors import (
@@ -46,6 +50,8 @@ __all__ = [
     "FileFormatError",
     "GradcheckError",
     "GradientError",
+    "InputError",
+    "InputNotFoundError",
     "LabelError",
     "MissingExtraError",
     "NnlibError",
@@ -56,6 +62,7 @@ __all__ = [
     "StateError",
     "UnknownBackendError",
     "describe",
+    "did_you_mean",
 ]
 
 
@@ -95,6 +102,14 @@ class FileFormatError(NnlibError, ValueError):
     """A file is damaged, or not of the expected kind."""
 
 
+class InputError(NnlibError, OSError):
+    """A file that should be read cannot be: no permission, a folder, a broken disk."""
+
+
+class InputNotFoundError(InputError, FileNotFoundError):
+    """A file that should be read is not there."""
+
+
 class DataError(NnlibError, ValueError):
     """A data set or loader cannot be used."""
 
@@ -124,3 +139,15 @@ def describe(*values: Any) -> str:
         f"{value.dtype} {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
         for value in values
     )
+
+
+def did_you_mean(name: Any, known: Iterable[str]) -> str:
+    """Return a hint to append to an error about an unknown name; empty if none is similar.
+
+    Examples
+    --------
+    >>> did_you_mean("adm", ["sgd", "adam"])
+    " Did you mean 'adam'?"
+    """
+    guess = get_close_matches(str(name), known, n=1)
+    return f" Did you mean {guess[0]!r}?" if guess else ""

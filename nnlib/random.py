@@ -11,7 +11,7 @@ import os
 import threading
 from typing import Any
 
-from nnlib.errors import OptionError
+from nnlib.errors import OptionError, StateError
 from nnlib_backends import Backend, get_backend, load_backend
 from nnlib_backends.contract import Array
 from nnlib_backends.philox import philox4x32
@@ -48,8 +48,25 @@ class Generator:
         return {"seed": self._seed, "offset": self._offset}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue from a position that `state_dict` returned."""
-        self._seed, self._offset = int(state["seed"]), int(state["offset"])
+        """Continue from a position that `state_dict` returned.
+
+        Raises
+        ------
+        StateError
+            If it is not such a position.
+        """
+        numbers = [state[name] for name in ("seed", "offset") if name in state]
+        if len(state) != 2 or len(numbers) != 2 or not all(isinstance(n, int) for n in numbers):
+            raise StateError(
+                f"the state of a generator must be whole numbers: seed, offset. Received: {state}"
+            )
+        seed, offset = numbers
+        if not 0 <= seed < 2**64 or offset < 0:
+            raise StateError(
+                "the state of a generator must have a seed in 0 … 2**64 - 1 and an offset ≥ 0. "
+                f"Received: {state}"
+            )
+        self._seed, self._offset = seed, offset
 
     def bits(self, count: int, backend: Backend | str | None = None) -> Array:
         """Return ``count`` random uint32 words."""
@@ -70,6 +87,7 @@ class Generator:
     ) -> Array:
         """Uniform numbers in [low, high), multiples of 2**-24 of the range."""
         unit = self.bits(math.prod(shape), backend) >> 8
+        small = np_itemsize(dtype) < 4
         values = unit.astype(dtype)
         values *= (high - low) * 2.0**-24
         if low:

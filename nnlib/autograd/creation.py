@@ -136,24 +136,100 @@ def _make(function: str, *args: Any, requires_grad: bool, backend: Where, **opti
 def zeros(
     *shape: Any, dtype: Any = "float32", requires_grad: bool = False, backend: Where = None
 ) -> Tensor:
-    """Zeros of a shape, given as ``zeros(2, 3)`` or ``zeros((2, 3))``."""
+    """Zeros of a shape, given as ``zeros(2, 3)`` or ``zeros((2, 3))``.
+
+    Parameters
+    ----------
+    *shape : int, or one tuple of int
+        Size along every axis.
+    dtype : dtype
+        Of the values.
+    requires_grad : bool
+        Record what is computed from it.
+    backend : str or Backend, optional
+        Where it goes; the current backend if not given.
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If a size is negative, or something is no size or no dtype.
+
+    Examples
+    --------
+    >>> zeros(2, 3)
+    tensor([[0., 0., 0.],
+            [0., 0., 0.]])
+    """
     return _make("zeros", _shape(shape), dtype=dtype, requires_grad=requires_grad, backend=backend)
 
 
 def ones(
     *shape: Any, dtype: Any = "float32", requires_grad: bool = False, backend: Where = None
 ) -> Tensor:
-    """Ones of a shape, given as ``ones(2, 3)`` or ``ones((2, 3))``."""
+    """Ones of a shape, given as ``ones(2, 3)`` or ``ones((2, 3))``.
+
+    Parameters
+    ----------
+    *shape : int, or one tuple of int
+        Size along every axis.
+    dtype : dtype
+        Of the values.
+    requires_grad : bool
+        Record what is computed from it.
+    backend : str or Backend, optional
+        Where it goes; the current backend if not given.
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If a size is negative, or something is no size or no dtype.
+
+    Examples
+    --------
+    >>> ones(2, 3)
+    tensor([[1., 1., 1.],
+            [1., 1., 1.]])
+    """
     return _make("ones", _shape(shape), dtype=dtype, requires_grad=requires_grad, backend=backend)
 
 
 def zeros_like(x: Tensor, dtype: Any = None, *, requires_grad: bool = False) -> Tensor:
-    """Zeros of a tensor's shape, on its backend and, if not said otherwise, of its dtype."""
+    """Zeros of a tensor's shape, on its backend and, if not said otherwise, of its dtype.
+
+    Parameters
+    ----------
+    x : Tensor
+        What it shall resemble.
+    dtype : dtype, optional
+        Another dtype than that of ``x``.
+    requires_grad : bool
+        Record what is computed from it.
+
+    Examples
+    --------
+    >>> zeros_like(tensor([[1, 2]]))
+    tensor([[0, 0]], dtype=int64)
+    """
     return zeros(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad, backend=x.backend)
 
 
 def ones_like(x: Tensor, dtype: Any = None, *, requires_grad: bool = False) -> Tensor:
-    """Ones of a tensor's shape, on its backend and, if not said otherwise, of its dtype."""
+    """Ones of a tensor's shape, on its backend and, if not said otherwise, of its dtype.
+
+    Parameters
+    ----------
+    x : Tensor
+        What it shall resemble.
+    dtype : dtype, optional
+        Another dtype than that of ``x``.
+    requires_grad : bool
+        Record what is computed from it.
+
+    Examples
+    --------
+    >>> ones_like(tensor([[1, 2]]))
+    tensor([[1, 1]], dtype=int64)
+    """
     return ones(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad, backend=x.backend)
 
 
@@ -165,7 +241,27 @@ def full(
     requires_grad: bool = False,
     backend: Where = None,
 ) -> Tensor:
-    """One value everywhere."""
+    """One value everywhere.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Size along every axis.
+    value : float
+        The value.
+    dtype : dtype
+        Of the values.
+    requires_grad : bool
+        Record what is computed from it.
+    backend : str or Backend, optional
+        Where it goes; the current backend if not given.
+
+    Examples
+    --------
+    >>> full((2, 2), 7.0)
+    tensor([[7., 7.],
+            [7., 7.]])
+    """
     return _make("full", shape, value, dtype=dtype, requires_grad=requires_grad, backend=backend)
 
 
@@ -193,14 +289,40 @@ def linspace(
     requires_grad: bool = False,
     backend: Where = None,
 ) -> Tensor:
-    """``num`` evenly spaced values from start to stop, both included."""
+    """``num`` evenly spaced values from start to stop, both included.
+
+    Parameters
+    ----------
+    start, stop : float
+        First and last value.
+    num : int
+        How many values.
+    dtype : dtype
+        Of the values.
+    requires_grad : bool
+        Record what is computed from it.
+    backend : str or Backend, optional
+        Where it goes; the current backend if not given.
+
+    Examples
+    --------
+    >>> linspace(0, 1, 5)
+    tensor([0.  , 0.25, 0.5 , 0.75, 1.  ])
+    """
     return _make(
         "linspace", start, stop, num, dtype=dtype, requires_grad=requires_grad, backend=backend
     )
 
 
 def eye(n: int, *, dtype: Any = "float32", backend: Where = None) -> Tensor:
-    """The n × n identity matrix."""
+    """The n × n identity matrix.
+
+    Examples
+    --------
+    >>> eye(2)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
     return _make("eye", n, dtype=dtype, requires_grad=False, backend=backend)
 
 
@@ -221,7 +343,17 @@ def rand(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Ten
 
 
 def randn(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Tensor:
-    """Standard normal float32 numbers from the default generator."""
+    """Standard normal float32 numbers from the default generator.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> _ = nnlib.manual_seed(0)
+    >>> randn(2, 3).shape
+    (2, 3)
+    >>> bool(abs(randn(10000).mean()) < 0.05)
+    True
+    """
     target = get_backend() if backend is None else load_backend(backend)
     result = Tensor(default_generator.normal(_shape(shape), backend=target), target)
     result.requires_grad = requires_grad

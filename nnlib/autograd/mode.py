@@ -44,6 +44,15 @@ class no_grad(_Mode):  # noqa: N801 - used like a function, named as in PyTorch
 
 
 class enable_grad(_Mode):  # noqa: N801 - as above
-    """Record operations, also inside `no_grad`: a context manager and a decorator."""
+    """Record operations, also inside `no_grad`: a context manager and a decorator.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> w = nnlib.tensor(2.0, requires_grad=True)
+    >>> with nnlib.no_grad(), nnlib.enable_grad():
+    ...     (w * w).requires_grad
+    True
+    """
 
     value = True

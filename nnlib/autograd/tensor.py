@@ -119,7 +119,15 @@ class Tensor(TensorMethods):
         self.node.grad = value
 
     def bump_version(self) -> None:
-        """Note that the array was changed in place (for code that works on `data` itself)."""
+        """Note that the array was changed in place (for code that works on `data` itself).
+
+        Examples
+        --------
+        >>> import nnlib
+        >>> x = nnlib.tensor([1.0, 2.0])
+        >>> x.data[0] = 5.0
+        >>> x.bump_version()
+        """
         self.version_cell[0] += 1
 
     # Gradients -------------------------------------------------------------------------------
@@ -149,6 +157,14 @@ class Tensor(TensorMethods):
             If nothing was recorded, or the graph was already freed.
         ShapeError
             If the gradient has another shape.
+
+        Examples
+        --------
+        >>> import nnlib
+        >>> x = nnlib.tensor([1.0, 2.0], requires_grad=True)
+        >>> (x * x).backward(nnlib.tensor([1.0, 10.0]))
+        >>> x.grad
+        tensor([ 2., 40.])
         """
         if self.node is None:
             raise GradientError(
@@ -177,7 +193,23 @@ class Tensor(TensorMethods):
         return seed if create_graph else seed.data
 
     def retain_grad(self) -> None:
-        """Have `backward` leave the gradient of this intermediate result in `grad`, too."""
+        """Have `backward` leave the gradient of this intermediate result in `grad`, too.
+
+        Raises
+        ------
+        GradientError
+            If the tensor was not recorded.
+
+        Examples
+        --------
+        >>> import nnlib
+        >>> x = nnlib.tensor([1.0, 2.0], requires_grad=True)
+        >>> y = x * x
+        >>> y.retain_grad()
+        >>> y.sum().backward()
+        >>> y.grad
+        tensor([1., 1.])
+        """
         if self.node is None:
             raise GradientError("retain_grad() needs a recorded result")
         self.node.keep_grad = True
@@ -189,6 +221,21 @@ class Tensor(TensorMethods):
         -------
         callable
             Call it to remove the hook.
+
+        Raises
+        ------
+        GradientError
+            If the tensor has ``requires_grad=False``.
+
+        Examples
+        --------
+        >>> import nnlib
+        >>> x = nnlib.tensor([1.0, 2.0], requires_grad=True)
+        >>> remove = x.register_hook(lambda gradient: 10 * gradient)
+        >>> x.sum().backward()
+        >>> x.grad
+        tensor([10., 10.])
+        >>> remove()
         """
         if self.node is None:
             raise GradientError("register_hook() needs a tensor with requires_grad=True")
@@ -199,7 +246,15 @@ class Tensor(TensorMethods):
         return lambda: hooks.remove(hook)
 
     def detach(self) -> Tensor:
-        """Return the same array outside the graph."""
+        """Return the same array outside the graph.
+
+        Examples
+        --------
+        >>> import nnlib
+        >>> x = nnlib.tensor([1.0, 2.0], requires_grad=True)
+        >>> (x * x).detach()
+        tensor([1., 4.])
+        """
         return Tensor(self.data, self.backend, None, self.version_cell)
 
     # Moving and converting -------------------------------------------------------------------
@@ -208,6 +263,20 @@ class Tensor(TensorMethods):
         """Copy to a backend, ``"numpy"``, ``"cupy"``, ``"cupy:1"`` (itself if it is there).
 
         The copy is a new leaf: gradients do not flow between backends.
+
+        Raises
+        ------
+        UnknownBackendError, BackendUnavailableError
+            If there is no such backend, or it cannot be used here.
+        GradientError
+            If the tensor is a recorded result.
+
+        Examples
+        --------
+        >>> import nnlib
+        >>> x = nnlib.tensor([1.0, 2.0])
+        >>> x.to("numpy") is x
+        True
         """
         backend = load_backend(target)
         if backend is self.backend:
@@ -226,11 +295,30 @@ class Tensor(TensorMethods):
         return ops.astype(self, dtype=dtype)
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """Copy to the host as a NumPy array."""
+        """Copy to the host as a NumPy array.
+
+        Examples
+        --------
+        >>> import nnlib
+        >>> nnlib.tensor([1.0, 2.0]).numpy()
+        array([1., 2.], dtype=float32)
+        """
         return self.backend.to_numpy(self.data)
 
     def item(self) -> Any:
-        """Return the only value as a Python number (waits for the device)."""
+        """Return the only value as a Python number (waits for the device).
+
+        Raises
+        ------
+        ShapeError
+            If there is not exactly one value.
+
+        Examples
+        --------
+        >>> import nnlib
+        >>> nnlib.tensor([1.0, 2.0]).sum().item()
+        3.0
+        """
         if self.size != 1:
             raise ShapeError(
                 f"a single value is needed here. Received: {self.dtype} {self.shape}. "
@@ -239,7 +327,14 @@ class Tensor(TensorMethods):
         return self.data.item()
 
     def tolist(self) -> Any:
-        """Return the values as nested lists (waits for the device)."""
+        """Return the values as nested lists (waits for the device).
+
+        Examples
+        --------
+        >>> import nnlib
+        >>> nnlib.tensor([[1.0], [2.0]]).tolist()
+        [[1.0], [2.0]]
+        """
         return self.data.tolist()
 
     def __float__(self) -> float:
@@ -305,7 +400,21 @@ class Tensor(TensorMethods):
         self._write(bare_key(key), bare("assignment", value, self.backend))
 
     def copy_(self, source: Any) -> Tensor:
-        """Overwrite with the values of another tensor or array of either backend; return self."""
+        """Overwrite with the values of another tensor or array of either backend; return self.
+
+        Raises
+        ------
+        GradientError
+            If a tensor has ``requires_grad=True``, outside `nnlib.no_grad`.
+        ShapeError
+            If the values do not fit into its shape.
+
+        Examples
+        --------
+        >>> import nnlib
+        >>> nnlib.zeros(2).copy_([1.0, 2.0])
+        tensor([1., 2.])
+        """
         self._refuse_recorded("copy_", source)
         if isinstance(source, Tensor):
             source = source.data
@@ -313,13 +422,37 @@ class Tensor(TensorMethods):
         return self
 
     def fill_(self, value: float) -> Tensor:
-        """Overwrite with one value; return self."""
+        """Overwrite with one value; return self.
+
+        Raises
+        ------
+        GradientError
+            If the tensor has ``requires_grad=True``, outside `nnlib.no_grad`.
+
+        Examples
+        --------
+        >>> import nnlib
+        >>> nnlib.zeros(2).fill_(7.0)
+        tensor([7., 7.])
+        """
         self._refuse_recorded("fill_")
         self._write(..., value)
         return self
 
     def zero_(self) -> Tensor:
-        """Overwrite with zeros; return self."""
+        """Overwrite with zeros; return self.
+
+        Raises
+        ------
+        GradientError
+            If the tensor has ``requires_grad=True``, outside `nnlib.no_grad`.
+
+        Examples
+        --------
+        >>> import nnlib
+        >>> nnlib.ones(2).zero_()
+        tensor([0., 0.])
+        """
         return self.fill_(0)
 
     def __iadd__(self, other: Any) -> Tensor:

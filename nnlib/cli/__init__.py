@@ -17,14 +17,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
 import click
 
 from nnlib._version import __version__
-from nnlib.errors import BackendUnavailableError, MissingExtraError, NnlibError
+from nnlib.errors import BackendUnavailableError, MissingExtraError, NnlibError, did_you_mean
 
 __all__ = ["CHECK_FAILED", "ERROR", "INTERRUPTED", "MISSING", "main"]
 
@@ -66,8 +65,7 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the verb, or say which one was probably meant."""
         if args[0] not in VERBS and not args[0].startswith("-"):
-            guess = get_close_matches(args[0], VERBS, n=1)
-            hint = f" Did you mean {guess[0]!r}?" if guess else ""
+            hint = did_you_mean(args[0], VERBS)
             ctx.fail(f"The verb must be one of {', '.join(VERBS)}. Received: {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 

@@ -53,12 +53,12 @@ def summary(
     batch_norm: bool,
     as_json: bool,
 ) -> None:
-    r"""Show a model's layers, shapes, parameters, FLOPs and memory.
+    """Show a model's layers, shapes, parameters, FLOPs and memory.
 
     \b
     nnlib summary vgg16 --batch 64
     nnlib summary mlp --sizes 2,3,1 --batch 10
-    """
+    """  # noqa: D301 - \b is the character: click keeps the lines below it
     if model == "mlp" and sizes is None:
         sizes = (784, 300, 10)
     given = {

@@ -71,7 +71,7 @@ def train(
     quiet: bool,
     **changes: Any,
 ) -> None:
-    r"""Train a model and report its error on the test images.
+    """Train a model and report its error on the test images.
 
     \b
     nnlib train mlp
@@ -80,7 +80,7 @@ def train(
 
     Options that are not given come from a recipe for the model, which the output shows. The result
     is that of the last epoch: nothing is chosen by looking at the test images.
-    """
+    """  # noqa: D301 - \b is the character: click keeps the lines below it
     if resume and out is None:
         raise click.UsageError("--resume needs --out, the folder of the run to continue.")
     with nnlib.use_backend(backend or nnlib.get_backend()):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from nnlib import nn
 from nnlib.autograd import Tensor
-from nnlib.errors import OptionError
+from nnlib.errors import OptionError, did_you_mean
 
 __all__ = ["ACTIVATIONS", "MLP"]
 
@@ -113,6 +113,6 @@ def activation_maker(activation: str | Callable[[], nn.Module]) -> Callable[[], 
     if activation not in ACTIVATIONS:
         raise OptionError(
             f"activation must be one of {', '.join(ACTIVATIONS)}, or a callable that makes a "
-            f"module. Received: {activation!r}"
+            f"module. Received: {activation!r}.{did_you_mean(activation, ACTIVATIONS)}"
         )
     return ACTIVATIONS[activation]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
 from nnlib import nn
-from nnlib.errors import OptionError
+from nnlib.errors import OptionError, did_you_mean
 from nnlib.models.lenet import LeNet5
 from nnlib.models.mlp import MLP
 from nnlib.models.vgg import VGG
@@ -58,8 +57,7 @@ def create(name: str, **options: Any) -> nn.Module:
     (2, 3, 1)
     """
     if name not in _MODELS:
-        guess = get_close_matches(name, _MODELS, n=1)
-        hint = f" Did you mean {guess[0]!r}?" if guess else ""
+        hint = did_you_mean(name, _MODELS)
         raise OptionError(
             f"the model must be one of {', '.join(_MODELS)}. Received: {name!r}.{hint}"
         )

@@ -33,7 +33,13 @@ __all__ = [
 
 
 class Sigmoid(Module):
-    """``h = 1 / (1 + exp(−x))``; the derivative is h (1 − h)."""
+    """``h = 1 / (1 + exp(−x))``; the derivative is h (1 − h).
+
+    Examples
+    --------
+    >>> Sigmoid()([-1.0, 0.0, 1.0]).numpy().round(4)
+    array([0.2689, 0.5   , 0.7311], dtype=float32)
+    """
 
     def forward(self, x: TensorLike) -> Tensor:
         """Apply elementwise."""
@@ -41,7 +47,13 @@ class Sigmoid(Module):
 
 
 class LogSigmoid(Module):
-    """``log(sigmoid(x))``, finite for every finite x."""
+    """``log(sigmoid(x))``, finite for every finite x.
+
+    Examples
+    --------
+    >>> LogSigmoid()([-1.0, 0.0, 1.0]).numpy().round(4)
+    array([-1.3133, -0.6931, -0.3133], dtype=float32)
+    """
 
     def forward(self, x: TensorLike) -> Tensor:
         """Apply elementwise."""
@@ -49,7 +61,13 @@ class LogSigmoid(Module):
 
 
 class Hardsigmoid(Module):
-    """``min(max(x + 3, 0), 6) / 6``, a sigmoid of straight lines."""
+    """``min(max(x + 3, 0), 6) / 6``, a sigmoid of straight lines.
+
+    Examples
+    --------
+    >>> Hardsigmoid()([-4.0, 0.0, 3.0]).numpy().round(4)
+    array([0. , 0.5, 1. ], dtype=float32)
+    """
 
     def forward(self, x: TensorLike) -> Tensor:
         """Apply elementwise."""
@@ -57,7 +75,13 @@ class Hardsigmoid(Module):
 
 
 class Tanh(Module):
-    """Hyperbolic tangent h; the derivative is 1 − h²."""
+    """Hyperbolic tangent h; the derivative is 1 − h².
+
+    Examples
+    --------
+    >>> Tanh()([-1.0, 0.0, 1.0]).numpy().round(4)
+    array([-0.7616,  0.    ,  0.7616], dtype=float32)
+    """
 
     def forward(self, x: TensorLike) -> Tensor:
         """Apply elementwise."""
@@ -65,7 +89,13 @@ class Tanh(Module):
 
 
 class Softsign(Module):
-    """``x / (1 + |x|)``."""
+    """``x / (1 + |x|)``.
+
+    Examples
+    --------
+    >>> Softsign()([-1.0, 0.0, 1.0])
+    tensor([-0.5,  0. ,  0.5])
+    """
 
     def forward(self, x: TensorLike) -> Tensor:
         """Apply elementwise."""
@@ -73,7 +103,23 @@ class Softsign(Module):
 
 
 class Hardtanh(Module):
-    """Limit to [min_val, max_val]."""
+    """Limit to [min_val, max_val].
+
+    Parameters
+    ----------
+    min_val, max_val : float
+        The limits.
+
+    Raises
+    ------
+    OptionError
+        When called, unless ``min_val < max_val``.
+
+    Examples
+    --------
+    >>> Hardtanh()([-3.0, 0.5, 3.0])
+    tensor([-1. ,  0.5,  1. ])
+    """
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
         super().__init__()
@@ -105,7 +151,13 @@ class ReLU(Module):
 
 
 class ReLU6(Module):
-    """``min(max(x, 0), 6)``."""
+    """``min(max(x, 0), 6)`` (Krizhevsky, 2010).
+
+    Examples
+    --------
+    >>> ReLU6()([-1.0, 2.0, 9.0])
+    tensor([0., 2., 6.])
+    """
 
     def forward(self, x: TensorLike) -> Tensor:
         """Apply elementwise."""
@@ -113,7 +165,18 @@ class ReLU6(Module):
 
 
 class LeakyReLU(Module):
-    """``x`` where positive, else ``negative_slope · x`` (Maas et al., 2013)."""
+    """``x`` where positive, else ``negative_slope · x`` (Maas et al., 2013).
+
+    Parameters
+    ----------
+    negative_slope : float
+        The slope for negative values.
+
+    Examples
+    --------
+    >>> LeakyReLU(0.5)([-1.0, 0.0, 1.0])
+    tensor([-0.5,  0. ,  1. ])
+    """
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         super().__init__()
@@ -141,6 +204,11 @@ class PReLU(Module):
     Attributes
     ----------
     weight : Parameter, (num_parameters,)
+
+    Examples
+    --------
+    >>> PReLU()([-1.0, 0.0, 1.0]).detach()
+    tensor([-0.25,  0.  ,  1.  ])
     """
 
     def __init__(self, num_parameters: int = 1, init_value: float = 0.25) -> None:
@@ -158,7 +226,18 @@ class PReLU(Module):
 
 
 class ELU(Module):
-    """``x`` where positive, else ``alpha · (exp(x) − 1)`` (Clevert et al., 2015)."""
+    """``x`` where positive, else ``alpha · (exp(x) − 1)`` (Clevert et al., 2015).
+
+    Parameters
+    ----------
+    alpha : float
+        Minus the value for very negative x.
+
+    Examples
+    --------
+    >>> ELU()([-1.0, 0.0, 1.0]).numpy().round(4)
+    array([-0.6321,  0.    ,  1.    ], dtype=float32)
+    """
 
     def __init__(self, alpha: float = 1.0) -> None:
         super().__init__()
@@ -174,7 +253,13 @@ class ELU(Module):
 
 
 class SELU(Module):
-    """Scaled ELU that keeps mean 0 and variance 1 (Klambauer et al., 2017)."""
+    """Scaled ELU that keeps mean 0 and variance 1 (Klambauer et al., 2017).
+
+    Examples
+    --------
+    >>> SELU()([-1.0, 0.0, 1.0]).numpy().round(4)
+    array([-1.1113,  0.    ,  1.0507], dtype=float32)
+    """
 
     def forward(self, x: TensorLike) -> Tensor:
         """Apply elementwise."""
@@ -188,6 +273,16 @@ class GELU(Module):
     ----------
     approximate : {"none", "tanh"}
         The exact form, or the authors' approximation by tanh.
+
+    Raises
+    ------
+    OptionError
+        When called, if ``approximate`` is another word.
+
+    Examples
+    --------
+    >>> GELU()([-1.0, 0.0, 1.0]).numpy().round(4)
+    array([-0.1587,  0.    ,  0.8413], dtype=float32)
     """
 
     def __init__(self, approximate: str = "none") -> None:
@@ -204,7 +299,13 @@ class GELU(Module):
 
 
 class SiLU(Module):
-    """``x · sigmoid(x)``, also known as swish (Elfwing et al., 2017)."""
+    """``x · sigmoid(x)``, also known as swish (Elfwing et al., 2017).
+
+    Examples
+    --------
+    >>> SiLU()([-1.0, 0.0, 1.0]).numpy().round(4)
+    array([-0.2689,  0.    ,  0.7311], dtype=float32)
+    """
 
     def forward(self, x: TensorLike) -> Tensor:
         """Apply elementwise."""
@@ -212,7 +313,13 @@ class SiLU(Module):
 
 
 class Hardswish(Module):
-    """``x · hardsigmoid(x)`` (Howard et al., 2019)."""
+    """``x · hardsigmoid(x)`` (Howard et al., 2019).
+
+    Examples
+    --------
+    >>> Hardswish()([-4.0, 0.0, 3.0]).numpy().round(4)
+    array([-0.,  0.,  3.], dtype=float32)
+    """
 
     def forward(self, x: TensorLike) -> Tensor:
         """Apply elementwise."""
@@ -220,7 +327,13 @@ class Hardswish(Module):
 
 
 class Mish(Module):
-    """``x · tanh(softplus(x))`` (Misra, 2019)."""
+    """``x · tanh(softplus(x))`` (Misra, 2019).
+
+    Examples
+    --------
+    >>> Mish()([-1.0, 0.0, 1.0]).numpy().round(4)
+    array([-0.3034,  0.    ,  0.8651], dtype=float32)
+    """
 
     def forward(self, x: TensorLike) -> Tensor:
         """Apply elementwise."""
@@ -228,7 +341,23 @@ class Mish(Module):
 
 
 class Softplus(Module):
-    """``log(1 + exp(beta · x)) / beta``, a smooth ReLU; the derivative is the sigmoid."""
+    """``log(1 + exp(beta · x)) / beta``, a smooth ReLU; the derivative is the sigmoid.
+
+    Parameters
+    ----------
+    beta : float
+        The larger, the closer to ReLU; positive.
+
+    Raises
+    ------
+    OptionError
+        When called, if ``beta`` is not positive.
+
+    Examples
+    --------
+    >>> Softplus()([-1.0, 0.0, 1.0]).numpy().round(4)
+    array([0.3133, 0.6931, 1.3133], dtype=float32)
+    """
 
     def __init__(self, beta: float = 1.0) -> None:
         super().__init__()
@@ -273,7 +402,23 @@ class Softmax(Module):
 
 
 class LogSoftmax(Softmax):
-    """Logarithm of `Softmax`, finite for all finite values."""
+    """Logarithm of `Softmax`, finite for all finite values.
+
+    Parameters
+    ----------
+    dim : int
+        The axis over which the exponentials of the results add up to 1.
+
+    Raises
+    ------
+    ShapeError
+        When called, if there is no such axis.
+
+    Examples
+    --------
+    >>> LogSoftmax()([0.0, 0.0]).numpy().round(4)
+    array([-0.6931, -0.6931], dtype=float32)
+    """
 
     def forward(self, x: TensorLike) -> Tensor:
         """Apply along the axis."""

@@ -53,6 +53,11 @@ def empty(*shape: int) -> Tensor:
     ------
     OptionError
         If a size is not a non-negative integer.
+
+    Examples
+    --------
+    >>> empty(2, 3).shape
+    (2, 3)
     """
     if any(not isinstance(size, int) or isinstance(size, bool) or size < 0 for size in shape):
         raise OptionError(f"the sizes of a parameter must be integers ≥ 0. Received: {shape}")
@@ -86,7 +91,23 @@ def skip() -> Iterator[None]:
 
 
 def uniform_(t: T, low: float = 0.0, high: float = 1.0, generator: Generator | None = None) -> T:
-    """Fill with uniform numbers in [low, high)."""
+    """Fill with uniform numbers in [low, high).
+
+    Parameters
+    ----------
+    t : Tensor
+        Any shape; it is overwritten.
+    low, high : float
+        The limits.
+    generator : Generator, optional
+        Where the numbers come from; the process-wide stream if not given.
+
+    Examples
+    --------
+    >>> t = uniform_(empty(100), -1.0, 1.0)
+    >>> bool(abs(t).max() <= 1)
+    True
+    """
     if _skipping.get():
         return t
     source = generator or default_generator
@@ -94,7 +115,24 @@ def uniform_(t: T, low: float = 0.0, high: float = 1.0, generator: Generator | N
 
 
 def normal_(t: T, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> T:
-    """Fill with normal numbers of a mean and standard deviation."""
+    """Fill with normal numbers of a mean and standard deviation.
+
+    Parameters
+    ----------
+    t : Tensor
+        Any shape; it is overwritten.
+    mean, std : float
+        Of the distribution.
+    generator : Generator, optional
+        Where the numbers come from; the process-wide stream if not given.
+
+    Examples
+    --------
+    >>> from nnlib.random import Generator
+    >>> t = normal_(empty(10000), mean=5.0, std=2.0, generator=Generator(0))
+    >>> print(f"{t.mean():.1f} {t.std():.1f}")
+    5.0 2.0
+    """
     if _skipping.get():
         return t
     source = generator or default_generator
@@ -142,7 +180,20 @@ def trunc_normal_(
 
 
 def constant_(t: T, value: float) -> T:
-    """Fill with one value."""
+    """Fill with one value.
+
+    Parameters
+    ----------
+    t : Tensor
+        Any shape; it is overwritten.
+    value : float
+        The value.
+
+    Examples
+    --------
+    >>> constant_(empty(2), 7.0)
+    tensor([7., 7.])
+    """
     with no_grad():
         t.fill_(value)
     return t
@@ -152,12 +203,23 @@ def zeros_(t: T) -> T:
     """Fill with 0.
 
     Right for biases; a weight matrix of zeros keeps all hidden neurons equal for ever.
+
+    Examples
+    --------
+    >>> zeros_(empty(2))
+    tensor([0., 0.])
     """
     return constant_(t, 0.0)
 
 
 def ones_(t: T) -> T:
-    """Fill with 1."""
+    """Fill with 1.
+
+    Examples
+    --------
+    >>> ones_(empty(2))
+    tensor([1., 1.])
+    """
     return constant_(t, 1.0)
 
 
@@ -223,6 +285,20 @@ def calculate_gain(nonlinearity: str, a: float = 0.0) -> float:
 def xavier_uniform_(t: T, gain: float = 1.0, generator: Generator | None = None) -> T:
     """Fill uniformly with variance gain² · 2 / (fan_in + fan_out) (Glorot & Bengio, 2010).
 
+    Parameters
+    ----------
+    t : Tensor
+        A weight (out, …, in); it is overwritten.
+    gain : float
+        See `calculate_gain`.
+    generator : Generator, optional
+        Where the numbers come from; the process-wide stream if not given.
+
+    Raises
+    ------
+    ShapeError
+        If there are fewer than two axes.
+
     Examples
     --------
     >>> t = xavier_uniform_(empty(100, 50))
@@ -233,7 +309,29 @@ def xavier_uniform_(t: T, gain: float = 1.0, generator: Generator | None = None)
 
 
 def xavier_normal_(t: T, gain: float = 1.0, generator: Generator | None = None) -> T:
-    """Fill normally with variance gain² · 2 / (fan_in + fan_out) (Glorot & Bengio, 2010)."""
+    """Fill normally with variance gain² · 2 / (fan_in + fan_out) (Glorot & Bengio, 2010).
+
+    Parameters
+    ----------
+    t : Tensor
+        A weight (out, …, in); it is overwritten.
+    gain : float
+        See `calculate_gain`.
+    generator : Generator, optional
+        Where the numbers come from; the process-wide stream if not given.
+
+    Raises
+    ------
+    ShapeError
+        If there are fewer than two axes.
+
+    Examples
+    --------
+    >>> from nnlib.random import Generator
+    >>> t = xavier_normal_(empty(100, 100), generator=Generator(0))
+    >>> print(f"{t.std():.2f}")
+    0.10
+    """
     return normal_(t, 0.0, _xavier_std(t, gain), generator)
 
 
@@ -258,6 +356,19 @@ def kaiming_uniform_(
     nonlinearity : str
         See `calculate_gain`.
     generator : Generator, optional
+
+    Raises
+    ------
+    ShapeError
+        If there are fewer than two axes.
+    OptionError
+        If ``mode`` or ``nonlinearity`` is unknown.
+
+    Examples
+    --------
+    >>> t = kaiming_uniform_(empty(100, 50), nonlinearity="relu")
+    >>> bool(abs(t).max() <= (6 / 50) ** 0.5)
+    True
     """
     return _uniform(t, _kaiming_std(t, a, mode, nonlinearity), generator)
 
@@ -269,17 +380,66 @@ def kaiming_normal_(
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> T:
-    """Fill normally with variance gain² / fan; parameters as of `kaiming_uniform_`."""
+    """Fill normally with variance gain² / fan (He, Zhang, Ren & Sun, 2015).
+
+    Parameters and errors are those of `kaiming_uniform_`.
+
+    Examples
+    --------
+    >>> from nnlib.random import Generator
+    >>> t = kaiming_normal_(empty(100, 200), generator=Generator(0))
+    >>> print(f"{t.std():.2f}")
+    0.10
+    """
     return normal_(t, 0.0, _kaiming_std(t, a, mode, nonlinearity), generator)
 
 
 def lecun_uniform_(t: T, generator: Generator | None = None) -> T:
-    """Fill uniformly with variance 1 / fan_in (LeCun, Bottou, Orr & Müller, 1998)."""
+    """Fill uniformly with variance 1 / fan_in (LeCun, Bottou, Orr & Müller, 1998).
+
+    Parameters
+    ----------
+    t : Tensor
+        A weight (out, …, in); it is overwritten.
+    generator : Generator, optional
+        Where the numbers come from; the process-wide stream if not given.
+
+    Raises
+    ------
+    ShapeError
+        If there are fewer than two axes.
+
+    Examples
+    --------
+    >>> t = lecun_uniform_(empty(100, 50))
+    >>> bool(abs(t).max() <= (3 / 50) ** 0.5)
+    True
+    """
     return _uniform(t, _std(1.0, fans(t)[0]), generator)
 
 
 def lecun_normal_(t: T, generator: Generator | None = None) -> T:
-    """Fill normally with variance 1 / fan_in (LeCun, Bottou, Orr & Müller, 1998)."""
+    """Fill normally with variance 1 / fan_in (LeCun, Bottou, Orr & Müller, 1998).
+
+    Parameters
+    ----------
+    t : Tensor
+        A weight (out, …, in); it is overwritten.
+    generator : Generator, optional
+        Where the numbers come from; the process-wide stream if not given.
+
+    Raises
+    ------
+    ShapeError
+        If there are fewer than two axes.
+
+    Examples
+    --------
+    >>> from nnlib.random import Generator
+    >>> t = lecun_normal_(empty(100, 100), generator=Generator(0))
+    >>> print(f"{t.std():.2f}")
+    0.10
+    """
     return normal_(t, 0.0, _std(1.0, fans(t)[0]), generator)
 
 
@@ -288,6 +448,20 @@ def orthogonal_(t: T, gain: float = 1.0, generator: Generator | None = None) -> 
 
     The axes after the first count as one.  The rows are orthonormal if there are no more of them
     than columns, else the columns are.
+
+    Parameters
+    ----------
+    t : Tensor
+        A weight (out, …, in); it is overwritten.
+    gain : float
+        Factor of the matrix.
+    generator : Generator, optional
+        Where the numbers come from; the process-wide stream if not given.
+
+    Raises
+    ------
+    ShapeError
+        If there are fewer than two axes.
 
     Examples
     --------

@@ -47,7 +47,19 @@ class _Loss(Module):
 
 
 class MSELoss(_Loss):
-    """Mean squared error.
+    """Mean squared error, ``(input − target)²``, of two tensors of one shape.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}
+        Over all values.
+
+    Raises
+    ------
+    OptionError
+        If an option is none of these.
+    ShapeError
+        When called, if input and target differ in shape.
 
     Examples
     --------
@@ -61,7 +73,25 @@ class MSELoss(_Loss):
 
 
 class L1Loss(_Loss):
-    """Mean absolute error."""
+    """Mean absolute error, ``|input − target|``, of two tensors of one shape.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}
+        Over all values.
+
+    Raises
+    ------
+    OptionError
+        If an option is none of these.
+    ShapeError
+        When called, if input and target differ in shape.
+
+    Examples
+    --------
+    >>> L1Loss()([1.0, 2.0], [1.0, 4.0])
+    tensor(1.)
+    """
 
     def forward(self, input: TensorLike, target: TensorLike) -> Tensor:
         """Two tensors of one shape."""
@@ -69,7 +99,27 @@ class L1Loss(_Loss):
 
 
 class HuberLoss(_Loss):
-    """Squared for errors up to ``delta``, absolute beyond (Huber, 1964)."""
+    """Squared for errors up to ``delta``, absolute beyond (Huber, 1964).
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}
+        Over all values.
+    delta : float
+        Where the parabola ends and the straight line begins; positive.
+
+    Raises
+    ------
+    OptionError
+        If a reduction is none of these, or, when called, ``delta`` is not positive.
+    ShapeError
+        When called, if input and target differ in shape.
+
+    Examples
+    --------
+    >>> HuberLoss()([0.5, 3.0], [0.0, 0.0])
+    tensor(1.3125)
+    """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction)
@@ -85,7 +135,27 @@ class HuberLoss(_Loss):
 
 
 class SmoothL1Loss(_Loss):
-    """`HuberLoss` with delta = beta, divided by beta."""
+    """`HuberLoss` with delta = beta, divided by beta (Girshick, 2015); `L1Loss` for beta = 0.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}
+        Over all values.
+    beta : float
+        Where the parabola ends and the straight line begins; not negative.
+
+    Raises
+    ------
+    OptionError
+        If a reduction is none of these, or, when called, ``beta`` is not 0 or more.
+    ShapeError
+        When called, if input and target differ in shape.
+
+    Examples
+    --------
+    >>> SmoothL1Loss(beta=2.0)([0.0, 4.0], [0.0, 0.0])
+    tensor(1.5)
+    """
 
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction)
@@ -112,6 +182,15 @@ class CrossEntropyLoss(_Loss):
     reduction : {"mean", "sum", "none"}
     label_smoothing : float
         In [0, 1]: this share of the target is spread over all classes.
+
+    Raises
+    ------
+    OptionError
+        If an option is out of range.
+    ShapeError
+        When called, if the shapes do not fit.
+    LabelError
+        When called, if a label is no class (looked at on the CPU only).
 
     Examples
     --------
@@ -148,7 +227,29 @@ class CrossEntropyLoss(_Loss):
 class NLLLoss(_Loss):
     """Negative log-likelihood, from log-probabilities (..., C).
 
-    Parameters are those of `CrossEntropyLoss`, which is this after `LogSoftmax`.
+    It is what `CrossEntropyLoss` computes after `LogSoftmax`.
+
+    Parameters
+    ----------
+    weight : Tensor or array, (C,), optional
+        Factor of each class.
+    ignore_index : int or None
+        Instances with this label do not count.
+    reduction : {"mean", "sum", "none"}
+
+    Raises
+    ------
+    OptionError
+        If an option is out of range.
+    ShapeError
+        When called, if the shapes do not fit.
+    LabelError
+        When called, if a label is no class (looked at on the CPU only).
+
+    Examples
+    --------
+    >>> NLLLoss()([[-0.5, -1.0]], [1])
+    tensor(1.)
     """
 
     weight: Tensor | None
@@ -185,6 +286,15 @@ class BCEWithLogitsLoss(_Loss):
     pos_weight : Tensor or array, optional
         Factor of the positive class; broadcast.
 
+    Raises
+    ------
+    OptionError
+        If ``reduction`` is none of these.
+    ShapeError
+        When called, if the shapes differ.
+    LabelError
+        When called, if a target is outside [0, 1] (looked at on the CPU only).
+
     Examples
     --------
     >>> BCEWithLogitsLoss()([1e4, -1e4], [1, 1])
@@ -219,6 +329,20 @@ class BCELoss(_Loss):
     weight : Tensor or array, optional
         Factor of each loss; broadcast.
     reduction : {"mean", "sum", "none"}
+
+    Raises
+    ------
+    OptionError
+        If ``reduction`` is none of these, or, when called, an input is outside [0, 1].
+    ShapeError
+        When called, if the shapes differ.
+    LabelError
+        When called, if a target is outside [0, 1] (looked at on the CPU only).
+
+    Examples
+    --------
+    >>> BCELoss()([0.5, 1.0], [1, 1]).numpy().round(4)
+    np.float32(0.3466)
     """
 
     weight: Tensor | None
@@ -241,6 +365,18 @@ class KLDivLoss(_Loss):
         "batchmean" is the mathematical definition.
     log_target : bool
         Whether the targets are logarithms too.
+
+    Raises
+    ------
+    OptionError
+        If an option is none of these.
+    ShapeError
+        When called, if input and target differ in shape.
+
+    Examples
+    --------
+    >>> KLDivLoss("batchmean")([[-1.0, -1.0]], [[1.0, 0.0]])
+    tensor(1.)
     """
 
     reductions = (*REDUCTIONS, "batchmean")

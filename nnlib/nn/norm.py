@@ -82,6 +82,11 @@ class RMSNorm(_Norm):
     """Divide each instance by the root mean square of its last axes (Zhang & Sennrich, 2019).
 
     Parameters are those of `LayerNorm`; there is no shift.
+
+    Examples
+    --------
+    >>> RMSNorm(2)([[3.0, -3.0]]).detach().numpy().round(4)
+    array([[ 1., -1.]], dtype=float32)
     """
 
     def __init__(
@@ -116,6 +121,19 @@ class GroupNorm(_Norm):
         Added to the variance.
     affine : bool
         Whether to scale and shift.
+
+    Raises
+    ------
+    OptionError
+        If the groups do not divide the channels, or ``eps`` is negative.
+    ShapeError
+        When called, unless the input is (N, ..., num_channels).
+
+    Examples
+    --------
+    >>> layer = GroupNorm(2, 4, eps=0.0)
+    >>> layer([[1.0, 3.0, 10.0, 30.0]]).detach().numpy().round(4)
+    array([[-1.,  1., -1.,  1.]], dtype=float32)
     """
 
     def __init__(
@@ -256,6 +274,15 @@ class BatchNorm2d(_BatchNorm):
     """Normalise each channel over the batch and all pixels: x (N, H, W, C).
 
     Parameters and attributes are those of `BatchNorm1d`.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> layer = BatchNorm2d(3)
+    >>> layer(nnlib.ones(2, 4, 4, 3)).shape
+    (2, 4, 4, 3)
+    >>> layer.running_mean
+    tensor([0.1, 0.1, 0.1])
     """
 
     axes, ndims = "N, H, W, C", (4,)

@@ -52,6 +52,12 @@ class AvgPool2d(_Pool):
     """Mean of every window of images (N, H, W, C); padding counts as zeros.
 
     Parameters are those of `MaxPool2d`.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> AvgPool2d(2)(nnlib.arange(16.0).reshape(1, 4, 4, 1)).flatten()
+    tensor([ 2.5,  4.5, 10.5, 12.5])
     """
 
     def forward(self, x: TensorLike) -> Tensor:

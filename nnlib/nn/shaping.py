@@ -14,7 +14,13 @@ __all__ = ["Flatten", "Identity", "Unflatten"]
 
 
 class Identity(Module):
-    """Returns its input: a place holder for a layer that is left out."""
+    """Returns its input: a place holder for a layer that is left out.
+
+    Examples
+    --------
+    >>> Identity()([1.0, 2.0])
+    [1.0, 2.0]
+    """
 
     def forward(self, x: TensorLike) -> Any:
         """Return x itself."""

@@ -52,7 +52,14 @@ def _(g, y):
 
 @primitive
 def sigmoid(xp, x):
-    """Logistic function, ``1 / (1 + exp(−x))``, without overflow at either end."""
+    """Logistic function, ``1 / (1 + exp(−x))``, without overflow at either end.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.sigmoid(nnlib.tensor([-1000.0, 0.0, 1.0])).numpy().round(4)
+    array([0.    , 0.5   , 0.7311], dtype=float32)
+    """
     return 0.5 * xp.tanh(0.5 * x) + 0.5
 
 
@@ -141,7 +148,14 @@ def log_sigmoid(x):
 
 @primitive
 def softmax(xp, x, *, axis=-1):
-    """``exp(x) / sum(exp(x))`` along an axis, without overflow."""
+    """``exp(x) / sum(exp(x))`` along an axis, without overflow.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.softmax(nnlib.tensor([0.0, 0.0, -1000.0]))
+    tensor([0.5, 0.5, 0. ])
+    """
     e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
     return e / xp.sum(e, axis=axis, keepdims=True)
 

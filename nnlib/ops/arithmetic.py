@@ -47,7 +47,14 @@ def _(g):
 
 @primitive
 def subtract(xp, a, b):
-    """``a - b``, elementwise with broadcasting."""
+    """``a - b``, elementwise with broadcasting.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.subtract(nnlib.tensor([3.0, 4.0]), 1)
+    tensor([2., 3.])
+    """
     return xp.subtract(a, b)
 
 
@@ -63,7 +70,14 @@ def _(g):
 
 @primitive
 def multiply(xp, a, b):
-    """``a * b``, elementwise with broadcasting."""
+    """``a * b``, elementwise with broadcasting.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.multiply(nnlib.tensor([3.0, 4.0]), 2)
+    tensor([6., 8.])
+    """
     return xp.multiply(a, b)
 
 
@@ -79,7 +93,14 @@ def _(g, a):
 
 @primitive
 def divide(xp, a, b):
-    """``a / b``, elementwise with broadcasting."""
+    """``a / b``, elementwise with broadcasting.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.divide(nnlib.tensor([3.0, 4.0]), 2)
+    tensor([1.5, 2. ])
+    """
     return xp.divide(a, b)
 
 
@@ -95,7 +116,14 @@ def _(g, b, y):
 
 @primitive
 def negative(xp, x):
-    """``-x``."""
+    """``-x``.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.negative(nnlib.tensor([1.0, -2.0]))
+    tensor([-1.,  2.])
+    """
     return xp.negative(x)
 
 
@@ -110,6 +138,12 @@ def power(xp, a, b):
 
     The derivative by ``a`` is right everywhere, ``a = 0`` included; for the derivative by ``b``,
     ``a`` must be positive.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.power(nnlib.tensor([1.0, 2.0, 3.0]), 2)
+    tensor([1., 4., 9.])
     """
     return xp.power(a, b)
 
@@ -130,7 +164,14 @@ def _(g, a, y):
 
 @primitive
 def square(xp, x):
-    """``x * x``."""
+    """``x * x``.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.square(nnlib.tensor([3.0, -4.0]))
+    tensor([ 9., 16.])
+    """
     return xp.square(x)
 
 
@@ -141,7 +182,14 @@ def _(g, x):
 
 @primitive
 def sqrt(xp, x):
-    """Square root."""
+    """Square root.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.sqrt(nnlib.tensor([4.0, 9.0]))
+    tensor([2., 3.])
+    """
     return xp.sqrt(x)
 
 
@@ -152,13 +200,27 @@ def _(g, y):
 
 @primitive
 def sign(xp, x):
-    """Minus one, zero or one; its derivative is zero, so none is recorded."""
+    """Minus one, zero or one; its derivative is zero, so none is recorded.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.sign(nnlib.tensor([-3.0, 0.0, 2.0]))
+    tensor([-1.,  0.,  1.])
+    """
     return xp.sign(x)
 
 
 @primitive
 def abs(xp, x):
-    """Absolute value, with derivative 0 at 0."""
+    """Absolute value, with derivative 0 at 0.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.abs(nnlib.tensor([-3.0, 2.0]))
+    tensor([3., 2.])
+    """
     return xp.abs(x)
 
 
@@ -169,7 +231,14 @@ def _(g, x):
 
 @primitive
 def maximum(xp, a, b):
-    """The larger of two, elementwise; equal values share the gradient, as in JAX and PyTorch."""
+    """The larger of two, elementwise; equal values share the gradient, as in JAX and PyTorch.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.maximum(nnlib.tensor([1.0, 5.0]), 3)
+    tensor([3., 5.])
+    """
     return xp.maximum(a, b)
 
 
@@ -185,7 +254,14 @@ def _(g, a, b):
 
 @primitive
 def minimum(xp, a, b):
-    """The smaller of two, elementwise; equal values share the gradient."""
+    """The smaller of two, elementwise; equal values share the gradient.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.minimum(nnlib.tensor([1.0, 5.0]), 3)
+    tensor([1., 3.])
+    """
     return xp.minimum(a, b)
 
 

@@ -27,7 +27,14 @@ def _(g, y):
 
 @primitive
 def expm1(xp, x):
-    """``e ** x - 1``, exact near 0."""
+    """``e ** x - 1``, exact near 0.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.expm1(nnlib.tensor([0.0, 1.0])).numpy().round(4)
+    array([0.    , 1.7183], dtype=float32)
+    """
     return xp.expm1(x)
 
 
@@ -38,7 +45,14 @@ def _(g, y):
 
 @primitive
 def log(xp, x):
-    """Natural logarithm."""
+    """Natural logarithm.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.log(nnlib.tensor([1.0, 2.0])).numpy().round(4)
+    array([0.    , 0.6931], dtype=float32)
+    """
     return xp.log(x)
 
 
@@ -49,7 +63,14 @@ def _(g, x):
 
 @primitive
 def log1p(xp, x):
-    """``log(1 + x)``, exact near 0."""
+    """``log(1 + x)``, exact near 0.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.log1p(nnlib.tensor([0.0, 1.0])).numpy().round(4)
+    array([0.    , 0.6931], dtype=float32)
+    """
     return xp.log1p(x)
 
 
@@ -60,7 +81,14 @@ def _(g, x):
 
 @primitive
 def logaddexp(xp, a, b):
-    """``log(e**a + e**b)`` without overflow."""
+    """``log(e**a + e**b)`` without overflow.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.logaddexp(nnlib.tensor([0.0, 1000.0]), 0.0).numpy().round(1)
+    array([   0.7, 1000. ], dtype=float32)
+    """
     return xp.logaddexp(a, b)
 
 
@@ -76,7 +104,14 @@ def _(g, b, y):
 
 @primitive
 def erf(xp, x):
-    """Error function, ``2/√π ∫₀ˣ e^(−t²) dt``."""
+    """Error function, ``2/√π ∫₀ˣ e^(−t²) dt``.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.erf(nnlib.tensor([0.0, 1.0])).numpy().round(4)
+    array([0.    , 0.8427], dtype=float32)
+    """
     return xp.erf(x)
 
 

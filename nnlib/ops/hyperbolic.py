@@ -7,7 +7,14 @@ __all__ = ["cos", "cosh", "sin", "sinh", "tanh"]
 
 @primitive
 def tanh(xp, x):
-    """Hyperbolic tangent, elementwise."""
+    """Hyperbolic tangent, elementwise.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.tanh(nnlib.tensor([0.0, 1.0])).numpy().round(4)
+    array([0.    , 0.7616], dtype=float32)
+    """
     return xp.tanh(x)
 
 
@@ -18,7 +25,14 @@ def _(g, y):
 
 @primitive
 def sinh(xp, x):
-    """Hyperbolic sine."""
+    """Hyperbolic sine.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.sinh(nnlib.tensor([0.0, 1.0])).numpy().round(4)
+    array([0.    , 1.1752], dtype=float32)
+    """
     return xp.sinh(x)
 
 
@@ -29,7 +43,14 @@ def _(g, x):
 
 @primitive
 def cosh(xp, x):
-    """Hyperbolic cosine."""
+    """Hyperbolic cosine.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.cosh(nnlib.tensor([0.0, 1.0])).numpy().round(4)
+    array([1.    , 1.5431], dtype=float32)
+    """
     return xp.cosh(x)
 
 
@@ -40,7 +61,14 @@ def _(g, x):
 
 @primitive
 def sin(xp, x):
-    """Sine of an angle in radians."""
+    """Sine of an angle in radians.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.sin(nnlib.tensor([0.0, 1.0])).numpy().round(4)
+    array([0.    , 0.8415], dtype=float32)
+    """
     return xp.sin(x)
 
 
@@ -51,7 +79,14 @@ def _(g, x):
 
 @primitive
 def cos(xp, x):
-    """Cosine of an angle in radians."""
+    """Cosine of an angle in radians.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.cos(nnlib.tensor([0.0, 1.0])).numpy().round(4)
+    array([1.    , 0.5403], dtype=float32)
+    """
     return xp.cos(x)
 
 

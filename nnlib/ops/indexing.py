@@ -46,7 +46,16 @@ def _(g, key):
 
 @primitive
 def take_along_axis(xp, x, indices, *, axis):
-    """Pick one value per index along an axis (as ``numpy.take_along_axis``)."""
+    """Pick one value per index along an axis (as ``numpy.take_along_axis``).
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> x = nnlib.tensor([[1.0, 2.0], [3.0, 4.0]])
+    >>> nnlib.take_along_axis(x, nnlib.tensor([[1], [0]]), axis=1)
+    tensor([[2.],
+            [3.]])
+    """
     return xp.take_along_axis(x, indices, axis=axis)
 
 

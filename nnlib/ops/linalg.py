@@ -45,12 +45,32 @@ def _(g, a, b_shape):
 
 
 def outer(a, b):
-    """Outer product of two vectors: (m,), (n,) → (m, n); other shapes are flattened."""
+    """Outer product of two vectors: (m,), (n,) → (m, n); other shapes are flattened.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.outer(nnlib.tensor([1.0, 2.0]), nnlib.tensor([3.0, 4.0]))
+    tensor([[3., 4.],
+            [6., 8.]])
+    """
     return reshape(a, shape=(-1, 1)) * reshape(b, shape=(1, -1))
 
 
 def dot(a, b):
-    """Inner product of vectors, product of matrices; for stacks of matrices see `matmul`."""
+    """Inner product of vectors, product of matrices; for stacks of matrices see `matmul`.
+
+    Raises
+    ------
+    ShapeError
+        If an array has more than two axes.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.dot(nnlib.tensor([1.0, 2.0]), nnlib.tensor([3.0, 4.0]))
+    tensor(11.)
+    """
     if a.ndim > 2 or b.ndim > 2:
         raise ShapeError(f"dot takes vectors and matrices. Received: {describe(a, b)}. Use matmul")
     return matmul(a, b)

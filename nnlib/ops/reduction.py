@@ -51,7 +51,14 @@ def _(g, x_shape, axis, keepdims):
 
 @primitive
 def mean(xp, x, *, axis=None, keepdims=False):
-    """Arithmetic mean over an axis, several, or all."""
+    """Arithmetic mean over an axis, several, or all.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.mean(nnlib.tensor([[1.0, 2.0], [3.0, 6.0]]), axis=0)
+    tensor([2., 4.])
+    """
     return xp.mean(x, axis=axis, keepdims=keepdims)
 
 
@@ -62,7 +69,14 @@ def _(g, x_shape, axis, keepdims):
 
 @primitive
 def prod(xp, x, *, axis=None, keepdims=False):
-    """Product over an axis, several, or all; its second derivative needs values other than 0."""
+    """Product over an axis, several, or all; its second derivative needs values other than 0.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.prod(nnlib.tensor([[1.0, 2.0], [3.0, 6.0]]), axis=1)
+    tensor([ 2., 18.])
+    """
     return xp.prod(x, axis=axis, keepdims=keepdims)
 
 
@@ -77,13 +91,27 @@ def _(g, x, x_shape, axis, keepdims):
 
 @primitive
 def max(xp, x, *, axis=None, keepdims=False):
-    """Largest value; equal ones share the gradient."""
+    """Largest value; equal ones share the gradient.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.max(nnlib.tensor([[1.0, 2.0], [3.0, 6.0]]), axis=0)
+    tensor([3., 6.])
+    """
     return xp.max(x, axis=axis, keepdims=keepdims)
 
 
 @primitive
 def min(xp, x, *, axis=None, keepdims=False):
-    """Smallest value; equal ones share the gradient."""
+    """Smallest value; equal ones share the gradient.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.min(nnlib.tensor([[1.0, 2.0], [3.0, 6.0]]), axis=0)
+    tensor([1., 2.])
+    """
     return xp.min(x, axis=axis, keepdims=keepdims)
 
 
@@ -97,7 +125,14 @@ def _(g, x, y, x_shape, axis, keepdims):
 
 @primitive
 def logsumexp(xp, x, *, axis=None, keepdims=False):
-    """``log(sum(exp(x)))`` without overflow."""
+    """``log(sum(exp(x)))`` without overflow.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> print(f"{nnlib.logsumexp(nnlib.tensor([1000.0, 1000.0])):.2f}")
+    1000.69
+    """
     peak = xp.max(x, axis=axis, keepdims=True)
     shift = xp.where(xp.isfinite(peak), peak, 0)
     total = xp.sum(xp.exp(x - shift), axis=axis, keepdims=True)
@@ -114,7 +149,14 @@ def _(g, x, y, x_shape, axis, keepdims):
 
 @primitive
 def cumsum(xp, x, *, axis=None):
-    """Running sum along an axis, or of all values in a row."""
+    """Running sum along an axis, or of all values in a row.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.cumsum(nnlib.tensor([1.0, 2.0, 3.0]))
+    tensor([1., 3., 6.])
+    """
     return xp.cumsum(x, axis=axis)
 
 
@@ -128,13 +170,31 @@ def var(x, axis=None, keepdims=False, ddof=0):
 
     Parameters
     ----------
+    x : Tensor or array
+    axis : int or tuple of int, optional
+        Over which axes; all if not given.
+    keepdims : bool
+        Leave the axes in place, with size 1.
     ddof : int
         The divisor is the number of values minus this: 1 gives the unbiased estimate.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.var(nnlib.tensor([[1.0, 2.0], [3.0, 6.0]]), axis=0)
+    tensor([1., 4.])
     """
     centred = x - mean(x, axis=axis, keepdims=True)
     return sum(centred * centred, axis=axis, keepdims=keepdims) / (count(x.shape, axis) - ddof)
 
 
 def std(x, axis=None, keepdims=False, ddof=0):
-    """Standard deviation, the square root of `var`."""
+    """Standard deviation, the square root of `var`.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.std(nnlib.tensor([[1.0, 2.0], [3.0, 6.0]]), axis=0)
+    tensor([1., 2.])
+    """
     return var(x, axis, keepdims, ddof) ** 0.5

@@ -45,7 +45,14 @@ def _(g, x_shape):
 
 @primitive
 def expand_dims(xp, x, *, axis):
-    """Insert axes of size 1."""
+    """Insert axes of size 1.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.expand_dims(nnlib.ones(2, 3), axis=0).shape
+    (1, 2, 3)
+    """
     return xp.expand_dims(x, axis)
 
 
@@ -56,7 +63,14 @@ def _(g, x_shape):
 
 @primitive
 def squeeze(xp, x, *, axis=None):
-    """Drop axes of size 1."""
+    """Drop axes of size 1.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.squeeze(nnlib.ones(1, 3, 1)).shape
+    (3,)
+    """
     return xp.squeeze(x, axis=axis)
 
 
@@ -67,7 +81,14 @@ def _(g, x_shape):
 
 @primitive
 def transpose(xp, x, *, axes=None):
-    """Permute the axes; without ``axes``, reverse them."""
+    """Permute the axes; without ``axes``, reverse them.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.transpose(nnlib.ones(2, 3, 4), axes=(1, 0, 2)).shape
+    (3, 2, 4)
+    """
     return xp.transpose(x, axes)
 
 
@@ -81,7 +102,14 @@ def _(g, axes):
 
 @primitive
 def swapaxes(xp, x, *, axis1, axis2):
-    """Exchange two axes."""
+    """Exchange two axes.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.swapaxes(nnlib.ones(2, 3, 4), 0, 2).shape
+    (4, 3, 2)
+    """
     return xp.swapaxes(x, axis1, axis2)
 
 
@@ -92,7 +120,14 @@ def _(g, axis1, axis2):
 
 @primitive
 def moveaxis(xp, x, *, source, destination):
-    """Move axes to new places, the others keep their order."""
+    """Move axes to new places, the others keep their order.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.moveaxis(nnlib.ones(2, 3, 4), 0, -1).shape
+    (3, 4, 2)
+    """
     return xp.moveaxis(x, source, destination)
 
 
@@ -103,7 +138,15 @@ def _(g, source, destination):
 
 @primitive
 def broadcast_to(xp, x, *, shape):
-    """Repeat to a larger shape by the rules of broadcasting."""
+    """Repeat to a larger shape by the rules of broadcasting.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.broadcast_to(nnlib.tensor([1.0, 2.0]), (2, 2))
+    tensor([[1., 2.],
+            [1., 2.]])
+    """
     return xp.broadcast_to(x, shape)
 
 
@@ -133,7 +176,14 @@ def unbroadcast(g, shape):
 
 @primitive
 def concatenate(xp, *arrays, axis=0):
-    """Join arrays along an axis (``None``: all their values), given singly or as a sequence."""
+    """Join arrays along an axis (``None``: all their values), given singly or as a sequence.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.concatenate([nnlib.tensor([1.0, 2.0]), nnlib.tensor([3.0])])
+    tensor([1., 2., 3.])
+    """
     return xp.concatenate(arrays, axis=axis)
 
 
@@ -149,7 +199,15 @@ def _(g, index, arrays_shape, axis):
 
 @primitive
 def stack(xp, *arrays, axis=0):
-    """Join arrays of one shape along a new axis, given singly or as a sequence."""
+    """Join arrays of one shape along a new axis, given singly or as a sequence.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.stack([nnlib.tensor([1.0, 2.0]), nnlib.tensor([3.0, 4.0])], axis=1)
+    tensor([[1., 3.],
+            [2., 4.]])
+    """
     return xp.stack(arrays, axis=axis)
 
 
@@ -160,7 +218,19 @@ def _(g, index, axis):
 
 @primitive
 def pad(xp, x, *, pad_width, value=0):
-    """Add a constant around: ``pad_width`` is one (before, after) pair for each axis."""
+    """Add a constant around: ``pad_width`` is one (before, after) pair for each axis.
+
+    Raises
+    ------
+    ShapeError
+        If there is not one pair for each axis.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.pad(nnlib.tensor([1.0, 2.0]), pad_width=[(1, 2)])
+    tensor([0., 1., 2., 0., 0.])
+    """
     if len(pad_width) != x.ndim or any(len(pair) != 2 for pair in pad_width):
         raise ShapeError(
             f"pad needs one (before, after) pair for each axis. Received: {pad_width} for "
@@ -181,7 +251,14 @@ def _(g, x_shape, pad_width):
 
 @primitive
 def flip(xp, x, *, axis=None):
-    """Reverse the order along axes."""
+    """Reverse the order along axes.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.flip(nnlib.tensor([1.0, 2.0, 3.0]))
+    tensor([3., 2., 1.])
+    """
     return xp.flip(x, axis)
 
 
@@ -192,7 +269,14 @@ def _(g, axis):
 
 @primitive
 def roll(xp, x, *, shift, axis):
-    """Move values along an axis, what leaves at the end comes in at the start."""
+    """Move values along an axis, what leaves at the end comes in at the start.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.roll(nnlib.tensor([1.0, 2.0, 3.0]), shift=1, axis=0)
+    tensor([3., 1., 2.])
+    """
     return xp.roll(x, shift, axis)
 
 
@@ -204,7 +288,14 @@ def _(g, shift, axis):
 
 @primitive
 def copy(xp, x):
-    """The same values in new memory."""
+    """The same values in new memory.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.copy(nnlib.tensor([1.0, 2.0]))
+    tensor([1., 2.])
+    """
     return xp.copy(x)
 
 
@@ -215,7 +306,14 @@ def _(g):
 
 @primitive
 def astype(xp, x, *, dtype):
-    """Convert to another dtype; the gradient is converted back."""
+    """Convert to another dtype; the gradient is converted back.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.astype(nnlib.tensor([1.5, 2.0]), dtype="int64")
+    tensor([1, 2], dtype=int64)
+    """
     return x.astype(dtype)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any, ClassVar
 
 from nnlib.autograd import Tensor
@@ -13,6 +12,7 @@ from nnlib.errors import (
     GradientError,
     OptionError,
     describe,
+    did_you_mean,
 )
 from nnlib.optim.options import Range
 from nnlib.optim.state import NOTES, checked_state, copied
@@ -110,10 +110,9 @@ class Optimizer:
         given = {name: value for name, value in group.items() if name != "params"}
         for name in given:
             if name not in self.defaults and name not in NOTES:
-                guess = get_close_matches(name, self.defaults, n=1)
                 raise OptionError(
                     f"{type(self).__name__} has the options {', '.join(self.defaults)}. Received: "
-                    f"{name!r}." + (f" Did you mean {guess[0]!r}?" if guess else "")
+                    f"{name!r}.{did_you_mean(name, self.defaults)}"
                 )
         params = group["params"]
         params = [params] if isinstance(params, Tensor) else list(params)

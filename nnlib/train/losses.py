@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import TypeAlias
 
 from nnlib.autograd import Tensor
-from nnlib.errors import DTypeError, OptionError
+from nnlib.errors import DTypeError, OptionError, did_you_mean
 from nnlib.nn import functional as F
 
 __all__ = ["LOSSES", "LossFunction", "get_loss"]
@@ -41,8 +40,7 @@ def get_loss(loss: str | LossFunction) -> LossFunction:
     if isinstance(loss, str):
         if loss in LOSSES:
             return LOSSES[loss]
-        guess = get_close_matches(loss, LOSSES, n=1)
-        hint = f" Did you mean {guess[0]!r}?" if guess else ""
+        hint = did_you_mean(loss, LOSSES)
         raise OptionError(f"a loss must be one of {', '.join(LOSSES)}. Received: {loss!r}.{hint}")
     if not callable(loss) or isinstance(loss, type):
         raise DTypeError(

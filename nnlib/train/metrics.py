@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from typing import TypeAlias
 
 from nnlib import ops
 from nnlib.autograd import Tensor
-from nnlib.errors import DTypeError, OptionError, ShapeError, describe
+from nnlib.errors import DTypeError, OptionError, ShapeError, describe, did_you_mean
 from nnlib.train.metric import FunctionMetric, Metric
 
 __all__ = [
@@ -187,11 +186,9 @@ def get_metric(metric: MetricLike) -> Metric:
             return METRICS[metric]()
         if re.fullmatch(r"top[1-9]\d*", metric):
             return TopKAccuracy(int(metric[3:]))
-        guess = get_close_matches(metric, METRICS, n=1)
-        hint = f" Did you mean {guess[0]!r}?" if guess else ""
         raise OptionError(
             f"a metric must be one of {', '.join(METRICS)} (top1, top2, …). "
-            f"Received: {metric!r}.{hint}"
+            f"Received: {metric!r}.{did_you_mean(metric, METRICS)}"
         )
     if callable(metric) and not isinstance(metric, type):
         return FunctionMetric(metric)
@@ -233,7 +230,7 @@ def _same_shape(name: str, output: Tensor, target: Tensor) -> None:
 
 def unique_names(metrics: Sequence[Metric]) -> None:
     """Refuse two metrics of one name, and names that the history uses itself."""
-    taken = {"epoch", "step", "loss", "lr", "seconds", "val_seconds", "examples_per_second"}
+    taken = {"epoch", "loss", "lr", "seconds"}
     for metric in metrics:
         if metric.name in taken or metric.name.startswith("val_"):
             raise OptionError(

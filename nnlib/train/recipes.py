@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any
 
 from nnlib import optim
 from nnlib.data import transforms
-from nnlib.errors import OptionError
+from nnlib.errors import OptionError, did_you_mean
 from nnlib.nn import Module
 from nnlib.optim import schedules
 
@@ -121,7 +120,7 @@ class Recipe:
 
 RECIPES = {
     "mlp": Recipe("adam", lr=1e-3),
-    "lenet": Recipe("adam", lr=2e-3, augment="shift"),
+    "lenet": Recipe("sgd", lr=0.05, weight_decay=5e-4),
     "vgg": Recipe("sgd", lr=0.05, weight_decay=5e-4, batch_size=128, schedule="warmup"),
 }
 """By the model's family: its name without a number."""
@@ -138,14 +137,14 @@ def recipe_for(model: str, examples: int = 60_000) -> Recipe:
     recipe: Recipe = _lookup(RECIPES, model.rstrip("0123456789"), "model")
     if examples >= 10_000:
         return recipe
-    # smaller batches, or an epoch has too few steps; an MLP bears a higher rate, too
-    lr = 3 * recipe.lr if model == "mlp" else recipe.lr
+    # smaller batches, or an epoch has too few steps: SGD's rate goes down with them, and Adam's,
+    # which does not depend on the batch, may go up
+    lr = recipe.lr * (16 / recipe.batch_size if recipe.optimizer == "sgd" else 3)
     return replace(recipe, batch_size=16, lr=lr)
 
 
 def _lookup(table: dict[str, Any], name: str, what: str) -> Any:
     if name not in table:
-        guess = get_close_matches(name, table, n=1)
-        hint = f" Did you mean {guess[0]!r}?" if guess else ""
+        hint = did_you_mean(name, table)
         raise OptionError(f"{what} must be one of {', '.join(table)}. Received: {name!r}.{hint}")
     return table[name]

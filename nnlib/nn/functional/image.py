@@ -166,6 +166,12 @@ def avg_pool2d(
     """Mean of every window, channel by channel; padding counts as zeros.
 
     Parameters and result are those of `max_pool2d`.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> avg_pool2d(nnlib.arange(16.0).reshape(1, 4, 4, 1), 2).flatten()
+    tensor([ 2.5,  4.5, 10.5, 12.5])
     """
     x = floating(x, "avg_pool2d")
     return ops.avg_pool2d(x, **pooling_options(x, kernel_size, stride, padding))
@@ -183,6 +189,12 @@ def adaptive_avg_pool2d(x: TensorLike, output_size: Pair) -> Tensor:
     Returns
     -------
     Tensor, (N, H', W', C)
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> adaptive_avg_pool2d(nnlib.arange(16.0).reshape(1, 4, 4, 1), 2).flatten()
+    tensor([ 2.5,  4.5, 10.5, 12.5])
     """
     x = floating(x, "adaptive_avg_pool2d")
     _check_image(x, "adaptive_avg_pool2d")

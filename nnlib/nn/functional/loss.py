@@ -53,7 +53,13 @@ def mse_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> 
 
 
 def l1_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
-    """Absolute error, ``|input − target|``; parameters as of `mse_loss`."""
+    """Absolute error, ``|input − target|``; parameters as of `mse_loss`.
+
+    Examples
+    --------
+    >>> l1_loss([1.0, 2.0], [1.0, 4.0])
+    tensor(1.)
+    """
     input = floating(input, "l1_loss")
     return reduce(ops.abs(input - like(target, input, "l1_loss")), reduction)
 
@@ -69,6 +75,13 @@ def huber_loss(
         As of `mse_loss`.
     delta : float
         Where the parabola ends and the straight line begins; positive.
+
+    Raises
+    ------
+    OptionError
+        If ``delta`` is not positive.
+    ShapeError
+        If the shapes differ.
 
     Examples
     --------
@@ -86,7 +99,27 @@ def huber_loss(
 def smooth_l1_loss(
     input: TensorLike, target: TensorLike, reduction: str = "mean", beta: float = 1.0
 ) -> Tensor:
-    """`huber_loss` with delta = beta, divided by beta; `l1_loss` for beta = 0."""
+    """`huber_loss` with delta = beta, divided by beta (Girshick, 2015); `l1_loss` for beta = 0.
+
+    Parameters
+    ----------
+    input, target, reduction
+        As of `mse_loss`.
+    beta : float
+        Where the parabola ends and the straight line begins; not negative.
+
+    Raises
+    ------
+    OptionError
+        If ``beta`` is negative.
+    ShapeError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> smooth_l1_loss([0.0, 4.0], [0.0, 0.0], beta=2.0)
+    tensor(1.5)
+    """
     if beta == 0:
         return l1_loss(input, target, reduction)
     return huber_loss(input, target, reduction, beta) / beta
@@ -159,6 +192,15 @@ def binary_cross_entropy(
     target, weight, reduction
         As of `binary_cross_entropy_with_logits`.
 
+    Raises
+    ------
+    OptionError
+        If a probability is outside [0, 1] (looked at on the CPU only).
+    ShapeError
+        If the shapes differ.
+    LabelError
+        If a target is outside [0, 1] (looked at on the CPU only).
+
     Examples
     --------
     >>> binary_cross_entropy([0.5], [1.0])
@@ -187,6 +229,13 @@ def kl_div(
         "batchmean" divides the sum by N, as the mathematical definition has it; "mean" divides it
         by the number of values, as PyTorch does.
     log_target : bool
+
+    Raises
+    ------
+    OptionError
+        If ``reduction`` is none of these.
+    ShapeError
+        If the shapes differ.
 
     Examples
     --------

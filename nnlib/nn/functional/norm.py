@@ -109,6 +109,11 @@ def group_norm(
     ------
     ShapeError
         If the groups do not divide the channels.
+
+    Examples
+    --------
+    >>> group_norm([[1.0, 3.0, 10.0, 30.0]], 2, eps=0.0).numpy().round(4)
+    array([[-1.,  1., -1.,  1.]], dtype=float32)
     """
     x = floating(x, "group_norm")
     if x.ndim < 2 or num_groups < 1 or x.shape[-1] % num_groups:
@@ -157,6 +162,12 @@ def batch_norm(
         If a parameter has another shape, or a training batch has one value per channel.
     OptionError
         If there are no running values to use when not training.
+
+    Examples
+    --------
+    >>> batch_norm([[1.0], [3.0]], None, None, training=True, eps=0.0).numpy().round(4)
+    array([[-1.],
+           [ 1.]], dtype=float32)
     """
     x = floating(x, "batch_norm")
     if x.ndim < 2:
