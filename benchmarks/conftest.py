@@ -1,0 +1,19 @@
+"""What `pytest benchmarks` needs to know: which backends to time, and what not to import."""
+
+import pytest
+
+import nnlib
+from nnlib.errors import BackendUnavailableError
+
+# Runs in the peer's own process and imports PyTorch, which need not be installed.
+collect_ignore = ["nnlib_benchmarks/peers/torch_process.py"]
+
+
+@pytest.fixture(params=["numpy", "cupy"])
+def backend(request):
+    """Each backend that works here; new tensors go there."""
+    try:
+        with nnlib.use_backend(request.param) as chosen:
+            yield chosen
+    except BackendUnavailableError as error:
+        pytest.skip(str(error))

@@ -1,0 +1,262 @@
+"""Who trains: a backend of nnlib, from common initial weights, step by step.
+
+`BackendContestant` and the peers (`nnlib_benchmarks.peers`) offer the same methods, so that
+`nnlib_benchmarks.training` can let them take turns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+import nnlib
+import nnlib.nn.functional as F
+from nnlib import data, nn, optim
+from nnlib_benchmarks.energy import measure_energy
+from nnlib_benchmarks.memory import PeakMemory
+from nnlib_benchmarks.records import Breakdown, Energy, Target, Timing
+from nnlib_benchmarks.timing import Stopwatch
+from nnlib_benchmarks.workloads.base import Samples, Workload, endless
+
+Weights: TypeAlias = dict[str, npt.NDArray[Any]]
+
+DEVICE_BATCHES = 32  #: at most so many batches are kept on the device
+EVALUATION_BATCH = 256
+
+
+class Trainee(Protocol):
+    """What takes part in a training workload."""
+
+    name: str
+    build_s: float
+    memory_before: int | None
+    memory_peak: int | None
+
+    def warm_up(self, steps: int) -> list[float]:
+        """Run uncounted steps; return the seconds of each."""
+
+    def compute(self, steps: int) -> None:
+        """Time steps whose batch is on the device."""
+
+    def end_to_end(self, steps: int) -> None:
+        """Time steps that load their batch."""
+
+    def timings(self) -> tuple[Timing, Timing]:
+        """Summaries of the steps timed so far: compute, end to end."""
+
+    def losses(self) -> list[float]:
+        """Return the loss of every step so far, in order."""
+
+    def breakdown(self, steps: int) -> Breakdown | None:
+        """Time the parts of further steps."""
+
+    def energy(self) -> Energy | None:
+        """Measure further steps by the device's energy meter."""
+
+    def to_target(self, epochs: int) -> Target | None:
+        """Train anew until the workload's target accuracy."""
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+def initial_weights(workload: Workload, seed: int) -> tuple[nn.Module, Weights, float]:
+    """Make a model on NumPy; return it, a copy of its weights, and the seconds it took to make."""
+    with nnlib.use_backend("numpy"):
+        nnlib.manual_seed(seed)
+        begin = time.perf_counter()
+        model = workload.build()
+        seconds = time.perf_counter() - begin
+        weights = {name: np.array(value.numpy()) for name, value in model.state_dict().items()}
+    return model, weights, seconds
+
+
+class BackendContestant:
+    """One backend of nnlib in one workload.
+
+    Parameters
+    ----------
+    name : str
+        The backend.
+    workload : Workload
+        What to train.
+    weights : dict
+        Initial weights by name, host arrays.
+    seed : int
+        Decides the order of the examples.
+    made : (Module, float), optional
+        The model that `weights` were copied from, if it lies on this backend, and the seconds it
+        took to make: a large model need not be made twice.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        workload: Workload,
+        weights: Weights,
+        seed: int,
+        made: tuple[nn.Module, float] | None = None,
+    ) -> None:
+        self.name = name
+        self._workload, self._seed = workload, seed
+        self._info = nnlib.backend_info(name)
+        on_gpu = self._info["kind"] != "cpu"
+        with nnlib.use_backend(name) as self._backend:
+            self._memory = PeakMemory(self._backend, self._info["kind"])
+            self.memory_before: int | None = self._memory.before
+            self.memory_peak: int | None = None
+            begin = time.perf_counter()
+            self._model = self._make_model(weights) if made is None else made[0]
+            self._backend.synchronize()
+            self.build_s = time.perf_counter() - begin if made is None else made[1]
+            self._optimizer = self._make_optimizer(self._model)
+            self._batches = list(_first_batches(self._loader()))
+            self._stream = endless(self._loader())
+        self._compute = Stopwatch(self._backend, on_gpu)
+        self._end_to_end = Stopwatch(self._backend, on_gpu)
+        self._losses: list[Any] = []
+        self._at = 0
+
+        # only training to the target begins anew; half a gigabyte is not kept for nothing
+        self._weights = weights if workload.test is not None else {}
+
+    def _make_model(self, weights: Weights) -> nn.Module:
+        with nn.init.skip():  # all values are overwritten
+            model = self._workload.build()
+        model.load_state_dict(weights)
+        return model
+
+    def _make_optimizer(self, model: nn.Module) -> Any:
+        w = self._workload
+        return optim.SGD(model.parameters(), lr=w.learning_rate, momentum=w.momentum)
+
+    def _loader(self) -> data.DataLoader:
+        return self._workload.train.loader(self._workload.plan.batch, self._seed)
+
+    # Steps -----------------------------------------------------------------------------------
+
+    def _step(self, x: Any, y: Any) -> None:
+        self._optimizer.zero_grad()
+        loss = F.cross_entropy(self._model(x), y)
+        loss.backward()
+        self._optimizer.step()
+        self._losses.append(loss.detach())
+
+    def _next_on_device(self) -> tuple[Any, ...]:
+        batch: tuple[Any, ...] = self._batches[self._at % len(self._batches)]
+        self._at += 1
+        return batch
+
+    def _step_on_device(self) -> None:
+        self._step(*self._next_on_device())
+
+    def _step_from_host(self) -> None:
+        self._step(*next(self._stream))
+
+    def warm_up(self, steps: int) -> list[float]:
+        """Run uncounted steps; return the seconds of each."""
+        watch = Stopwatch(self._backend)
+        with nnlib.use_backend(self._backend):
+            seconds = [watch.measure(self._step_on_device) for _ in range(steps)]
+        self.memory_peak = self._memory.bytes()
+        return seconds
+
+    def compute(self, steps: int) -> None:
+        """Time steps whose batch is on the device."""
+        with nnlib.use_backend(self._backend):
+            for _ in range(steps):
+                self._compute.measure(self._step_on_device)
+
+    def end_to_end(self, steps: int) -> None:
+        """Time steps that load their batch."""
+        with nnlib.use_backend(self._backend):
+            for _ in range(steps):
+                self._end_to_end.measure(self._step_from_host)
+
+    def timings(self) -> tuple[Timing, Timing]:
+        """Summaries of the steps timed so far: compute, end to end."""
+        return self._compute.timing(), self._end_to_end.timing()
+
+    def losses(self) -> list[float]:
+        """Return the loss of every step so far, in order."""
+        return [float(loss.item()) for loss in self._losses]
+
+    # Around the steps ------------------------------------------------------------------------
+
+    def breakdown(self, steps: int) -> Breakdown | None:
+        """Time forward, backward and update of further steps, synchronised in between."""
+        parts = [Stopwatch(self._backend) for _ in range(3)]
+        with nnlib.use_backend(self._backend):
+            for _ in range(steps):
+                self._step_in_parts(parts)
+        forward, backward, update = (watch.timing().median for watch in parts)
+        return Breakdown(forward, backward, update)
+
+    def _step_in_parts(self, parts: list[Stopwatch]) -> None:
+        x, y = self._next_on_device()
+        loss: list[Any] = []
+        self._optimizer.zero_grad()
+        parts[0].measure(lambda: loss.append(F.cross_entropy(self._model(x), y)))
+        parts[1].measure(loss[0].backward)
+        parts[2].measure(self._optimizer.step)
+
+    def energy(self) -> Energy | None:
+        """Measure further steps by the GPU's energy meter, where there is one."""
+        if self._info["kind"] != "gpu":
+            return None
+        with nnlib.use_backend(self._backend):
+            return measure_energy(
+                self._step_on_device, self._backend.synchronize, self._info["details"]
+            )
+
+    def to_target(self, epochs: int) -> Target | None:
+        """Train anew from the initial weights until the target accuracy or the last epoch."""
+        test = self._workload.test
+        if test is None or epochs == 0:
+            return None
+        with nnlib.use_backend(self._backend):
+            self._model.load_state_dict(self._weights)
+            self._optimizer = self._make_optimizer(self._model)
+            loader, seconds = self._loader(), 0.0
+            curve: list[float] = []
+            while len(curve) < epochs and not (curve and curve[-1] >= self._workload.target):
+                watch = Stopwatch(self._backend)
+                seconds += watch.measure(lambda: self._epoch(loader))
+                curve.append(self._accuracy(test))
+        target = self._workload.target
+        return Target(target, curve[-1] >= target, seconds, len(curve), epochs, curve)
+
+    def _epoch(self, loader: data.DataLoader) -> None:
+        for batch in loader:
+            self._step(*batch)
+
+    def _accuracy(self, test: Samples) -> float:
+        self._model.eval()
+        right = 0
+        with nnlib.no_grad():
+            for begin in range(0, len(test.labels), EVALUATION_BATCH):
+                rows = slice(begin, begin + EVALUATION_BATCH)
+                x = nnlib.tensor(test.prepare(test.pixels[rows]), backend=self._backend)
+                scores = self._model(x).numpy()
+                right += int((scores.argmax(axis=1) == test.labels[rows]).sum())
+        self._model.train()
+        return right / len(test.labels)
+
+    def close(self) -> None:
+        """Let go of model and batches, and give the memory back."""
+        del self._model, self._optimizer, self._batches, self._stream, self._compute
+        del self._end_to_end, self._losses
+        self._backend.release_memory()
+
+
+def _first_batches(loader: data.DataLoader) -> Iterator[tuple[Any, ...]]:
+    for _, batch in zip(range(DEVICE_BATCHES), loader, strict=False):
+        yield batch
+
+
+MakeTrainee: TypeAlias = Callable[[Workload, Weights, int], Trainee]
+"""Makes a peer for a workload: (workload, weights, seed)."""

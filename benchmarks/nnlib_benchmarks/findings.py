@@ -1,0 +1,83 @@
+"""What a run found, in sentences: failures first, then speed-ups, then what to know about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nnlib_benchmarks import units
+from nnlib_benchmarks.records import Claim, Contestant, Run, Training
+from nnlib_benchmarks.tables import NO_GPU, contestant
+
+BUSY = 0.15  #: share of the processor that others used, above which a machine was not idle
+SCATTER = 0.3  #: interquartile range, as a share of the median, above which a median says little
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence of the summary: kind ``"good"``, ``"bad"`` or ``"note"``."""
+
+    kind: str
+    text: str
+
+
+def findings(run: Run) -> list[Finding]:
+    """Say what came out, failures first."""
+    found = [Finding("bad", f"FAILED: {failure}.") for failure in run.failures]
+    for training in run.training:
+        found += [Finding("good", text) for text in _speedup_sentences(run, training)]
+    if run.claim is not None:
+        found.append(Finding("note", _claim_sentence(run.claim)))
+    found += [Finding("note", text) for text in _doubts(run)]
+    for missing in run.missing:
+        found.append(Finding("note", f"{NO_GPU}. {missing.detail} To mend it: {missing.remedy}"))
+    return found
+
+
+def _speedup_sentences(run: Run, training: Training) -> Iterator[str]:
+    for speedup in training.speedups:
+        a, b = contestant(run, speedup.reference), contestant(run, speedup.contestant)
+        share = next(r.peak_share for r in training.results if r.contestant == a.name)
+        yield (
+            f"{training.workload}: speed-up {units.times(speedup.compute)} "
+            f"(end to end {units.times(speedup.end_to_end)}) of {b.name} "
+            f"({b.device}, {b.precision}) over {a.name} ({a.device}, {_threads(run, a)}"
+            f"{a.precision}), which ran at {units.percent(share)} of its own measured matmul peak."
+        )
+
+
+def _doubts(run: Run) -> Iterator[str]:
+    """What a reader should know before trusting the times."""
+    if run.cpu_busy_before > BUSY:
+        yield (
+            f"The machine was busy before the run began ({units.percent(run.cpu_busy_before)} of "
+            "the processor in use): measure again when it is idle."
+        )
+    scattered = [
+        f"{t.workload} on {r.contestant}"
+        for t in run.training
+        for r in t.results
+        if r.compute.iqr > SCATTER * r.compute.median
+    ]
+    if scattered:
+        yield (
+            f"Steps scatter widely (interquartile range above {SCATTER:.0%} of the median): "
+            f"{', '.join(scattered)}. Something else was probably running."
+        )
+
+
+def _claim_sentence(claim: Claim) -> str:
+    projections = ", ".join(f"{units.span(p.hours)} on {p.contestant}" for p in claim.projections)
+    return (
+        f"VGG-16 on {claim.images / 1e6:.2f} M images × {claim.epochs} epochs would take "
+        f"{projections} here. The claim: {units.span(claim.claimed_cpu_days * 24)} on "
+        f"{claim.claimed_cpu}, {units.span(claim.claimed_gpu_hours)} on a {claim.claimed_gpu} "
+        f"of {claim.claimed_gpus} GPUs ({claim.claimed_speedup:.0f}×)."
+    )
+
+
+def _threads(run: Run, who: Contestant) -> str:
+    if who.kind != "cpu" or not run.machine.blas:
+        return ""
+    threads = run.machine.blas[0].threads
+    return f"{threads} BLAS thread{'s' if threads != 1 else ''}, "

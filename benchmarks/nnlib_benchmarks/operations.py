@@ -1,0 +1,138 @@
+"""Times single operations for everybody, checks that the results agree, and writes both down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+import nnlib
+from nnlib.random import Generator
+from nnlib_benchmarks.fairness import compare_results
+from nnlib_benchmarks.progress import Progress
+from nnlib_benchmarks.records import Agreement, Contestant, Operation
+from nnlib_benchmarks.timing import Stopwatch, affordable, interleave
+from nnlib_benchmarks.workloads.base import Budget
+from nnlib_benchmarks.workloads.ops import Case
+
+LEAST_SAMPLE = 5e-4  #: seconds; one clock reading covers as many calls as this takes
+BUDGET = Budget(seconds=0.12, least=5, most=25)
+QUICK_BUDGET = Budget(seconds=0.04, least=5, most=11)
+DIRECTIONS = ("forward", "forward+backward")
+
+
+def run_operations(
+    cases: Sequence[Case],
+    contestants: Sequence[Contestant],
+    budget: Budget,
+    seed: int,
+    progress: Progress,
+) -> list[Operation]:
+    """Measure every case in both directions.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        What to measure.
+    contestants : sequence of Contestant
+        Backends; the first is the reference of the agreement.
+    budget : Budget
+        Seconds for one case in one direction, all contestants together.
+    seed : int
+        For the inputs.
+    progress : Progress
+        Is told of every case.
+    """
+    progress.stage("ops: matmul, conv2d, activations", len(cases))
+    results = []
+    for case in cases:
+        results += [_run_case(case, d, contestants, budget, seed) for d in DIRECTIONS]
+        progress.advance()
+    return results
+
+
+def _run_case(
+    case: Case, direction: str, contestants: Sequence[Contestant], budget: Budget, seed: int
+) -> Operation:
+    backward = direction != "forward"
+    actions: dict[str, Callable[[], object]] = {}
+    results: dict[str, np.ndarray[Any, Any]] = {}
+    for c in contestants:
+        actions[c.name], results[c.name] = _prepare(case, c.name, backward, seed)
+    reference = contestants[0].name
+    agreements = [
+        compare_results((reference, results[reference]), (c.name, results[c.name]), c.precision)
+        for c in contestants[1:]
+    ]
+    elements = sum(map(math.prod, case.inputs)) + math.prod(case.output)
+    return Operation(
+        operation=case.operation,
+        direction=direction,
+        size=case.size,
+        unit=case.unit,
+        shape=case.shape,
+        bytes=4 * elements * (2 if backward else 1),
+        flops=None if case.flops is None else float(case.flops * (3 if backward else 1)),
+        times=take_turns(actions, contestants, budget),
+        agreements=agreements,
+    )
+
+
+def _prepare(
+    case: Case, backend: str, backward: bool, seed: int
+) -> tuple[Callable[[], object], np.ndarray[Any, Any]]:
+    """Put the inputs on a backend; return what is to be timed, and its results (flat, host)."""
+    generator = Generator(seed)
+    with nnlib.use_backend(backend):
+        inputs = [_normal(generator, shape, backend) for shape in case.inputs]
+        gradient = _normal(generator, case.output, backend)
+    for x in inputs:
+        x.requires_grad = backward
+
+    def forward() -> Any:
+        with nnlib.no_grad():
+            return case.call(*inputs)
+
+    def both() -> Any:
+        for x in inputs:
+            x.grad = None
+        y = case.call(*inputs)
+        y.backward(gradient)
+        return y
+
+    action = both if backward else forward
+    arrays = [action(), *(x.grad for x in inputs if backward)]
+    return action, np.concatenate([array.numpy().ravel() for array in arrays])
+
+
+def _normal(generator: Generator, shape: tuple[int, ...], backend: str) -> Any:
+    """Make the same numbers for every backend: drawn on the host, then copied."""
+    return nnlib.tensor(generator.normal(shape, backend="numpy"), backend=backend)
+
+
+def take_turns(
+    actions: Mapping[str, Callable[[], object]], contestants: Sequence[Contestant], budget: Budget
+) -> dict[str, Any]:
+    """Time every contestant's action, A B A B, as often as the budget allows.
+
+    Each was called at least once before, so first-call costs are behind it.
+    """
+    watches = {}
+    round_s = 0.0
+    for c in contestants:
+        with nnlib.use_backend(c.name) as backend:
+            watch = watches[c.name] = Stopwatch(backend, device_clock=c.kind == "gpu")
+            once = watch.calibrate(actions[c.name], LEAST_SAMPLE)
+            round_s += once * watch.calls
+    rounds = affordable(round_s, budget.seconds, budget.least, budget.most)
+    for c in interleave(contestants, rounds):
+        with nnlib.use_backend(c.name):
+            watches[c.name].measure(actions[c.name])
+    return {name: watch.timing() for name, watch in watches.items()}
+
+
+def disagreements(operations: Sequence[Operation]) -> list[tuple[Operation, Agreement]]:
+    """Return every disagreement with its operation."""
+    return [(o, a) for o in operations for a in o.agreements if not a.agree]

@@ -1,0 +1,79 @@
+"""Who took part, and on what machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Blas:
+    """The library behind NumPy's matrix products."""
+
+    name: str
+    version: str
+    threads: int
+    architecture: str
+    library: str
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and with what the run was made."""
+
+    cpu: str
+    cores: int
+    threads: int
+    memory_bytes: int
+    gpus: list[str]
+    system: str
+    python: str
+    blas: list[Blas]
+    packages: dict[str, str]
+    environment: dict[str, str]
+    nnlib_version: str
+    git_commit: str | None
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The best rate that a contestant's own matrix product reached: what a share is a share of.
+
+    Attributes
+    ----------
+    flops : float
+        Best measured rate, floating-point operations a second.
+    size : int
+        The n of the n×n product that reached it.
+    by_size : dict
+        n (as text) → rate.
+    """
+
+    flops: float
+    size: int
+    by_size: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A backend, or another library (``kind == "peer"``), that took part."""
+
+    name: str
+    kind: str  # "cpu", "gpu" or "peer"
+    device: str
+    cores: int
+    memory_bytes: int
+    precision: str  # "fp32", "tf32"
+    libraries: dict[str, str]
+    details: dict[str, Any]
+    peak: Peak | None = None
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A backend or library that could not take part, and what would mend that."""
+
+    name: str
+    reason: str
+    detail: str
+    remedy: str

@@ -1,0 +1,40 @@
+"""The whole run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nnlib_benchmarks.records.comparisons import Claim, Crossover, Operation, Training
+from nnlib_benchmarks.records.participants import Contestant, Machine, Missing
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for."""
+
+    workloads: list[str]
+    backends: list[str]
+    peers: list[str]
+    quick: bool
+    epochs: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of ``nnlib bench``."""
+
+    schema: str
+    version: int
+    created: str  # ISO 8601, UTC
+    duration_s: float
+    cpu_busy_before: float  # share of the processor that others used just before the run, 0 to 1
+    settings: Settings
+    machine: Machine
+    contestants: list[Contestant]
+    missing: list[Missing]
+    training: list[Training]
+    operations: list[Operation]
+    crossovers: list[Crossover]
+    claim: Claim | None
+    failures: list[str] = field(default_factory=list)

@@ -1,0 +1,277 @@
+"""Runs as the harness would record them, with invented numbers."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from strict_backend.backend import StrictBackend
+
+from nnlib import models
+from nnlib_backends import DeviceInfo, MemoryInfo, Timer
+from nnlib_benchmarks import flops, operations, runner, training, workloads
+from nnlib_benchmarks.claim import make_claim, project
+from nnlib_benchmarks.crossover import crossovers
+from nnlib_benchmarks.fairness import compare_losses, speedups
+from nnlib_benchmarks.records import (
+    Blas,
+    Breakdown,
+    Contestant,
+    Energy,
+    Machine,
+    Missing,
+    Operation,
+    Peak,
+    Run,
+    Settings,
+    Target,
+    Timing,
+    Training,
+    TrainingResult,
+)
+from nnlib_benchmarks.workloads import mlp, ops
+from nnlib_benchmarks.workloads.base import Budget, Plan, Samples, Workload
+from nnlib_benchmarks.workloads.mlp import mlp_layers
+
+CPU, GPU = "Imaginary CPU 9000", "Imaginary GPU 1"
+
+
+def noisy(median, count=9, seed=0, spread=0.02):
+    """Samples around a median, the same for the same seed."""
+    factors = 1 + spread * np.random.default_rng(seed).standard_normal(count)
+    return [float(median * f) for f in factors / np.median(factors)]
+
+
+def make_timing(median, *, gpu=False, **options):
+    samples = noisy(median, **options)
+    return Timing.from_samples(samples, [0.9 * s for s in samples] if gpu else None)
+
+
+def make_result(name, step, losses, *, gpu=False, target=None, peak=1e12, seed=0):
+    return TrainingResult(
+        contestant=name,
+        build_s=0.1,
+        first_step_s=10 * step,
+        warmup_s=[10 * step, step],
+        compute=make_timing(step, gpu=gpu, seed=seed),
+        end_to_end=make_timing(1.2 * step, gpu=gpu, seed=seed + 1),
+        losses=losses,
+        memory_before_bytes=2**27,
+        memory_peak_bytes=2**30,
+        flops=1e10 / step,
+        peak_share=1e10 / step / peak,
+        breakdown=Breakdown(0.3 * step, 0.6 * step, 0.1 * step),
+        energy=Energy(250.0, 2.0, 100, 2.5, 125.0) if gpu else None,
+        target=target,
+    )
+
+
+def make_training(name, steps, losses, *, batch=4, target=None, precision="fp32"):
+    """One workload: contestant → step seconds, contestant → losses; the first is the reference."""
+    results = [
+        make_result(who, s, losses[who], gpu=who == "cupy", target=target)
+        for who, s in steps.items()
+    ]
+    first, *others = steps
+    agreements = [
+        compare_losses((first, losses[first]), (who, losses[who]), precision) for who in others
+    ]
+    return Training(
+        workload=name,
+        title=f"the {name} of the tests",
+        data="no data",
+        model=f"model {name}",
+        optimizer="SGD",
+        parameters=1234567,
+        batch=batch,
+        dtype="float32",
+        warmup_steps=2,
+        compute_steps=9,
+        end_to_end_steps=9,
+        flops_per_step=1e10,
+        results=results,
+        agreements=agreements,
+        speedups=speedups(results, agreements),
+    )
+
+
+def make_operation(size, times, *, operation="matmul", direction="forward", agreements=()):
+    return Operation(
+        operation=operation,
+        direction=direction,
+        size=size,
+        unit="n",
+        shape=f"{size}×{size}",
+        bytes=12 * size**2,
+        flops=2.0 * size**3,
+        times={name: make_timing(t, gpu=name == "cupy") for name, t in times.items()},
+        agreements=list(agreements),
+    )
+
+
+def make_machine(**changes):
+    machine = Machine(
+        cpu=CPU,
+        cores=2,
+        threads=4,
+        memory_bytes=16 * 2**30,
+        gpus=[],
+        system="Linux-test",
+        python="CPython 3.13.0",
+        blas=[Blas("openblas", "0.3.31", 4, "Zen", "libopenblas.so")],
+        packages={"numpy": "2.4.0"},
+        environment={"OMP_NUM_THREADS": "4"},
+        nnlib_version="0.1.0",
+        git_commit="0123abc",
+    )
+    return replace(machine, **changes)
+
+
+CURVE = [2.3 / (1 + 0.1 * i) for i in range(20)]
+
+
+def make_run(*, gpu, losses=None, quick=False, step=0.5):
+    """A run with mlp and vgg16; ``losses`` replaces those of cupy."""
+    names = ["numpy", "cupy"] if gpu else ["numpy"]
+    curves = {"numpy": CURVE, "cupy": CURVE if losses is None else losses}
+    target = Target(0.97, True, 1.5, 2, 30, [0.9, 0.975])
+    steps = {"numpy": step, "cupy": step / 25}
+    training = [
+        make_training("mlp", {n: steps[n] / 1000 for n in names}, curves, batch=64, target=target),
+        make_training("vgg16", {n: steps[n] for n in names}, curves),
+    ]
+    points = [
+        make_operation(n, {"numpy": 1e-9 * n**2, **({"cupy": 2e-5} if gpu else {})})
+        for n in (32, 128, 512, 2048)
+    ]
+    kinds = {"numpy": "cpu", "cupy": "gpu"}
+    contestants = [
+        Contestant("numpy", "cpu", CPU, 4, 16 * 2**30, "fp32", {"numpy": "2.4.0"}, {},
+                   Peak(1e11, 1024, {"512": 9e10, "1024": 1e11})),
+        Contestant("cupy", "gpu", GPU, 108, 80 * 2**30, "tf32", {"cupy": "14.2"},
+                   {"float32_precision": "TF32"}, Peak(1e13, 4096, {"4096": 1e13})),
+    ]  # fmt: skip
+    failures = [f"{t.workload}: {a.message}" for t in training for a in t.agreements if not a.agree]
+    reason = "CuPy is not installed."
+    missing = Missing("cupy", "not-installed", reason, "pip install 'nnlib-xp[cuda12]'")
+    return Run(
+        schema="nnlib-bench",
+        version=1,
+        created="2026-01-02T03:04:05+00:00",
+        duration_s=12.5,
+        cpu_busy_before=0.02,
+        settings=Settings(["mlp", "vgg16", "ops"], ["auto"], [], quick, 74, 0),
+        machine=make_machine(gpus=[GPU] if gpu else []),
+        contestants=contestants[: len(names)],
+        missing=[] if gpu else [missing],
+        training=training,
+        operations=points,
+        crossovers=crossovers(points, "numpy"),
+        claim=make_claim(
+            [
+                project(r.contestant, kinds[r.contestant], r.end_to_end.median / 4, 74)
+                for r in training[1].results
+            ],
+            74,
+        ),
+        failures=failures,
+    )
+
+
+@pytest.fixture
+def make():
+    """The functions of this file, for tests that need a run of their own."""
+    return SimpleNamespace(
+        timing=make_timing,
+        training=make_training,
+        operation=make_operation,
+        machine=make_machine,
+        run=make_run,
+        curve=CURVE,
+        cpu=CPU,
+        gpu=GPU,
+    )
+
+
+@pytest.fixture
+def cpu_run():
+    return make_run(gpu=False)
+
+
+@pytest.fixture
+def gpu_run():
+    return make_run(gpu=True)
+
+
+@pytest.fixture
+def failed_run():
+    return make_run(gpu=True, losses=[2 * x for x in CURVE])
+
+
+# Small enough to be trained in a test ------------------------------------------------------------
+
+
+def tiny_samples(count, seed):
+    random = np.random.default_rng(seed)
+    pixels = random.integers(0, 16, (count, 6), dtype=np.uint8)
+    return Samples(pixels, pixels[:, :3].argmax(axis=1).astype(np.int64), 1 / 16)
+
+
+def make_tiny(name="mlp", epochs=2):
+    """A workload like `mlp`, of a few milliseconds."""
+    sizes = (6, 8, 3)
+    steps = Budget(seconds=0.0, least=4, most=4)
+    return Workload(
+        name=name,
+        title="a tiny network",
+        data_text="forty rows",
+        model_text="MLP 6-8-3",
+        layers=mlp_layers(sizes),
+        build=lambda: models.MLP(sizes),
+        train=tiny_samples(40, seed=1),
+        test=tiny_samples(20, seed=2),
+        target=2.0,  # never reached
+        learning_rate=0.1,
+        momentum=0.9,
+        flops=lambda batch: flops.training_step(flops.mlp(batch, sizes)),
+        plan=Plan(8, 2, steps, steps, block=2, breakdown=1, epochs=epochs),
+    )
+
+
+@pytest.fixture
+def tiny():
+    return make_tiny()
+
+
+@pytest.fixture
+def small_harness(monkeypatch):
+    """The harness with tiny workloads in place of all others, so that whole runs take a second."""
+    budget = Budget(seconds=0.0, least=2, most=2)
+    monkeypatch.setattr(training, "SETTLE", 0.0)
+    monkeypatch.setattr(runner, "cpu_in_use", lambda: 0.0)
+    monkeypatch.setattr(operations, "BUDGET", budget)
+    monkeypatch.setattr(operations, "QUICK_BUDGET", budget)
+    monkeypatch.setattr(operations, "LEAST_SAMPLE", 1e-6)
+    for name in workloads.TRAINING:
+        monkeypatch.setitem(workloads.TRAINING, name, lambda quick, seed, n=name: make_tiny(n))
+    small = [ops.matmul_case(4), ops.matmul_case(8), ops.activation_case("relu", 1024)]
+    monkeypatch.setattr(runner, "cases", lambda quick: iter(small))
+    points = [mlp.SweepPoint("mlp width", w, "w", (6, w, 3), 8) for w in (4, 8)]
+    monkeypatch.setattr(runner, "sweep", lambda quick: iter(points))
+    monkeypatch.setattr(runner, "matmul_sizes", lambda kind, quick: (16,))
+
+
+@pytest.fixture
+def gpu_like(monkeypatch):
+    """The strict backend says that it is a GPU, with a memory meter and a clock of its own."""
+
+    class DeviceTimer(Timer):
+        def seconds(self):
+            return 0.5 * super().seconds()  # unmistakably not the wall clock
+
+    info = DeviceInfo(
+        "gpu", GPU, 108, 2**33, {"strict": "1"}, {"float32_precision": "FP32", "uuid": "GPU-1"}
+    )
+    monkeypatch.setattr(StrictBackend, "device_info", lambda self: info)
+    monkeypatch.setattr(StrictBackend, "memory_info", lambda self: MemoryInfo(10, 77, 100))
+    monkeypatch.setattr(StrictBackend, "timer", lambda self: DeviceTimer())

@@ -1,0 +1,18 @@
+import re
+
+import pytest
+
+from nnlib_benchmarks.reports import write_reports
+from nnlib_benchmarks.schema import load_run
+
+
+def test_json_html_and_png_of_one_name(tmp_path, gpu_run):
+    pytest.importorskip("matplotlib")
+
+    paths = write_reports(gpu_run, tmp_path, pytest.fail)
+
+    assert [p.suffix for p in paths] == [".json", ".html", ".png"]
+    assert len({p.stem for p in paths}) == 1
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d{6}Z", paths[0].stem)
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+    assert load_run(paths[0]) == gpu_run

@@ -1,0 +1,104 @@
+import pytest
+
+import nnlib
+from nnlib.errors import BackendUnavailableError, OptionError, UnknownBackendError
+from nnlib_benchmarks import runner
+from nnlib_benchmarks.contestants import BackendContestant
+from nnlib_benchmarks.runner import Request, check, run
+from nnlib_benchmarks.schema import from_json, to_json
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    """CuPy cannot be used, for a reason of our own."""
+    known = nnlib.backend_info
+
+    def info(name=None):
+        if name == "cupy":
+            raise BackendUnavailableError("cupy", "no-driver", "No driver.", "install one")
+        return known(name)
+
+    monkeypatch.setattr(nnlib, "backend_info", info)
+
+
+@pytest.mark.usefixtures("small_harness", "gpu_like")
+def test_a_whole_run_with_a_second_backend():
+    result = run(Request(workloads=["mlp", "vgg16", "ops"], backends=["numpy", "strict"]))
+
+    assert result.failures == []
+    assert [c.name for c in result.contestants] == ["numpy", "strict"]
+    assert result.machine.gpus == ["Imaginary GPU 1"]
+    assert all(t.speedups for t in result.training)
+    assert {(c.operation, c.contestant) for c in result.crossovers} == {
+        ("mlp width", "strict"), ("matmul", "strict"), ("relu", "strict"),
+    }  # fmt: skip
+    assert [p.kind for p in result.claim.projections] == ["cpu", "gpu"]
+    assert all(c.peak.flops > 0 for c in result.contestants)
+    assert from_json(to_json(result)) == result
+
+
+@pytest.mark.usefixtures("small_harness", "no_gpu")
+def test_without_a_gpu_auto_measures_the_cpu_and_tells_why():
+    result = run(Request(workloads=["vgg16"]))
+
+    assert [c.name for c in result.contestants] == ["numpy"]
+    (missing,) = result.missing
+    assert (missing.name, missing.reason, missing.remedy) == ("cupy", "no-driver", "install one")
+    assert [p.contestant for p in result.claim.projections] == ["numpy"]
+    assert result.failures == []
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_a_gpu_asked_for_by_name_must_be_there():
+    with pytest.raises(BackendUnavailableError, match="No driver"):
+        check(Request(backends=["numpy", "cupy"]))
+
+
+@pytest.mark.usefixtures("small_harness")
+def test_disagreements_are_failures(monkeypatch):
+    make = BackendContestant._make_model
+
+    def sabotaged(self, weights):
+        factor = 1.5 if self.name == "strict" else 1.0
+        return make(self, {name: w * factor for name, w in weights.items()})
+
+    monkeypatch.setattr(BackendContestant, "_make_model", sabotaged)
+
+    result = run(Request(workloads=["mlp"], backends=["numpy", "strict"]))
+
+    assert len(result.failures) == 1
+    assert result.failures[0].startswith("mlp: loss curves of numpy and strict disagree")
+
+
+@pytest.mark.usefixtures("small_harness")
+def test_the_projection_uses_the_epochs_asked_for():
+    claim = run(Request(workloads=["vgg16"], backends=["numpy"], epochs=10)).claim
+
+    (p,) = claim.projections
+    assert claim.epochs == 10
+    assert p.hours == pytest.approx(p.seconds_per_image * 1_280_000 * 10 / 3600)
+
+
+def test_only_vgg16_makes_a_claim(small_harness):
+    assert run(Request(workloads=["lenet"], backends=["numpy"])).claim is None
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        (Request(workloads=["vgg61"]), OptionError),
+        (Request(workloads=[]), OptionError),
+        (Request(peers=["tensorfl0w"]), OptionError),
+        (Request(epochs=0), OptionError),
+        (Request(backends=["nump"]), UnknownBackendError),
+    ],
+)
+def test_nonsense_is_refused_before_anything_is_measured(request_, error, monkeypatch):
+    monkeypatch.setattr(runner, "measure_peak", lambda *a: pytest.fail("measured"))
+    with pytest.raises(error):
+        run(request_)
+
+
+def test_tf32_is_named():
+    assert runner.precision({"float32_precision": "TF32"}) == "tf32"
+    assert runner.precision({}) == "fp32"

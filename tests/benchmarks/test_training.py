@@ -1,0 +1,202 @@
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import nnlib
+from nnlib_benchmarks import contestants, training
+from nnlib_benchmarks.contestants import BackendContestant, initial_weights
+from nnlib_benchmarks.progress import SilentProgress
+from nnlib_benchmarks.runner import describe_backend
+from nnlib_benchmarks.training import run_training
+from nnlib_benchmarks.workloads.base import Budget
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch):
+    monkeypatch.setattr(training, "SETTLE", 0.0)
+
+
+def run(workload, *names):
+    who = [describe_backend(name) for name in names]
+    return run_training(workload, who, {}, seed=3, progress=SilentProgress())
+
+
+def test_two_backends_from_the_same_weights_on_the_same_batches_agree(tiny):
+    result = run(tiny, "numpy", "strict")
+
+    numpy, strict = result.results
+    assert len(numpy.losses) == len(strict.losses) == 2 + 4 + 4
+    np.testing.assert_allclose(numpy.losses, strict.losses, rtol=1e-6)
+    assert result.agreements[0].agree
+    assert result.speedups[0].contestant == "strict"
+    assert result.speedups[0].compute == pytest.approx(numpy.compute.median / strict.compute.median)
+
+
+def test_sabotaged_weights_are_found_out_and_no_speedup_is_written(tiny, monkeypatch):
+    make = BackendContestant._make_model
+
+    def sabotaged(self, weights):
+        if self.name == "strict":
+            weights = {name: w * np.float32(1.5) for name, w in weights.items()}
+        return make(self, weights)
+
+    monkeypatch.setattr(BackendContestant, "_make_model", sabotaged)
+
+    result = run(tiny, "numpy", "strict")
+
+    assert not result.agreements[0].agree
+    assert result.speedups == []
+
+
+def test_everything_promised_is_recorded(tiny):
+    (result,) = run(tiny, "numpy").results
+
+    assert result.first_step_s == result.warmup_s[0]
+    assert len(result.warmup_s) == 2
+    assert len(result.compute.samples) == len(result.end_to_end.samples) == 4
+    assert result.compute.device_samples is None  # host and device are one
+    assert result.flops == pytest.approx(tiny.flops(8) / result.compute.median)
+    assert result.memory_peak_bytes >= result.memory_before_bytes > 0
+    assert result.breakdown.forward > 0
+    assert result.energy is None
+    assert result.target.epochs == len(result.target.curve) == 2
+    assert not result.target.reached
+
+
+def test_a_gpu_is_timed_by_its_own_clock_too(tiny, gpu_like):
+    _, strict = run(tiny, "numpy", "strict").results
+
+    for timing in (strict.compute, strict.end_to_end):
+        ratios = np.array(timing.device_samples) / np.array(timing.samples)
+        assert (ratios < 0.6).all()
+    assert strict.memory_peak_bytes == 77
+
+
+def test_contestants_take_turns_and_run_equally_many_steps(tiny, monkeypatch):
+    log = []
+    for phase in ("compute", "end_to_end"):
+        original = getattr(BackendContestant, phase)
+
+        def logged(self, steps, original=original, phase=phase):
+            log.append((phase, self.name, steps))
+            original(self, steps)
+
+        monkeypatch.setattr(BackendContestant, phase, logged)
+
+    run(tiny, "numpy", "strict")
+
+    turns = [("numpy", 2), ("strict", 2)] * 2
+    assert log == [(phase, name, n) for phase in ("compute", "end_to_end") for name, n in turns]
+
+
+def test_the_batches_of_compute_only_steps_lie_on_the_device_before_the_clock_runs(tiny):
+    from strict_backend.counts import counting
+
+    _, weights, _ = initial_weights(tiny, 0)
+    contestant = BackendContestant("strict", tiny, weights, 0)
+    contestant.warm_up(1)
+
+    with counting() as counted:
+        contestant.compute(3)
+    assert counted.transfers == 0
+    with counting() as counted:
+        contestant.end_to_end(3)
+    assert counted.transfers >= 6  # images and labels of three batches
+    contestant.close()
+
+
+def test_end_to_end_batches_are_those_of_the_order_given_to_peers(tiny):
+    order = tiny.train.order(8, seed=5, epochs=2)
+
+    assert order.shape == (2, 5, 8)
+    with nnlib.use_backend("numpy"):
+        loader = tiny.train.loader(8, seed=5)
+        for epoch in order:
+            for rows, (x, y) in zip(epoch, loader, strict=True):
+                np.testing.assert_array_equal(y.numpy(), tiny.train.labels[rows])
+                expected = tiny.train.pixels[rows].astype(np.float32) / 16
+                np.testing.assert_allclose(x.numpy(), expected)
+    assert not (order[0] == order[1]).all()
+
+
+def test_the_same_seed_gives_the_same_weights(tiny):
+    _, first, _ = initial_weights(tiny, 7)
+    _, again, _ = initial_weights(tiny, 7)
+    _, other, _ = initial_weights(tiny, 8)
+
+    name = next(iter(first))
+    np.testing.assert_array_equal(first[name], again[name])
+    assert not np.array_equal(first[name], other[name])
+
+
+def test_training_does_not_change_the_common_weights(tiny):
+    model, weights, seconds = initial_weights(tiny, 0)
+    before = {name: w.copy() for name, w in weights.items()}
+
+    contestant = BackendContestant("numpy", tiny, weights, 0, (model, seconds))
+    contestant.compute(3)
+
+    for name, w in weights.items():
+        np.testing.assert_array_equal(w, before[name])
+
+
+def test_everybody_is_closed_even_after_an_error(tiny, monkeypatch):
+    closed = []
+    close = BackendContestant.close
+    monkeypatch.setattr(
+        BackendContestant, "close", lambda self: (closed.append(self.name), close(self))
+    )
+
+    def broken(self, steps):
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(BackendContestant, "end_to_end", broken)
+    with pytest.raises(RuntimeError, match="out of luck"):
+        run(tiny, "numpy", "strict")
+    assert closed == ["numpy", "strict"]
+
+
+def test_accuracy_is_counted_right(tiny, monkeypatch):
+    _, weights, _ = initial_weights(tiny, 0)
+    contestant = BackendContestant("numpy", tiny, weights, 0)
+    monkeypatch.setattr(contestants, "EVALUATION_BATCH", 7)  # a short last batch
+
+    with nnlib.no_grad():
+        x = nnlib.tensor(tiny.test.prepare(tiny.test.pixels))
+        expected = (contestant._model(x).numpy().argmax(1) == tiny.test.labels).mean()
+
+    assert contestant._accuracy(tiny.test) == pytest.approx(expected)
+
+
+def test_time_to_target_is_that_of_all_epochs_without_the_evaluation(tiny, monkeypatch):
+    _, weights, _ = initial_weights(tiny, 0)
+    contestant = BackendContestant("numpy", tiny, weights, 0)
+    monkeypatch.setattr(contestant, "_epoch", lambda loader: time.sleep(0.01))
+    monkeypatch.setattr(contestant, "_accuracy", lambda test: time.sleep(0.1) or 0.5)
+
+    target = contestant.to_target(epochs=3)
+
+    assert target.curve == [0.5] * 3
+    assert 0.03 <= target.seconds < 0.3
+
+
+def test_training_stops_at_the_target(tiny):
+    reachable = replace(tiny, target=0.0)
+    _, weights, _ = initial_weights(reachable, 0)
+
+    target = BackendContestant("numpy", reachable, weights, 0).to_target(epochs=5)
+
+    assert target.reached
+    assert target.epochs == 1
+
+
+def test_the_number_of_steps_on_record_is_the_number_that_was_run(tiny):
+    five = Budget(seconds=0.0, least=5, most=5)
+    odd = replace(tiny, plan=replace(tiny.plan, compute=five, end_to_end=five))  # blocks of 2
+
+    result = run(odd, "numpy")
+
+    assert result.compute_steps == len(result.results[0].compute.samples) == 6
+    assert result.end_to_end_steps == len(result.results[0].end_to_end.samples) == 6
