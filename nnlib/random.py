@@ -27,6 +27,11 @@ class Generator:
     seed : int, optional
         From the operating system's entropy if not given.
 
+    Raises
+    ------
+    OptionError
+        If the seed is negative or needs more than 64 bits.
+
     Examples
     --------
     >>> Generator(0).uniform((2,), backend="numpy")
@@ -55,18 +60,13 @@ class Generator:
         StateError
             If it is not such a position.
         """
-        numbers = [state[name] for name in ("seed", "offset") if name in state]
-        if len(state) != 2 or len(numbers) != 2 or not all(isinstance(n, int) for n in numbers):
+        whole = set(state) == {"seed", "offset"} and all(isinstance(n, int) for n in state.values())
+        if not whole or not 0 <= state["seed"] < 2**64 or state["offset"] < 0:
             raise StateError(
-                f"the state of a generator must be whole numbers: seed, offset. Received: {state}"
+                "the state of a generator must be two whole numbers, seed (0 … 2**64 - 1) and "
+                f"offset (≥ 0). Received: {state}"
             )
-        seed, offset = numbers
-        if not 0 <= seed < 2**64 or offset < 0:
-            raise StateError(
-                "the state of a generator must have a seed in 0 … 2**64 - 1 and an offset ≥ 0. "
-                f"Received: {state}"
-            )
-        self._seed, self._offset = seed, offset
+        self._seed, self._offset = state["seed"], state["offset"]
 
     def bits(self, count: int, backend: Backend | str | None = None) -> Array:
         """Return ``count`` random uint32 words."""
@@ -85,14 +85,18 @@ class Generator:
         dtype: Any = "float32",
         backend: Backend | str | None = None,
     ) -> Array:
-        """Uniform numbers in [low, high), multiples of 2**-24 of the range."""
-        unit = self.bits(math.prod(shape), backend) >> 8
-        small = np_itemsize(dtype) < 4
-        values = unit.astype(dtype)
+        """Uniform numbers in [low, high), multiples of 2**-24 of the range.
+
+        Rounding to the dtype can give ``high`` itself, but not for float32 and float64 in [0, 1).
+        """
+        target = get_backend() if backend is None else load_backend(backend)
+        unit = self.bits(math.prod(shape), target) >> 8
+        narrow = target.xp.dtype(dtype).itemsize < 4  # too short for 24 bits: rounded in the end
+        values = unit.astype("float32" if narrow else dtype)
         values *= (high - low) * 2.0**-24
         if low:
             values += low
-        return values.reshape(shape)
+        return (values.astype(dtype) if narrow else values).reshape(shape)
 
     def normal(
         self,

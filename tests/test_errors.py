@@ -8,7 +8,7 @@ import pytest
 
 import nnlib
 from nnlib import errors, nn
-from nnlib.errors import DTypeError, NnlibError, ShapeError, describe
+from nnlib.errors import DTypeError, NnlibError, ShapeError, describe, did_you_mean
 
 DRAWN = re.findall(r"^ *([│├└─ ]*)(\w+Error) \((\w+)\)", errors.__doc__, re.MULTILINE)
 
@@ -47,6 +47,12 @@ def test_description():
     assert describe(np.zeros((2, 3), np.float32), None, 5) == "float32 (2, 3), None, 5"
     assert describe(nnlib.zeros(4, backend="strict")) == "float32 (4,)"
     assert describe() == ""
+
+
+def test_a_similar_name_is_suggested():
+    assert did_you_mean("rleu", ["tanh", "relu"]) == " Did you mean 'relu'?"
+    assert did_you_mean("quux", ["tanh", "relu"]) == ""
+    assert did_you_mean(3, {"relu": 1}) == ""
 
 
 FAILURES = {

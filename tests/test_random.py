@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import nnlib
-from nnlib.errors import OptionError
+from nnlib.errors import OptionError, StateError
 from nnlib.random import Generator, default_generator
 
 LARGE = 100_000
@@ -172,3 +172,29 @@ def test_threads_share_no_numbers():
     for thread in threads:
         thread.join()
     assert len({tuple(words) for words in found}) == 800
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"seed": 1},
+        {"seed": 1, "offset": 2, "epoch": 3},
+        {"seed": 1, "offset": 0.5},
+        {"seed": -1, "offset": 0},
+        {"seed": 2**64, "offset": 0},
+        {"seed": 1, "offset": -1},
+    ],
+)
+def test_a_state_of_another_kind_is_refused_and_changes_nothing(state):
+    generator = Generator(3)
+    with pytest.raises(StateError, match=r"two whole numbers.*Received: \{"):
+        generator.load_state_dict(state)
+    assert generator.state_dict() == {"seed": 3, "offset": 0}
+
+
+def test_half_precision_is_the_rounded_float32_stream(backend):
+    half = host(Generator(0).uniform((1000,), -1.0, 2.0, dtype="float16"), backend)
+    single = host(Generator(0).uniform((1000,), -1.0, 2.0), backend)
+    assert half.dtype == np.float16
+    np.testing.assert_array_equal(half, single.astype(np.float16))

@@ -36,6 +36,16 @@ class Kernel:
         ``backward(g, saved, needs, *arrays, **static) -> sequence``: one gradient for each array
         argument; ``needs[i]`` says whether anybody will look at gradient ``i`` (where it is false
         the entry may be ``None``).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> def backward(g, saved, needs, x):
+    ...     return (g * saved,)
+    >>> relu = Kernel(lambda x: (np.maximum(x, 0), x > 0), backward)
+    >>> y, saved = relu.forward(np.array([-1.0, 2.0]))
+    >>> relu.backward(np.ones(2), saved, (True,), None)
+    (array([0., 1.]),)
     """
 
     forward: Callable[..., tuple[Array, Any]]
@@ -60,6 +70,11 @@ class DeviceInfo:
         Name → version of the libraries that do the arithmetic.
     details : dict
         Anything else worth pasting into a bug report (BLAS threads, compute capability, …).
+
+    Examples
+    --------
+    >>> DeviceInfo(kind="cpu", name="Example CPU", cores=2, memory_bytes=8 << 30).cores
+    2
     """
 
     kind: str
@@ -72,7 +87,22 @@ class DeviceInfo:
 
 @dataclass(frozen=True)
 class MemoryInfo:
-    """Memory in bytes: in use by this process, its peak since the last reset, and free."""
+    """How much memory is used.
+
+    Attributes
+    ----------
+    used : int
+        Bytes in use by this process.
+    peak : int
+        Largest ``used`` since the last reset.
+    free : int
+        Bytes that could still be had.
+
+    Examples
+    --------
+    >>> MemoryInfo(used=100, peak=300, free=700).peak
+    300
+    """
 
     used: int
     peak: int
@@ -84,6 +114,14 @@ class Timer:
 
     The base class reads the host's monotonic clock, right for backends that compute before they
     return.  An asynchronous backend overrides it with device events.
+
+    Examples
+    --------
+    >>> timer = Timer()
+    >>> timer.start()
+    >>> timer.stop()
+    >>> timer.seconds() >= 0
+    True
     """
 
     def start(self) -> None:
@@ -123,6 +161,15 @@ class Backend(ABC):
         themselves).  ``None`` for nearly all: only the second GPU of a process needs one, because
         CUDA puts the result of ``a + b`` on the thread's current device.  Can be entered again
         and again.
+
+    Examples
+    --------
+    >>> from nnlib_backends import load_backend
+    >>> backend = load_backend("numpy")
+    >>> backend.xp.zeros(2)
+    array([0., 0.])
+    >>> backend.owns(backend.asarray([1, 2])), backend.host_memory
+    (True, True)
     """
 
     name: str

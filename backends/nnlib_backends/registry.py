@@ -84,6 +84,16 @@ def register_backend(name: str, factory: Factory, *, array_module: str) -> None:
     ------
     ValueError
         If the name is taken or contains a colon.
+
+    Examples
+    --------
+    >>> from nnlib_backends import numpy_backend
+    >>> class CountingBackend(numpy_backend.NumpyBackend):
+    ...     name = "counting"
+    >>> register_backend("counting", lambda device: CountingBackend(), array_module="counting")
+    >>> "counting" in registered_backends()
+    True
+    >>> del _registrations["counting"]  # only an example
     """
     if not name or ":" in name or name in _registrations or name == "auto":
         raise ValueError(f"a backend's name must be new and have no ':'. Received: {name!r}")
@@ -193,6 +203,16 @@ def _load_auto() -> Backend:
 def set_backend(name: str | Backend) -> None:
     """Choose where new arrays go, for the whole process.
 
+    Parameters
+    ----------
+    name : str or Backend
+        ``"numpy"``, ``"cupy"``, ``"cupy:1"``, ``"auto"``, or another registered name.
+
+    Raises
+    ------
+    UnknownBackendError, BackendUnavailableError
+        As of `load_backend`.
+
     Examples
     --------
     >>> set_backend("numpy")
@@ -206,6 +226,16 @@ def set_backend(name: str | Backend) -> None:
 @contextmanager
 def use_backend(name: str | Backend) -> Iterator[Backend]:
     """Choose where new arrays go inside a ``with`` block (this thread or task only).
+
+    Parameters
+    ----------
+    name : str or Backend
+        ``"numpy"``, ``"cupy"``, ``"cupy:1"``, ``"auto"``, or another registered name.
+
+    Raises
+    ------
+    UnknownBackendError, BackendUnavailableError
+        As of `load_backend`.
 
     Examples
     --------
@@ -222,7 +252,19 @@ def use_backend(name: str | Backend) -> Iterator[Backend]:
 
 
 def get_backend() -> Backend:
-    """Return the backend that a new array would go to now."""
+    """Return the backend that a new array would go to now.
+
+    Raises
+    ------
+    UnknownBackendError, BackendUnavailableError
+        If ``NNLIB_BACKEND`` names no backend, or one that cannot be used here.
+
+    Examples
+    --------
+    >>> with use_backend("numpy"):
+    ...     get_backend()
+    <nnlib backend 'numpy'>
+    """
     backend = _override.get() or _default
     if backend is None:
         name = os.environ.get(ENVIRONMENT_VARIABLE)
@@ -260,6 +302,11 @@ def backend_info(name: str | Backend | None = None) -> dict[str, Any]:
     ----------
     name : str or Backend, optional
         The current backend if not given.
+
+    Raises
+    ------
+    UnknownBackendError, BackendUnavailableError
+        As of `load_backend`.
 
     Examples
     --------

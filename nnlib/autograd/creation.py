@@ -268,7 +268,18 @@ def full(
 def arange(
     *limits: float, dtype: Any = None, requires_grad: bool = False, backend: Where = None
 ) -> Tensor:
-    """Evenly spaced values, ``arange([start,] stop[, step])``; integers give int64, else float32.
+    """Evenly spaced values from start up to, but without, stop.
+
+    Parameters
+    ----------
+    *limits : float
+        ``stop``; ``start, stop``; or ``start, stop, step``.
+    dtype : dtype, optional
+        If not given: int64 where all limits are integers, else float32.
+    requires_grad : bool
+        Record what is computed from it.
+    backend : str or Backend, optional
+        Where it goes; the current backend if not given.
 
     Examples
     --------
@@ -317,6 +328,15 @@ def linspace(
 def eye(n: int, *, dtype: Any = "float32", backend: Where = None) -> Tensor:
     """The n × n identity matrix.
 
+    Parameters
+    ----------
+    n : int
+        Number of rows and of columns.
+    dtype : dtype
+        Of the values.
+    backend : str or Backend, optional
+        Where it goes; the current backend if not given.
+
     Examples
     --------
     >>> eye(2)
@@ -328,6 +348,15 @@ def eye(n: int, *, dtype: Any = "float32", backend: Where = None) -> Tensor:
 
 def rand(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Tensor:
     """Uniform float32 numbers in [0, 1) from the default generator.
+
+    Parameters
+    ----------
+    *shape : int, or one tuple of int
+        Size along every axis.
+    requires_grad : bool
+        Record what is computed from it.
+    backend : str or Backend, optional
+        Where it goes; the current backend if not given.
 
     Examples
     --------
@@ -344,6 +373,8 @@ def rand(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Ten
 
 def randn(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Tensor:
     """Standard normal float32 numbers from the default generator.
+
+    Parameters are those of `rand`.
 
     Examples
     --------

@@ -63,7 +63,7 @@ def check_blas() -> Iterator[Finding]:
             "note",
             "NumPy's matrix product library could not be recognised, nor its threads counted",
         )
-    elif threads < cores and threads == 1:
+    elif threads == 1 < cores:
         yield Finding(
             "BLAS",
             "warning",
@@ -159,7 +159,7 @@ def check_gradients() -> Iterator[Finding]:
     with nnlib.use_backend("numpy"):
         values = nnlib.linspace(-2.0, 2.0, 6, dtype="float64").reshape(2, 3)
         x = nnlib.tensor(values, requires_grad=True)
-        weight = nnlib.tensor(values[::1] * 0.3 + 0.1, requires_grad=True)
+        weight = nnlib.tensor(values * 0.3 + 0.1, requires_grad=True)
         nnlib.gradcheck(lambda x, w: nnlib.tanh(nnlib.matmul(x, nnlib.transpose(w))), [x, weight])
     yield Finding("gradients", "ok", "agree with finite differences")
 

@@ -15,7 +15,7 @@ import nnlib
 from nnlib import data, models
 from nnlib.data import ArrayDataset, DataLoader
 from nnlib.errors import FileFormatError, OptionError, OutputError
-from nnlib.io import save
+from nnlib.io import reading, save
 from nnlib.nn import Module
 from nnlib.train import Callback, Checkpoint, CSVLogger, History, Trainer
 from nnlib.train.files import check_writable, write_text
@@ -196,9 +196,11 @@ def _check_folder(out: Path, options: dict[str, Any], resume: bool) -> None:
 
 
 def _read_options(path: Path) -> dict[str, Any]:
+    with reading(path) as file:
+        content = file.read()
     try:
-        options = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        options = json.loads(content)
+    except ValueError as error:
         raise FileFormatError(f"{path} must hold the options of the run. {error}") from error
     if not isinstance(options, dict):
         raise FileFormatError(f"{path} must hold the options of the run. Received: {options!r}")

@@ -27,7 +27,20 @@ _STATE_KEYS = {"seed", "epoch", "batch"}
 
 
 class Dataset(Protocol):
-    """What a loader needs: a length, and rows by an array of indices."""
+    """What a loader needs: a length, and rows by an array of indices.
+
+    Examples
+    --------
+    >>> class Squares:
+    ...     def __len__(self):
+    ...         return 4
+    ...     def __getitem__(self, index):
+    ...         return index.astype("float32"), index**2
+    >>> for x, y in DataLoader(Squares(), batch_size=2):
+    ...     print(x.numpy(), y.numpy())
+    [0. 1.] [0 1]
+    [2. 3.] [4 9]
+    """
 
     def __len__(self) -> int: ...
 

@@ -17,7 +17,7 @@ from nnlib.errors import DataError, DataNotFoundError, LabelError, OptionError
 __all__ = ["CharacterText", "text"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single truth value to compare by
 class CharacterText:
     """A text whose characters are numbered in the order of their code points.
 
@@ -27,6 +27,14 @@ class CharacterText:
         The distinct characters; number ``i`` stands for ``vocabulary[i]``.
     train, validation : array of int64
         The numbers of the text's first and last part.
+
+    Examples
+    --------
+    >>> song = CharacterText("abc", np.array([0, 1, 2]), np.array([1]))
+    >>> song.decode(song.train)
+    'abc'
+    >>> song.encode("cab")
+    array([2, 0, 1])
     """
 
     vocabulary: str
@@ -89,7 +97,7 @@ def text(path: str | os.PathLike[str], *, validation: float = 0.1) -> CharacterT
     DataNotFoundError
         If there is no such file.
     DataError
-        If it is empty or not UTF-8.
+        If it cannot be read, is empty or not UTF-8.
     OptionError
         If ``validation`` is out of range.
 
@@ -121,6 +129,8 @@ def _read(path: str | os.PathLike[str]) -> str:
         if place.is_file():
             try:
                 content = place.read_bytes().decode("utf-8")
+            except OSError as error:
+                raise DataError(f"{place} must be readable. Received: {error}") from error
             except UnicodeDecodeError as error:
                 raise DataError(
                     f"{place} must be UTF-8 text. Received: byte "

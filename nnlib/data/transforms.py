@@ -63,7 +63,23 @@ Transform: TypeAlias = Callable[[Array], Array]
 
 
 def apply(transform: Transform, x: Array, generator: Generator) -> Array:
-    """Call a transform, giving the generator to a random one."""
+    """Call a transform, giving the generator to a random one.
+
+    Parameters
+    ----------
+    transform : callable
+        Any transform.
+    x : array, (B, ...)
+        A batch.
+    generator : Generator
+        What a `RandomTransform` draws from.
+
+    Examples
+    --------
+    >>> from nnlib.random import Generator
+    >>> apply(flatten, np.zeros((5, 8, 8, 1)), Generator(0)).shape
+    (5, 64)
+    """
     if isinstance(transform, RandomTransform):
         return transform(x, generator)
     return transform(x)
@@ -142,11 +158,18 @@ def normalize(mean: float | Sequence[float], std: float | Sequence[float]) -> Tr
 def one_hot(num_classes: int) -> Transform:
     """Turn class labels into rows of 0 and 1, float32: (B,) → (B, num_classes).
 
+    Parameters
+    ----------
+    num_classes : int
+        How many classes there are; at least 1.
+
     Raises
     ------
+    OptionError
+        If there is no class.
     LabelError
-        If labels are not integers, or (checked on the host only, where looking costs nothing) lie
-        outside 0 … num_classes − 1.
+        When called, if labels are not integers, or (checked on the host only, where looking costs
+        nothing) lie outside 0 … num_classes − 1.
 
     Examples
     --------
@@ -199,10 +222,17 @@ def pad_crop(padding: int) -> RandomTransform:
     The images get a border of zeros, and of each a window of the original size is cut at random
     (He et al. 2016, "Deep residual learning", §4.2, with 4 pixels on CIFAR-10).  Images are NHWC.
 
+    Parameters
+    ----------
+    padding : int
+        In pixels, 0 or more.
+
     Raises
     ------
+    OptionError
+        If ``padding`` is negative.
     ShapeError
-        If the batch is not (B, H, W, C).
+        When called, if the batch is not (B, H, W, C).
 
     Examples
     --------
@@ -230,10 +260,17 @@ class _Flip(RandomTransform):
 def flip(p: float = 0.5) -> RandomTransform:
     """Mirror each image left to right with probability ``p``; images are NHWC.
 
+    Parameters
+    ----------
+    p : float
+        In [0, 1].
+
     Raises
     ------
+    OptionError
+        If ``p`` is outside [0, 1].
     ShapeError
-        If the batch is not (B, H, W, C).
+        When called, if the batch is not (B, H, W, C).
 
     Examples
     --------

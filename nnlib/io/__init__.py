@@ -5,6 +5,7 @@ code, so that loading a stranger's file runs nothing.
 """
 
 from nnlib.io.atomic import writing
+from nnlib.io.reading import reading
 from nnlib.io.safetensors import load, load_into, save
 
-__all__ = ["load", "load_into", "save", "writing"]
+__all__ = ["load", "load_into", "reading", "save", "writing"]

@@ -15,8 +15,9 @@ from typing import Any, BinaryIO, Literal, NamedTuple, overload
 import numpy as np
 
 from nnlib.autograd import Tensor
-from nnlib.errors import DataNotFoundError, DTypeError, FileFormatError, StateError, describe
+from nnlib.errors import DTypeError, FileFormatError, StateError, describe
 from nnlib.io.atomic import writing
+from nnlib.io.reading import reading
 from nnlib.nn import Module
 from nnlib_backends import Backend, backend_of, get_backend, load_backend
 
@@ -198,8 +199,8 @@ def load(
 
     Raises
     ------
-    DataNotFoundError
-        If there is no such file.
+    InputError
+        If the file cannot be read; where there is none, also a ``FileNotFoundError``.
     FileFormatError
         If it is truncated, too long, inconsistent, or no safetensors file; the text says what is
         wrong.  Also for dtypes that neither backend has, such as 8-bit floats.
@@ -215,19 +216,17 @@ def load(
     {'epoch': '7'}
     """
     target = get_backend() if backend is None else load_backend(backend)
-    _check(path)
     tensors: dict[str, Tensor] = {}
-    try:
-        with open(path, "rb") as file:
+    with reading(path) as file:
+        _check(path)
+        try:
             entries, metadata, start = _read_header(file)
             for entry in entries:
                 array = _read(file, start, entry)
                 tensors[entry.name] = Tensor(target.asarray(array), target)
-    except OSError as error:
-        raise FileFormatError(f"{path} cannot be read: {error.strerror or error}") from error
-    # the library lets a few things pass that NumPy or JSON understand differently
-    except (KeyError, TypeError, ValueError) as error:
-        raise FileFormatError(f"{path} is not a valid safetensors file: {error}") from error
+        # the library lets a few things pass that NumPy or JSON understand differently
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(f"{path} is not a valid safetensors file: {error}") from error
     return (tensors, metadata) if with_metadata else tensors
 
 
@@ -244,10 +243,10 @@ def load_into(module: Module, path: str | os.PathLike[str], *, strict: bool = Tr
 
     Raises
     ------
-    DataNotFoundError, FileFormatError
+    InputError, FileFormatError
         As `load`.
     StateError
-        If names (when strict) or shapes do not match, or whole numbers stand for real ones.
+        As `nnlib.nn.Module.load_state_dict`.
 
     Examples
     --------
@@ -260,19 +259,10 @@ def load_into(module: Module, path: str | os.PathLike[str], *, strict: bool = Tr
     True
     """
     state = load(path, "numpy")
-    for name, value in module.state_dict().items():
-        if name in state and _kind(state[name]) != _kind(value):
-            raise StateError(
-                f"{path}: {name} must be {_kind(value)}. Received: {describe(state[name])}"
-            )
     try:
         module.load_state_dict(state, strict=strict)
     except StateError as error:
         raise StateError(f"{path}: {error}") from error
-
-
-def _kind(value: Tensor) -> str:
-    return {"f": "floating-point", "b": "boolean"}.get(value.dtype.kind, "of whole numbers")
 
 
 def _check(path: str | os.PathLike[str]) -> None:
@@ -282,11 +272,6 @@ def _check(path: str | os.PathLike[str]) -> None:
     try:
         with safe_open(path, framework="np"):
             pass
-    except FileNotFoundError as error:
-        raise DataNotFoundError(f"{path} must be an existing file. Received: none") from error
-    except OSError as error:  # a folder, no permission, …
-        reason = "it is a folder" if os.path.isdir(path) else error.strerror or str(error)
-        raise FileFormatError(f"{path} cannot be read: {reason}") from error
     except SafetensorError as error:
         reason = str(error).removeprefix("Error while deserializing header: ")
         raise FileFormatError(

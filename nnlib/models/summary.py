@@ -234,9 +234,11 @@ _VIEWS = (nn.Flatten, nn.Identity)
 
 
 def _flops(module: nn.Module, own: dict[str, Shape], output_shape: Shape) -> int | None:
-    if isinstance(module, nn.Linear | nn.Conv2d):
+    if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
         # every output value is a product of one filter with what it sees
         return 2 * math.prod(output_shape) * math.prod(own["weight"][1:])
+    if isinstance(module, nn.Embedding):  # looks rows up
+        return 0
     return None if any(len(shape) > 1 for shape in own.values()) else 0
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from nnlib import nn
-from nnlib.autograd import Tensor, no_grad
+from nnlib.autograd import Tensor
+from nnlib.nn.inference import inference
 
 __all__ = ["Call", "Shape", "watch_forward"]
 
@@ -57,24 +57,12 @@ def watch_forward(model: nn.Module, x: Tensor) -> list[Call]:
     layers = [(name, m) for name, m in model.named_modules() if not m._modules or m._parameters]
     removers = [m.register_forward_hook(watch(name)) for name, m in layers]
     try:
-        with no_grad(), _evaluating(model):
+        with inference(model):
             model(x)
     finally:
         for remove in removers:
             remove()
     return calls
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch to evaluation mode, and each module back to its own mode afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _first_tensor(value: Any) -> Tensor | None:

@@ -26,7 +26,7 @@ from nnlib.nn.activation import (
     Softsign,
     Tanh,
 )
-from nnlib.nn.container import ModuleList, Sequential
+from nnlib.nn.container import ModuleDict, ModuleList, Sequential
 from nnlib.nn.conv import Conv1d, Conv2d
 from nnlib.nn.dropout import Dropout
 from nnlib.nn.embedding import Embedding
@@ -82,6 +82,7 @@ __all__ = [
     "MaxPool2d",
     "Mish",
     "Module",
+    "ModuleDict",
     "ModuleList",
     "NLLLoss",
     "PReLU",

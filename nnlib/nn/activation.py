@@ -1,4 +1,7 @@
-"""Activation functions as layers."""
+"""Activation functions as layers.
+
+Each takes floating-point values of any shape (others are a DTypeError) and returns the same shape.
+"""
 
 from __future__ import annotations
 
@@ -205,6 +208,11 @@ class PReLU(Module):
     ----------
     weight : Parameter, (num_parameters,)
 
+    Raises
+    ------
+    ShapeError
+        When called, if there are neither 1 nor as many slopes as channels.
+
     Examples
     --------
     >>> PReLU()([-1.0, 0.0, 1.0]).detach()
@@ -381,6 +389,11 @@ class Softmax(Module):
     ----------
     dim : int
         The axis over which the results add up to 1.
+
+    Raises
+    ------
+    ShapeError
+        When called, if there is no such axis.
 
     Examples
     --------

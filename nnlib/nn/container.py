@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from itertools import count
 from typing import Any
 
 from nnlib.errors import OptionError
 from nnlib.nn.module import Module
 
-__all__ = ["ModuleList", "Sequential"]
+__all__ = ["ModuleDict", "ModuleList", "Sequential"]
 
 
-class ModuleList(Module):
+class _Container(Module):
+    """What lists and dicts of modules have in common."""
+
+    def _put(self, name: str, module: Any) -> None:
+        if not isinstance(module, Module):
+            raise OptionError(f"{type(self).__name__} holds modules. Received: {module!r}")
+        setattr(self, name, module)
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+
+class ModuleList(_Container):
     """A list of modules, each registered under its index.
+
+    Parameters
+    ----------
+    modules : iterable of Module
+        In their order.
+
+    Raises
+    ------
+    OptionError
+        If something is no module.
 
     Examples
     --------
@@ -21,34 +44,54 @@ class ModuleList(Module):
     ['0', '1']
     """
 
-    def __init__(self, modules: list[Module] | tuple[Module, ...] = ()) -> None:
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
         super().__init__()
-        for module in modules:
-            self.append(module)
+        self.extend(modules)
 
     def append(self, module: Module) -> ModuleList:
         """Add a module at the end; return self."""
-        if not isinstance(module, Module):
-            raise OptionError(f"{type(self).__name__} holds modules. Received: {module!r}")
-        setattr(self, str(len(self)), module)
+        names = (str(i) for i in count(len(self)))
+        self._put(next(name for name in names if name not in self._modules), module)
         return self
 
-    def __len__(self) -> int:
-        return len(self._modules)
+    def extend(self, modules: Iterable[Module]) -> ModuleList:
+        """Add modules at the end; return self."""
+        for module in modules:
+            self.append(module)
+        return self
+
+    def insert(self, index: int, module: Module) -> ModuleList:
+        """Add a module before that index; those behind it get new numbers.  Return self."""
+        items = list(self._modules.items())
+        items.insert(index, ("0", module))
+        self._refill(items)
+        return self
+
+    def _refill(self, items: Iterable[tuple[str, Module]]) -> None:
+        """Hold these modules instead: numbers are given anew, names stay."""
+        items = list(items)
+        for name in list(self._modules):
+            delattr(self, name)
+        for i, (name, module) in enumerate(items):
+            self._put(str(i) if name.isdigit() else name, module)
 
     def __iter__(self) -> Iterator[Module]:
         return iter(self._modules.values())
 
     def __getitem__(self, index: int | slice) -> Any:
-        modules = list(self._modules.values())[index]
-        return modules if isinstance(modules, Module) else type(self)(*_spread(self, modules))
+        if not isinstance(index, slice):
+            return list(self._modules.values())[index]
+        part = type(self)()
+        part._refill(list(self._modules.items())[index])
+        return part
 
     def __setitem__(self, index: int, module: Module) -> None:
-        setattr(self, list(self._modules)[index], module)
+        self._put(list(self._modules)[index], module)
 
-
-def _spread(container: ModuleList, modules: list[Module]) -> tuple[Any, ...]:
-    return tuple(modules) if isinstance(container, Sequential) else (modules,)
+    def __delitem__(self, index: int | slice) -> None:
+        items = list(self._modules.items())
+        del items[index]
+        self._refill(items)
 
 
 class Sequential(ModuleList):
@@ -57,6 +100,11 @@ class Sequential(ModuleList):
     Parameters
     ----------
     *modules : Module, or one dict of name → Module
+
+    Raises
+    ------
+    OptionError
+        If something is no module, or a name cannot be used.
 
     Examples
     --------
@@ -67,16 +115,75 @@ class Sequential(ModuleList):
     """
 
     def __init__(self, *modules: Module | dict[str, Module]) -> None:
-        super().__init__()
         if len(modules) == 1 and isinstance(modules[0], dict):
+            super().__init__()
             for name, module in modules[0].items():
-                setattr(self, name, module)
-            return
-        for item in modules:
-            self.append(item)  # type: ignore[arg-type] # it refuses what is no module
+                self._put(name, module)
+        else:
+            super().__init__(modules)  # type: ignore[arg-type] # it refuses what is no module
 
     def forward(self, x: Any) -> Any:
         """Apply every module in turn."""
         for module in self._modules.values():
             x = module(x)
         return x
+
+
+class ModuleDict(_Container):
+    """Modules by name, for a ``forward`` that chooses among them.
+
+    Parameters
+    ----------
+    modules : mapping of str to Module
+
+    Raises
+    ------
+    OptionError
+        If something is no module, or a name cannot be used.
+
+    Examples
+    --------
+    >>> from nnlib import nn
+    >>> heads = ModuleDict({"digit": nn.Linear(8, 10), "parity": nn.Linear(8, 2)})
+    >>> [name for name, _ in heads.named_parameters()]
+    ['digit.weight', 'digit.bias', 'parity.weight', 'parity.bias']
+    >>> heads["parity"]
+    Linear(in_features=8, out_features=2, bias=True)
+    """
+
+    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+        super().__init__()
+        self.update(modules or {})
+
+    def update(self, modules: Mapping[str, Module]) -> None:
+        """Add modules, or replace those of the same names."""
+        for name, module in modules.items():
+            self[name] = module
+
+    def keys(self) -> KeysView[str]:
+        """Names, in the order in which they came."""
+        return self._modules.keys()
+
+    def values(self) -> ValuesView[Module]:
+        """Modules."""
+        return self._modules.values()
+
+    def items(self) -> ItemsView[str, Module]:
+        """Names and modules."""
+        return self._modules.items()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._modules
+
+    def __getitem__(self, name: str) -> Module:
+        return self._modules[name]
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        self._put(name, module)
+
+    def __delitem__(self, name: str) -> None:
+        del self._modules[name]
+        delattr(self, name)

@@ -24,14 +24,11 @@ class _Conv(Module):
         self, in_channels: int, out_channels: int, window: tuple[int, ...], groups: int, bias: bool
     ) -> None:
         super().__init__()
-        if min(in_channels, out_channels, groups) < 1 or in_channels % groups:
+        smallest = min(in_channels, out_channels, groups)
+        if smallest < 1 or in_channels % groups or out_channels % groups:
             raise OptionError(
                 "in_channels, out_channels and groups must be positive, and groups must divide "
                 f"both channels. Received: {in_channels}, {out_channels}, groups={groups}"
-            )
-        if out_channels % groups:
-            raise OptionError(
-                f"groups must divide out_channels. Received: {out_channels}, groups={groups}"
             )
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.weight = Parameter(init.empty(out_channels, *window, in_channels // groups))
@@ -91,6 +88,8 @@ class Conv2d(_Conv):
     ------
     OptionError
         If an option is out of range.
+    ShapeError
+        When called, if the input is not (N, H, W, in_channels), or smaller than the filters.
 
     Examples
     --------
@@ -110,9 +109,9 @@ class Conv2d(_Conv):
         groups: int = 1,
         bias: bool = True,
     ) -> None:
-        self_size = pair(kernel_size, "kernel_size")
-        super().__init__(in_channels, out_channels, self_size, groups, bias)
-        self.kernel_size = self_size
+        size = pair(kernel_size, "kernel_size")
+        super().__init__(in_channels, out_channels, size, groups, bias)
+        self.kernel_size = size
         self.stride, self.dilation = pair(stride, "stride"), pair(dilation, "dilation")
         self.padding = _padding(padding, self.stride)
 
@@ -143,6 +142,13 @@ class Conv1d(_Conv):
     ----------
     weight : Parameter, (out_channels, k, in_channels / groups)
     bias : Parameter, (out_channels,), or None
+
+    Raises
+    ------
+    OptionError
+        If an option is out of range.
+    ShapeError
+        When called, if the input is not (N, T, in_channels), or shorter than the filters.
 
     Examples
     --------

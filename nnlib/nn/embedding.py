@@ -30,6 +30,14 @@ class Embedding(Module):
     weight : Parameter, (num_embeddings, embedding_dim)
         Standard normal at first, as in PyTorch.
 
+    Raises
+    ------
+    OptionError
+        If a size is not a non-negative integer, or ``padding_idx`` is no index; when called, if an
+        index is out of range (looked at on the CPU only).
+    DTypeError
+        When called, if the indices are no integers.
+
     Examples
     --------
     >>> Embedding(10, 4)([[1, 2, 3]]).shape

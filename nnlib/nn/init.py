@@ -200,7 +200,7 @@ def constant_(t: T, value: float) -> T:
 
 
 def zeros_(t: T) -> T:
-    """Fill with 0.
+    """Fill a tensor of any shape with 0.
 
     Right for biases; a weight matrix of zeros keeps all hidden neurons equal for ever.
 
@@ -213,7 +213,7 @@ def zeros_(t: T) -> T:
 
 
 def ones_(t: T) -> T:
-    """Fill with 1.
+    """Fill a tensor of any shape with 1.
 
     Examples
     --------
@@ -311,19 +311,7 @@ def xavier_uniform_(t: T, gain: float = 1.0, generator: Generator | None = None)
 def xavier_normal_(t: T, gain: float = 1.0, generator: Generator | None = None) -> T:
     """Fill normally with variance gain² · 2 / (fan_in + fan_out) (Glorot & Bengio, 2010).
 
-    Parameters
-    ----------
-    t : Tensor
-        A weight (out, …, in); it is overwritten.
-    gain : float
-        See `calculate_gain`.
-    generator : Generator, optional
-        Where the numbers come from; the process-wide stream if not given.
-
-    Raises
-    ------
-    ShapeError
-        If there are fewer than two axes.
+    Parameters and errors are those of `xavier_uniform_`.
 
     Examples
     --------
@@ -421,17 +409,7 @@ def lecun_uniform_(t: T, generator: Generator | None = None) -> T:
 def lecun_normal_(t: T, generator: Generator | None = None) -> T:
     """Fill normally with variance 1 / fan_in (LeCun, Bottou, Orr & Müller, 1998).
 
-    Parameters
-    ----------
-    t : Tensor
-        A weight (out, …, in); it is overwritten.
-    generator : Generator, optional
-        Where the numbers come from; the process-wide stream if not given.
-
-    Raises
-    ------
-    ShapeError
-        If there are fewer than two axes.
+    Parameters and errors are those of `lecun_uniform_`.
 
     Examples
     --------

@@ -28,6 +28,13 @@ class Linear(Module):
         Uniform in ± 1/√in_features at first, as in PyTorch.
     bias : Parameter, (out_features,), or None
 
+    Raises
+    ------
+    OptionError
+        If a size is not a non-negative integer.
+    ShapeError
+        When called, if the last axis is not ``in_features``.
+
     Examples
     --------
     >>> import nnlib

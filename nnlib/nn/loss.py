@@ -34,12 +34,9 @@ class _Loss(Module):
         check_choice(reduction, self.reductions, "reduction")
         self.reduction = reduction
 
-    def _register(self, name: str, value: TensorLike) -> None:
+    def _register(self, name: str, value: TensorLike | None) -> None:
         """Keep an optional weight as a buffer, so that it moves with the module."""
-        if value is None:
-            setattr(self, name, None)
-        else:
-            self.register_buffer(name, tensor(value))
+        self.register_buffer(name, None if value is None else tensor(value))
 
     def extra_repr(self) -> str:
         """Return the options."""
@@ -194,8 +191,8 @@ class CrossEntropyLoss(_Loss):
 
     Examples
     --------
-    >>> CrossEntropyLoss()([[0.0, 0.0], [1e4, -1e4]], [1, 0])
-    tensor(0.3465736)
+    >>> print(f"{CrossEntropyLoss()([[0.0, 0.0], [1e4, -1e4]], [1, 0]):.4f}")
+    0.3466
     """
 
     weight: Tensor | None
@@ -341,8 +338,8 @@ class BCELoss(_Loss):
 
     Examples
     --------
-    >>> BCELoss()([0.5, 1.0], [1, 1]).numpy().round(4)
-    np.float32(0.3466)
+    >>> print(f"{BCELoss()([0.5, 1.0], [1, 1]):.4f}")
+    0.3466
     """
 
     weight: Tensor | None

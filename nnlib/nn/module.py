@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from types import FunctionType
 from typing import Any, TypeVar
 
 from nnlib.autograd import Tensor, no_grad
-from nnlib.errors import NnlibError, StateError, describe
+from nnlib.errors import DTypeError, NnlibError, OptionError, StateError
 from nnlib.nn.parameter import Parameter
+from nnlib.nn.state import misfits
 from nnlib_backends import Backend, load_backend
 
 __all__ = ["Module"]
@@ -39,7 +41,8 @@ class Module:
 
     def __init__(self) -> None:
         self._parameters: dict[str, Parameter] = {}
-        self._buffers: dict[str, Tensor] = {}
+        self._buffers: dict[str, Tensor | None] = {}
+        self._passing: set[str] = set()  # buffers that are not part of the state
         self._modules: dict[str, Module] = {}
         self._hooks: list[Callable[[Module, tuple[Any, ...], Any], None]] = []
         self.training = True
@@ -87,21 +90,47 @@ class Module:
         object.__setattr__(self, name, value)
 
     def _store_for(self, name: str, value: Any) -> dict[str, Any] | None:
-        if isinstance(value, Parameter):
-            return self._parameters
-        if isinstance(value, Module):
-            return self._modules
-        return self._buffers if name in self._buffers and isinstance(value, Tensor) else None
+        if isinstance(value, Parameter | Module):
+            _check_name(self, name)
+            return self._parameters if isinstance(value, Parameter) else self._modules
+        stays = name in self._buffers and (value is None or isinstance(value, Tensor))
+        return self._buffers if stays else None
 
     def __delattr__(self, name: str) -> None:
         for store in (self._parameters, self._buffers, self._modules):
             store.pop(name, None)
         object.__delattr__(self, name)
 
-    def register_buffer(self, name: str, value: Tensor) -> None:
-        """Add a tensor to the state that is not learned, such as a running mean."""
-        object.__setattr__(self, name, value)
-        self._buffers[name] = value
+    def register_buffer(self, name: str, value: Tensor | None, persistent: bool = True) -> None:
+        """Add a tensor that is not learned and moves with the module, such as a running mean.
+
+        Parameters
+        ----------
+        name : str
+        value : Tensor or None
+            None keeps the name for a tensor that is assigned later.
+        persistent : bool
+            Whether it is part of the state that is saved.
+
+        Raises
+        ------
+        DTypeError, OptionError
+            If it is no tensor, or the name cannot be used.
+        """
+        if value is not None and not isinstance(value, Tensor):
+            raise DTypeError(f"a buffer must be a tensor. Received: {type(value).__name__}")
+        _check_name(self, name)
+        self._buffers[name] = None
+        setattr(self, name, value)
+        (self._passing.discard if persistent else self._passing.add)(name)
+
+    def register_parameter(self, name: str, value: Parameter | None) -> None:
+        """Assign a parameter under a name that is a value."""
+        setattr(self, name, value)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Assign a module under a name that is a value."""
+        setattr(self, name, module)
 
     # What is inside --------------------------------------------------------------------------
 
@@ -153,9 +182,27 @@ class Module:
         seen: set[int] = set()
         for path, module in self.named_modules():
             for name, value in getattr(module, store).items():
-                if id(value) not in seen:
+                if value is not None and id(value) not in seen:
                     seen.add(id(value))
                     yield _join(path, name), value
+
+    def get_submodule(self, path: str) -> Module:
+        """Return the module at a dotted path, such as ``"features.0"``; itself for ``""``.
+
+        Raises
+        ------
+        StateError
+            If there is none.
+        """
+        module = self
+        for name in path.split(".") if path else []:
+            if name not in module._modules:
+                raise StateError(
+                    f"{path!r} must lead to a module. Received: {name!r}, while "
+                    f"{type(module).__name__} has {', '.join(module._modules) or 'none'}"
+                )
+            module = module._modules[name]
+        return module
 
     # Changing all at once --------------------------------------------------------------------
 
@@ -189,8 +236,8 @@ class Module:
     def to(self: M, target: str | Backend) -> M:
         """Move parameters and buffers to a backend, in place; return self.
 
-        The parameters stay the same objects, so an optimizer that holds them goes on working if it
-        has no state yet; create it after moving otherwise.
+        The parameters stay the same objects, so an optimizer that holds them goes on working (its
+        state follows at its next step).  Gradients are dropped.
 
         Examples
         --------
@@ -215,7 +262,8 @@ class Module:
 
     def _state(self) -> Iterator[tuple[str, Tensor]]:
         yield from self.named_parameters()
-        yield from self.named_buffers()
+        passing = {id(m._buffers.get(name)) for m in self.modules() for name in m._passing}
+        yield from ((name, b) for name, b in self.named_buffers() if id(b) not in passing)
 
     def load_state_dict(
         self, state: Mapping[str, Any], *, strict: bool = True
@@ -236,7 +284,8 @@ class Module:
         Raises
         ------
         StateError
-            If names (when strict) or shapes do not match.  Nothing was changed then.
+            If names (when strict), shapes or kinds of numbers do not match (a float is never cut
+            to an integer).  Nothing was changed then.
         """
         own = dict(self._state())
         missing = [name for name in own if name not in state]
@@ -246,11 +295,7 @@ class Module:
             problems.append(f"missing: {', '.join(missing)}")
         if strict and unexpected:
             problems.append(f"unexpected: {', '.join(unexpected)}")
-        problems += [
-            f"{name} must be numbers of shape {value.shape}, received {_kind(state[name])}"
-            for name, value in own.items()
-            if name in state and not _fits(state[name], value)
-        ]
+        problems += misfits(own, state)
         if problems:
             raise StateError(f"the state does not fit {type(self).__name__}. {'; '.join(problems)}")
         with no_grad():
@@ -279,16 +324,14 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _fits(value: Any, own: Tensor) -> bool:
-    """Tell whether an array can be copied into a parameter or buffer."""
-    if not (hasattr(value, "shape") and hasattr(value, "dtype")):
-        return False
-    return tuple(value.shape) == own.shape and value.dtype.kind in "biuf"
-
-
-def _kind(value: Any) -> str:
-    """Say what an array is, or that something is none."""
-    return describe(value) if hasattr(value, "shape") else type(value).__name__
+def _check_name(module: Module, name: str) -> None:
+    """Refuse a name that would make a path ambiguous, or hide a method."""
+    hides = isinstance(getattr(type(module), name, None), FunctionType | property)
+    if not name or "." in name or hides:
+        raise OptionError(
+            "parameters, buffers and modules must have a name without dots that is not that of a "
+            f"method of {type(module).__name__}. Received: {name!r}"
+        )
 
 
 def _note_path(error: NnlibError, module: Module) -> None:

@@ -49,6 +49,13 @@ class LayerNorm(_Norm):
     bias : bool
         Whether to shift.
 
+    Raises
+    ------
+    OptionError
+        If ``eps`` is negative.
+    ShapeError
+        When called, if the last axes are not ``normalized_shape``.
+
     Examples
     --------
     >>> LayerNorm(2, eps=0.0)([[1.0, 3.0]])
@@ -62,9 +69,9 @@ class LayerNorm(_Norm):
         elementwise_affine: bool = True,
         bias: bool = True,
     ) -> None:
-        self_shape = _shape(normalized_shape)
-        super().__init__(self_shape, elementwise_affine, elementwise_affine and bias, eps)
-        self.normalized_shape = self_shape
+        shape = _shape(normalized_shape)
+        super().__init__(shape, elementwise_affine, elementwise_affine and bias, eps)
+        self.normalized_shape = shape
 
     def forward(self, x: TensorLike) -> Tensor:
         """(..., *normalized_shape), and out comes the same shape."""
@@ -81,7 +88,7 @@ class LayerNorm(_Norm):
 class RMSNorm(_Norm):
     """Divide each instance by the root mean square of its last axes (Zhang & Sennrich, 2019).
 
-    Parameters are those of `LayerNorm`; there is no shift.
+    Parameters and errors are those of `LayerNorm`; there is no shift.
 
     Examples
     --------
@@ -95,9 +102,9 @@ class RMSNorm(_Norm):
         eps: float = 1e-6,
         elementwise_affine: bool = True,
     ) -> None:
-        self_shape = _shape(normalized_shape)
-        super().__init__(self_shape, elementwise_affine, False, eps)
-        self.normalized_shape = self_shape
+        shape = _shape(normalized_shape)
+        super().__init__(shape, elementwise_affine, False, eps)
+        self.normalized_shape = shape
 
     def forward(self, x: TensorLike) -> Tensor:
         """(..., *normalized_shape), and out comes the same shape."""
@@ -182,11 +189,10 @@ class _BatchNorm(_Norm):
         if momentum is not None and not 0 <= momentum <= 1:
             raise OptionError(f"momentum must be in [0, 1], or None. Received: {momentum}")
         self.num_features, self.momentum = num_features, momentum
-        self.running_mean = self.running_var = self.num_batches_tracked = None
-        if track_running_stats:
-            self.register_buffer("running_mean", zeros(num_features))
-            self.register_buffer("running_var", ones(num_features))
-            self.register_buffer("num_batches_tracked", tensor(0, dtype="int64"))
+        tracked = track_running_stats
+        self.register_buffer("running_mean", zeros(num_features) if tracked else None)
+        self.register_buffer("running_var", ones(num_features) if tracked else None)
+        self.register_buffer("num_batches_tracked", tensor(0, dtype="int64") if tracked else None)
 
     def reset_running_stats(self) -> None:
         """Forget the batches seen: mean 0, variance 1."""
@@ -257,6 +263,13 @@ class BatchNorm1d(_BatchNorm):
         number of values, as in PyTorch.
     num_batches_tracked : Tensor, (), int64, or None
 
+    Raises
+    ------
+    OptionError
+        If ``eps`` is negative or ``momentum`` outside [0, 1].
+    ShapeError
+        When called, if the input has other axes, or in training one value for each feature.
+
     Examples
     --------
     >>> layer = BatchNorm1d(1, eps=0.0)
@@ -273,7 +286,7 @@ class BatchNorm1d(_BatchNorm):
 class BatchNorm2d(_BatchNorm):
     """Normalise each channel over the batch and all pixels: x (N, H, W, C).
 
-    Parameters and attributes are those of `BatchNorm1d`.
+    Parameters, attributes and errors are those of `BatchNorm1d`.
 
     Examples
     --------

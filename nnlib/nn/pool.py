@@ -36,6 +36,13 @@ class MaxPool2d(_Pool):
     padding : int or (int, int)
         Rows and columns of −∞ on each side, at most half a window.
 
+    Raises
+    ------
+    OptionError
+        If an option is out of range.
+    ShapeError
+        When called, if the input is not (N, H, W, C), or smaller than the window.
+
     Examples
     --------
     >>> import nnlib
@@ -51,7 +58,7 @@ class MaxPool2d(_Pool):
 class AvgPool2d(_Pool):
     """Mean of every window of images (N, H, W, C); padding counts as zeros.
 
-    Parameters are those of `MaxPool2d`.
+    Parameters and errors are those of `MaxPool2d`.
 
     Examples
     --------
@@ -72,6 +79,13 @@ class AdaptiveAvgPool2d(Module):
     ----------
     output_size : int or (int, int)
         Height and width of the output.
+
+    Raises
+    ------
+    OptionError
+        If ``output_size`` is not positive.
+    ShapeError
+        When called, if the input is not (N, H, W, C).
 
     Examples
     --------
@@ -95,6 +109,11 @@ class AdaptiveAvgPool2d(Module):
 
 class GlobalAvgPool(Module):
     """Mean over all positions, (N, ..., C) → (N, C) (Lin, Chen & Yan, 2013).
+
+    Raises
+    ------
+    ShapeError
+        When called, if the input has fewer than three axes.
 
     Examples
     --------

@@ -37,6 +37,11 @@ class Flatten(Module):
     start_dim, end_dim : int
         First and last of the axes to join.
 
+    Raises
+    ------
+    ShapeError
+        When called, if there are no such axes, or the first comes after the last.
+
     Examples
     --------
     >>> import nnlib
@@ -75,6 +80,11 @@ class Unflatten(Module):
         The axis to split.
     unflattened_size : tuple of int
         Their sizes; one may be −1.
+
+    Raises
+    ------
+    ShapeError
+        When called, if there is no such axis, or the sizes do not multiply to its own.
 
     Examples
     --------

@@ -70,7 +70,14 @@ def _(g, y):
 
 @primitive
 def softplus(xp, x):
-    """``log(1 + exp(x))``, a smooth ReLU; its derivative is the sigmoid."""
+    """``log(1 + exp(x))``, a smooth ReLU; its derivative is the sigmoid.
+
+    Examples
+    --------
+    >>> from nnlib import ops, tensor
+    >>> ops.softplus(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
+    array([0.3133, 0.6931, 1.3133], dtype=float32)
+    """
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
@@ -81,7 +88,14 @@ def _(g, x):
 
 @primitive
 def leaky_relu(xp, x, *, negative_slope=0.01):
-    """``x`` where positive, else ``negative_slope * x``."""
+    """``x`` where positive, else ``negative_slope * x``.
+
+    Examples
+    --------
+    >>> from nnlib import ops, tensor
+    >>> ops.leaky_relu(tensor([-1.0, 0.0, 1.0]), negative_slope=0.5)
+    tensor([-0.5,  0. ,  1. ])
+    """
     return xp.where(x > 0, x, negative_slope * x)
 
 
@@ -92,7 +106,14 @@ def _(g, x, negative_slope):
 
 @primitive
 def elu(xp, x, *, alpha=1.0):
-    """``x`` where positive, else ``alpha * (exp(x) − 1)`` (Clevert et al., 2015)."""
+    """``x`` where positive, else ``alpha * (exp(x) − 1)`` (Clevert et al., 2015).
+
+    Examples
+    --------
+    >>> from nnlib import ops, tensor
+    >>> ops.elu(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
+    array([-0.6321,  0.    ,  1.    ], dtype=float32)
+    """
     return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
 
 
@@ -102,7 +123,14 @@ def _(g, x, alpha):
 
 
 def selu(x):
-    """Self-normalising ELU with fixed scale and alpha (Klambauer et al., 2017)."""
+    """Self-normalising ELU with fixed scale and alpha (Klambauer et al., 2017).
+
+    Examples
+    --------
+    >>> from nnlib import ops, tensor
+    >>> ops.selu(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
+    array([-1.1113,  0.    ,  1.0507], dtype=float32)
+    """
     return SELU_SCALE * elu(x, alpha=SELU_ALPHA)
 
 
@@ -112,8 +140,15 @@ def gelu(x, *, approximate="none"):
 
     Parameters
     ----------
+    x : array, any shape
     approximate : {"none", "tanh"}
         The exact form, or the authors' approximation by tanh, as GPT-2 uses it.
+
+    Examples
+    --------
+    >>> from nnlib import ops, tensor
+    >>> ops.gelu(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
+    array([-0.1587,  0.    ,  0.8413], dtype=float32)
     """
     if approximate == "tanh":
         return 0.5 * x * (1 + tanh(SQRT_TWO_OVER_PI * (x + 0.044715 * x * x * x)))
@@ -122,27 +157,62 @@ def gelu(x, *, approximate="none"):
 
 @fused(samples=[([(3, 5)], {})])
 def silu(x):
-    """``x * sigmoid(x)``, also known as swish."""
+    """``x * sigmoid(x)``, also known as swish.
+
+    Examples
+    --------
+    >>> from nnlib import ops, tensor
+    >>> ops.silu(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
+    array([-0.2689,  0.    ,  0.7311], dtype=float32)
+    """
     return x * sigmoid(x)
 
 
 def mish(x):
-    """``x * tanh(softplus(x))`` (Misra, 2019)."""
+    """``x * tanh(softplus(x))`` (Misra, 2019).
+
+    Examples
+    --------
+    >>> from nnlib import ops, tensor
+    >>> ops.mish(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
+    array([-0.3034,  0.    ,  0.8651], dtype=float32)
+    """
     return x * tanh(softplus(x))
 
 
 def hardtanh(x, min_val=-1.0, max_val=1.0):
-    """Limit to [min_val, max_val]; the derivative at the limits is 0."""
+    """Limit to [min_val, max_val]; the derivative at the limits is 0.
+
+    Examples
+    --------
+    >>> from nnlib import ops, tensor
+    >>> ops.hardtanh(tensor([-3.0, 0.5, 3.0]))
+    tensor([-1. ,  0.5,  1. ])
+    """
     return where(x <= min_val, min_val, where(x >= max_val, max_val, x))
 
 
 def softsign(x):
-    """``x / (1 + |x|)``."""
+    """``x / (1 + |x|)``.
+
+    Examples
+    --------
+    >>> from nnlib import ops, tensor
+    >>> ops.softsign(tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.5,  0. ,  0.5])
+    """
     return x / (1 + abs(x))
 
 
 def log_sigmoid(x):
-    """``log(sigmoid(x))`` without overflow."""
+    """``log(sigmoid(x))`` without overflow.
+
+    Examples
+    --------
+    >>> from nnlib import ops, tensor
+    >>> ops.log_sigmoid(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
+    array([-1.3133, -0.6931, -0.3133], dtype=float32)
+    """
     return -softplus(-x)
 
 
@@ -167,7 +237,14 @@ def _(g, y, axis):
 
 @primitive
 def log_softmax(xp, x, *, axis=-1):
-    """Logarithm of `softmax`, without overflow."""
+    """Logarithm of `softmax`, without overflow.
+
+    Examples
+    --------
+    >>> from nnlib import ops, tensor
+    >>> ops.log_softmax(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
+    array([-2.4076, -1.4076, -0.4076], dtype=float32)
+    """
     shifted = x - xp.max(x, axis=axis, keepdims=True)
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 

@@ -41,8 +41,16 @@ def extract_patches(xp, x, *, size, stride=(1, 1), dilation=(1, 1)):
 
     Parameters
     ----------
+    x : (N, H, W, C)
     size, stride, dilation : pairs of int
         Height and width: of the window, between windows, between a window's own pixels.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> from nnlib import ops
+    >>> ops.extract_patches(nnlib.ones(1, 5, 6, 3), size=(3, 3)).shape
+    (1, 3, 4, 3, 3, 3)
     """
     reach = tuple((k - 1) * d + 1 for k, d in zip(size, dilation, strict=True))
     windows = xp.sliding_window_view(x, reach, axis=(1, 2))  # (N, H', W', C, reach, reach)
@@ -57,7 +65,15 @@ def _(g, x_shape, size, stride, dilation):
 
 @primitive
 def fold_patches(xp, patches, *, shape, size, stride=(1, 1), dilation=(1, 1)):
-    """The adjoint of `extract_patches`: add every window back to where it came from."""
+    """The adjoint of `extract_patches`: add every window back to where it came from.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> from nnlib import ops
+    >>> ops.fold_patches(nnlib.ones(1, 1, 2, 1, 2, 1), shape=(1, 1, 3, 1), size=(1, 2)).flatten()
+    tensor([1., 2., 1.])
+    """
     image = xp.zeros(shape, dtype=patches.dtype)
     rows, columns = patches.shape[1], patches.shape[2]
     for i in range(size[0]):
@@ -102,6 +118,18 @@ def conv2d(x, weight, bias=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 
     -------
     (N, H', W', O)
         H' = floor((H + 2 padding − dilation (kh − 1) − 1) / stride) + 1.
+
+    Raises
+    ------
+    ShapeError
+        If the channels do not fit.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> from nnlib import ops
+    >>> ops.conv2d(nnlib.ones(1, 5, 5, 2), nnlib.ones(3, 3, 3, 2)).shape
+    (1, 3, 3, 3)
     """
     if x.shape[3] != weight.shape[3] * groups or weight.shape[0] % groups:
         raise ShapeError(

@@ -36,12 +36,18 @@ def softmax_cross_entropy(logits, labels):
 
 @fused(samples=[([(4, 3), (4, 3)], {})])
 def sigmoid_cross_entropy(logits, targets):
-    """``−t log σ(x) − (1 − t) log(1 − σ(x))``, elementwise, as ``softplus(x) − t x``.
+    """``−t log σ(x) − (1 − t) log(1 − σ(x))``, elementwise, finite for all finite logits.
 
     Parameters
     ----------
     logits, targets : arrays of one shape
         Targets are probabilities, usually 0 or 1.
+
+    Examples
+    --------
+    >>> from nnlib import ops, tensor
+    >>> ops.sigmoid_cross_entropy(tensor([0.0, 1e4]), tensor([1.0, 0.0])).numpy().round(4)
+    array([6.931e-01, 1.000e+04], dtype=float32)
     """
     # not softplus(x) − t x, which loses a small loss between two large terms
     return maximum(logits, 0) - targets * logits + log1p(exp(-abs(logits)))

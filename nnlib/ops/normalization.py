@@ -16,6 +16,12 @@ def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
     weight, bias : (D,), optional
     eps : float
         Added to the variance.
+
+    Examples
+    --------
+    >>> from nnlib import ops, tensor
+    >>> ops.layer_norm(tensor([[1.0, 3.0]])).numpy().round(4)
+    array([[-1.,  1.]], dtype=float32)
     """
     centred = x - mean(x, axis=-1, keepdims=True)
     y = centred * (mean(centred * centred, axis=-1, keepdims=True) + eps) ** -0.5
@@ -24,7 +30,21 @@ def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
 
 @fused(samples=[([(4, 6), (6,)], {}), ([(2, 3, 33), (33,)], {"eps": 1e-3})])
 def rms_norm(x, weight=None, *, eps=1e-6):
-    """Divide by the root mean square of the last axis (Zhang & Sennrich, 2019)."""
+    """Divide by the root mean square of the last axis (Zhang & Sennrich, 2019).
+
+    Parameters
+    ----------
+    x : (..., D)
+    weight : (D,), optional
+    eps : float
+        Added to the mean square.
+
+    Examples
+    --------
+    >>> from nnlib import ops, tensor
+    >>> ops.rms_norm(tensor([[3.0, -3.0]])).numpy().round(4)
+    array([[ 1., -1.]], dtype=float32)
+    """
     y = x * (mean(x * x, axis=-1, keepdims=True) + eps) ** -0.5
     return _scale_shift(y, weight, None)
 
@@ -39,6 +59,15 @@ def batch_norm(x, weight=None, bias=None, *, eps=1e-5):
     ----------
     x : (..., C)
     weight, bias : (C,), optional
+    eps : float
+        Added to the variance.
+
+    Examples
+    --------
+    >>> from nnlib import ops, tensor
+    >>> ops.batch_norm(tensor([[1.0], [3.0]])).numpy().round(4)
+    array([[-1.],
+           [ 1.]], dtype=float32)
     """
     axes = tuple(range(x.ndim - 1))
     y = (x - mean(x, axis=axes)) * (var(x, axis=axes) + eps) ** -0.5

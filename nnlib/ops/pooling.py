@@ -29,6 +29,14 @@ def max_pool2d(x, *, size, stride, padding=(0, 0)):
     -------
     (N, H', W', C)
         Among equal values of a window the first one gets the gradient, as in PyTorch.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> from nnlib import ops
+    >>> x = nnlib.arange(16.0).reshape(1, 4, 4, 1)
+    >>> ops.max_pool2d(x, size=(2, 2), stride=(2, 2)).flatten()
+    tensor([ 5.,  7., 13., 15.])
     """
     patches = extract_patches(_pad(x, padding, float("-inf")), size=size, stride=stride)
     n, rows, columns, kh, kw, channels = patches.shape
@@ -39,7 +47,18 @@ def max_pool2d(x, *, size, stride, padding=(0, 0)):
 
 @fused(samples=_SAMPLES)
 def avg_pool2d(x, *, size, stride, padding=(0, 0)):
-    """Mean of every window, channel by channel; padding counts as zeros."""
+    """Mean of every window, channel by channel; padding counts as zeros.
+
+    Parameters and shapes are those of `max_pool2d`.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> from nnlib import ops
+    >>> x = nnlib.arange(16.0).reshape(1, 4, 4, 1)
+    >>> ops.avg_pool2d(x, size=(2, 2), stride=(2, 2)).flatten()
+    tensor([ 2.5,  4.5, 10.5, 12.5])
+    """
     return mean(extract_patches(_pad(x, padding, 0), size=size, stride=stride), axis=(3, 4))
 
 

@@ -172,6 +172,11 @@ class AdamW(Adam):
     weight_decay : float
         Not an L2 penalty: it is not scaled by the gradient's moments.
 
+    Raises
+    ------
+    OptionError
+        If a number is out of range.
+
     References
     ----------
     Loshchilov & Hutter, "Decoupled weight decay regularization", ICLR 2019.

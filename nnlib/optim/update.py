@@ -36,6 +36,19 @@ class UpdateRule:
         For the conformance test: which state arrays are there, and the numbers.
     registry : dict
         All rules by name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nnlib_backends import load_backend
+    >>> @update_rule(samples=[((), {"lr": 0.1})])
+    ... def halfway(xp, p, g, *, lr):
+    ...     p -= 0.5 * lr * g
+    >>> p = np.array([1.0, 2.0])
+    >>> halfway(load_backend("numpy"), p, np.ones(2), lr=1.0)
+    >>> p
+    array([0.5, 1.5])
+    >>> _ = UpdateRule.registry.pop("halfway")  # only an example
     """
 
     registry: ClassVar[dict[str, UpdateRule]] = {}
@@ -74,5 +87,20 @@ class UpdateRule:
 def update_rule(
     samples: Sequence[tuple[tuple[bool, ...], dict[str, Any]]],
 ) -> Callable[[Callable[..., None]], UpdateRule]:
-    """Make an update rule of its definition (a decorator)."""
+    """Make an update rule of its definition (a decorator).
+
+    Parameters
+    ----------
+    samples : list of (present, numbers)
+        For the conformance test: which state arrays are there, and the numbers.
+
+    Examples
+    --------
+    >>> @update_rule(samples=[((), {"lr": 0.1})])
+    ... def plain(xp, p, g, *, lr):
+    ...     p -= lr * g
+    >>> plain
+    <nnlib update rule plain>
+    >>> _ = UpdateRule.registry.pop("plain")  # only an example
+    """
     return lambda definition: UpdateRule(definition, samples)

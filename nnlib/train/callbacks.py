@@ -76,6 +76,20 @@ class CSVLogger(Callback):
     ------
     OutputError
         When training begins, if the folder cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import nnlib
+    >>> from nnlib import nn, optim
+    >>> model = nn.Linear(1, 1)
+    >>> sgd = optim.SGD(model.parameters(), lr=0.1)
+    >>> path = Path(tempfile.mkdtemp(), "history.csv")
+    >>> trainer = nnlib.Trainer(model, "mse", sgd, callbacks=[CSVLogger(path)], progress=False)
+    >>> _ = trainer.fit((nnlib.ones(4, 1), nnlib.ones(4, 1)), epochs=2)
+    >>> len(path.read_text().splitlines())  # the names, and two epochs
+    3
     """
 
     def __init__(self, path: PathLike) -> None:
@@ -97,6 +111,18 @@ class LearningRateLogger(Callback):
     ----------
     rates : list of float
         One for each step.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> from nnlib import nn, optim
+    >>> model = nn.Linear(1, 1)
+    >>> sgd = optim.SGD(model.parameters(), lr=0.1)
+    >>> logger = LearningRateLogger()
+    >>> trainer = nnlib.Trainer(model, "mse", sgd, callbacks=[logger], progress=False)
+    >>> _ = trainer.fit((nnlib.ones(4, 1), nnlib.ones(4, 1)), epochs=2)
+    >>> logger.rates
+    [0.1, 0.1]
     """
 
     def __init__(self) -> None:

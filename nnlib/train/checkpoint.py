@@ -100,8 +100,10 @@ def load_state(path: Path) -> dict[str, Any]:
 
     Raises
     ------
+    InputError
+        If the file cannot be read.
     FileFormatError
-        If the file is damaged or no checkpoint.
+        If it is damaged or no checkpoint.
     """
     tensors, metadata = load(path, with_metadata=True)
     if metadata.get("format") != FORMAT or metadata.get("version") != VERSION:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from nnlib.autograd import Tensor, no_grad
-from nnlib.nn import Module
+from nnlib.autograd import Tensor
+from nnlib.nn.inference import inference
 from nnlib.optim.schedules import ReduceLROnPlateau
 from nnlib.train import state
 from nnlib.train.batches import Batch, batches, split
@@ -23,7 +23,7 @@ from nnlib.train.readings import Losses, mean
 from nnlib.train.steps import Steps
 from nnlib_backends import Backend, use_backend
 
-__all__ = ["Epochs", "inference"]
+__all__ = ["Epochs"]
 
 
 class Epochs(Steps):
@@ -175,16 +175,3 @@ class Epochs(Steps):
         """Let new arrays go where the model is."""
         with use_backend(self.backend), self.backend.scope or nullcontext():
             yield
-
-
-@contextmanager
-def inference(model: Module) -> Iterator[None]:
-    """Switch to inference mode, and back to whatever each layer was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

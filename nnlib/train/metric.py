@@ -8,7 +8,8 @@ from typing import Any
 
 from nnlib import ops
 from nnlib.autograd import Tensor, no_grad, tensor
-from nnlib.errors import ShapeError, StateError, describe
+from nnlib.errors import StateError
+from nnlib.train.readings import single_value
 
 __all__ = ["FunctionMetric", "Metric"]
 
@@ -24,6 +25,11 @@ class Metric(ABC):
         Its key in the history.
     higher_is_better : bool
         What early stopping and the best checkpoint go by.
+
+    Raises
+    ------
+    StateError
+        When a result is asked for before there was an example.
 
     Examples
     --------
@@ -92,6 +98,20 @@ class Metric(ABC):
 class FunctionMetric(Metric):
     """A metric made of a function ``(output, target) → mean over the batch``.
 
+    Parameters
+    ----------
+    function : callable
+        ``function(output, target)`` returns a tensor with one value.
+    name : str
+        Its key in the history; the function's own name if not given.
+    higher_is_better : bool
+        What early stopping and the best checkpoint go by.
+
+    Raises
+    ------
+    ShapeError
+        When updated, if the function returns anything else than one value.
+
     Examples
     --------
     >>> import nnlib
@@ -116,12 +136,7 @@ class FunctionMetric(Metric):
 
     def total(self, output: Tensor, target: Tensor) -> Tensor:
         """Undo the mean."""
-        value = self.function(output, target)
-        if not isinstance(value, Tensor) or value.size != 1:
-            raise ShapeError(
-                f"the metric {self.name} must return a tensor with one value, the mean over the "
-                f"batch. Received: {describe(value)}"
-            )
+        value = single_value(self.function(output, target), f"the metric {self.name}")
         return ops.reshape(value, shape=()) * target.shape[0]
 
     def count(self, target: Tensor) -> int:

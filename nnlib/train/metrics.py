@@ -29,6 +29,19 @@ class Accuracy(Metric):
 
     Outputs are (N, C) or (…, C) scores; targets are class numbers, (N,) or (…), or rows of
     probabilities like the outputs, of which the largest counts.
+
+    Raises
+    ------
+    ShapeError
+        When updated, if the targets do not fit the outputs.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> metric = Accuracy()
+    >>> metric.update(nnlib.tensor([[0.1, 0.9], [0.8, 0.2]]), nnlib.tensor([1, 1]))
+    >>> metric.compute()
+    0.5
     """
 
     name = "accuracy"
@@ -45,7 +58,16 @@ class Accuracy(Metric):
 
 
 class ErrorRate(Accuracy):
-    """Share of examples whose largest output is that of a wrong class: 1 − accuracy."""
+    """Share of examples whose largest output is that of a wrong class: 1 − accuracy.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> metric = ErrorRate()
+    >>> metric.update(nnlib.tensor([[0.1, 0.9], [0.8, 0.2]]), nnlib.tensor([1, 1]))
+    >>> metric.compute()
+    0.5
+    """
 
     name = "error_rate"
     higher_is_better = False
@@ -63,6 +85,13 @@ class TopKAccuracy(Metric):
     ----------
     k : int
         As a name: ``"top5"`` for 5.
+
+    Raises
+    ------
+    OptionError
+        If ``k`` is less than 1, or, when updated, not less than the number of classes.
+    ShapeError
+        When updated, if the targets do not fit the outputs.
 
     Examples
     --------
@@ -108,6 +137,19 @@ class BinaryAccuracy(Metric):
     ----------
     threshold : float
         An output above it means yes: 0 for logits, 0.5 for probabilities.
+
+    Raises
+    ------
+    ShapeError
+        When updated, if the shapes differ.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> metric = BinaryAccuracy()
+    >>> metric.update(nnlib.tensor([2.0, -1.0]), nnlib.tensor([1, 1]))
+    >>> metric.compute()
+    0.5
     """
 
     name = "binary_accuracy"
@@ -127,7 +169,21 @@ class BinaryAccuracy(Metric):
 
 
 class MeanSquaredError(Metric):
-    """Mean of (output − target)²; outputs and targets have one shape."""
+    """Mean of (output − target)²; outputs and targets have one shape.
+
+    Raises
+    ------
+    ShapeError
+        When updated, if the shapes differ.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> metric = MeanSquaredError()
+    >>> metric.update(nnlib.tensor([1.0, 4.0]), nnlib.tensor([1.0, 2.0]))
+    >>> metric.compute()
+    2.0
+    """
 
     name = "mse"
 
@@ -138,7 +194,21 @@ class MeanSquaredError(Metric):
 
 
 class MeanAbsoluteError(Metric):
-    """Mean of |output − target|; outputs and targets have one shape."""
+    """Mean of |output − target|; outputs and targets have one shape.
+
+    Raises
+    ------
+    ShapeError
+        When updated, if the shapes differ.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> metric = MeanAbsoluteError()
+    >>> metric.update(nnlib.tensor([1.0, 4.0]), nnlib.tensor([1.0, 2.0]))
+    >>> metric.compute()
+    1.0
+    """
 
     name = "mae"
 

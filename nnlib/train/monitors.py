@@ -71,6 +71,18 @@ class EarlyStopping(Callback):
     OptionError
         If an option is out of range, or, when training begins, the history will have no such
         number (``"val_…"`` needs validation data).
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> from nnlib import nn, optim
+    >>> model = nn.Linear(1, 1)
+    >>> sgd = optim.SGD(model.parameters(), lr=0.0)  # learns nothing
+    >>> early = EarlyStopping("loss", patience=2)
+    >>> trainer = nnlib.Trainer(model, "mse", sgd, callbacks=[early], progress=False)
+    >>> history = trainer.fit((nnlib.ones(4, 1), nnlib.ones(4, 1)), epochs=10)
+    >>> len(history), early.best_epoch
+    (3, 1)
     """
 
     def __init__(

@@ -51,6 +51,20 @@ class NaNStop(Callback):
     ------
     NonFiniteError
         The text names step, layer and batch, and says what to do.
+
+    Examples
+    --------
+    >>> import math
+    >>> import nnlib
+    >>> from nnlib import nn, optim
+    >>> model = nn.Linear(1, 1)
+    >>> sgd = optim.SGD(model.parameters(), lr=0.1)
+    >>> trainer = nnlib.Trainer(model, "mse", sgd, progress=False)
+    >>> try:
+    ...     trainer.fit((nnlib.ones(4, 1), nnlib.full((4, 1), math.nan)))
+    ... except NonFiniteError as error:
+    ...     print(str(error).partition(".")[0])
+    the loss was nan at step 1 (epoch 1)
     """
 
     def __init__(self, copy_limit: int = 512 << 20) -> None:

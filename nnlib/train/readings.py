@@ -9,7 +9,7 @@ from nnlib.errors import ShapeError, describe
 from nnlib_backends import Backend
 from nnlib_backends.contract import Array
 
-__all__ = ["Losses", "mean"]
+__all__ = ["Losses", "mean", "single_value"]
 
 _CHUNK = 1024  # so many separate values are put into one array, without reading them
 
@@ -81,17 +81,17 @@ def mean(losses: Sequence[tuple[float, int]]) -> float:
     return sum(loss * n for loss, n in losses) / sum(n for _, n in losses)
 
 
-def check_loss(loss: object, name: str) -> Tensor:
-    """Refuse a loss that is not a single value.
+def single_value(value: object, what: str) -> Tensor:
+    """Refuse a loss or metric that is not a single value.
 
     Raises
     ------
     ShapeError
         With the way to mend it.
     """
-    if not isinstance(loss, Tensor) or loss.size != 1:
+    if not isinstance(value, Tensor) or value.size != 1:
         raise ShapeError(
-            f"the loss {name} must return a tensor with one value, the mean over the batch. "
-            f"Received: {describe(loss)}. Take its mean()"
+            f"{what} must return a tensor with one value, the mean over the batch. "
+            f"Received: {describe(value)}. Take its mean()"
         )
-    return loss
+    return value

@@ -122,7 +122,7 @@ def resume(trainer: Epochs, path: Path) -> None:
         go_to(trainer, whole)
         _load_callbacks(trainer, list(whole["callbacks"]))
         _continue(trainer, whole)
-    except (NnlibError, LookupError, TypeError, AttributeError) as error:
+    except (NnlibError, LookupError, TypeError, ValueError, AttributeError) as error:
         go_to(trainer, before)
         for callback, own in callbacks:
             callback.load_state_dict(own)

@@ -12,7 +12,7 @@ from nnlib.optim import Optimizer, clip_grad_norm_
 from nnlib.optim.schedules import LRScheduler, OneCycleLR, ReduceLROnPlateau
 from nnlib.train.batches import Batch, split
 from nnlib.train.losses import LossFunction, get_loss
-from nnlib.train.readings import check_loss
+from nnlib.train.readings import single_value
 
 __all__ = ["Steps", "grouped"]
 
@@ -60,11 +60,8 @@ class Steps:
         ShapeError
             If it is not.
         """
-        loss = self.loss(output, target)
-        if isinstance(loss, Tensor) and loss.size == 1:
-            return loss
         name = getattr(self.loss, "__name__", type(self.loss).__name__)
-        return check_loss(loss, name)
+        return single_value(self.loss(output, target), f"the loss {name}")
 
     def compute_gradients(self, group: list[Batch]) -> list[tuple[Tensor, Any]]:
         """Leave in every parameter the gradient of the mean loss over all examples of a group.

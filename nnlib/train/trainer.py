@@ -14,13 +14,15 @@ from nnlib import ops
 from nnlib.autograd import Tensor
 from nnlib.errors import DTypeError, OptionError, StateError
 from nnlib.nn import Module
+from nnlib.nn.inference import inference
 from nnlib.optim import Optimizer
+from nnlib.optim.options import positive_integer
 from nnlib.optim.schedules import LRScheduler
 from nnlib.random import manual_seed
 from nnlib.train import state
 from nnlib.train.batches import Batch, Data, as_loader, batches, home_of
 from nnlib.train.callbacks import Callback
-from nnlib.train.epochs import Epochs, inference
+from nnlib.train.epochs import Epochs
 from nnlib.train.history import History
 from nnlib.train.interrupt import Interrupt, deferred_interrupt
 from nnlib.train.losses import LossFunction
@@ -115,9 +117,9 @@ class Trainer(Epochs):
         progress: bool = True,
     ) -> None:
         super().__init__(model, loss, optimizer, schedule, schedule_every, clip_norm)
-        _at_least_one("accumulate", accumulate)
+        positive_integer("accumulate", accumulate)
         if log_every is not None:
-            _at_least_one("log_every", log_every)
+            positive_integer("log_every", log_every)
         self.metrics = [get_metric(m) for m in ([metrics] if isinstance(metrics, str) else metrics)]
         unique_names(self.metrics)
         self.callbacks = _checked_callbacks(callbacks)
@@ -177,7 +179,7 @@ class Trainer(Epochs):
         NnlibError
             Whatever model, loss and callbacks raise: shapes, labels, folders.
         """
-        _at_least_one("epochs", epochs)
+        positive_integer("epochs", epochs)
         self._prepare(data, val, batch_size, initial_epoch)
         progress = make_progress(self.progress)
         with self.at_home(), deferred_interrupt() as interrupt:
@@ -296,7 +298,7 @@ class Trainer(Epochs):
         """Write everything that is needed to continue this run to a safetensors file, at once.
 
         Parameters, optimizer, schedule, random stream, place in the data, metrics, history and
-        callbacks.  For the parameters alone use ``nnlib.save(model.state_dict(), path)``.
+        callbacks.  For the parameters alone use ``nnlib.save(model, path)``.
 
         Raises
         ------
@@ -320,17 +322,12 @@ class Trainer(Epochs):
 
         Raises
         ------
-        FileFormatError
-            If the file is damaged or no checkpoint.  Nothing was changed then.
+        InputError, FileFormatError
+            If the file cannot be read, is damaged or no checkpoint.  Nothing was changed then.
         StateError
             If it is of another model, optimizer or schedule.  Nothing was changed then.
         """
         state.resume(self, Path(path))
-
-
-def _at_least_one(name: str, value: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise OptionError(f"{name} must be a whole number ≥ 1. Received: {value!r}")
 
 
 def _checked_callbacks(callbacks: Sequence[Callback]) -> list[Callback]:

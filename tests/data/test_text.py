@@ -76,6 +76,14 @@ class TestErrors:
         with pytest.raises(DataError, match=r"empty\.txt must hold text"):
             text(tmp_path / "empty.txt")
 
+    def test_unreadable(self, song, monkeypatch):
+        def refuse(path):
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+        with pytest.raises(DataError, match=r"must be readable.*Permission denied"):
+            text(song)
+
     def test_latin_1(self, tmp_path):
         (tmp_path / "latin.txt").write_bytes("naïve".encode("latin-1"))
         with pytest.raises(DataError, match=r"latin\.txt must be UTF-8.*0xef at position 2"):

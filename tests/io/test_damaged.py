@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import nnlib
 from nnlib import nn
-from nnlib.errors import FileFormatError, StateError
+from nnlib.errors import FileFormatError, InputError, StateError
 from nnlib.io import load, load_into, save
 
 
@@ -106,7 +106,7 @@ def test_the_text_says_what_is_wrong(tmp_path):
 
 
 def test_a_folder(tmp_path):
-    with pytest.raises(FileFormatError, match="cannot be read: it is a folder"):
+    with pytest.raises(InputError, match="cannot be read: it is a folder"):
         load(tmp_path)
 
 

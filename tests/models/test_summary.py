@@ -35,6 +35,13 @@ def test_flops_and_bytes_by_hand():
     assert table.parameter_bytes == 4 * 13
 
 
+def test_flops_of_sequences_and_lookups():
+    net = nn.Sequential(nn.Conv1d(2, 6, 3), nn.Identity())
+    assert summary(net, (5, 2), batch=4).rows[0].flops == 2 * (4 * 3 * 6) * (3 * 2)
+    table = summary(nn.Embedding(10, 3), (7,), dtype="int64")
+    assert (table.flops, table.flops_complete) == (0, True)
+
+
 def test_convolution_flops():
     table = summary(nn.Sequential(nn.Conv2d(4, 6, (3, 5), stride=2, groups=2)), (9, 11, 4), batch=3)
     (conv,) = table.rows

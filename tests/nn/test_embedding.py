@@ -10,7 +10,7 @@ from nnlib.errors import DTypeError, OptionError, ShapeError
 
 def test_rows_are_looked_up_and_gradients_added(backend, place):
     layer = nn.Embedding(4, 2)
-    layer.load_state_dict({"weight": np.arange(8).reshape(4, 2)})
+    layer.load_state_dict({"weight": np.arange(8.0).reshape(4, 2)})
     y = layer(place([[1, 3], [1, 0]]))
     assert y.tolist() == [[[2, 3], [6, 7]], [[2, 3], [0, 1]]]
     y.sum().backward()

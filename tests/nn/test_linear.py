@@ -18,7 +18,7 @@ def test_course_network_has_13_parameters():
 def test_forward_is_the_courses_equation(backend, place):
     """L5: z = W a + b, for one instance and for all as rows of a matrix."""
     layer = nn.Linear(3, 2)
-    weight, bias = np.array([[1, 2, 3], [4, 5, 6]]), np.array([7, 8])
+    weight, bias = np.array([[1.0, 2, 3], [4, 5, 6]]), np.array([7.0, 8])
     layer.load_state_dict({"weight": weight, "bias": bias})
     assert layer(place([1.0, 0.0, -1.0])).tolist() == [5, 6]
     assert layer(place([[1.0, 0, -1], [0, 1, 0]])).tolist() == [[5, 6], [9, 13]]

@@ -3,7 +3,7 @@ import pytest
 
 import nnlib
 from nnlib import nn
-from nnlib.errors import NnlibError, ShapeError, StateError
+from nnlib.errors import DTypeError, NnlibError, OptionError, ShapeError, StateError
 
 
 class Net(nn.Module):
@@ -155,6 +155,58 @@ def test_module_without_forward_or_init():
         Forgetful()
 
 
+def test_buffers_may_be_absent_and_may_stay_out_of_the_state():
+    net = nn.Module()
+    net.register_buffer("mean", None)
+    net.register_buffer("mask", nnlib.ones(2), persistent=False)
+    assert net.mean is None
+    assert list(net.state_dict()) == []
+    assert [name for name, _ in net.named_buffers()] == ["mask"]
+    net.mean = nnlib.zeros(2)
+    assert list(net.state_dict()) == ["mean"]
+    net.mean = None
+    assert list(net.state_dict()) == []
+    assert net.load_state_dict({}) == ([], [])
+    assert net.to("strict").mask.backend.name == "strict"
+    net.register_buffer("mask", nnlib.ones(2))
+    assert list(net.state_dict()) == ["mask"]
+    with pytest.raises(DTypeError, match=r"a buffer must be a tensor\. Received: list"):
+        net.register_buffer("mask", [1.0])
+
+
+def test_a_parameter_may_become_a_buffer():
+    net = Net()
+    net.register_buffer("scale", nnlib.ones(2))
+    assert [name for name, _ in net.named_buffers()] == ["seen", "scale"]
+    assert "scale" not in dict(net.named_parameters())
+
+
+def test_names_given_as_values():
+    net = nn.Module()
+    net.add_module("head", nn.Linear(2, 1))
+    net.register_parameter("scale", nn.Parameter([1.0]))
+    assert list(net.state_dict()) == ["scale", "head.weight", "head.bias"]
+
+
+@pytest.mark.parametrize("name", ["train", "forward", "a.b", ""])
+def test_names_that_would_hide_a_method_or_split_a_path(name):
+    for register, value in [
+        (nn.Module().add_module, nn.Tanh()),
+        (nn.Module().register_parameter, nn.Parameter([1.0])),
+        (nn.Module().register_buffer, nnlib.ones(1)),
+    ]:
+        with pytest.raises(OptionError, match=f"without dots.*Received: {name!r}"):
+            register(name, value)
+
+
+def test_submodule_by_path():
+    net = Net()
+    assert net.get_submodule("") is net
+    assert net.get_submodule("classifier.1") is net.classifier[1]
+    with pytest.raises(StateError, match=r"'features.7'.*Received: '7', while Sequential has 0, 1"):
+        net.get_submodule("features.7")
+
+
 # State ---------------------------------------------------------------------------------------
 
 
@@ -199,13 +251,13 @@ def test_state_dict_shares_memory_and_is_detached():
         (lambda state: state.update(extra=np.zeros(3)), "unexpected: extra"),
         (
             lambda state: state.update(scale=np.zeros(3)),
-            r"scale must be numbers of shape \(2,\), received float64 \(3,\)",
+            r"scale must be floating-point numbers of shape \(2,\), received float64 \(3,\)",
         ),
         (
             lambda state: state.update({"classifier.2.bias": np.array(["a", "b"])}),
-            r"classifier.2.bias must be numbers of shape \(2,\), received <U1 \(2,\)",
+            r"classifier.2.bias must be floating.* of shape \(2,\), received <U1 \(2,\)",
         ),
-        (lambda state: state.update(seen=[1.0, 2.0]), "seen must be numbers.* received list"),
+        (lambda state: state.update(seen=[1.0, 2.0]), "seen must be floating.* received list"),
     ],
 )
 def test_state_that_does_not_fit_changes_nothing(change, message):
@@ -226,7 +278,7 @@ def test_loose_loading_tells_what_did_not_fit():
     assert net.scale.tolist() == [8, 9]
     assert missing == [*NAMES[1:], "seen"]
     assert unexpected == ["head.weight"]
-    with pytest.raises(StateError, match="scale must be numbers"):
+    with pytest.raises(StateError, match="scale must be floating"):
         net.load_state_dict({"scale": np.zeros(3)}, strict=False)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import nnlib
-from nnlib.errors import DataNotFoundError, DTypeError, FileFormatError
+from nnlib.errors import DTypeError, FileFormatError, InputNotFoundError
 from nnlib.train.checkpoint import copied, load_state, save_state, size_in_bytes
 
 
@@ -43,7 +43,7 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "text").write_text("hello")
     with pytest.raises(FileFormatError):
         load_state(tmp_path / "text")
-    with pytest.raises(DataNotFoundError):
+    with pytest.raises(InputNotFoundError):
         load_state(tmp_path / "nothing")
 
 

@@ -2,18 +2,8 @@ import numpy as np
 import pytest
 
 import nnlib
-from nnlib import data, nn
+from nnlib import data
 from nnlib.train import Callback
-from nnlib.train.epochs import inference
-
-
-def test_inference_restores_every_layer():
-    model = nn.Sequential(nn.Dropout(), nn.Dropout(), nn.Linear(2, 2))
-    model[1].eval()
-    with inference(model):
-        assert not any(module.training for module in model.modules())
-        assert not model(nnlib.ones(1, 2)).requires_grad
-    assert [module.training for module in model] == [True, False, True]
 
 
 def test_a_run_after_an_interrupted_one_sees_every_example(points, make_trainer):

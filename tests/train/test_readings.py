@@ -5,7 +5,7 @@ import strict_backend
 import nnlib
 from nnlib import nn
 from nnlib.errors import ShapeError
-from nnlib.train.readings import Losses, check_loss, mean
+from nnlib.train.readings import Losses, mean, single_value
 
 
 def test_one_read_for_all(backend):
@@ -33,5 +33,5 @@ def test_batches_of_one_step_are_averaged_by_size():
 @pytest.mark.parametrize("loss", [3.0, nnlib.ones(4)])
 def test_a_loss_is_one_value(loss):
     with pytest.raises(ShapeError, match="the loss mine must return"):
-        check_loss(loss, "mine")
-    assert check_loss(nn.Parameter([1.0]), "mine").size == 1
+        single_value(loss, "the loss mine")
+    assert single_value(nn.Parameter([1.0]), "the loss mine").size == 1

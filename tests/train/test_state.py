@@ -227,8 +227,12 @@ def spoil(path, **changes):
         ({"optimizer": {}}, StateError),
         ({"schedule": {"x": 1}}, StateError),
         ({"metrics": {}}, StateError),
+        (
+            {"metrics": {name: {"total": 1.0, "count": "?"} for name in ("accuracy", "top2")}},
+            FileFormatError,
+        ),
         ({"callbacks": [{"kind": "EarlyStopping", "state": {}}]}, FileFormatError),
-        ({"generator": {}}, FileFormatError),
+        ({"generator": {}}, StateError),
         ({"epoch_losses": None}, FileFormatError),
     ],
 )

@@ -1,4 +1,7 @@
-"""Activation functions on tensors, with PyTorch's names and options."""
+"""Activation functions on tensors, with PyTorch's names and options.
+
+Each takes floating-point values of any shape (others are a DTypeError) and returns the same shape.
+"""
 
 from __future__ import annotations
 

@@ -61,8 +61,8 @@ def cross_entropy(
 
     Examples
     --------
-    >>> cross_entropy([[0.0, 0.0], [1e4, -1e4]], [1, 0])
-    tensor(0.3465736)
+    >>> print(f"{cross_entropy([[0.0, 0.0], [1e4, -1e4]], [1, 0]):.4f}")
+    0.3466
     """
     logits = floating(input, "cross_entropy")
     check_fraction(label_smoothing, "label_smoothing")
@@ -100,6 +100,11 @@ def nll_loss(
     target : Tensor, (...) of integers
     weight, ignore_index, reduction
         As of `cross_entropy`, which is this after `log_softmax`.
+
+    Raises
+    ------
+    ShapeError, DTypeError, LabelError
+        As of `cross_entropy`.
 
     Examples
     --------

@@ -106,6 +106,11 @@ def conv1d(
     -------
     Tensor, (N, T', O)
 
+    Raises
+    ------
+    ShapeError, OptionError
+        As of `conv2d`.
+
     Examples
     --------
     >>> import nnlib
@@ -150,6 +155,13 @@ def max_pool2d(
     Tensor, (N, H', W', C)
         H' = floor((H + 2 padding − kernel_size) / stride) + 1.
 
+    Raises
+    ------
+    OptionError
+        If an option is out of range.
+    ShapeError
+        If x has other axes, or the window is larger than the padded image.
+
     Examples
     --------
     >>> import nnlib
@@ -165,7 +177,7 @@ def avg_pool2d(
 ) -> Tensor:
     """Mean of every window, channel by channel; padding counts as zeros.
 
-    Parameters and result are those of `max_pool2d`.
+    Parameters, result and errors are those of `max_pool2d`.
 
     Examples
     --------
@@ -189,6 +201,13 @@ def adaptive_avg_pool2d(x: TensorLike, output_size: Pair) -> Tensor:
     Returns
     -------
     Tensor, (N, H', W', C)
+
+    Raises
+    ------
+    OptionError
+        If ``output_size`` is not positive.
+    ShapeError
+        If x has other axes.
 
     Examples
     --------

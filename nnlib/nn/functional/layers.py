@@ -123,6 +123,15 @@ def one_hot(labels: TensorLike, num_classes: int, dtype: Any = "int64") -> Tenso
     -------
     Tensor, (..., num_classes)
 
+    Raises
+    ------
+    DTypeError
+        If the labels are no integers.
+    OptionError
+        If there are no classes.
+    LabelError
+        If a label is out of range (looked at on the CPU only).
+
     Examples
     --------
     >>> one_hot([0, 2], 3)

@@ -53,7 +53,7 @@ def mse_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> 
 
 
 def l1_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
-    """Absolute error, ``|input − target|``; parameters as of `mse_loss`.
+    """``|input − target|``, the absolute error; parameters and errors as of `mse_loss`.
 
     Examples
     --------
@@ -203,8 +203,8 @@ def binary_cross_entropy(
 
     Examples
     --------
-    >>> binary_cross_entropy([0.5], [1.0])
-    tensor(0.6931472)
+    >>> print(f"{binary_cross_entropy([0.5], [1.0]):.4f}")
+    0.6931
     """
     name = "binary_cross_entropy"
     input = floating(input, name)

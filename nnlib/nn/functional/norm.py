@@ -61,12 +61,13 @@ def rms_norm(
 ) -> Tensor:
     """Divide by the root mean square of each instance's last axes (Zhang & Sennrich, 2019).
 
-    Parameters are those of `layer_norm`, without a bias; ``eps`` is added to the mean square.
+    Parameters and errors are those of `layer_norm`, without a bias; ``eps`` is added to
+    the mean square.
 
     Examples
     --------
-    >>> rms_norm([[3.0, -3.0]], 2)
-    tensor([[ 0.99999994, -0.99999994]])
+    >>> rms_norm([[3.0, -3.0]], 2).numpy().round(4)
+    array([[ 1., -1.]], dtype=float32)
     """
     x = floating(x, "rms_norm")
     shape, rows = _last_axes(x, normalized_shape)

@@ -29,6 +29,22 @@ class LRScheduler:
         How often `step` was called.
     base_lrs : list of float
         The initial rate of each group.
+
+    Raises
+    ------
+    DTypeError
+        If ``optimizer`` is not one.
+
+    Examples
+    --------
+    >>> from nnlib import nn, optim
+    >>> class Halving(LRScheduler):
+    ...     def rate(self, base_lr, step, group):
+    ...         return base_lr * 0.5**step
+    >>> schedule = Halving(optim.SGD(nn.Linear(1, 1).parameters(), lr=0.8))
+    >>> schedule.step()
+    >>> schedule.get_last_lr()
+    [0.4]
     """
 
     def __init__(self, optimizer: Optimizer) -> None:

@@ -32,6 +32,11 @@ class CosineAnnealingLR(LRScheduler):
         Steps until ``eta_min`` is reached; the rate rises again afterwards.
     eta_min : float
 
+    Raises
+    ------
+    OptionError
+        If an option is out of range.
+
     References
     ----------
     Loshchilov & Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, eq. 5.

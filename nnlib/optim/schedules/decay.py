@@ -22,6 +22,11 @@ class LambdaLR(LRScheduler):
     lr_lambda : callable, or list of callables
         ``lr_lambda(step) -> factor``, for all groups or one for each.
 
+    Raises
+    ------
+    OptionError
+        If a list has not one function for each group.
+
     Examples
     --------
     >>> import nnlib
@@ -62,6 +67,11 @@ class StepLR(LRScheduler):
     step_size : int
     gamma : float
 
+    Raises
+    ------
+    OptionError
+        If an option is out of range.
+
     Examples
     --------
     >>> import nnlib
@@ -95,6 +105,11 @@ class MultiStepLR(LRScheduler):
         In any order; one that comes twice counts twice.
     gamma : float
 
+    Raises
+    ------
+    OptionError
+        If an option is out of range.
+
     Examples
     --------
     >>> import nnlib
@@ -125,6 +140,11 @@ class ExponentialLR(LRScheduler):
     ----------
     optimizer : Optimizer
     gamma : float
+
+    Raises
+    ------
+    OptionError
+        If an option is out of range.
 
     Examples
     --------
@@ -157,6 +177,11 @@ class LinearLR(LRScheduler):
         In 0 … 1.
     total_iters : int
         Steps until ``end_factor`` is reached.
+
+    Raises
+    ------
+    OptionError
+        If an option is out of range.
 
     Examples
     --------

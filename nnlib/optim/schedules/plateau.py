@@ -40,6 +40,13 @@ class ReduceLROnPlateau(LRScheduler):
     best : float or None
         The best metric so far.
 
+    Raises
+    ------
+    OptionError
+        If an option is out of range.
+    DTypeError
+        If ``optimizer`` is not one.
+
     Examples
     --------
     >>> import nnlib
