@@ -158,7 +158,7 @@ def _parse(name: str) -> tuple[str, int]:
     root, _, device = name.partition(":")
     if root not in _registrations or (device and not device.isdecimal()):
         known = [*_registrations, "cupy:N", "auto"]
-        guess = get_close_matches(name, known, n=1)
+        guess = ["cupy"] if root in ("cuda", "gpu") else get_close_matches(name, known, n=1)
         hint = f" Did you mean {guess[0]!r}?" if guess else ""
         raise UnknownBackendError(
             f"a backend must be one of {', '.join(map(repr, known))}. Received: {name!r}.{hint}"

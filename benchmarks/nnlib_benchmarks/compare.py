@@ -6,10 +6,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from nnlib_benchmarks.errors import DifferentMachinesError
+from nnlib_benchmarks.findings import BUSY
 from nnlib_benchmarks.records import Machine, Run, Timing
 
 ALPHA = 0.01  #: one-sided significance of the Mann–Whitney test
+FAST = 0.05  #: quantile that stands for a run's fastest samples
 MIN_EFFECT = 0.05  #: medians closer than this share are the same, however significant
 
 
@@ -23,8 +27,8 @@ class Change:
         What was measured, and on which backend.
     before, after : float
         Medians in seconds.
-    ratio : float
-        ``after / before``.
+    ratio, fast_ratio : float
+        ``after / before`` of the medians, and of the fastest samples (5 % quantiles).
     p : float
         One-sided p-value, of being slower where the ratio is above 1, of being faster otherwise.
     verdict : str
@@ -37,6 +41,7 @@ class Change:
     before: float
     after: float
     ratio: float
+    fast_ratio: float
     p: float
     verdict: str
 
@@ -46,6 +51,7 @@ class Comparison:
     """Everything that two runs have in common, and what only one has."""
 
     changes: list[Change]
+    warnings: list[str]
     machine_differences: list[str]
     software_differences: list[str]
     only_before: list[str]
@@ -86,9 +92,11 @@ def compare_runs(
     Notes
     -----
     The test is Mann and Whitney's (1947): it asks whether a sample of one run tends to be larger
-    than one of the other, and assumes no distribution, for times have long tails.  It knows nothing
-    about differences that last a whole run (another program, a hot processor); `min_effect` is
-    there for those.
+    than one of the other, and assumes no distribution, for times have long tails.  It supposes
+    independent samples, which a processor that is slow for a while does not give.  Such noise only
+    ever adds time, so a change must also show in the fastest samples, which it spares (Chen and
+    Revels, "Robust benchmarking in noisy environments", 2016).  What slows down a whole run, no
+    test can tell from slow code.
     """
     differences = machine_differences(before.machine, after.machine)
     if differences and not force:
@@ -101,6 +109,12 @@ def compare_runs(
     changes = [judge(*key, old[key], new[key], alpha, min_effect) for key in old if key in new]
     return Comparison(
         changes=changes,
+        warnings=[
+            f"Other programs used {run.cpu_used_by_others:.0%} of the processor during the {which} "
+            "run: what follows may be their doing."
+            for which, run in (("first", before), ("second", after))
+            if run.cpu_used_by_others > BUSY
+        ],
         machine_differences=differences,
         software_differences=software_differences(before.machine, after.machine),
         only_before=[" · ".join(key) for key in old if key not in new],
@@ -127,13 +141,15 @@ def judge(
     p = float(
         mannwhitneyu(new.samples, old.samples, alternative="greater" if slower else "less").pvalue
     )
+    fast_ratio = float(np.quantile(new.samples, FAST) / np.quantile(old.samples, FAST))
+    seen_in_both = min(ratio, fast_ratio) if slower else 1 / max(ratio, fast_ratio)
     if max(ratio, 1 / ratio) < 1 + min_effect:
         verdict = "same"
-    elif p > alpha:
+    elif p > alpha or seen_in_both < 1 + min_effect:
         verdict = "unsure"
     else:
         verdict = "slower" if slower else "faster"
-    return Change(what, contestant, old.median, new.median, ratio, p, verdict)
+    return Change(what, contestant, old.median, new.median, ratio, fast_ratio, p, verdict)
 
 
 def _measurements(run: Run) -> Iterator[tuple[tuple[str, str], Timing]]:

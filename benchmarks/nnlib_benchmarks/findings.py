@@ -9,7 +9,7 @@ from nnlib_benchmarks import units
 from nnlib_benchmarks.records import Claim, Contestant, Run, Training
 from nnlib_benchmarks.tables import NO_GPU, contestant
 
-BUSY = 0.15  #: share of the processor that others used, above which a machine was not idle
+BUSY = 0.1  #: share of the processor that others used, above which times mean little
 SCATTER = 0.3  #: interquartile range, as a share of the median, above which a median says little
 
 
@@ -48,10 +48,10 @@ def _speedup_sentences(run: Run, training: Training) -> Iterator[str]:
 
 def _doubts(run: Run) -> Iterator[str]:
     """What a reader should know before trusting the times."""
-    if run.cpu_busy_before > BUSY:
+    if run.cpu_used_by_others > BUSY:
         yield (
-            f"The machine was busy before the run began ({units.percent(run.cpu_busy_before)} of "
-            "the processor in use): measure again when it is idle."
+            f"Other programs used {units.percent(run.cpu_used_by_others)} of the processor during "
+            "this run: measure again when the machine is idle."
         )
     scattered = [
         f"{t.workload} on {r.contestant}"

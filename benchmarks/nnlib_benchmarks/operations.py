@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,19 @@ import nnlib
 from nnlib.random import Generator
 from nnlib_benchmarks.fairness import compare_results
 from nnlib_benchmarks.progress import Progress
-from nnlib_benchmarks.records import Agreement, Contestant, Operation
+from nnlib_benchmarks.records import Agreement, Contestant, Operation, Timing
 from nnlib_benchmarks.timing import Stopwatch, affordable, interleave
 from nnlib_benchmarks.workloads.base import Budget
 from nnlib_benchmarks.workloads.ops import Case
 
 LEAST_SAMPLE = 5e-4  #: seconds; one clock reading covers as many calls as this takes
-BUDGET = Budget(seconds=0.12, least=5, most=25)
-QUICK_BUDGET = Budget(seconds=0.04, least=5, most=11)
+BUDGET = Budget(seconds=0.04, least=2, most=9)  #: of one case, direction and pass
+QUICK_BUDGET = Budget(seconds=0.02, least=3, most=6)
+PASSES = 3
+QUICK_PASSES = 2
+"""How often everything is gone through: a processor is slow for a while rather than for one call,
+so samples taken minutes apart say more than as many taken at once."""
+
 DIRECTIONS = ("forward", "forward+backward")
 
 
@@ -27,6 +33,7 @@ def run_operations(
     cases: Sequence[Case],
     contestants: Sequence[Contestant],
     budget: Budget,
+    passes: int,
     seed: int,
     progress: Progress,
 ) -> list[Operation]:
@@ -39,18 +46,33 @@ def run_operations(
     contestants : sequence of Contestant
         Backends; the first is the reference of the agreement.
     budget : Budget
-        Seconds for one case in one direction, all contestants together.
+        Seconds for one case in one direction and pass, all contestants together.
+    passes : int
+        How often to go through all cases.
     seed : int
         For the inputs.
     progress : Progress
         Is told of every case.
     """
-    progress.stage("ops: matmul, conv2d, activations", len(cases))
-    results = []
-    for case in cases:
-        results += [_run_case(case, d, contestants, budget, seed) for d in DIRECTIONS]
-        progress.advance()
-    return results
+    progress.stage("ops: matmul, conv2d, activations", passes * len(cases))
+    results: list[list[Operation]] = []
+    for _ in range(passes):
+        results.append([])
+        for case in cases:
+            results[-1] += [_run_case(case, d, contestants, budget, seed) for d in DIRECTIONS]
+            progress.advance()
+    return join_passes(results)
+
+
+def join_passes(passes: Sequence[Sequence[Operation]]) -> list[Operation]:
+    """Put the samples of each operation from all passes together."""
+    return [
+        replace(
+            points[0],
+            times={n: Timing.joined([p.times[n] for p in points]) for n in points[0].times},
+        )
+        for points in zip(*passes, strict=True)
+    ]
 
 
 def _run_case(
@@ -114,7 +136,7 @@ def _normal(generator: Generator, shape: tuple[int, ...], backend: str) -> Any:
 
 def take_turns(
     actions: Mapping[str, Callable[[], object]], contestants: Sequence[Contestant], budget: Budget
-) -> dict[str, Any]:
+) -> dict[str, Timing]:
     """Time every contestant's action, A B A B, as often as the budget allows.
 
     Each was called at least once before, so first-call costs are behind it.

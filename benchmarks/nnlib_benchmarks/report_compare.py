@@ -29,7 +29,8 @@ def comparison_text(comparison: Comparison, width: int | None = None) -> str:
         changes = comparison.with_verdict(verdict)
         if changes:
             tables.append(_table(title, changes))
-    text = render_tables(tables, width)
+    text = "".join(f"{warning}\n" for warning in comparison.warnings)
+    text += render_tables(tables, width)
     if comparison.machine_differences:
         text += "Different machines: " + "; ".join(comparison.machine_differences) + "\n"
     for difference in comparison.software_differences:
@@ -44,10 +45,10 @@ def comparison_text(comparison: Comparison, width: int | None = None) -> str:
 def _table(title: str, changes: Sequence[Change]) -> Table:
     rows = [
         [c.what, c.contestant, units.seconds(c.before), units.seconds(c.after),
-         f"{c.ratio:.2f}×", f"{c.p:.2g}"]
+         f"{c.ratio:.2f}×", f"{c.fast_ratio:.2f}×", f"{c.p:.2g}"]
         for c in changes
     ]  # fmt: skip
-    return Table(title, ["", "on", "before", "after", "time ratio", "p"], rows)
+    return Table(title, ["", "on", "before", "after", "ratio", "of fastest", "p"], rows)
 
 
 def _summary(comparison: Comparison) -> str:

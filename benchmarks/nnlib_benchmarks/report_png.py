@@ -78,6 +78,8 @@ def _color(run: Run, name: str) -> str:
 
 
 def _draw_training(axis: Any, run: Run, training: Training) -> None:
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
     labels: list[str] = []
     for phase, text in (("compute", "on device"), ("end_to_end", "end to end")):
         for result in training.results:
@@ -95,7 +97,9 @@ def _draw_training(axis: Any, run: Run, training: Training) -> None:
     title = f"{training.workload}: training step, batch {training.batch}"
     axis.set_title(title + ("\nLOSSES DISAGREE" if failed else ""), fontsize=9, loc="left",
                    color="#b3261e" if failed else "black")  # fmt: skip
-    _bars(axis, labels, "seconds")
+    _bars(axis, labels, "time of a step")
+    axis.xaxis.set_major_locator(MaxNLocator(5))
+    axis.xaxis.set_major_formatter(EngFormatter("s"))
 
 
 def _bars(axis: Any, labels: Sequence[str], unit: str) -> None:

@@ -15,7 +15,7 @@ from nnlib_benchmarks import operations, workloads
 from nnlib_benchmarks.claim import EPOCHS, make_claim, project
 from nnlib_benchmarks.contestants import MakeTrainee
 from nnlib_benchmarks.crossover import crossovers
-from nnlib_benchmarks.machine import cpu_in_use, describe_machine
+from nnlib_benchmarks.machine import CpuMeter, describe_machine
 from nnlib_benchmarks.peak import matmul_sizes, measure_peak
 from nnlib_benchmarks.peers.process import PeerTrainee, describe_peer
 from nnlib_benchmarks.peers.registry import check_peers
@@ -122,7 +122,7 @@ def run(request: Request, progress: Progress | None = None) -> Run:
     """
     progress = progress or SilentProgress()
     names, missing = check(request)
-    busy = cpu_in_use()
+    meter = CpuMeter()
     created, begin = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     machine = describe_machine(
         [i["name"] for i in map(nnlib.backend_info, names) if i["kind"] == "gpu"]
@@ -139,7 +139,7 @@ def run(request: Request, progress: Progress | None = None) -> Run:
         version=VERSION,
         created=created,
         duration_s=time.perf_counter() - begin,
-        cpu_busy_before=busy,
+        cpu_used_by_others=meter.used_by_others(),
         settings=Settings(
             list(request.workloads),
             list(request.backends or ["auto"]),
@@ -218,13 +218,16 @@ def _operations(
     contestants: Sequence[Contestant], request: Request, progress: Progress
 ) -> list[Operation]:
     budget = operations.QUICK_BUDGET if request.quick else operations.BUDGET
+    passes = operations.QUICK_PASSES if request.quick else operations.PASSES
     points = []
     if "mlp" in request.workloads:
         steps = list(sweep(request.quick))
-        points += run_sweep(steps, contestants, budget, request.seed, progress)
+        points += run_sweep(steps, contestants, budget, passes, request.seed, progress)
     if OPERATIONS in request.workloads:
         chosen = list(cases(request.quick))
-        points += operations.run_operations(chosen, contestants, budget, request.seed, progress)
+        points += operations.run_operations(
+            chosen, contestants, budget, passes, request.seed, progress
+        )
     return points
 
 

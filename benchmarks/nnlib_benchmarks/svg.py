@@ -84,7 +84,8 @@ def bar_chart(bars: Sequence[Bar], title: str, *, log: bool = False, width: int 
 
 def _bar(bar: Bar, axis: Axis, y: int, left: int) -> str:
     end = axis(bar.value)
-    shown = [s for s in bar.samples if s <= axis.high][:MOST_DOTS]
+    every = -(-len(bar.samples) // MOST_DOTS) or 1
+    shown = [s for s in bar.samples[::every] if s <= axis.high]
     parts = [
         f'<text class="label" x="{left - 8}" y="{y + 15}" text-anchor="end">{escape(bar.label)}'
         "</text>",

@@ -14,7 +14,7 @@ from nnlib import models, optim
 from nnlib_benchmarks import flops
 from nnlib_benchmarks.contestants import Weights
 from nnlib_benchmarks.fairness import compare_losses
-from nnlib_benchmarks.operations import take_turns
+from nnlib_benchmarks.operations import join_passes, take_turns
 from nnlib_benchmarks.progress import Progress
 from nnlib_benchmarks.records import Contestant, Operation
 from nnlib_benchmarks.workloads.base import Budget
@@ -28,16 +28,19 @@ def run_sweep(
     points: Sequence[SweepPoint],
     contestants: Sequence[Contestant],
     budget: Budget,
+    passes: int,
     seed: int,
     progress: Progress,
 ) -> list[Operation]:
     """Measure every point on every backend; the first is the reference of the agreement."""
-    progress.stage("mlp: sweep over width and batch", len(points))
-    results = []
-    for point in points:
-        results.append(_run_point(point, contestants, budget, seed))
-        progress.advance()
-    return results
+    progress.stage("mlp: sweep over width and batch", passes * len(points))
+    results: list[list[Operation]] = []
+    for _ in range(passes):
+        results.append([])
+        for point in points:
+            results[-1].append(_run_point(point, contestants, budget, seed))
+            progress.advance()
+    return join_passes(results)
 
 
 def _run_point(

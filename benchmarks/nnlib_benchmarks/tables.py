@@ -171,7 +171,7 @@ def machine_table(run: Run) -> Table:
         ["nnlib", f"{m.nnlib_version}, commit {m.git_commit or 'unknown (installed package)'}"],
         ["packages", ", ".join(f"{k} {v}" for k, v in m.packages.items())],
         ["environment", ", ".join(f"{k}={v}" for k, v in m.environment.items()) or "nothing set"],
-        ["in use before", f"{units.percent(run.cpu_busy_before)} of the processor"],
+        ["used by others", f"{units.percent(run.cpu_used_by_others)} of the processor"],
         ["run", f"{run.created}, {units.seconds(run.duration_s)}, seed {run.settings.seed}"
                 + (", --quick" if run.settings.quick else "")],
     ]  # fmt: skip

@@ -74,12 +74,17 @@ class Stopwatch:
         return seconds
 
     def calibrate(self, action: Callable[[], object], least: float) -> float:
-        """Choose `calls` so that one sample lasts at least `least` seconds; forget the trials."""
+        """Choose `calls` so that one sample lasts at least `least` seconds; return one call's time.
+
+        Shorter trials are forgotten; a first call that is long enough is a sample already.
+        """
         self.calls = 1
-        seconds = min(self.measure(action) for _ in range(2))
-        self.calls = max(1, round(least / max(seconds, 1e-9))) if seconds < least else 1
-        self.wall.clear()
-        self.device.clear()
+        seconds = self.measure(action)
+        if seconds < least:
+            seconds = min(seconds, self.measure(action))
+            self.calls = max(1, round(least / max(seconds, 1e-9)))
+            self.wall.clear()
+            self.device.clear()
         return seconds
 
     def timing(self) -> Timing:

@@ -254,6 +254,25 @@ class Module:
                 value.requires_grad = trainable
         return self
 
+    def astype(self: M, dtype: Any) -> M:
+        """Convert floating-point parameters and buffers to another dtype, in place; return self.
+
+        Make the optimizer after it.  Gradients are dropped.
+
+        Examples
+        --------
+        >>> from nnlib import nn
+        >>> nn.Linear(2, 1).astype("float64").weight.dtype
+        dtype('float64')
+        """
+        for value in [*self.parameters(), *self.buffers()]:
+            if value.dtype.kind == "f":
+                trainable = value.requires_grad
+                value.requires_grad = False
+                value.data = value.data.astype(dtype)
+                value.requires_grad = trainable
+        return self
+
     # State -----------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -172,7 +172,8 @@ def test_use_backend_is_of_this_task_only():
     ("name", "guess"),
     [
         ("nunpy", "'numpy'"),
-        ("cuda", None),
+        ("cuda", "'cupy'"),
+        ("tpu", None),
         ("cupy:x", "'cupy:N'"),
         ("Numpy", "'numpy'"),
         ("", None),

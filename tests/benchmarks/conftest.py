@@ -159,7 +159,7 @@ def make_run(*, gpu, losses=None, quick=False, step=0.5):
         version=1,
         created="2026-01-02T03:04:05+00:00",
         duration_s=12.5,
-        cpu_busy_before=0.02,
+        cpu_used_by_others=0.02,
         settings=Settings(["mlp", "vgg16", "ops"], ["auto"], [], quick, 74, 0),
         machine=make_machine(gpus=[GPU] if gpu else []),
         contestants=contestants[: len(names)],
@@ -248,7 +248,6 @@ def small_harness(monkeypatch):
     """The harness with tiny workloads in place of all others, so that whole runs take a second."""
     budget = Budget(seconds=0.0, least=2, most=2)
     monkeypatch.setattr(training, "SETTLE", 0.0)
-    monkeypatch.setattr(runner, "cpu_in_use", lambda: 0.0)
     monkeypatch.setattr(operations, "BUDGET", budget)
     monkeypatch.setattr(operations, "QUICK_BUDGET", budget)
     monkeypatch.setattr(operations, "LEAST_SAMPLE", 1e-6)

@@ -2,8 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from nnlib_benchmarks.compare import compare_runs
+from nnlib_benchmarks.compare import compare_runs, judge
 from nnlib_benchmarks.errors import DifferentMachinesError
+from nnlib_benchmarks.records import Timing
 from nnlib_benchmarks.report_compare import comparison_json, comparison_text
 
 
@@ -46,6 +47,18 @@ def test_a_significant_but_tiny_change_does_not_count(make):
     assert comparison.changes[0].p < 1e-6
     assert verdicts(comparison) == {"same"}
     assert verdicts(compare_one(make, old, new, min_effect=0.01)) == {"slower"}
+
+
+def test_a_slow_spell_that_spared_some_samples_is_no_change_of_the_code():
+    calm = [1.0 + 0.001 * i for i in range(20)]
+    spell = [*calm[:6], *(1.8 * x for x in calm[6:])]  # most of the run was disturbed
+
+    change = judge("step", "numpy", *map(Timing.from_samples, (calm, spell)), 0.01, 0.05)
+
+    assert change.p < 0.01
+    assert change.ratio > 1.7
+    assert change.fast_ratio < 1.02
+    assert change.verdict == "unsure"
 
 
 def test_three_samples_cannot_prove_anything(make):
@@ -97,6 +110,17 @@ def test_measurements_of_one_run_only_are_listed(cpu_run, gpu_run):
     assert comparison.only_before == []
     assert len(comparison.only_after) == 8
     assert all("cupy" in name for name in comparison.only_after)
+
+
+def test_a_run_disturbed_by_others_is_warned_about(cpu_run):
+    disturbed = replace(cpu_run, cpu_used_by_others=0.4)
+
+    comparison = compare_runs(cpu_run, disturbed)
+
+    assert len(comparison.warnings) == 1
+    words = "Other programs used 40% of the processor during the second run"
+    assert comparison_text(comparison).startswith(words)
+    assert compare_runs(cpu_run, cpu_run).warnings == []
 
 
 def test_the_text_names_what_got_slower_first(make):

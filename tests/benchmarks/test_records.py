@@ -22,6 +22,17 @@ def test_one_outlier_moves_the_median_little():
     assert disturbed.median == pytest.approx(calm.median, rel=0.06)
 
 
+def test_passes_are_joined_with_all_their_samples():
+    first = Timing.from_samples([1.0, 2.0], [0.5, 0.6], calls_per_sample=7)
+    second = Timing.from_samples([9.0], [0.7], calls_per_sample=6)
+
+    joined = Timing.joined([first, second])
+
+    assert joined == Timing.from_samples([1.0, 2.0, 9.0], [0.5, 0.6, 0.7], 7)
+    host_only = [Timing.from_samples([1.0]), Timing.from_samples([2.0])]
+    assert Timing.joined(host_only).device_samples is None
+
+
 def test_device_median_is_of_the_devices_own_clock():
     timing = Timing.from_samples([2.0, 2.0, 2.0], [1.0, 1.5, 9.0])
 

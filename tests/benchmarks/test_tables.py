@@ -123,9 +123,9 @@ def test_precision_blas_threads_and_cores_are_part_of_it(cpu_run):
 
 
 def test_a_busy_machine_and_scattered_steps_are_owned_up_to(make, cpu_run):
-    busy = replace(cpu_run, cpu_busy_before=0.6)
-    assert any("busy" in f.text for f in findings(busy))
-    assert not any("busy" in f.text for f in findings(cpu_run))
+    busy = replace(cpu_run, cpu_used_by_others=0.6)
+    assert any("Other programs used 60 %" in f.text for f in findings(busy))
+    assert not any("Other programs" in f.text for f in findings(cpu_run))
 
     result = replace(cpu_run.training[0].results[0], compute=make.timing(1.0, spread=0.9))
     training = replace(cpu_run.training[0], results=[result])

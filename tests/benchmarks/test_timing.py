@@ -106,6 +106,7 @@ def test_calibration_leaves_slow_actions_alone():
     watch = Stopwatch(device)
     watch.calibrate(device.launch, least=0.0001)
     assert watch.calls == 1
+    assert len(watch.wall) == 1  # and what was measured is not thrown away
 
 
 def test_contestants_take_turns():

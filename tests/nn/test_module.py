@@ -294,3 +294,15 @@ def test_moving_keeps_the_parameter_objects(backend):
     assert not net.scale.requires_grad
     net(nnlib.ones(1, 4)).sum().backward()
     assert net.features[0].weight.grad.backend is backend
+
+
+def test_astype_converts_floats_only(backend):
+    net = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    net[0].weight.requires_grad = False
+    counters = {name: value.dtype for name, value in net.named_buffers() if value.dtype.kind != "f"}
+    assert net.astype("float64") is net
+    assert {p.dtype.name for p in net.parameters()} == {"float64"}
+    assert counters.items() <= {name: value.dtype for name, value in net.named_buffers()}.items()
+    assert [p.requires_grad for p in net.parameters()] == [False, True, True, True]
+    net(nnlib.ones(4, 3, dtype="float64")).sum().backward()
+    assert net[1].weight.grad.dtype == "float64"

@@ -74,7 +74,7 @@ class Peer:
     def describe(self) -> dict[str, Any]:
         """Say what runs here."""
         return {
-            "device": _processor(),
+            "device": f"{_processor()}, PyTorch eager",
             "cores": torch.get_num_threads(),
             "memory_bytes": psutil.virtual_memory().total,
             "precision": "fp32",

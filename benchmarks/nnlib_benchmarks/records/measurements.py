@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,24 @@ class Timing:
         """
         q1, median, q3 = (float(q) for q in np.quantile(samples, [0.25, 0.5, 0.75]))
         return cls(samples, device_samples, calls_per_sample, median, q1, q3)
+
+    @classmethod
+    def joined(cls, timings: Sequence[Timing]) -> Timing:
+        """Put the samples of several passes over the same thing together.
+
+        Examples
+        --------
+        >>> Timing.joined([Timing.from_samples([1.0]), Timing.from_samples([3.0])]).median
+        2.0
+        """
+        device: list[float] | None = []
+        for timing in timings:
+            if device is not None and timing.device_samples is not None:
+                device = device + timing.device_samples
+            else:
+                device = None
+        samples = [sample for timing in timings for sample in timing.samples]
+        return cls.from_samples(samples, device, timings[0].calls_per_sample)
 
     @property
     def iqr(self) -> float:

@@ -28,7 +28,7 @@ class Run:
     version: int
     created: str  # ISO 8601, UTC
     duration_s: float
-    cpu_busy_before: float  # share of the processor that others used just before the run, 0 to 1
+    cpu_used_by_others: float  # share of the processor, 0 to 1, over the whole run
     settings: Settings
     machine: Machine
     contestants: list[Contestant]

@@ -20,7 +20,7 @@ QUICK_MATMUL = (64, 256, 1024)
 CONV_SIDES = (7, 14, 28, 56, 112)
 QUICK_CONV_SIDES = (14, 56)
 ELEMENTS = (2**10, 2**14, 2**17, 2**20, 2**23)  #: 4 KiB, 64 KiB, 512 KiB, 4 MiB, 32 MiB
-QUICK_ELEMENTS = (2**10, 2**16, 2**20)
+QUICK_ELEMENTS = (2**10, 2**14, 2**18)
 
 CONV_BATCH, CONV_CHANNELS = 4, 64
 ROW = 512  #: length of the rows over which softmax sums

@@ -22,7 +22,7 @@ PLAN = Plan(
     breakdown=1,
     epochs=0,
 )
-QUICK_PLAN = Plan(2, 1, Budget(6.0, 3, 10), Budget(3.0, 2, 4), 1, 1, 0)
+QUICK_PLAN = Plan(2, 1, Budget(4.0, 3, 10), Budget(1.0, 2, 4), 1, 1, 0)
 
 
 def workload(quick: bool, seed: int) -> Workload:
