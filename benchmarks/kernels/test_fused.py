@@ -59,7 +59,7 @@ def describe(argument):
     if argument is None:
         return "-"
     shape = argument.shape if isinstance(argument, Integers) else argument
-    return "×".join(map(str, shape))
+    return "x".join(map(str, shape))  # pytest writes other characters as escapes in names
 
 
 def make(argument, backend):
