@@ -1,0 +1,251 @@
+"""How a kernel gets its arguments, and how it is compiled.
+
+All kernels have one signature, so that one compiled loop (`program.run`) can call any of them, a
+thousand in a row, without Python in between::
+
+    @kernel
+    def scale(t, chunk, start, stop):
+        x, y, factor = vector(t, 0)[start:stop], vector(t, 1)[start:stop], number(t, 2)
+        for i in range(x.size):          # a loop over a slice: LLVM sees no wrap-around, and
+            y[i] = x[i] * factor         # vectorises it
+
+``t`` is the address of a table of 64-bit words, eight for each argument: an array's address and
+shape, or a number.  Arrays are C-contiguous.  Absent ones have the address 0.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, cfunc, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+__all__ = [
+    "WORDS", "NativeKernel", "address", "bytes1", "call", "cube", "doubles", "gemm", "integer",
+    "integers", "is_absent", "kernel", "kernels", "matrix", "number", "quad", "vector", "words",
+]  # fmt: skip
+
+WORDS = 8  #: of the table, for each argument
+
+SIGNATURE = types.void(types.intp, types.intp, types.intp, types.intp)
+
+# Sums may be reordered (or they would not be vectorised) and a * b + c may be one instruction.
+# Nothing else: NaN and infinity must stay what they are.
+FASTMATH = {"reassoc", "contract", "nsz"}
+
+
+class NativeKernel:
+    """A kernel, compiled (or loaded from Numba's cache) when its address is first asked for.
+
+    Attributes
+    ----------
+    name : str
+    seconds : float
+        What that took, 0.0 before.
+    """
+
+    def __init__(self, function: Callable[[Any, int, int, int], None]) -> None:
+        self.function = function
+        self.name = function.__name__
+        self.seconds = 0.0
+        self._address = 0
+
+    @property
+    def address(self) -> int:
+        """Where the machine code is."""
+        if not self._address:
+            begin = time.perf_counter()
+            self._compiled = cfunc(
+                SIGNATURE,
+                nopython=True,
+                cache=True,
+                error_model="numpy",
+                fastmath=FASTMATH,
+                boundscheck=bool(os.environ.get("NUMBA_BOUNDSCHECK")),
+            )(self.function)
+            self._address = self._compiled.address
+            self.seconds = time.perf_counter() - begin
+        return self._address
+
+    def __repr__(self) -> str:
+        return f"<nnlib kernel {self.name}>"
+
+
+kernels: dict[str, NativeKernel] = {}  #: all kernels by name
+
+
+def kernel(function: Callable[[Any, int, int, int], None]) -> NativeKernel:
+    """Make a kernel of a function (a decorator)."""
+    made = NativeKernel(function)
+    if made.name in kernels:
+        raise ValueError(f"there are two kernels of the name {made.name}")
+    kernels[made.name] = made
+    return made
+
+
+# Reading the table, inside kernels -------------------------------------------------------------
+
+
+@intrinsic
+def _word(typingctx: Any, table: Any, index: Any) -> Any:
+    """The 64-bit word at a place of the table."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        base = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+        return builder.load(builder.gep(base, [args[1]]))
+
+    return types.intp(types.intp, types.intp), codegen
+
+
+@intrinsic
+def _pointer(typingctx: Any, address: Any, dtype: Any) -> Any:
+    """Make an address a pointer to numbers of a type."""
+    pointer = types.CPointer(dtype.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(pointer))
+
+    return pointer(types.intp, dtype), codegen
+
+
+f4, f8, i8, u4, u1 = np.float32, np.float64, np.int64, np.uint32, np.uint8
+
+
+@njit
+def address(t, k):
+    """Address of array ``k``."""
+    return _word(t, 8 * k)
+
+
+@njit
+def integer(t, k):
+    """Argument ``k``, an integer."""
+    return _word(t, 8 * k)
+
+
+@njit
+def number(t, k):
+    """Argument ``k``, a float, as float32."""
+    return f4(carray(_pointer(t + 64 * k, f8), (1,))[0])
+
+
+@njit
+def is_absent(t, k):
+    """Whether argument ``k`` is None."""
+    return _word(t, 8 * k) == 0
+
+
+@njit
+def vector(t, k):
+    """Argument ``k``, float32, as one axis whatever its shape."""
+    return carray(_pointer(_word(t, 8 * k), f4), (_word(t, 8 * k + 7),))
+
+
+@njit
+def matrix(t, k):
+    """Argument ``k``, float32 with two axes."""
+    return carray(_pointer(_word(t, 8 * k), f4), (_word(t, 8 * k + 1), _word(t, 8 * k + 2)))
+
+
+@njit
+def cube(t, k):
+    """Argument ``k``, float32 with three axes."""
+    shape = (_word(t, 8 * k + 1), _word(t, 8 * k + 2), _word(t, 8 * k + 3))
+    return carray(_pointer(_word(t, 8 * k), f4), shape)
+
+
+@njit
+def quad(t, k):
+    """Argument ``k``, float32 with four axes."""
+    shape = (_word(t, 8 * k + 1), _word(t, 8 * k + 2), _word(t, 8 * k + 3), _word(t, 8 * k + 4))
+    return carray(_pointer(_word(t, 8 * k), f4), shape)
+
+
+@njit
+def integers(t, k):
+    """Argument ``k``, int64, as one axis."""
+    return carray(_pointer(_word(t, 8 * k), i8), (_word(t, 8 * k + 7),))
+
+
+@njit
+def doubles(t, k):
+    """Argument ``k``, float64, as one axis."""
+    return carray(_pointer(_word(t, 8 * k), f8), (_word(t, 8 * k + 7),))
+
+
+@njit
+def words(t, k):
+    """Argument ``k``, uint32, as one axis."""
+    return carray(_pointer(_word(t, 8 * k), u4), (_word(t, 8 * k + 7),))
+
+
+@njit
+def bytes1(t, k):
+    """Argument ``k``, uint8 or bool, as one axis."""
+    return carray(_pointer(_word(t, 8 * k), u1), (_word(t, 8 * k + 7),))
+
+
+# Calling -----------------------------------------------------------------------------------------
+
+
+@intrinsic
+def call(typingctx: Any, address: Any, t: Any, chunk: Any, start: Any, stop: Any) -> Any:
+    """Call the kernel at an address."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 4)
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 5), codegen
+
+
+_INT, _FLOAT, _CHAR = ir.IntType(32), ir.FloatType(), ir.IntType(8)
+
+
+@intrinsic
+def _sgemm(
+    typingctx: Any, blas: Any, ta: Any, tb: Any, m: Any, n: Any, k: Any, alpha: Any, a: Any,
+    lda: Any, b: Any, ldb: Any, beta: Any, c: Any, ldc: Any,
+) -> Any:  # fmt: skip
+    """BLAS's SGEMM at an address: column-major, every argument by reference, 32-bit integers."""
+    ints = [types.intp]
+    arguments = [*ints * 6, types.float32, *ints * 4, types.float32, *ints * 2]
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        any_pointer = _CHAR.as_pointer()
+
+        def reference(value: Any, kind: Any) -> Any:
+            slot = cgutils.alloca_once(builder, kind)
+            builder.store(value if kind is _FLOAT else builder.trunc(value, kind), slot)
+            return builder.bitcast(slot, any_pointer)
+
+        kinds = [_CHAR, _CHAR, _INT, _INT, _INT, _FLOAT, None, _INT, None, _INT, _FLOAT, None, _INT]
+        values = [
+            builder.inttoptr(value, any_pointer) if kind is None else reference(value, kind)
+            for value, kind in zip(args[1:], kinds, strict=True)
+        ]
+        function = ir.FunctionType(ir.VoidType(), [any_pointer] * len(values)).as_pointer()
+        builder.call(builder.inttoptr(args[0], function), values)
+        return context.get_dummy_value()
+
+    return types.void(*arguments), codegen
+
+
+@njit
+def gemm(blas, ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc):
+    """Row-major ``C = op(A) op(B) + beta C`` on this thread alone.
+
+    ``blas`` is `program.sgemm_address()`, ``ta`` and ``tb`` say whether A and B are transposed
+    (A is stored (k, m), B (n, k)), ``a, b, c`` are addresses (`address`, or
+    ``array.ctypes.data``), ``lda, ldb, ldc`` the lengths of a stored row.
+    """
+    _sgemm(
+        blas, 84 if tb else 78, 84 if ta else 78, n, m, k, f4(1.0), b, ldb, a, lda, f4(beta), c, ldc
+    )  # fmt: skip

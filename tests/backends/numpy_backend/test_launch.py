@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+
+from nnlib_backends.numpy_backend import launch
+from nnlib_backends.numpy_backend.native.abi import (
+    address,
+    gemm,
+    integer,
+    integers,
+    is_absent,
+    kernel,
+    matrix,
+    number,
+    vector,
+)  # fmt: skip
+from nnlib_backends.numpy_backend.native.program import sgemm_address
+
+
+@kernel
+def scale_for_test(t, chunk, start, stop):
+    x, y = vector(t, 0)[start:stop], vector(t, 1)[start:stop]
+    for i in range(x.size):
+        y[i] = x[i] * number(t, 2)
+    integers(t, 3)[chunk] = stop - start
+    if not is_absent(t, 4):
+        y[0] = integer(t, 5)
+
+
+@kernel
+def product_for_test(t, chunk, start, stop):
+    x, y = matrix(t, 0), matrix(t, 2)
+    k, n = x.shape[1], y.shape[1]
+    first = address(t, 1) + 4 * k * start
+    gemm(
+        integer(t, 3), False, True, x.shape[0], stop - start, k, address(t, 0), k, first, k, 0.0,
+        address(t, 2) + 4 * start, n,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("chunks", [1, 2, 5])
+def test_kernel_gets_its_arguments_and_its_part(chunks):
+    x, y, sizes = np.arange(7, dtype=np.float32), np.zeros(7, np.float32), np.zeros(8, np.int64)
+    launch.launch(scale_for_test, x, y, 0.5, sizes, None, 9, items=7, chunks=chunks)
+    np.testing.assert_array_equal(y, x / 2)
+    assert sizes.sum() == 7
+    assert (sizes > 0).sum() == -(-7 // -(-7 // chunks))
+    launch.launch(scale_for_test, x, y, 0.5, sizes, x, 9, items=7)
+    assert y[0] == 9
+
+
+def test_nothing_is_called_without_items():
+    empty = np.zeros(0, np.float32)
+    launch.launch(scale_for_test, empty, empty, 1.0, empty, None, 0, items=0)
+
+
+def test_strided_arrays_are_refused():
+    x = np.zeros((4, 4), np.float32)[:, ::2]
+    with pytest.raises(ValueError, match="C-contiguous"):
+        launch.launch(scale_for_test, x, x, 1.0, x, None, 0, items=8)
+    assert launch.dense(x).flags.c_contiguous
+
+
+def test_product_on_several_threads_leaves_blas_threads_as_they_were():
+    from threadpoolctl import threadpool_info
+
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal((n, 33)).astype(np.float32) for n in (5, 40))
+    y = launch.empty((5, 40))
+    before = [(pool["filepath"], pool["num_threads"]) for pool in threadpool_info()]
+    launch.launch(product_for_test, x, w, y, sgemm_address(), items=40, chunks=3)
+    np.testing.assert_allclose(y, x.astype("f8") @ w.T, rtol=1e-5, atol=1e-5)
+    after = [(pool["filepath"], pool["num_threads"]) for pool in threadpool_info()]
+    assert set(before) <= set(after)
+
+
+def test_thread_count_can_be_chosen(monkeypatch):
+    launch.thread_count.cache_clear()
+    monkeypatch.setenv("NNLIB_NUM_THREADS", "3")
+    assert launch.thread_count() == 3
+    assert [launch.split(n, 10) for n in (0, 9, 25, 100)] == [1, 1, 2, 3]
+    launch.thread_count.cache_clear()
