@@ -5,18 +5,35 @@ from __future__ import annotations
 import numpy as np
 
 from nnlib_backends.contract import Kernel, PrimitiveKernel
-from nnlib_backends.numpy_backend.native import abi, activation, linear, normalization, softmax
+from nnlib_backends.numpy_backend.native import (
+    abi,
+    activation,
+    batch_norm,
+    dropout,
+    embedding,
+    linear,
+    reduction,
+    row_norm,
+    softmax,
+)
 
 __all__ = ["KERNELS", "PRIMITIVES", "compilation", "probe"]
 
 KERNELS: dict[str, Kernel] = {
     **activation.KERNELS,
+    **dropout.KERNELS,
+    **embedding.KERNELS,
     **linear.KERNELS,
-    **normalization.KERNELS,
+    **batch_norm.KERNELS,
+    **row_norm.KERNELS,
     **softmax.KERNELS,
 }
 
-PRIMITIVES: dict[str, PrimitiveKernel] = {**activation.PRIMITIVES, **softmax.PRIMITIVES}
+PRIMITIVES: dict[str, PrimitiveKernel] = {
+    **activation.PRIMITIVES,
+    **reduction.PRIMITIVES,
+    **softmax.PRIMITIVES,
+}
 
 
 def probe() -> None:
