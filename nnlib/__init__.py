@@ -42,6 +42,7 @@ from nnlib.autograd import (
     zeros,
     zeros_like,
 )
+from nnlib.capture import compile
 from nnlib.errors import NnlibError
 from nnlib.io import load, save
 from nnlib.models.summary import summary
@@ -151,6 +152,7 @@ __all__ = [
     "bitwise_or",
     "broadcast_to",
     "clip",
+    "compile",
     "concatenate",
     "copy",
     "cos",

@@ -13,6 +13,7 @@
     ├── LabelError (ValueError)                 class labels out of range
     ├── GradientError (RuntimeError)            the graph cannot do what was asked
     │   └── GradcheckError (AssertionError)     a derivative is wrong
+    ├── CaptureError (RuntimeError)             a compiled function cannot be recorded
     ├── StateError (ValueError)                 names or shapes of a state dict do not match
     ├── NonFiniteError (ArithmeticError)        NaN or infinity during training
     ├── InputError (OSError)                    a file cannot be read
@@ -44,6 +45,7 @@ __all__ = [
     "BackendError",
     "BackendMismatchError",
     "BackendUnavailableError",
+    "CaptureError",
     "DTypeError",
     "DataError",
     "DataNotFoundError",
@@ -88,6 +90,10 @@ class GradientError(NnlibError, RuntimeError):
 
 class GradcheckError(GradientError, AssertionError):
     """An analytic derivative disagrees with finite differences."""
+
+
+class CaptureError(NnlibError, RuntimeError):
+    """A function cannot be compiled: what it does depends on more than its arguments' shapes."""
 
 
 class StateError(NnlibError, ValueError):

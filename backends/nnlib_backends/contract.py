@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -35,9 +35,9 @@ class Kernel:
     backward : callable
         ``backward(g, saved, needs, *arrays, **static) -> sequence``: one gradient for each array
         argument; ``needs[i]`` says whether anybody will look at gradient ``i`` (where it is false
-        the entry may be ``None``).  On the NumPy backend ``needs[i]`` may also be an array (of the
-        argument's shape and dtype, C-contiguous, its contents arbitrary): then gradient ``i`` is
-        written into it, and it is what is returned.
+        the entry may be ``None``).  On a backend with `Backend.writes_gradients` ``needs[i]`` may
+        also be an array (of the argument's shape and dtype, C-contiguous, its contents arbitrary):
+        then gradient ``i`` is written into it, and it is what is returned.
 
     Examples
     --------
@@ -138,6 +138,61 @@ class MemoryInfo:
     free: int
 
 
+class Recorder(ABC):
+    """Writes down what is computed inside its ``with`` block, so that it can be done again.
+
+    Everything is computed at once, too: recording changes no result.
+    """
+
+    @abstractmethod
+    def __enter__(self) -> Recorder:
+        """Begin."""
+
+    @abstractmethod
+    def __exit__(self, *_: object) -> None:
+        """End."""
+
+    @abstractmethod
+    def compute(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Call a function that returns new arrays, or views, and do so in every replay."""
+
+    @abstractmethod
+    def call(self, function: Callable[..., None], *args: Any, **options: Any) -> None:
+        """Call a function that changes arrays in place or looks at them, likewise."""
+
+    @abstractmethod
+    def made(self, array: Array) -> bool:
+        """Tell whether an array was made while recording, or looks into one that was."""
+
+    @abstractmethod
+    def finish(self, results: Sequence[Array]) -> Recording:
+        """Plan the memory of the replays; ``results`` must hold their values after each."""
+
+
+class Recording(ABC):
+    """What a `Recorder` wrote down.
+
+    Attributes
+    ----------
+    nbytes : int
+        Memory of its own that a replay needs.
+    """
+
+    nbytes: int
+
+    @abstractmethod
+    def replay(self) -> None:
+        """Do it all again, with the present values of the arrays that it did not make itself."""
+
+    @abstractmethod
+    def results(self) -> list[Array]:
+        """Return the arrays in which replays leave the results, always the same ones."""
+
+    @abstractmethod
+    def difference(self, other: Recording) -> str | None:
+        """Say where another recording of the same function did something else."""
+
+
 class Timer:
     """Time between two points of a device's own queue, in seconds.
 
@@ -187,6 +242,8 @@ class Backend(ABC):
     host_memory : bool
         Whether the host can look at a value without waiting for a device.  Where it can, values
         that must lie in a range (labels, indices) are checked; where it cannot, they are not.
+    writes_gradients : bool
+        Whether its kernels can write gradients into given arrays, see `Kernel`.
     scope : context manager or None
         What operators on this backend's arrays must run inside (functions of ``xp`` enter it by
         themselves).  ``None`` for nearly all: only the second GPU of a process needs one, because
@@ -210,6 +267,7 @@ class Backend(ABC):
     primitives: Mapping[str, PrimitiveKernel] = {}
     updates: Mapping[str, Callable[..., None]] = {}
     host_memory: bool = False
+    writes_gradients: bool = False
     scope: AbstractContextManager[Any] | None = None
 
     @abstractmethod
@@ -240,6 +298,10 @@ class Backend(ABC):
 
     def synchronize(self) -> None:  # noqa: B027 - a synchronous backend has nothing to do
         """Wait until everything that was asked for is done."""
+
+    def recorder(self) -> Recorder | None:
+        """Return a recorder; ``None`` where computing cannot be recorded."""
+        return None
 
     def timer(self) -> Timer:
         """Return a new stopwatch in this device's own time."""

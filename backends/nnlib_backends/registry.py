@@ -57,8 +57,8 @@ _registrations: dict[str, _Registration] = {
     "cupy": _Registration(_load_cupy, "cupy"),
 }
 _loaded: dict[str, Backend] = {}
-# Array class → xp: the hot path of operations on raw arrays.  None where two devices share a class.
-_namespace_by_type: dict[type, Any] = {}
+# Array class → backend: the hot path of operations on raw arrays.  None: two devices share it.
+_by_array_type: dict[type, Backend | None] = {}
 _lock = threading.RLock()
 _default: Backend | None = None
 _override: ContextVar[Backend | None] = ContextVar("nnlib_backend", default=None)
@@ -147,8 +147,8 @@ def load_backend(name: str | Backend) -> Backend:
         if backend is None:
             backend = _registrations[root].factory(device)
             _loaded[canonical] = backend
-            shared = backend.array_type in _namespace_by_type
-            _namespace_by_type[backend.array_type] = None if shared else backend.xp
+            shared = backend.array_type in _by_array_type
+            _by_array_type[backend.array_type] = None if shared else backend
         _loaded[name] = backend
     return backend
 
@@ -353,16 +353,16 @@ def backend_of(array: Array) -> Backend:
     return backend
 
 
-def namespace_of(*arrays: Array) -> Any:
-    """Return the ``xp`` of the first argument that is an array (scalars are passed over)."""
+def backend_for(*arrays: Array) -> Backend:
+    """Return the backend of the first argument that is an array (scalars are passed over)."""
     for array in arrays:
-        xp = _namespace_by_type.get(type(array))
-        if xp is not None:
-            return xp
-        if type(array) in _namespace_by_type:  # of one of several devices
-            return backend_of(array).xp
+        backend = _by_array_type.get(type(array))
+        if backend is not None:
+            return backend
+        if type(array) in _by_array_type:  # of one of several devices
+            return backend_of(array)
     roots = {type(array).__module__.partition(".")[0] for array in arrays}  # NumPy's own scalars
     for name, registration in _registrations.items():
         if registration.array_module in roots:
-            return load_backend(name).xp
-    return get_backend().xp
+            return load_backend(name)
+    return get_backend()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import nnlib.autograd.tensor as tensors  # circular: its names are looked up when called
-from nnlib.autograd import engine
-from nnlib.autograd.engine import Gradient, Node
-from nnlib.autograd.mode import enable_grad, is_grad_enabled
-from nnlib.errors import DTypeError, GradientError, NnlibError, ShapeError, describe
-from nnlib.ops.operation import Fused, Operation, Primitive, Rule
+from nnlib.autograd.mode import is_grad_enabled
+from nnlib.autograd.nodes import FusedNode, PrimitiveNode
+from nnlib.errors import DTypeError, NnlibError, ShapeError, describe
+from nnlib.ops.operation import Fused, Operation, Primitive
+from nnlib.recording import Dependencies, current
 from nnlib_backends import Backend, BackendMismatchError, Kernel
 from nnlib_backends.contract import Array
 
@@ -31,7 +31,10 @@ def apply(operation: Operation, args: Sequence[Any], options: dict[str, Any]) ->
             return operation.compute(args, options)
         args, options = operation.bind(args, options)
     arrays = [bare(operation.name, arg, backend) for arg in args]
-    if backend.scope is None:
+    recording = current()
+    if recording is not None:
+        y, saved = _record(recording, args, operation, kernel, backend, arrays, options)
+    elif backend.scope is None:
         y, saved = _compute(operation, kernel, backend, arrays, options)
     else:
         with backend.scope:
@@ -52,6 +55,15 @@ def apply(operation: Operation, args: Sequence[Any], options: dict[str, Any]) ->
     return result
 
 
+def _record(recording: Dependencies, args: Sequence[Any], *call: Any) -> tuple[Array, Any]:
+    """Compute, and have it repeated in replays."""
+    for arg in args:
+        if isinstance(arg, tensors.Tensor):
+            recording.note_tensor(arg)
+    result: tuple[Array, Any] = recording.recorder.compute(_compute, *call)
+    return result
+
+
 def _compute(
     operation: Operation,
     kernel: Kernel | None,
@@ -61,14 +73,11 @@ def _compute(
 ) -> tuple[Array, Any]:
     """Return the result, and what a kernel wants to find again in the backward pass."""
     try:
-        if kernel is None:
-            fast, y, saved = backend.primitives.get(operation.name), NotImplemented, None
-            if fast is not None:
-                y = fast.forward(*arrays, **options)
-            if y is NotImplemented:
-                y = operation.function(backend.xp, *arrays, **options)
-        else:
+        if kernel is not None:
             y, saved = kernel.forward(*arrays, **options)
+        else:
+            assert isinstance(operation, Primitive)
+            y, saved = operation.run(backend, arrays, options), None
     except (ValueError, TypeError, OverflowError) as error:
         raise _explain(error, operation, arrays, options) from error
     if type(y) is not backend.array_type:  # NumPy turns 0-d results into scalars
@@ -126,153 +135,3 @@ def _explain(
     kind = ShapeError if isinstance(error, ValueError) else DTypeError
     given = f" with {options}" if options else ""
     return kind(f"{operation.name}: {error}. Received: {describe(*arrays)}{given}")
-
-
-class PrimitiveNode(Node):
-    """The result of a primitive, with what its derivative rules keep."""
-
-    __slots__ = ("kept", "operation", "rules", "versions")
-
-    def __init__(
-        self,
-        operation: Primitive,
-        rules: Sequence[tuple[int, Rule]],
-        result: Any,
-        arrays: Sequence[Array],
-        cells: Sequence[list[int] | None],
-        nodes: tuple[Node | None, ...],
-        options: dict[str, Any],
-    ) -> None:
-        super().__init__(result.data, result.backend, nodes)
-        self.operation, self.rules = operation, rules
-        self.kept: dict[str, Any] | None = {}
-        self.versions: dict[str, tuple[list[int], int]] = {}  # name → cell, count when kept
-        for _, rule in rules:
-            for name in rule.keeps:
-                if name not in self.kept:
-                    self._keep(name, result, arrays, cells, options)
-
-    def _keep(
-        self,
-        name: str,
-        result: Any,
-        arrays: Sequence[Array],
-        cells: Sequence[list[int] | None],
-        options: dict[str, Any],
-    ) -> None:
-        assert self.kept is not None
-        operation, cell = self.operation, None
-        if name in operation.options:
-            self.kept[name] = options.get(name, operation.options[name])
-        elif name == "y":
-            self.kept[name], cell = result.data, result.version_cell
-        elif name in operation.arrays:
-            position = operation.arrays.index(name)
-            self.kept[name], cell = arrays[position], cells[position]
-        elif operation.variadic and name != "index":  # "<array>_shape"
-            self.kept[name] = [array.shape for array in arrays]
-        elif name != "index":
-            array = arrays[operation.arrays.index(name[: -len("_shape")])]
-            self.kept[name] = getattr(array, "shape", ())
-        if cell is not None:
-            self.versions[name] = (cell, cell[0])
-
-    def pull_back(self, g: Gradient) -> Iterator[tuple[Node, Gradient]]:
-        """Apply the rule of every input that needs a gradient."""
-        _check(self.operation, self.kept, self.versions.values())
-        recorded = hasattr(g, "node")
-        kept = self._as_tensors() if recorded else self.kept
-        assert kept is not None
-        kernel = None if recorded else self.backend.primitives.get(self.operation.name)
-        for position, rule in self.rules:
-            values = [position if name == "index" else kept[name] for name in rule.keeps]
-            source, share = self.inputs[position], NotImplemented
-            assert source is not None
-            if kernel is not None:
-                fast = kernel.rules.get(self.operation.arrays[position])
-                share = fast(g, *values) if fast else NotImplemented
-            yield source, rule.function(g, *values) if share is NotImplemented else share
-
-    def _as_tensors(self) -> dict[str, Any]:
-        """Return what was kept, with arrays as tensors that are part of the graph."""
-        assert self.kept is not None
-        nodes = {**dict(zip(self.operation.arrays, self.inputs, strict=False)), "y": self}
-        kept = dict(self.kept)
-        for name, node in nodes.items():
-            if name in kept and self.backend.owns(kept[name]):
-                cell, _ = self.versions.get(name, (None, 0))
-                kept[name] = tensors.Tensor(kept[name], self.backend, node, cell)
-        return kept
-
-    def release(self) -> None:
-        """Forget the kept arrays."""
-        self.kept = None
-
-
-class FusedNode(Node):
-    """The result of a backend's kernel, with its inputs and what the kernel saved.
-
-    The inputs are kept because the derivative of the derivative comes from the definition.
-    """
-
-    __slots__ = ("arrays", "cells", "kernel", "operation", "options", "saved", "versions")
-
-    def __init__(
-        self,
-        operation: Fused,
-        kernel: Kernel,
-        saved: Any,
-        result: Any,
-        arrays: Sequence[Array],
-        cells: Sequence[list[int] | None],
-        nodes: tuple[Node | None, ...],
-        options: dict[str, Any],
-    ) -> None:
-        super().__init__(result.data, result.backend, nodes)
-        self.operation, self.kernel, self.options, self.saved = operation, kernel, options, saved
-        self.arrays: Sequence[Array] | None = arrays
-        self.cells = cells
-        # The kernel may have saved its result, too.
-        self.versions = [(c, c[0]) for c in (*cells, result.version_cell) if c is not None]
-
-    def pull_back(self, g: Gradient) -> Iterator[tuple[Node, Gradient]]:
-        """Ask the kernel, or the definition when the pass is itself recorded."""
-        _check(self.operation, self.arrays, self.versions)
-        assert self.arrays is not None
-        if hasattr(g, "node"):
-            yield from self._by_definition(g).items()
-            return
-        needs = tuple([node is not None for node in self.inputs])
-        gradients = self.kernel.backward(g, self.saved, needs, *self.arrays, **self.options)
-        for source, gradient in zip(self.inputs, gradients, strict=True):
-            if source is not None:
-                yield source, gradient
-
-    def _by_definition(self, g: Gradient) -> dict[Node, Gradient]:
-        assert self.arrays is not None
-        args = [
-            tensors.Tensor(array, self.backend, node, cell) if self.backend.owns(array) else array
-            for array, node, cell in zip(self.arrays, self.inputs, self.cells, strict=True)
-        ]
-        with enable_grad():
-            y = self.operation.compute(args, self.options)
-        targets = [node for node in self.inputs if node is not None]
-        return engine.backward([(y.node, g)], targets, retain_graph=True, stop_at_targets=True)
-
-    def release(self) -> None:
-        """Forget the inputs and what the kernel saved."""
-        self.arrays = self.saved = None
-
-
-def _check(operation: Operation, kept: Any, versions: Iterable[tuple[list[int], int]]) -> None:
-    if kept is None:
-        raise GradientError(
-            f"the graph behind {operation.name} was freed by an earlier backward pass. To go "
-            "through it again, call the earlier one with retain_graph=True"
-        )
-    for cell, version in versions:
-        if cell[0] != version:
-            raise GradientError(
-                f"an array that the derivative of {operation.name} needs was changed in place "
-                f"after it was used (version {cell[0]}, expected {version}). Change a copy instead"
-            )

@@ -7,6 +7,7 @@ from typing import Any
 from nnlib.autograd.tensor import Tensor
 from nnlib.errors import BackendMismatchError, DTypeError, ShapeError, describe
 from nnlib.random import default_generator
+from nnlib.recording import current, repeated
 from nnlib_backends import Backend, backend_of, get_backend, load_backend
 
 __all__ = [
@@ -70,6 +71,9 @@ def tensor(
         dtype = _default_dtype(data)
     try:
         array = target.asarray(data, dtype=dtype)
+        if current() is not None and cell is None:
+            # a constant of the function: made anew in every replay, for it may be changed in place
+            array = repeated(target.asarray, array, copy=True)
     except (ValueError, TypeError) as error:
         raise DTypeError(f"a tensor needs numbers in a regular shape. {error}") from error
     if array.dtype.kind not in "biuf":
@@ -124,7 +128,7 @@ def from_dlpack(array: Any) -> Tensor:
 def _make(function: str, *args: Any, requires_grad: bool, backend: Where, **options: Any) -> Tensor:
     target = get_backend() if backend is None else load_backend(backend)
     try:
-        array = getattr(target.xp, function)(*args, **options)
+        array = repeated(getattr(target.xp, function), *args, **options)
     except (ValueError, TypeError) as error:
         kind = ShapeError if isinstance(error, ValueError) else DTypeError
         raise kind(f"{function}: {error}. Received: {describe(*args)} with {options}") from error
@@ -366,7 +370,7 @@ def rand(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Ten
     tensor([0.39904642, 0.88052016])
     """
     target = get_backend() if backend is None else load_backend(backend)
-    result = Tensor(default_generator.uniform(_shape(shape), backend=target), target)
+    result = Tensor(repeated(default_generator.uniform, _shape(shape), backend=target), target)
     result.requires_grad = requires_grad
     return result
 
@@ -386,7 +390,7 @@ def randn(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Te
     True
     """
     target = get_backend() if backend is None else load_backend(backend)
-    result = Tensor(default_generator.normal(_shape(shape), backend=target), target)
+    result = Tensor(repeated(default_generator.normal, _shape(shape), backend=target), target)
     result.requires_grad = requires_grad
     return result
 

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from nnlib.autograd.mode import is_grad_enabled
 from nnlib.errors import GradientError
 from nnlib.ops.shaping import astype, unbroadcast
+from nnlib.recording import current, perform
 from nnlib_backends.contract import Array, Backend
 
 if TYPE_CHECKING:
@@ -43,9 +46,14 @@ class Node:
         Where the backward pass leaves the gradient, if this is a leaf or `keep_grad` is set.
     hooks : list of callables
         Called with the complete gradient (a tensor); may return another one.
+    home : array or None
+        Where the gradient of a parameter shall lie: in the optimizer's flat buffer.
     """
 
-    __slots__ = ("backend", "dtype", "grad", "hooks", "inputs", "keep_grad", "number", "shape")
+    __slots__ = (
+        "backend", "dtype", "grad", "home", "home_grad", "home_taken", "hooks", "inputs",
+        "keep_grad", "number", "shape",
+    )  # fmt: skip
 
     def __init__(
         self, value: Array, backend: Backend, inputs: tuple[Node | None, ...] = ()
@@ -58,10 +66,31 @@ class Node:
         self.grad: Tensor | None = None
         self.keep_grad = not inputs
         self.hooks: list[Callable[[Tensor], Tensor | None]] | None = None
+        self.home: Array | None = None
+        self.home_taken = False
+        self.home_grad: weakref.ref[Tensor] | None = None
 
-    def pull_back(self, g: Gradient) -> Iterator[tuple[Node, Gradient]]:
-        """Yield every input that needs one with its share of the gradient; a leaf has none."""
+    def pull_back(self, g: Gradient, to_homes: bool) -> Iterator[tuple[Node, Gradient]]:
+        """Yield every input that needs one with its share of the gradient; a leaf has none.
+
+        ``to_homes``: the gradients of parameters may be written where they shall lie in the end.
+        """
         return iter(())
+
+    def take_home(self) -> Array | None:
+        """Return `home`, if a kernel may write the gradient there: once in a backward pass."""
+        if self.home is None or self.home_taken or self.grad is not None:
+            return None
+        self.free_home()
+        self.home_taken = True
+        return self.home
+
+    def free_home(self) -> None:
+        """Let whoever holds the last gradient keep its values: what is at home will change."""
+        held = None if self.home_grad is None else self.home_grad()
+        if held is not None:
+            held.data = held.data.copy()
+        self.home_grad = None
 
     def release(self) -> None:
         """Forget what was kept for the backward pass."""
@@ -119,7 +148,7 @@ def backward(
                 results[node] = g
                 if stop_at_targets:
                     continue
-            for source, share in node.pull_back(g):
+            for source, share in node.pull_back(g, wanted is None):
                 if useful is not None and source not in useful:
                     continue
                 share = _fit(share, source)
@@ -211,12 +240,39 @@ def owned(g: Gradient, node: Node, held: set[int]) -> Tensor:
 
 def _accumulate(node: Node, g: Gradient, handed_out: set[int]) -> None:
     """Add to ``node.grad``."""
-    from nnlib.autograd.tensor import Tensor
-
+    recording = current()
+    if recording is not None:
+        recording.note_grad_read(node)
+        recording.note_grad_written(node)
+    recorded = is_grad_enabled() and hasattr(g, "node")  # g is part of a graph itself
+    node.home_taken = False
     if node.grad is None:
-        node.grad = owned(g, node, handed_out)
-    elif isinstance(g, Tensor):
+        at_home = node.home is not None and not recorded
+        node.grad = _at_home(node, _bare(g)) if at_home else owned(g, node, handed_out)
+    elif recorded:
         node.grad = node.grad + g
     else:
-        node.grad.data[...] += g
+        perform(_add, node.grad.data, _bare(g))
         node.grad.bump_version()
+
+
+def _at_home(node: Node, g: Array) -> Tensor:
+    """Return a gradient as a tensor in its place in the optimizer's flat buffer."""
+    from nnlib.autograd.tensor import Tensor
+
+    home = node.home
+    assert home is not None
+    if g is not home:
+        node.free_home()
+        perform(_copy, home, g)
+    grad = Tensor(home, node.backend)
+    node.home_grad = weakref.ref(grad)
+    return grad
+
+
+def _add(target: Array, value: Array) -> None:
+    target[...] += value
+
+
+def _copy(target: Array, value: Array) -> None:
+    target[...] = value

@@ -13,6 +13,7 @@ from nnlib.autograd.methods import TensorMethods, bare_key
 from nnlib.autograd.mode import enable_grad, is_grad_enabled, no_grad
 from nnlib.autograd.numpy_protocol import array_function, array_ufunc
 from nnlib.errors import DTypeError, GradientError, ShapeError, describe
+from nnlib.recording import current, perform, refuse_reading
 from nnlib_backends import Backend, load_backend
 from nnlib_backends.contract import Array
 
@@ -103,7 +104,12 @@ class Tensor(TensorMethods):
     @property
     def grad(self) -> Tensor | None:
         """Gradient that `backward` left here, of the tensor's own shape and dtype."""
-        return None if self.node is None else self.node.grad
+        if self.node is None:
+            return None
+        recording = current()
+        if recording is not None:
+            recording.note_grad_read(self.node)
+        return self.node.grad
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
@@ -116,6 +122,9 @@ class Tensor(TensorMethods):
                 raise DTypeError(f"grad must be a {self.dtype} tensor. Received: {describe(value)}")
             if value.shape != self.shape:
                 raise ShapeError(f"grad must have the shape {self.shape}. Received: {value.shape}")
+        recording = current()
+        if recording is not None:
+            recording.note_grad_written(self.node)
         self.node.grad = value
 
     def bump_version(self) -> None:
@@ -129,6 +138,9 @@ class Tensor(TensorMethods):
         >>> x.bump_version()
         """
         self.version_cell[0] += 1
+        recording = current()
+        if recording is not None:
+            recording.note_change(self.version_cell)
 
     # Gradients -------------------------------------------------------------------------------
 
@@ -190,7 +202,8 @@ class Tensor(TensorMethods):
             seed = Tensor(self.backend.asarray(gradient, dtype=self.dtype), self.backend)
         if seed.shape != self.shape:
             raise ShapeError(f"the gradient must have shape {self.shape}. Received: {seed.shape}")
-        return seed if create_graph else seed.data
+        # operations on tensors can be recorded, those on bare arrays cannot
+        return seed if create_graph or current() is not None else seed.data
 
     def retain_grad(self) -> None:
         """Have `backward` leave the gradient of this intermediate result in `grad`, too.
@@ -303,6 +316,7 @@ class Tensor(TensorMethods):
         >>> nnlib.tensor([1.0, 2.0]).numpy()
         array([1., 2.], dtype=float32)
         """
+        refuse_reading("numpy()")
         return self.backend.to_numpy(self.data)
 
     def item(self) -> Any:
@@ -324,6 +338,7 @@ class Tensor(TensorMethods):
                 f"a single value is needed here. Received: {self.dtype} {self.shape}. "
                 "Reduce it first (sum, mean, max, …), or take all values with tolist() or numpy()"
             )
+        refuse_reading("item(), float() or bool()")
         return self.data.item()
 
     def tolist(self) -> Any:
@@ -335,6 +350,7 @@ class Tensor(TensorMethods):
         >>> nnlib.tensor([[1.0], [2.0]]).tolist()
         [[1.0], [2.0]]
         """
+        refuse_reading("tolist()")
         return self.data.tolist()
 
     def __float__(self) -> float:
@@ -353,12 +369,14 @@ class Tensor(TensorMethods):
         return format(self.item(), spec) if spec else str(self)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        refuse_reading("turning a tensor into a NumPy array")
         # A GPU array refuses this: a copy to the host must be asked for, with numpy().
         if copy is None:
             return self.data.__array__(dtype)  # type: ignore[no-any-return]
         return self.data.__array__(dtype, copy=copy)  # type: ignore[no-any-return]
 
     def __dlpack__(self, **options: Any) -> Any:
+        refuse_reading("DLPack")
         return self.data.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -489,8 +507,11 @@ class Tensor(TensorMethods):
         return self
 
     def _write(self, key: Any, value: Any) -> None:
+        recording = current()
+        if recording is not None:
+            recording.note_tensor(self)
         try:
-            self.data[key] = value
+            perform(operator.setitem, self.data, key, value)
         except ValueError as error:
             raise ShapeError(
                 f"assignment: {error}. Received: {describe(value)} for {describe(self)}"

@@ -10,6 +10,7 @@ from nnlib.autograd import Tensor, no_grad
 from nnlib.errors import DTypeError, NnlibError, OptionError, StateError
 from nnlib.nn.parameter import Parameter
 from nnlib.nn.state import misfits
+from nnlib.recording import current
 from nnlib_backends import Backend, load_backend
 
 __all__ = ["Module"]
@@ -53,6 +54,9 @@ class Module:
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Compute `forward`, then call the hooks; errors learn the layer's path."""
+        recording = current()
+        if recording is not None:
+            recording.note_module(self)
         try:
             result = self.forward(*args, **options)
         except NnlibError as error:

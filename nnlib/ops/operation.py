@@ -36,10 +36,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nnlib_backends.registry import namespace_of
+from nnlib_backends.registry import backend_for
 
 if TYPE_CHECKING:
     from nnlib.autograd.tensor import Tensor
+    from nnlib_backends import Backend
 
 __all__ = ["Fused", "Integers", "Operation", "Primitive", "Rule", "fused", "primitive"]
 
@@ -156,7 +157,16 @@ class Primitive(Operation):
 
     def compute(self, args: Sequence[Any], options: dict[str, Any]) -> Any:
         """Compute on bare arrays."""
-        return self.function(namespace_of(*args), *args, **options)
+        return self.run(backend_for(*args), args, options)
+
+    def run(self, backend: Backend, args: Sequence[Any], options: dict[str, Any]) -> Any:
+        """Compute on a backend's arrays, by its own kernel if it has one for them."""
+        kernel = backend.primitives.get(self.name)
+        if kernel is not None:
+            y = kernel.forward(*args, **options)
+            if y is not NotImplemented:
+                return y
+        return self.function(backend.xp, *args, **options)
 
 
 def primitive(function: Callable[..., Any]) -> Primitive:

@@ -13,16 +13,17 @@ __all__ = ["Adagrad"]
 
 
 @update_rule(
+    numbers=("lr", "eps", "weight_decay"),
     samples=[
-        ((True,), {"lr": 0.1, "eps": 1e-10, "weight_decay": 0.0}),
-        ((True,), {"lr": 0.1, "eps": 1e-10, "weight_decay": 0.1}),
-    ]
+        ((True,), {"lr": 0.1, "eps": 1e-10, "weight_decay": 0.0}, {"decayed": False}),
+        ((True,), {"lr": 0.1, "eps": 1e-10, "weight_decay": 0.1}, {"decayed": True}),
+    ],
 )
 def adagrad(
-    xp: Any, p: Any, g: Any, sum: Any, *, lr: float, eps: float, weight_decay: float
+    xp: Any, p: Any, g: Any, sum: Any, *, lr: Any, eps: Any, weight_decay: Any, decayed: bool
 ) -> None:
     """Divide the gradient by the root of the sum of its squares."""
-    if weight_decay:
+    if decayed:
         g = g + weight_decay * p
     sum += g * g
     p -= lr * g / (xp.sqrt(sum) + eps)
@@ -101,7 +102,11 @@ class Adagrad(Optimizer):
         """Return the sum of squares."""
         return {"sum": options["initial_accumulator_value"]}
 
-    def numbers(self, options: dict[str, Any], step: int) -> dict[str, Any]:
+    def flags(self, options: dict[str, Any]) -> dict[str, bool]:
+        """Say whether there is weight decay."""
+        return {"decayed": options["weight_decay"] != 0}
+
+    def numbers(self, options: dict[str, Any], step: int) -> dict[str, float]:
         """Return the options, with the decayed learning rate."""
         return {
             "lr": options["lr"] / (1 + (step - 1) * options["lr_decay"]),

@@ -14,22 +14,23 @@ from nnlib.optim.update import update_rule
 __all__ = ["Adam", "AdamW"]
 
 _SAMPLE = {
-    "lr": 0.01,
-    "beta1": 0.9,
-    "beta2": 0.999,
+    "step_size": 0.01,
     "eps": 1e-8,
-    "weight_decay": 0.0,
-    "decoupled": False,
-    "step": 1,
+    "beta1": 0.9,
+    "rest1": 0.1,
+    "beta2": 0.999,
+    "rest2": 0.001,
+    "decay": 0.1,
 }
 
 
 @update_rule(
+    numbers=("step_size", "eps", "beta1", "rest1", "beta2", "rest2", "decay"),
     samples=[
-        ((True, True, False), _SAMPLE),
-        ((True, True, False), _SAMPLE | {"weight_decay": 0.1, "step": 7}),
-        ((True, True, True), _SAMPLE | {"weight_decay": 0.1, "decoupled": True, "step": 7}),
-    ]
+        ((True, True, False), _SAMPLE | {"decay": 0.0}, {"decayed": False, "decoupled": False}),
+        ((True, True, False), _SAMPLE, {"decayed": True, "decoupled": False}),
+        ((True, True, True), _SAMPLE | {"decay": 0.99}, {"decayed": True, "decoupled": True}),
+    ],
 )
 def adam(
     xp: Any,
@@ -39,33 +40,33 @@ def adam(
     exp_avg_sq: Any,
     max_exp_avg_sq: Any,
     *,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
+    step_size: Any,
+    eps: Any,
+    beta1: Any,
+    rest1: Any,
+    beta2: Any,
+    rest2: Any,
+    decay: Any,
+    decayed: bool,
     decoupled: bool,
-    step: int,
 ) -> None:
     """Divide the running mean of the gradient by the root of the running mean of its square.
 
     Both means start at zero; dividing by 1 − βᵗ undoes that bias.  The corrections are numbers, so
     they are applied to the step size and to eps instead of to the arrays.
     """
-    if weight_decay and decoupled:
-        p *= 1 - lr * weight_decay
-    elif weight_decay:
-        g = g + weight_decay * p
+    if decayed and decoupled:
+        p *= decay  # 1 − lr · weight_decay
+    elif decayed:
+        g = g + decay * p
     exp_avg *= beta1
-    exp_avg += (1 - beta1) * g
+    exp_avg += rest1 * g
     exp_avg_sq *= beta2
-    exp_avg_sq += (1 - beta2) * g * g
+    exp_avg_sq += rest2 * g * g
     if max_exp_avg_sq is not None:
         max_exp_avg_sq[...] = xp.maximum(max_exp_avg_sq, exp_avg_sq)
         exp_avg_sq = max_exp_avg_sq
-    correction = math.sqrt(1 - beta2**step)
-    step_size = lr * correction / (1 - beta1**step)
-    p -= step_size * exp_avg / (xp.sqrt(exp_avg_sq) + eps * correction)
+    p -= step_size * exp_avg / (xp.sqrt(exp_avg_sq) + eps)
 
 
 class Adam(Optimizer):
@@ -148,17 +149,23 @@ class Adam(Optimizer):
         means = {"exp_avg": 0.0, "exp_avg_sq": 0.0}
         return means | {"max_exp_avg_sq": 0.0} if options["amsgrad"] else means
 
-    def numbers(self, options: dict[str, Any], step: int) -> dict[str, Any]:
-        """Return the options and the step count, which the bias correction needs."""
+    def flags(self, options: dict[str, Any]) -> dict[str, bool]:
+        """Say whether there is weight decay, and of which kind."""
+        return {"decayed": options["weight_decay"] != 0, "decoupled": self.decoupled}
+
+    def numbers(self, options: dict[str, Any], step: int) -> dict[str, float]:
+        """Return step size and eps with the bias corrections, and the factors of the means."""
         beta1, beta2 = options["betas"]
+        lr, weight_decay = options["lr"], options["weight_decay"]
+        correction = math.sqrt(1 - beta2**step)
         return {
-            "lr": options["lr"],
+            "step_size": lr * correction / (1 - beta1**step),
+            "eps": options["eps"] * correction,
             "beta1": beta1,
+            "rest1": 1 - beta1,
             "beta2": beta2,
-            "eps": options["eps"],
-            "weight_decay": options["weight_decay"],
-            "decoupled": self.decoupled,
-            "step": step,
+            "rest2": 1 - beta2,
+            "decay": 1 - lr * weight_decay if self.decoupled else weight_decay,
         }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from nnlib.autograd import Tensor, zeros
 from nnlib.errors import BackendMismatchError, NonFiniteError, OptionError
 from nnlib.optim.options import Range
+from nnlib.recording import perform, repeated
 from nnlib_backends.contract import Array
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
@@ -78,18 +79,29 @@ def clip_grad_norm_(
                 "the norm of gradients needs them on one backend. Received: "
                 f"{backend.name!r} and {grad.backend.name!r}"
             )
-    norm = _norm(xp, [grad.data for grad in gradients], float(norm_type))
+    arrays = [grad.data for grad in gradients]
+    norm = repeated(_norm, xp, arrays, float(norm_type))
     result = Tensor(backend.asarray(norm), backend)
-    if error_if_nonfinite and not math.isfinite(result.item()):
-        raise NonFiniteError(
-            f"the norm of the gradients must be finite to clip them. Received: {result.item()}"
-        )
-    factor = xp.minimum(limit / (norm + 1e-6), 1.0)
+    if error_if_nonfinite:
+        perform(_check_finite, result.data)
+    perform(_shrink, xp, arrays, norm, limit)
     for grad in gradients:
-        array = grad.data
-        array *= factor
         grad.bump_version()
     return result
+
+
+def _check_finite(norm: Array) -> None:
+    if not math.isfinite(norm.item()):
+        raise NonFiniteError(
+            f"the norm of the gradients must be finite to clip them. Received: {norm.item()}"
+        )
+
+
+def _shrink(xp: Any, arrays: list[Array], norm: Array, limit: float) -> None:
+    """Bring the norm down to the limit, if it is above."""
+    factor = xp.minimum(limit / (norm + 1e-6), 1.0)
+    for array in arrays:
+        array *= factor
 
 
 def clip_grad_value_(params: Tensor | Iterable[Tensor], clip_value: float) -> None:
@@ -118,7 +130,7 @@ def clip_grad_value_(params: Tensor | Iterable[Tensor], clip_value: float) -> No
     """
     limit = Range().check("clip_value", clip_value)
     for grad in _gradients(params):
-        grad.backend.xp.clip(grad.data, -limit, limit, out=grad.data)
+        perform(grad.backend.xp.clip, grad.data, -limit, limit, grad.data)
         grad.bump_version()
 
 

@@ -14,9 +14,12 @@ from nnlib.errors import (
     describe,
     did_you_mean,
 )
+from nnlib.optim.flat import Flat, Run, flattened
 from nnlib.optim.options import Range
 from nnlib.optim.state import NOTES, checked_state, copied
 from nnlib.optim.update import UpdateRule
+from nnlib.recording import Dependencies, current, perform
+from nnlib_backends.contract import Array
 
 __all__ = ["Optimizer"]
 
@@ -71,6 +74,8 @@ class Optimizer:
         self.defaults = self.checked(defaults)
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
+        self._flats: list[list[Flat]] = []
+        self._checked: dict[int, tuple[Any, dict[str, Any], Any]] = {}
         for group in _as_groups(params):
             self.add_param_group(group)
 
@@ -91,7 +96,11 @@ class Optimizer:
         """Return the state arrays that these options need, with the value that fills each."""
         raise NotImplementedError  # abstract
 
-    def numbers(self, options: dict[str, Any], step: int) -> dict[str, Any]:
+    def flags(self, options: dict[str, Any]) -> dict[str, bool]:
+        """Return the rule's switches, which say what it computes."""
+        raise NotImplementedError  # abstract
+
+    def numbers(self, options: dict[str, Any], step: int) -> dict[str, float]:
         """Return the rule's numbers for a parameter's step number ``step`` (from 1)."""
         raise NotImplementedError  # abstract
 
@@ -129,6 +138,7 @@ class Optimizer:
             taken.add(id(p))
         options = self.checked(self.defaults | given)
         self.param_groups.append({"params": params, **options})
+        self._flats.append(flattened(params))
 
     # Training --------------------------------------------------------------------------------
 
@@ -150,36 +160,107 @@ class Optimizer:
         BackendMismatchError, DTypeError
             If a gradient was set by hand that is not like its parameter.
         """
-        for group in self.param_groups:
-            options = self.checked(group)
-            initial = self.initial_state(options)
-            for p in group["params"]:
-                if p.grad is not None:
-                    self._update(p, p.grad, initial, options)
+        self._arrange()
+        recording = current()
+        if recording is not None:
+            self._note(recording)
+        for i, flats in enumerate(self._flats):
+            options = self._options(i)
+            for flat in flats:
+                self._step_flat(i, options, flat)
 
-    def _update(
-        self, p: Tensor, grad: Tensor, initial: dict[str, float], options: dict[str, Any]
-    ) -> None:
-        if grad.backend is not p.backend:
-            raise BackendMismatchError(
-                "a gradient must be on its parameter's backend. Received: "
-                f"{grad.backend.name!r} for a parameter on {p.backend.name!r}"
+    def _arrange(self) -> None:
+        """Put the parameters into flat buffers, if they are not or no longer there."""
+        flats = [flat for group in self._flats for flat in group]
+        if len(self._flats) < len(self.param_groups) or not all(f.is_intact() for f in flats):
+            self._flats = [flattened(group["params"]) for group in self.param_groups]
+        for group in self._flats:
+            for flat in group:
+                flat.settle()
+
+    def _note(self, recording: Dependencies) -> None:
+        """A recorded step is right while parameters, state and kinds of options are the same."""
+        flats, state = self._flats, self.state
+        for group in self.param_groups:
+            for p in group["params"]:
+                recording.note_tensor(p)
+        kinds = [self._kind(i) for i in range(len(flats))]
+        recording.note_guard(
+            lambda: (
+                self._flats is flats
+                and self.state is state
+                and [self._kind(i) for i in range(len(flats))] == kinds
             )
-        if grad.dtype != p.dtype:
-            raise DTypeError(
-                f"a gradient must have its parameter's dtype. Received: {describe(grad, p)}"
+        )
+
+    def _options(self, i: int) -> dict[str, Any]:
+        """Return the checked options of group ``i``; checked again only if one has changed."""
+        group = self.param_groups[i]
+        given = [group[name] for name in self.defaults]
+        if self._checked.get(i, (None,))[0] != given:
+            options = self.checked(group)
+            self._checked[i] = (
+                given,
+                options,
+                (tuple(self.initial_state(options)), self.flags(options)),
             )
-        state = self.state.setdefault(p, {"step": 0})
-        state["step"] += 1
-        for name, value in initial.items():
-            if name not in state:
-                state[name] = Tensor(p.backend.xp.full_like(p.data, value), p.backend)
-            elif state[name].backend is not p.backend:
-                state[name] = copied(state[name], p)
-        arrays = [state[name].data if name in initial else None for name in self.slots]
-        numbers = self.numbers(options, state["step"])
-        self.rule(p.backend, p.data, grad.data, *arrays, **numbers)
-        p.bump_version()
+        return self._checked[i][1]
+
+    def _kind(self, i: int) -> Any:
+        """Return what cannot change in a recorded step: state arrays and flags."""
+        self._options(i)
+        return self._checked[i][2]
+
+    def _step_flat(self, i: int, options: dict[str, Any], flat: Flat) -> None:
+        initial = self.initial_state(options)
+        names = [name if name in initial else None for name in self.slots]
+        for first, last in self._runs(flat, initial):
+            run = flat.runs.get((first, last))
+            if run is None:
+                numbers = flat.new_numbers(len(self.rule.numbers))
+                run = flat.runs[first, last] = Run(i, flat.params[first : last + 1], numbers)
+            arrays = flat.part(first, last, names)
+            perform(self._advance, run)
+            perform(self.rule, flat.backend, *arrays, numbers=run.numbers, **self.flags(options))
+            for p in run.params:
+                p.bump_version()
+
+    def _runs(self, flat: Flat, initial: dict[str, float]) -> list[tuple[int, int]]:
+        """First and last of the parameters to change: neighbours with one step count at once."""
+        runs: list[tuple[int, int]] = []
+        steps = -1
+        for i, p in enumerate(flat.params):
+            grad = p.grad
+            if grad is None:
+                continue
+            _check_gradient(p, grad)
+            flat.take_gradient(i, grad)
+            state = self.state.setdefault(p, {"step": 0})
+            for name, value in initial.items():
+                self._place_state(p, name, flat.state(name)[i], value)
+            if runs and runs[-1][1] == i - 1 and state["step"] == steps:
+                runs[-1] = (runs[-1][0], i)
+            else:
+                runs.append((i, i))
+                steps = state["step"]
+        return runs
+
+    def _place_state(self, p: Tensor, name: str, array: Array, value: float) -> None:
+        """Have a state tensor lie in the flat buffer; a new one is filled with ``value``."""
+        state = self.state[p]
+        if name not in state:
+            array[...] = value
+            state[name] = Tensor(array, p.backend)
+        elif state[name].data is not array:  # loaded, or the parameter has moved
+            array[...] = copied(state[name], p).data
+            state[name] = Tensor(array, p.backend)
+
+    def _advance(self, run: Run) -> None:
+        """Count a step of some parameters, and write down the numbers of their update."""
+        for p in run.params:
+            self.state[p]["step"] += 1
+        numbers = self.numbers(self._options(run.group), self.state[run.params[0]]["step"])
+        run.numbers[:] = [numbers[name] for name in self.rule.numbers]
 
     # State -----------------------------------------------------------------------------------
 
@@ -253,3 +334,15 @@ def _check_parameter(p: Any) -> None:
         )
     if p.dtype.kind != "f":
         raise DTypeError(f"a parameter must be floating-point. Received: {describe(p)}")
+
+
+def _check_gradient(p: Tensor, grad: Tensor) -> None:
+    if grad.backend is not p.backend:
+        raise BackendMismatchError(
+            "a gradient must be on its parameter's backend. Received: "
+            f"{grad.backend.name!r} for a parameter on {p.backend.name!r}"
+        )
+    if grad.dtype != p.dtype:
+        raise DTypeError(
+            f"a gradient must have its parameter's dtype. Received: {describe(grad, p)}"
+        )

@@ -11,16 +11,19 @@ from nnlib.optim.update import update_rule
 
 __all__ = ["RMSprop"]
 
-_SAMPLE = {"lr": 0.01, "alpha": 0.99, "eps": 1e-8, "weight_decay": 0.0, "momentum": 0.0}
+_SAMPLE = {
+    "lr": 0.01, "alpha": 0.99, "rest": 0.01, "eps": 1e-8, "weight_decay": 0.1, "momentum": 0.9,
+}  # fmt: skip
 
 
 @update_rule(
+    numbers=("lr", "alpha", "rest", "eps", "weight_decay", "momentum"),
     samples=[
-        ((True, False, False), _SAMPLE),
-        ((True, True, False), _SAMPLE | {"weight_decay": 0.1}),
-        ((True, False, True), _SAMPLE | {"momentum": 0.9}),
-        ((True, True, True), _SAMPLE | {"momentum": 0.9, "weight_decay": 0.1}),
-    ]
+        ((True, False, False), _SAMPLE | {"weight_decay": 0.0}, {"decayed": False}),
+        ((True, True, False), _SAMPLE, {"decayed": True}),
+        ((True, False, True), _SAMPLE | {"weight_decay": 0.0}, {"decayed": False}),
+        ((True, True, True), _SAMPLE, {"decayed": True}),
+    ],
 )
 def rmsprop(
     xp: Any,
@@ -30,21 +33,23 @@ def rmsprop(
     grad_avg: Any,
     momentum_buffer: Any,
     *,
-    lr: float,
-    alpha: float,
-    eps: float,
-    weight_decay: float,
-    momentum: float,
+    lr: Any,
+    alpha: Any,
+    rest: Any,
+    eps: Any,
+    weight_decay: Any,
+    momentum: Any,
+    decayed: bool,
 ) -> None:
     """Divide the gradient by the root of the running mean of its square, or of its variance."""
-    if weight_decay:
+    if decayed:
         g = g + weight_decay * p
     square_avg *= alpha
-    square_avg += (1 - alpha) * g * g
+    square_avg += rest * g * g
     mean_square = square_avg
     if grad_avg is not None:
         grad_avg *= alpha
-        grad_avg += (1 - alpha) * g
+        grad_avg += rest * g
         # rounding can make the variance of a constant gradient negative, its root NaN
         mean_square = xp.maximum(square_avg - grad_avg * grad_avg, 0.0)
     g = g / (xp.sqrt(mean_square) + eps)
@@ -136,6 +141,10 @@ class RMSprop(Optimizer):
             state["momentum_buffer"] = 0.0
         return state
 
-    def numbers(self, options: dict[str, Any], step: int) -> dict[str, Any]:
+    def flags(self, options: dict[str, Any]) -> dict[str, bool]:
+        """Say whether there is weight decay."""
+        return {"decayed": options["weight_decay"] != 0}
+
+    def numbers(self, options: dict[str, Any], step: int) -> dict[str, float]:
         """Return the options that are numbers."""
-        return {name: options[name] for name in self.ranges}
+        return {**{name: options[name] for name in self.ranges}, "rest": 1 - options["alpha"]}

@@ -12,16 +12,19 @@ from nnlib.optim.update import update_rule
 
 __all__ = ["SGD"]
 
-_PLAIN = {"lr": 0.1, "momentum": 0.0, "dampening": 0.0, "nesterov": False, "weight_decay": 0.0}
+_PLAIN = {"lr": 0.1, "momentum": 0.0, "share": 1.0, "weight_decay": 0.0}
+_DECAYED = {"nesterov": False, "decayed": True}
+_UNDECAYED = {"nesterov": False, "decayed": False}
 
 
 @update_rule(
+    numbers=("lr", "momentum", "share", "weight_decay"),
     samples=[
-        ((False,), _PLAIN),
-        ((False,), _PLAIN | {"weight_decay": 0.01}),
-        ((True,), _PLAIN | {"momentum": 0.9, "dampening": 0.3, "weight_decay": 0.01}),
-        ((True,), _PLAIN | {"momentum": 0.9, "nesterov": True}),
-    ]
+        ((False,), _PLAIN, _UNDECAYED),
+        ((False,), _PLAIN | {"weight_decay": 0.01}, _DECAYED),
+        ((True,), _PLAIN | {"momentum": 0.9, "share": 0.7, "weight_decay": 0.01}, _DECAYED),
+        ((True,), _PLAIN | {"momentum": 0.9}, {"nesterov": True, "decayed": False}),
+    ],
 )
 def sgd(
     xp: Any,
@@ -29,18 +32,19 @@ def sgd(
     g: Any,
     momentum_buffer: Any,
     *,
-    lr: float,
-    momentum: float,
-    dampening: float,
+    lr: Any,
+    momentum: Any,
+    share: Any,
+    weight_decay: Any,
     nesterov: bool,
-    weight_decay: float,
+    decayed: bool,
 ) -> None:
     """Go against the gradient, or against a running sum of gradients."""
-    if weight_decay:
+    if decayed:
         g = g + weight_decay * p
     if momentum_buffer is not None:
         momentum_buffer *= momentum
-        momentum_buffer += (1 - dampening) * g
+        momentum_buffer += share * g
         g = g + momentum * momentum_buffer if nesterov else momentum_buffer
     p -= lr * g
 
@@ -127,12 +131,15 @@ class SGD(Optimizer):
         """Return a running sum, if there is momentum."""
         return {"momentum_buffer": 0.0} if options["momentum"] else {}
 
-    def numbers(self, options: dict[str, Any], step: int) -> dict[str, Any]:
+    def flags(self, options: dict[str, Any]) -> dict[str, bool]:
+        """Say which kind of momentum, and whether there is weight decay."""
+        return {"nesterov": options["nesterov"], "decayed": options["weight_decay"] != 0}
+
+    def numbers(self, options: dict[str, Any], step: int) -> dict[str, float]:
         """Return the options; the first step is not dampened, which makes v = g there."""
         return {
             "lr": options["lr"],
             "momentum": options["momentum"],
-            "dampening": options["dampening"] if step > 1 else 0.0,
-            "nesterov": options["nesterov"],
+            "share": 1 - options["dampening"] if step > 1 else 1.0,
             "weight_decay": options["weight_decay"],
         }

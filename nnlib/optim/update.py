@@ -2,23 +2,30 @@
 
 A rule is written in operators on bare arrays, its **definition**::
 
-    @update_rule(samples=[((), {"lr": 0.1})])
+    @update_rule(numbers=("lr",), samples=[((), {"lr": 0.1}, {})])
     def plain(xp, p, g, *, lr):
         p -= lr * g
 
+Its numbers change from step to step.  They come together: as a list of floats, or as an array of
+the parameter's dtype and backend where a recorded step must find the new ones.  The definition gets
+them by name.  What an option switches on or off is a flag, a Python value.
+
 Like a fused operation it can be replaced: a backend that has a faster way lists it under the same
 name in ``Backend.updates``, and the conformance test compares it with the definition on the
-samples.  A replacement is called without ``xp`` and must give the same values.
+samples.  A replacement is called without ``xp``, gets the numbers as one array, and must give the
+same values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from nnlib_backends.contract import Array, Backend
 
 __all__ = ["UpdateRule", "update_rule"]
+
+Sample: TypeAlias = tuple[tuple[bool, ...], dict[str, float], dict[str, bool]]
 
 
 class UpdateRule:
@@ -29,11 +36,13 @@ class UpdateRule:
     name : str
         Under which a backend may offer a replacement.
     definition : callable
-        ``definition(xp, p, g, *state, **numbers)``: changes ``p`` and the state arrays, but not
-        the gradient ``g``.  All have one shape and dtype; a state array that the options leave out
-        is ``None``.
-    samples : list of (present, numbers)
-        For the conformance test: which state arrays are there, and the numbers.
+        ``definition(xp, p, g, *state, **numbers, **flags)``: changes ``p`` and the state arrays,
+        but not the gradient ``g``.  All have one shape and dtype; a state array that the options
+        leave out is ``None``.
+    numbers : tuple of str
+        Names of its numbers, in their order.
+    samples : list of (present, numbers, flags)
+        For the conformance test: which state arrays are there, numbers and flags by name.
     registry : dict
         All rules by name.
 
@@ -41,11 +50,11 @@ class UpdateRule:
     --------
     >>> import numpy as np
     >>> from nnlib_backends import load_backend
-    >>> @update_rule(samples=[((), {"lr": 0.1})])
+    >>> @update_rule(numbers=("lr",), samples=[])
     ... def halfway(xp, p, g, *, lr):
     ...     p -= 0.5 * lr * g
     >>> p = np.array([1.0, 2.0])
-    >>> halfway(load_backend("numpy"), p, np.ones(2), lr=1.0)
+    >>> halfway(load_backend("numpy"), p, np.ones(2), numbers=np.array([1.0]))
     >>> p
     array([0.5, 1.5])
     >>> _ = UpdateRule.registry.pop("halfway")  # only an example
@@ -56,51 +65,62 @@ class UpdateRule:
     def __init__(
         self,
         definition: Callable[..., None],
-        samples: Sequence[tuple[tuple[bool, ...], dict[str, Any]]],
+        numbers: Sequence[str],
+        samples: Sequence[Sample],
     ) -> None:
         self.name = definition.__name__
         self.definition = definition
+        self.numbers = tuple(numbers)
         self.samples = list(samples)
         UpdateRule.registry[self.name] = self
 
     def __call__(
-        self, backend: Backend, p: Array, g: Array, *state: Array | None, **numbers: Any
+        self,
+        backend: Backend,
+        p: Array,
+        g: Array,
+        *state: Array | None,
+        numbers: Any,
+        **flags: Any,
     ) -> None:
         """Update with the backend's replacement, or else by the definition."""
         if backend.scope is None:
-            self._update(backend, p, g, *state, **numbers)
+            self._update(backend, p, g, *state, numbers=numbers, **flags)
         else:
             with backend.scope:
-                self._update(backend, p, g, *state, **numbers)
+                self._update(backend, p, g, *state, numbers=numbers, **flags)
 
-    def _update(self, backend: Backend, *arrays: Array | None, **numbers: Any) -> None:
+    def _update(self, backend: Backend, *arrays: Array | None, numbers: Any, **flags: Any) -> None:
         replacement = backend.updates.get(self.name)
         if replacement is None:
-            self.definition(backend.xp, *arrays, **numbers)
+            named = {name: numbers[i] for i, name in enumerate(self.numbers)}
+            self.definition(backend.xp, *arrays, **named, **flags)
         else:
-            replacement(*arrays, **numbers)
+            replacement(*arrays, numbers, **flags)
 
     def __repr__(self) -> str:
         return f"<nnlib update rule {self.name}>"
 
 
 def update_rule(
-    samples: Sequence[tuple[tuple[bool, ...], dict[str, Any]]],
+    numbers: Sequence[str], samples: Sequence[Sample]
 ) -> Callable[[Callable[..., None]], UpdateRule]:
     """Make an update rule of its definition (a decorator).
 
     Parameters
     ----------
-    samples : list of (present, numbers)
-        For the conformance test: which state arrays are there, and the numbers.
+    numbers : sequence of str
+        Names of the numbers, in the order in which their array holds them.
+    samples : list of (present, numbers, flags)
+        For the conformance test: which state arrays are there, numbers and flags by name.
 
     Examples
     --------
-    >>> @update_rule(samples=[((), {"lr": 0.1})])
+    >>> @update_rule(numbers=("lr",), samples=[((), {"lr": 0.1}, {})])
     ... def plain(xp, p, g, *, lr):
     ...     p -= lr * g
     >>> plain
     <nnlib update rule plain>
     >>> _ = UpdateRule.registry.pop("plain")  # only an example
     """
-    return lambda definition: UpdateRule(definition, samples)
+    return lambda definition: UpdateRule(definition, numbers, samples)

@@ -13,7 +13,7 @@ from nnlib.autograd import Tensor
 from nnlib.nn.inference import inference
 from nnlib.optim.schedules import ReduceLROnPlateau
 from nnlib.train import state
-from nnlib.train.batches import Batch, batches, split
+from nnlib.train.batches import Batch, batches
 from nnlib.train.callbacks import Callback
 from nnlib.train.history import History
 from nnlib.train.interrupt import Interrupt
@@ -29,7 +29,6 @@ __all__ = ["Epochs"]
 class Epochs(Steps):
     """The inside of `nnlib.Trainer`, which documents the attributes and sets them."""
 
-    metrics: list[Metric]
     callbacks: list[Callback]
     accumulate: int
     log_every: int | None
@@ -96,9 +95,7 @@ class Epochs(Steps):
         for group in groups:
             self.consistent = False
             self.last_batch = group[-1]
-            results = self.compute_gradients(group)
-            self.apply_gradients()
-            self._record(group, results)
+            self._record(group, self.train_step(group))
             self.elapsed = time.perf_counter() - begin
             self.consistent = True
             self.call("on_step_end")
@@ -114,13 +111,13 @@ class Epochs(Steps):
         names = [metric.name for metric in self.metrics]
         return {"loss": mean(self.epoch_losses), **dict(zip(names, values, strict=True))}
 
-    def _record(self, group: list[Batch], results: list[tuple[Tensor, Any]]) -> None:
+    def _record(self, group: list[Batch], results: list[tuple[Tensor, list[Tensor]]]) -> None:
         self.step += 1
         self.batch += len(group)
-        for batch, (loss, output) in zip(group, results, strict=True):
+        for batch, (loss, values) in zip(group, results, strict=True):
             self._losses.add(loss, self.step, batch[-1].shape[0])
-            for metric in self.metrics:
-                metric.update(output, batch[-1])
+            for metric, value in zip(self.metrics, values, strict=True):
+                metric.add(value, batch[-1])
 
     def read_losses(self, extras: Sequence[Tensor] = ()) -> list[float]:
         """Wait for the device; take the losses since the last reading into the history.
@@ -156,14 +153,13 @@ class Epochs(Steps):
         losses = Losses(self.backend)
         with inference(self.model):
             for batch in batches(loader, self.backend, self.dtype):
-                inputs, target = split(batch)
-                output = self.model(*inputs)
-                losses.add(self.loss_of(output, target), 0, target.shape[0])
-                for metric in metrics:
-                    metric.update(output, target)
+                loss, values = self.test_step(batch)
+                losses.add(loss, 0, batch[-1].shape[0])
+                for metric, value in zip(metrics, values, strict=True):
+                    metric.add(value, batch[-1])
                 interrupt.check()
-        ((loss, _),), values = losses.read([metric.result() for metric in metrics])
-        return {"loss": loss, **{m.name: v for m, v in zip(metrics, values, strict=True)}}
+        ((mean_loss, _),), results = losses.read([metric.result() for metric in metrics])
+        return {"loss": mean_loss, **{m.name: v for m, v in zip(metrics, results, strict=True)}}
 
     def call(self, event: str, *args: Any) -> None:
         """Tell the callbacks."""

@@ -63,9 +63,17 @@ class Metric(ABC):
 
     def update(self, output: Tensor, target: Tensor) -> None:
         """Take in a batch; nothing is read from the device."""
+        self.add(self.measure(output, target), target)
+
+    def measure(self, output: Tensor, target: Tensor) -> Tensor:
+        """Compute what a batch adds to the sum, float64 without axes (in a compiled step)."""
         with no_grad():
             # float64: a sum over many batches loses nothing that a batch's own sum had
-            value = self.total(output, target).astype("float64")
+            return self.total(output, target).astype("float64")
+
+    def add(self, value: Tensor, target: Tensor) -> None:
+        """Take in what `measure` made of a batch with this target."""
+        with no_grad():
             self._total = value if self._total is None else value + self._total
         self._count += self.count(target)
 

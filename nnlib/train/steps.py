@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from nnlib.autograd import Tensor
+from nnlib.capture import compile as compiled
 from nnlib.errors import DTypeError, OptionError
 from nnlib.nn import Module
 from nnlib.optim import Optimizer, clip_grad_norm_
 from nnlib.optim.schedules import LRScheduler, OneCycleLR, ReduceLROnPlateau
 from nnlib.train.batches import Batch, split
 from nnlib.train.losses import LossFunction, get_loss
+from nnlib.train.metric import Metric
 from nnlib.train.readings import single_value
 
 __all__ = ["Steps", "grouped"]
@@ -31,6 +33,8 @@ class Steps:
         schedule: LRScheduler | None = None,
         schedule_every: str | None = None,
         clip_norm: float | None = None,
+        metrics: Sequence[Metric] = (),
+        compile: bool = True,
     ) -> None:
         _check_parts(model, optimizer, schedule)
         if clip_norm is not None and not 0 < clip_norm < float("inf"):
@@ -50,7 +54,10 @@ class Steps:
         )
         self.clip_norm = clip_norm
         self.learning_rate: float = optimizer.param_groups[0]["lr"]  #: of the last step
+        self.metrics = list(metrics)
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self._train = compiled(self._train_as_it_is) if compile else self._train_as_it_is
+        self._test = compiled(self._test_as_it_is) if compile else self._test_as_it_is
 
     def loss_of(self, output: Any, target: Tensor) -> Tensor:
         """Compute the loss, which must be a single value.
@@ -85,12 +92,49 @@ class Steps:
 
     def apply_gradients(self) -> None:
         """Clip the gradients, update the parameters, go on with a schedule that counts steps."""
+        self._update()
+        self._go_on()
+
+    def _update(self) -> None:
         if self.clip_norm is not None:
             clip_grad_norm_(self._parameters, self.clip_norm)
-        self.learning_rate = self.optimizer.param_groups[0]["lr"]
         self.optimizer.step()
+
+    def _go_on(self) -> None:
+        self.learning_rate = self.optimizer.param_groups[0]["lr"]
         if self.schedule is not None and self.schedule_every == "step":
             self.schedule.step()
+
+    def train_step(self, group: list[Batch]) -> list[tuple[Tensor, list[Tensor]]]:
+        """Make one step with a group of batches.
+
+        Returns
+        -------
+        list of (loss, values)
+            Of each batch, outside the graph: the mean loss, and what each metric makes of the
+            outputs (see `Metric.measure`).
+        """
+        results = self._train(group)
+        self._go_on()
+        return results
+
+    def test_step(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """Compute loss and metrics of a batch, likewise."""
+        return self._test(batch)
+
+    def _train_as_it_is(self, group: list[Batch]) -> list[tuple[Tensor, list[Tensor]]]:
+        results = self.compute_gradients(group)
+        self._update()
+        return [
+            (loss, [metric.measure(output, batch[-1]) for metric in self.metrics])
+            for batch, (loss, output) in zip(group, results, strict=True)
+        ]
+
+    def _test_as_it_is(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        inputs, target = split(batch)
+        output = self.model(*inputs)
+        values = [metric.measure(output, target) for metric in self.metrics]
+        return self.loss_of(output, target), values
 
 
 def grouped(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:

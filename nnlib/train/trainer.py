@@ -69,6 +69,9 @@ class Trainer(Epochs):
         Stop when the loss is NaN or infinite, and say where it came from: see `NaNStop`.
     progress : bool
         Show on stderr how far training is: a bar on a terminal, one line an epoch elsewhere.
+    compile : bool
+        Record a step and replay it, see `nnlib.compile`: faster, with the same results bit by bit.
+        Python code in model, loss and metrics then runs in the first steps only.
 
     Attributes
     ----------
@@ -82,6 +85,8 @@ class Trainer(Epochs):
     ------
     OptionError, DTypeError
         If an option is out of range, or a part is not of its kind.
+    CaptureError
+        When training, if the model, loss or a metric reads values and so cannot be compiled.
 
     Examples
     --------
@@ -115,13 +120,16 @@ class Trainer(Epochs):
         seed: int | None = None,
         nan_stop: bool = True,
         progress: bool = True,
+        compile: bool = True,
     ) -> None:
-        super().__init__(model, loss, optimizer, schedule, schedule_every, clip_norm)
+        known = [get_metric(m) for m in ([metrics] if isinstance(metrics, str) else metrics)]
+        unique_names(known)
+        super().__init__(
+            model, loss, optimizer, schedule, schedule_every, clip_norm, known, compile
+        )
         positive_integer("accumulate", accumulate)
         if log_every is not None:
             positive_integer("log_every", log_every)
-        self.metrics = [get_metric(m) for m in ([metrics] if isinstance(metrics, str) else metrics)]
-        unique_names(self.metrics)
         self.callbacks = _checked_callbacks(callbacks)
         if nan_stop and not any(isinstance(callback, NaNStop) for callback in self.callbacks):
             self.callbacks.insert(0, NaNStop())

@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def registrations(monkeypatch):
     """Whatever a test registers is forgotten after it."""
-    for table in ("_registrations", "_loaded", "_namespace_by_type"):
+    for table in ("_registrations", "_loaded", "_by_array_type"):
         monkeypatch.setattr(registry, table, dict(getattr(registry, table)))
 
 
@@ -230,7 +230,7 @@ def test_two_devices_share_an_array_class():
     register_backend("other", make, array_module="otherlib")
     for number, name in ((0, "other"), (1, "other:1"), (0, "other")):
         assert backend_of(Other(number)).name == name
-        assert registry.namespace_of(1.0, Other(number)) is load_backend(name).xp
+        assert registry.backend_for(1.0, Other(number)) is load_backend(name)
 
 
 class TestEntryPoints:
@@ -287,14 +287,14 @@ def test_backend_of_anything_else_is_an_error(value):
     assert isinstance(caught.value, TypeError)
 
 
-def test_namespace_of_passes_over_scalars():
+def test_backend_for_passes_over_scalars():
     strict = load_backend("strict")
     array = strict.xp.zeros(3)
-    assert registry.namespace_of(2.0, array) is strict.xp
-    assert registry.namespace_of(np.float32(2), array) is strict.xp
-    assert registry.namespace_of(np.zeros(3)) is load_backend("numpy").xp
+    assert registry.backend_for(2.0, array) is strict
+    assert registry.backend_for(np.float32(2), array) is strict
+    assert registry.backend_for(np.zeros(3)) is load_backend("numpy")
     with use_backend("strict"):
-        assert registry.namespace_of(2.0) is strict.xp
+        assert registry.backend_for(2.0) is strict
 
 
 # auto

@@ -107,7 +107,8 @@ def test_layer_and_activation_in_one_go_are_the_same(activation, backend):
         model.zero_grad()
     assert seen == [activation]
     for joined, apart in zip(*found, strict=True):
-        np.testing.assert_array_equal(joined, apart)
+        # tanh inside and outside of a product's loop may differ in the last bit
+        np.testing.assert_allclose(joined, apart, rtol=2e-6, atol=1e-7)
 
 
 def test_only_the_very_classes_are_joined():

@@ -69,8 +69,8 @@ class TestStep:
     def test_keeps_dtype_and_memory(self, make, make_params, give_gradients, backend):
         for dtype in ("float16", "float32", "float64"):
             params = make_params(dtype=dtype)
-            arrays = [p.data for p in params]
             optimizer = make(params)
+            arrays = [p.data for p in params]
             give_gradients(params, 0)
             optimizer.step()
             for p, array in zip(params, arrays, strict=True):

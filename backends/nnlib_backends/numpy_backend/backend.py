@@ -20,7 +20,7 @@ from nnlib_backends.contract import (
     PrimitiveKernel,
 )
 from nnlib_backends.numpy_backend import kernels, namespace
-from nnlib_backends.numpy_backend.updates import UPDATES
+from nnlib_backends.numpy_backend.recorder import NumpyRecorder
 from nnlib_backends.registry import owner_of
 
 _HOST_TYPES = (np.ndarray, np.generic, float, int, list, tuple)  # certainly of no other backend
@@ -40,7 +40,7 @@ class NumpyBackend(Backend):
     xp = namespace
     array_type = np.ndarray
     host_memory = True
-    updates: Mapping[str, Callable[..., None]] = UPDATES
+    writes_gradients = True
 
     # Made at first use: this is what imports Numba and compiles.
     @cached_property
@@ -52,6 +52,11 @@ class NumpyBackend(Backend):
     def primitives(self) -> Mapping[str, PrimitiveKernel]:  # type: ignore[override]
         """Name of a primitive → `PrimitiveKernel`."""
         return kernels.primitives()
+
+    @cached_property
+    def updates(self) -> Mapping[str, Callable[..., None]]:  # type: ignore[override]
+        """Name of an optimizer's update rule → function that changes a parameter in place."""
+        return kernels.updates()
 
     def asarray(self, obj: Any, dtype: Any = None, *, copy: bool | None = None) -> Array:
         """Convert to an array; one of another backend is copied to the host.
@@ -89,6 +94,10 @@ class NumpyBackend(Backend):
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """Return a copy."""
         return np.array(array)
+
+    def recorder(self) -> NumpyRecorder:
+        """Return a recorder of what is computed with NumPy and with compiled kernels."""
+        return NumpyRecorder()
 
     def device_info(self) -> DeviceInfo:
         """Describe the processor, its memory, the BLAS behind NumPy and the kernels."""

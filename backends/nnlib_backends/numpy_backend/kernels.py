@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -17,8 +17,9 @@ import numpy as np
 from nnlib_backends import patches, portable
 from nnlib_backends.contract import Array, Kernel, PrimitiveKernel
 from nnlib_backends.numpy_backend import namespace
+from nnlib_backends.numpy_backend.updates import UPDATES
 
-__all__ = ["compilation", "either", "general_kernels", "kernels", "native", "primitives"]
+__all__ = ["compilation", "either", "general_kernels", "kernels", "native", "primitives", "updates"]
 
 FLOAT32 = np.dtype(np.float32)
 
@@ -39,6 +40,17 @@ def primitives() -> dict[str, PrimitiveKernel]:
     """Name of a primitive → its compiled kernel."""
     compiled = native()[0]
     return {} if compiled is None else dict(compiled.PRIMITIVES)
+
+
+@functools.cache
+def updates() -> dict[str, Callable[..., None]]:
+    """Name of an optimizer's update rule → the function that serves it here."""
+    compiled = native()[0]
+    table = dict(UPDATES)
+    if compiled is not None:
+        for name, update in compiled.UPDATES.items():
+            table[name] = _either_update(update, table[name])
+    return table
 
 
 @functools.cache
@@ -107,6 +119,20 @@ def either(native: Kernel, general: Kernel) -> Kernel:
         return kernel.backward(g, saved, needs, *arrays, **static)
 
     return Kernel(forward, backward)
+
+
+def _either_update(
+    native: Callable[..., None], general: Callable[..., None]
+) -> Callable[..., None]:
+    """Return an update that takes the first for contiguous float32 arrays."""
+
+    def update(p: Array, g: Array, *rest: Array | None, **flags: Any) -> None:
+        fits = all(
+            a is None or (a.dtype == FLOAT32 and a.flags.c_contiguous) for a in (p, g, *rest)
+        )
+        (native if fits else general)(p, g, *rest, **flags)
+
+    return update
 
 
 def all_float32(arrays: Sequence[Array | None]) -> bool:

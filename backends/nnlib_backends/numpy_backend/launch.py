@@ -10,25 +10,38 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+import struct
+from array import array
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
     from nnlib_backends.numpy_backend.native.abi import NativeKernel
+    from nnlib_backends.numpy_backend.recorder import NumpyRecorder
 
 __all__ = ["Argument", "Array", "dense", "empty", "launch", "split", "thread_count"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Argument: TypeAlias = "Array | int | float | None"
 
+recording: ContextVar[NumpyRecorder | None] = ContextVar("nnlib_numpy_recorder", default=None)
+_recorder = recording.get
+
 WORDS = 8  # of the table, for each argument; see native/abi.py
+_ZEROS = [0] * (WORDS - 1)
+_AS_FLOAT, _AS_INTEGER = struct.Struct("d"), struct.Struct("q")
 
 
 def empty(shape: int | tuple[int, ...], dtype: Any = np.float32) -> Array:
     """Return memory for a kernel's result or workspace."""
-    return np.empty(shape, dtype)
+    memory = np.empty(shape, dtype)
+    recorder = _recorder()
+    if recorder is not None:
+        recorder.own(memory)
+    return memory
 
 
 def launch(kernel: NativeKernel, *args: Argument, items: int, chunks: int = 1) -> None:
@@ -46,24 +59,38 @@ def launch(kernel: NativeKernel, *args: Argument, items: int, chunks: int = 1) -
         from nnlib_backends.numpy_backend.native import program
 
         table = make_table(args)
-        program.run(np.array([[kernel.address, table.ctypes.data, items, chunks]], np.int64))
+        program.run(make_program([(kernel, table, items, chunks)]))
+        recorder = _recorder()
+        if recorder is not None:
+            recorder.add_launch(kernel, args, items, chunks)
 
 
-def make_table(args: tuple[Argument, ...]) -> Array:
+def make_table(args: Sequence[Argument]) -> array[int]:
     """Write arguments down as a kernel reads them."""
-    table = np.zeros(WORDS * len(args), np.int64)
-    for place, value in zip(range(0, table.size, WORDS), args, strict=True):
+    table: list[int] = []
+    for value in args:
         if isinstance(value, np.ndarray):
             if not value.flags.c_contiguous:
                 raise ValueError(f"kernels take C-contiguous arrays, not strides {value.strides}")
-            table[place] = value.__array_interface__["data"][0]
-            table[place + 1 : place + 1 + value.ndim] = value.shape
-            table[place + 7] = value.size
-        elif isinstance(value, float):
-            table[place : place + 1].view(np.float64)[0] = value
-        elif value is not None:
-            table[place] = value
-    return table
+            shape = value.shape
+            table.append(value.__array_interface__["data"][0])
+            table.extend(shape)
+            table.extend(_ZEROS[: WORDS - 2 - len(shape)])
+            table.append(value.size)
+        else:
+            if isinstance(value, float):
+                (value,) = _AS_INTEGER.unpack(_AS_FLOAT.pack(value))
+            table.append(value or 0)
+            table.extend(_ZEROS)
+    return array("q", table)
+
+
+def make_program(rows: Sequence[tuple[NativeKernel, array[int], int, int]]) -> array[int]:
+    """Write launches (kernel, table, items, chunks) down as `native.program.run` reads them."""
+    words: list[int] = []
+    for kernel, table, items, chunks in rows:
+        words += (kernel.address, table.buffer_info()[0], items, chunks)
+    return array("q", words)
 
 
 def split(items: int, least: int = 1) -> int:
@@ -93,4 +120,8 @@ def dense(x: Array) -> Array:
 
 def call(function: Callable[..., Any], *args: Any) -> None:
     """Call a Python function that writes its results into arrays among its arguments."""
-    function(*args)
+    recorder = _recorder()
+    if recorder is None:
+        function(*args)
+    else:
+        recorder.call(function, *args)

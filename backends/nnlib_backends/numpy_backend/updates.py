@@ -8,7 +8,6 @@ operator, so the results are bit-identical.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -39,23 +38,23 @@ def _pieces(temporaries: int, *arrays: Array | None) -> Iterator[Any]:
         )
 
 
-def _decayed(g: Array, p: Array, weight_decay: float, out: Array) -> Array:
+def _decayed(g: Array, p: Array, weight_decay: Any, out: Array) -> Array:
     """``g + weight_decay * p``, in ``out``."""
     np.multiply(p, weight_decay, out=out)
     return np.add(g, out, out=out)
 
 
-def _average(mean: Array, decay: float, g: Array, temporary: Array) -> None:
-    """``mean = decay * mean + (1 - decay) * g``, in place."""
+def _average(mean: Array, decay: Any, rest: Any, g: Array, temporary: Array) -> None:
+    """``mean = decay * mean + rest * g``, in place."""
     np.multiply(mean, decay, out=mean)
-    np.multiply(g, 1 - decay, out=temporary)
+    np.multiply(g, rest, out=temporary)
     np.add(mean, temporary, out=mean)
 
 
-def _average_square(mean: Array, decay: float, g: Array, temporary: Array) -> None:
-    """``mean = decay * mean + (1 - decay) * g * g``, in place."""
+def _average_square(mean: Array, decay: Any, rest: Any, g: Array, temporary: Array) -> None:
+    """``mean = decay * mean + rest * g * g``, in place."""
     np.multiply(mean, decay, out=mean)
-    np.multiply(g, 1 - decay, out=temporary)
+    np.multiply(g, rest, out=temporary)
     np.multiply(temporary, g, out=temporary)
     np.add(mean, temporary, out=mean)
 
@@ -64,20 +63,19 @@ def sgd(
     p: Array,
     g: Array,
     momentum_buffer: Array | None,
+    numbers: Array,
     *,
-    lr: float,
-    momentum: float,
-    dampening: float,
     nesterov: bool,
-    weight_decay: float,
+    decayed: bool,
 ) -> None:
     """Stochastic gradient descent with momentum."""
+    lr, momentum, share, weight_decay = numbers
     for w, d, v, t, s in _pieces(2, p, g, momentum_buffer):
-        if weight_decay:
+        if decayed:
             d = _decayed(d, w, weight_decay, t)
         if v is not None:
             np.multiply(v, momentum, out=v)
-            np.add(v, np.multiply(d, 1 - dampening, out=s) if dampening else d, out=v)
+            np.add(v, np.multiply(d, share, out=s), out=v)
             d = np.add(d, np.multiply(v, momentum, out=s), out=t) if nesterov else v
         np.subtract(w, np.multiply(d, lr, out=t), out=w)
 
@@ -88,28 +86,23 @@ def adam(
     exp_avg: Array,
     exp_avg_sq: Array,
     max_exp_avg_sq: Array | None,
+    numbers: Array,
     *,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
+    decayed: bool,
     decoupled: bool,
-    step: int,
 ) -> None:
     """Adam, AMSGrad and AdamW."""
-    correction = math.sqrt(1 - beta2**step)
-    step_size = lr * correction / (1 - beta1**step)
+    step_size, eps, beta1, rest1, beta2, rest2, decay = numbers
     for w, d, m, v, largest, t, s in _pieces(2, p, g, exp_avg, exp_avg_sq, max_exp_avg_sq):
-        if weight_decay and decoupled:
-            np.multiply(w, 1 - lr * weight_decay, out=w)
-        elif weight_decay:
-            d = _decayed(d, w, weight_decay, s)
-        _average(m, beta1, d, t)
-        _average_square(v, beta2, d, t)
+        if decayed and decoupled:
+            np.multiply(w, decay, out=w)
+        elif decayed:
+            d = _decayed(d, w, decay, s)
+        _average(m, beta1, rest1, d, t)
+        _average_square(v, beta2, rest2, d, t)
         if largest is not None:
             v = np.maximum(largest, v, out=largest)
-        np.add(np.sqrt(v, out=t), eps * correction, out=t)
+        np.add(np.sqrt(v, out=t), eps, out=t)
         np.divide(np.multiply(m, step_size, out=s), t, out=t)
         np.subtract(w, t, out=w)
 
@@ -120,20 +113,18 @@ def rmsprop(
     square_avg: Array,
     grad_avg: Array | None,
     momentum_buffer: Array | None,
+    numbers: Array,
     *,
-    lr: float,
-    alpha: float,
-    eps: float,
-    weight_decay: float,
-    momentum: float,
+    decayed: bool,
 ) -> None:
     """RMSprop, centred or not, with or without momentum."""
+    lr, alpha, rest, eps, weight_decay, momentum = numbers
     for w, d, v, m, b, t, s in _pieces(2, p, g, square_avg, grad_avg, momentum_buffer):
-        if weight_decay:
+        if decayed:
             d = _decayed(d, w, weight_decay, s)
-        _average_square(v, alpha, d, t)
+        _average_square(v, alpha, rest, d, t)
         if m is not None:
-            _average(m, alpha, d, t)
+            _average(m, alpha, rest, d, t)
             v = np.subtract(v, np.multiply(m, m, out=t), out=t)
             np.maximum(v, 0.0, out=v)
         np.add(np.sqrt(v, out=t), eps, out=t)
@@ -144,10 +135,11 @@ def rmsprop(
         np.subtract(w, np.multiply(d, lr, out=t), out=w)
 
 
-def adagrad(p: Array, g: Array, sum: Array, *, lr: float, eps: float, weight_decay: float) -> None:
+def adagrad(p: Array, g: Array, sum: Array, numbers: Array, *, decayed: bool) -> None:
     """Adagrad."""
+    lr, eps, weight_decay = numbers
     for w, d, v, t, s in _pieces(2, p, g, sum):
-        if weight_decay:
+        if decayed:
             d = _decayed(d, w, weight_decay, s)
         np.add(v, np.multiply(d, d, out=t), out=v)
         np.add(np.sqrt(v, out=t), eps, out=t)

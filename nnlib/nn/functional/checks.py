@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from nnlib import ops
 from nnlib.autograd import Tensor, tensor
 from nnlib.errors import DTypeError, NnlibError, OptionError, ShapeError
+from nnlib.recording import current
 from nnlib_backends.contract import Array
 
 __all__ = [
@@ -105,7 +106,17 @@ def check_range(
     """Refuse values outside [low, high], where the host can see them without waiting."""
     if not values.backend.host_memory or values.size == 0:
         return
-    smallest, largest = values.data.min(), values.data.max()
+    recording = current()
+    if recording is None:
+        _check_array(values.data, low, high, error, what)
+    else:
+        recording.recorder.call(_check_array, values.data, low, high, error, what)
+
+
+def _check_array(
+    values: Array, low: float, high: float, error: type[NnlibError], what: str
+) -> None:
+    smallest, largest = values.min(), values.max()
     if not (low <= smallest and largest <= high):  # a NaN fails too
         raise error(
             f"{what} must be in {low} … {high}. Received: values from {smallest} to {largest}"

@@ -17,6 +17,8 @@ from nnlib.nn.functional.checks import (
     reduce,
 )
 from nnlib.nn.functional.layers import one_hot
+from nnlib.recording import current
+from nnlib_backends.contract import Array
 
 __all__ = ["cross_entropy", "nll_loss"]
 
@@ -163,7 +165,20 @@ def _all_count(labels: Tensor, classes: int, ignore_index: int | None) -> bool:
     """Whether the host can see, without waiting, that no label is ignored or out of range."""
     if not labels.backend.host_memory or labels.size == 0:
         return False
-    low, high = labels.data.min(), labels.data.max()
+    recording = current()
+    if recording is None:
+        return _all_in_range(labels.data, classes, ignore_index)
+    if recording.recorder.made(labels.data):
+        return False  # not known before a replay
+    seen = _all_in_range(labels.data, classes, ignore_index)
+    recording.note_guard(lambda: _all_in_range(labels.data, classes, ignore_index) == seen)
+    return seen
+
+
+def _all_in_range(labels: Array, classes: int, ignore_index: int | None) -> bool:
+    if labels.dtype.char == "l" and (ignore_index is None or ignore_index < 0):
+        return bool(labels.view("uint64").max() < classes)  # negative ones are huge: one look
+    low, high = labels.min(), labels.max()
     ignored = ignore_index is not None and low <= ignore_index <= high
     return bool(low >= 0 and high < classes) and not ignored
 

@@ -28,7 +28,8 @@ from numba.extending import intrinsic
 
 __all__ = [
     "WORDS", "NativeKernel", "address", "bytes1", "call", "cube", "doubles", "gemm", "integer",
-    "integers", "is_absent", "kernel", "kernels", "matrix", "number", "quad", "vector", "words",
+    "integers", "is_absent", "kernel", "kernels", "matrix", "number", "pointer", "quad", "vector",
+    "words",
 ]  # fmt: skip
 
 WORDS = 8  #: of the table, for each argument
@@ -108,14 +109,14 @@ def _word(typingctx: Any, table: Any, index: Any) -> Any:
 
 
 @intrinsic
-def _pointer(typingctx: Any, address: Any, dtype: Any) -> Any:
+def pointer(typingctx: Any, address: Any, dtype: Any) -> Any:
     """Make an address a pointer to numbers of a type."""
-    pointer = types.CPointer(dtype.dtype)
+    kind = types.CPointer(dtype.dtype)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], context.get_value_type(pointer))
+        return builder.inttoptr(args[0], context.get_value_type(kind))
 
-    return pointer(types.intp, dtype), codegen
+    return kind(types.intp, dtype), codegen
 
 
 f4, f8, i8, u4, u1 = np.float32, np.float64, np.int64, np.uint32, np.uint8
@@ -136,7 +137,7 @@ def integer(t, k):
 @njit
 def number(t, k):
     """Argument ``k``, a float, as float32."""
-    return f4(carray(_pointer(t + 64 * k, f8), (1,))[0])
+    return f4(carray(pointer(t + 64 * k, f8), (1,))[0])
 
 
 @njit
@@ -148,51 +149,51 @@ def is_absent(t, k):
 @njit
 def vector(t, k):
     """Argument ``k``, float32, as one axis whatever its shape."""
-    return carray(_pointer(_word(t, 8 * k), f4), (_word(t, 8 * k + 7),))
+    return carray(pointer(_word(t, 8 * k), f4), (_word(t, 8 * k + 7),))
 
 
 @njit
 def matrix(t, k):
     """Argument ``k``, float32 with two axes."""
-    return carray(_pointer(_word(t, 8 * k), f4), (_word(t, 8 * k + 1), _word(t, 8 * k + 2)))
+    return carray(pointer(_word(t, 8 * k), f4), (_word(t, 8 * k + 1), _word(t, 8 * k + 2)))
 
 
 @njit
 def cube(t, k):
     """Argument ``k``, float32 with three axes."""
     shape = (_word(t, 8 * k + 1), _word(t, 8 * k + 2), _word(t, 8 * k + 3))
-    return carray(_pointer(_word(t, 8 * k), f4), shape)
+    return carray(pointer(_word(t, 8 * k), f4), shape)
 
 
 @njit
 def quad(t, k):
     """Argument ``k``, float32 with four axes."""
     shape = (_word(t, 8 * k + 1), _word(t, 8 * k + 2), _word(t, 8 * k + 3), _word(t, 8 * k + 4))
-    return carray(_pointer(_word(t, 8 * k), f4), shape)
+    return carray(pointer(_word(t, 8 * k), f4), shape)
 
 
 @njit
 def integers(t, k):
     """Argument ``k``, int64, as one axis."""
-    return carray(_pointer(_word(t, 8 * k), i8), (_word(t, 8 * k + 7),))
+    return carray(pointer(_word(t, 8 * k), i8), (_word(t, 8 * k + 7),))
 
 
 @njit
 def doubles(t, k):
     """Argument ``k``, float64, as one axis."""
-    return carray(_pointer(_word(t, 8 * k), f8), (_word(t, 8 * k + 7),))
+    return carray(pointer(_word(t, 8 * k), f8), (_word(t, 8 * k + 7),))
 
 
 @njit
 def words(t, k):
     """Argument ``k``, uint32, as one axis."""
-    return carray(_pointer(_word(t, 8 * k), u4), (_word(t, 8 * k + 7),))
+    return carray(pointer(_word(t, 8 * k), u4), (_word(t, 8 * k + 7),))
 
 
 @njit
 def bytes1(t, k):
     """Argument ``k``, uint8 or bool, as one axis."""
-    return carray(_pointer(_word(t, 8 * k), u1), (_word(t, 8 * k + 7),))
+    return carray(pointer(_word(t, 8 * k), u1), (_word(t, 8 * k + 7),))
 
 
 # Calling -----------------------------------------------------------------------------------------

@@ -12,14 +12,15 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
+from array import array
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import carray, njit, prange, types
 from numba.extending import get_cython_function_address, intrinsic
 
-from nnlib_backends.numpy_backend.native.abi import call
+from nnlib_backends.numpy_backend.native.abi import call, pointer
 
 __all__ = ["run", "sgemm_address"]
 
@@ -48,14 +49,15 @@ def _set_threads(typingctx: Any, function: Any, count: Any) -> Any:
     return types.void(types.intp, types.intp), codegen
 
 
-@njit("void(i8[:,::1], intp, intp)", parallel=True, nogil=True, cache=True)
-def _run(program, get_threads, set_threads):  # pragma: no cover
+@njit("void(intp, intp, intp, intp)", parallel=True, nogil=True, cache=True)
+def _run(address, count, get_threads, set_threads):  # pragma: no cover
     """Call the kernels of a program, one row (address, table, items, chunks) after the other."""
+    program = carray(pointer(address, np.int64), (count, 4))
     before = 0
     if get_threads != 0:
         before = _get_threads(get_threads)
         _set_threads(set_threads, 1)
-    for i in range(program.shape[0]):
+    for i in range(count):
         kernel, table, items, chunks = program[i, 0], program[i, 1], program[i, 2], program[i, 3]
         if chunks <= 1:
             call(kernel, table, 0, 0, items)
@@ -70,11 +72,11 @@ def _run(program, get_threads, set_threads):  # pragma: no cover
         _set_threads(set_threads, before)
 
 
-def run(program: np.ndarray[Any, Any]) -> None:
-    """Run a program: int64 rows (kernel's address, table's address, items, chunks)."""
-    get_threads, set_threads = _thread_functions()
+def run(program: array[int]) -> None:
+    """Run a program: rows of four words (kernel's address, table's address, items, chunks)."""
+    address, words = program.buffer_info()
     with _lock:
-        _run(program, get_threads, set_threads)
+        _run(address, words // 4, *_thread_functions())
 
 
 @functools.cache

@@ -16,8 +16,9 @@ from nnlib_backends.numpy_backend.native import (
     row_norm,
     softmax,
 )
+from nnlib_backends.numpy_backend.native.updates import UPDATES
 
-__all__ = ["KERNELS", "PRIMITIVES", "compilation", "probe"]
+__all__ = ["KERNELS", "PRIMITIVES", "UPDATES", "compilation", "probe"]
 
 KERNELS: dict[str, Kernel] = {
     **activation.KERNELS,

@@ -1,0 +1,91 @@
+"""What a recording consists of: entries, and the places of the arrays that they work on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nnlib_backends.numpy_backend.launch import Array
+
+__all__ = ["Entry", "Place", "Storage", "address", "arrays_in"]
+
+
+@dataclass(eq=False)
+class Storage:
+    """Memory that was taken while recording.
+
+    Attributes
+    ----------
+    number : int
+        In order of taking.
+    nbytes : int
+    first, last : int
+        The entries that touch it, from where to where; ``first > last`` if none does.
+    kept : bool
+        Whether it must hold its values when a replay is over.
+    """
+
+    number: int
+    nbytes: int
+    owner: Any
+    first: int = sys.maxsize
+    last: int = -1
+    kept: bool = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """An array in a storage: where, and of which kind."""
+
+    storage: int
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something to do in a replay.
+
+    Attributes
+    ----------
+    function : NativeKernel or callable
+    args, options
+        Arguments, arrays replaced by places where they have one.
+    results : list of Place or None
+        Where the function's results go; ``None`` if it returns nothing.
+    line : str
+        The user's line that it came from.
+    items, chunks : int
+        Of a launch, whose ``function`` is a kernel; else 0.
+    """
+
+    function: Any
+    args: tuple[Any, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    results: list[Place] | None = None
+    line: str = ""
+    items: int = 0
+    chunks: int = 0
+
+
+def address(array: Array) -> int:
+    """Where the first element is."""
+    return int(array.__array_interface__["data"][0])
+
+
+def arrays_in(value: Any) -> Iterator[Array]:
+    """Yield the arrays in tuples, lists and dicts, in order."""
+    if isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from arrays_in(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from arrays_in(item)

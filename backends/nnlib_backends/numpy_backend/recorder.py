@@ -1,0 +1,151 @@
+"""Recording what NumPy computes, and doing it again on memory that is planned once.
+
+A recording is a list of entries, each a kernel's launch or a call of a Python function.  The arrays
+among their arguments are of two kinds.  What was made while recording (by `launch.empty`, or as a
+function's result) is a *place*: a piece of the recording's own memory, of which pieces that are not
+needed at the same time share the same bytes.  Everything else, parameters say, is used where it is.
+A view has the place of the array that it looks into, so views cost nothing in a replay.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from nnlib_backends.contract import Recorder
+from nnlib_backends.numpy_backend import launch
+from nnlib_backends.numpy_backend.entries import Entry, Place, Storage, address, arrays_in
+from nnlib_backends.numpy_backend.launch import Array
+from nnlib_backends.numpy_backend.replay import NumpyRecording
+from nnlib_backends.user_line import user_line
+
+__all__ = ["NumpyRecorder"]
+
+
+class NumpyRecorder(Recorder):
+    """Records on the NumPy backend."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.storages: list[Storage] = []
+        self._by_owner: dict[int, Storage] = {}
+
+    def __enter__(self) -> NumpyRecorder:
+        self._token = launch.recording.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        launch.recording.reset(self._token)
+
+    # What is recorded --------------------------------------------------------------------------
+
+    def own(self, array: Array) -> None:
+        """Give an array that was just made a storage."""
+        key, by_owner = id(array), self._by_owner
+        # an array that nobody holds any more makes room for another at the same address
+        reference = weakref.ref(array, lambda _: by_owner.pop(key, None))
+        storage = Storage(len(self.storages), array.nbytes, reference)
+        self.storages.append(storage)
+        by_owner[key] = storage
+
+    def add_launch(
+        self, kernel: Any, args: tuple[launch.Argument, ...], items: int, chunks: int
+    ) -> None:
+        """Write down a launch."""
+        places = tuple([self._resolve(arg) for arg in args])
+        self.entries.append(Entry(kernel, places, line=user_line(), items=items, chunks=chunks))
+
+    def call(self, function: Callable[..., None], *args: Any, **options: Any) -> None:
+        """Call a function that changes arrays in place; write it down unless it did so itself."""
+        before = len(self.entries)
+        function(*args, **options)
+        if len(self.entries) == before:
+            places = self._resolve(args), self._resolve(options)
+            self.entries.append(Entry(function, *places, line=user_line()))
+
+    def compute(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Call a function that returns arrays; write it down unless it did so itself.
+
+        A function that launches kernels has taken the memory of its results by `launch.empty`; one
+        that made a view has computed nothing.  Results of any other kind came from NumPy, and so
+        did what was written into an array that was given and returned: the whole function is called
+        in a replay.
+        """
+        before = len(self.entries)
+        result = _as_arrays(function(*args, **options))
+        given = {id(_owner(array)) for array in arrays_in((args, options))}
+        made = [
+            array
+            for array in arrays_in(result)
+            if id(_owner(array)) not in self._by_owner and id(_owner(array)) not in given
+        ]
+        filled = len(self.entries) == before and any(
+            array is other for array in arrays_in(result) for other in arrays_in((args, options))
+        )
+        if made or filled:
+            del self.entries[before:]
+            for owner in {id(_owner(array)): _owner(array) for array in made}.values():
+                self.own(owner)
+            entry = Entry(
+                function,
+                self._resolve(args),
+                self._resolve(options),
+                line=user_line(),
+                results=self._resolve(list(arrays_in(result))),
+            )
+            self.entries.append(entry)
+        return result
+
+    def made(self, array: Array) -> bool:
+        """Tell whether an array was made while recording, or looks into one that was."""
+        return id(_owner(array)) in self._by_owner
+
+    def finish(self, results: Sequence[Array]) -> NumpyRecording:
+        """Plan the memory; the results keep theirs."""
+        places = [self._resolve(array) for array in results]
+        for place in places:
+            if isinstance(place, Place):
+                self.storages[place.storage].kept = True
+        return NumpyRecording(self.entries, self.storages, places)
+
+    # Places ------------------------------------------------------------------------------------
+
+    def _resolve(self, value: Any) -> Any:
+        """Replace arrays that were made while recording by their places, at any depth."""
+        if isinstance(value, np.ndarray):
+            storage = self._by_owner.get(id(_owner(value)))
+            if storage is None:
+                return value
+            storage.first = min(storage.first, len(self.entries))
+            storage.last = len(self.entries)
+            return self._place(value, storage)
+        if isinstance(value, tuple | list):
+            return type(value)([self._resolve(item) for item in value])
+        if isinstance(value, dict):
+            return {name: self._resolve(item) for name, item in value.items()}
+        return value
+
+    @staticmethod
+    def _place(array: Array, storage: Storage) -> Place:
+        owner = storage.owner()
+        offset = address(array) - address(owner)
+        return Place(storage.number, offset, array.shape, array.strides, array.dtype.str)
+
+
+def _owner(array: Array) -> Array:
+    """Return the array whose memory this one looks into."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def _as_arrays(value: Any) -> Any:
+    """Turn NumPy's scalars into arrays without axes, at any depth: only arrays have places."""
+    if isinstance(value, np.generic):
+        return np.asarray(value)
+    if isinstance(value, tuple | list):
+        return type(value)([_as_arrays(item) for item in value])
+    return value

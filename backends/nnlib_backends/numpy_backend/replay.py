@@ -1,0 +1,178 @@
+"""Doing a recording again: one block of memory, and a flat list of calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from nnlib_backends.contract import Recording
+from nnlib_backends.numpy_backend import launch
+from nnlib_backends.numpy_backend.entries import Entry, Place, Storage, address
+from nnlib_backends.numpy_backend.launch import Array
+from nnlib_backends.numpy_backend.memory_plan import place_storages
+
+__all__ = ["NumpyRecording"]
+
+Step = Callable[[], None]
+
+
+class NumpyRecording(Recording):
+    """A recording of the NumPy backend.
+
+    Attributes
+    ----------
+    entries : list of Entry
+    nbytes : int
+        Of the memory of its own.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        storages: Sequence[Storage],
+        results: Sequence[Place | Array],
+    ) -> None:
+        self.entries = list(entries)
+        self._results = list(results)
+        self._offsets, self.nbytes = place_storages(storages)
+        self._memory: Array | None = None
+        self._held: list[Any] = []
+        self._steps: list[Step] = []
+
+    def replay(self) -> None:
+        """Do everything again."""
+        if self._memory is None:
+            self._build()
+        for step in self._steps:
+            step()
+
+    def results(self) -> list[Array]:
+        """Return the arrays in which replays leave the results."""
+        if self._memory is None:
+            self._build()
+        return [self._located(result) for result in self._results]
+
+    # Building --------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        """Take the memory, and turn entries into calls: launches in a row become one program."""
+        block = np.empty(self.nbytes + 64, np.uint8)
+        start = -address(block) % 64  # so that vectors never straddle a cache line
+        self._memory = block[start : start + self.nbytes]
+        launches: list[Entry] = []
+        for entry in self.entries:
+            if entry.items:
+                launches.append(entry)
+            else:
+                self._add_program(launches)
+                launches = []
+                self._steps.append(self._host_step(entry))
+        self._add_program(launches)
+
+    def _add_program(self, launches: list[Entry]) -> None:
+        if not launches:
+            return
+        from nnlib_backends.numpy_backend.native import program
+
+        args = [self._located(entry.args) for entry in launches]
+        tables = [launch.make_table(arg) for arg in args]
+        self._held.append((args, tables))  # the program has only their addresses
+        rows = [
+            (entry.function, table, entry.items, entry.chunks)
+            for entry, table in zip(launches, tables, strict=True)
+        ]
+        self._steps.append(partial(program.run, launch.make_program(rows)))
+
+    def _host_step(self, entry: Entry) -> Step:
+        args, options = self._located(entry.args), self._located(entry.options)
+        function = partial(entry.function, *args, **options)
+        if entry.results is None:
+            return function
+        return partial(_compute_into, self._located(entry.results), function)
+
+    def _located(self, value: Any) -> Any:
+        """Replace places by arrays in the recording's memory, at any depth."""
+        if isinstance(value, Place):
+            return self._array(value)
+        if isinstance(value, tuple | list):
+            return type(value)([self._located(item) for item in value])
+        if isinstance(value, dict):
+            return {name: self._located(item) for name, item in value.items()}
+        return value
+
+    def _array(self, place: Place) -> Array:
+        assert self._memory is not None
+        offset = self._offsets[place.storage] + place.offset
+        return np.ndarray(place.shape, place.dtype, self._memory, offset, place.strides)
+
+    # Comparing -------------------------------------------------------------------------------
+
+    def difference(self, other: Recording) -> str | None:
+        """Say where another recording of the same function did something else."""
+        assert isinstance(other, NumpyRecording)
+        for mine, theirs in zip(self.entries, other.entries, strict=False):
+            if mine.function != theirs.function or mine.items != theirs.items:
+                return f"{theirs.line}: another operation than the first time"
+            what = _difference(
+                (mine.args, mine.options, mine.results),
+                (theirs.args, theirs.options, theirs.results),
+            )
+            if what:
+                return f"{theirs.line}: {what}"
+        if len(self.entries) != len(other.entries):
+            longer = max(self.entries, other.entries, key=len)
+            line = longer[min(len(self.entries), len(other.entries))].line
+            return f"{line}: an operation that was made only once"
+        return None
+
+
+def _compute_into(results: list[Array], function: Callable[[], Any]) -> None:
+    values = function()
+    for place, value in zip(results, _in_order(values), strict=True):
+        place[...] = value
+
+
+def _in_order(value: Any) -> list[Any]:
+    """Arrays and scalars of NumPy in tuples and lists, in order."""
+    if isinstance(value, tuple | list):
+        return [array for item in value for array in _in_order(item)]
+    return [value] if isinstance(value, np.ndarray | np.generic) else []
+
+
+def _difference(mine: Any, theirs: Any) -> str | None:
+    """Compare arguments; those made while recording must lie at the same place."""
+    if isinstance(mine, tuple | list) and isinstance(theirs, tuple | list):
+        if len(mine) != len(theirs):
+            return "another number of arguments"
+        pairs = zip(mine, theirs, strict=True)
+        return next((what for pair in pairs if (what := _difference(*pair))), None)
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        return _difference(list(mine.items()), list(theirs.items()))
+    if isinstance(mine, np.ndarray) and isinstance(theirs, np.ndarray):
+        return (
+            None
+            if _same_array(mine, theirs)
+            else (
+                "an array that was made without nnlib's operations, and now has other values. "
+                "Give it to the compiled function as an argument"
+            )
+        )
+    if mine is theirs or mine == theirs or (mine != mine and theirs != theirs):
+        return None
+    if isinstance(mine, Place) and isinstance(theirs, Place):
+        return f"an array of shape {theirs.shape} instead of {mine.shape}, or of another origin"
+    return (
+        f"{theirs!r} instead of {mine!r}. A recording cannot change a Python value: give it to "
+        "the compiled function as an argument"
+    )
+
+
+def _same_array(a: Array, b: Array) -> bool:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if address(a) == address(b) and a.strides == b.strides:
+        return True
+    return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")

@@ -1,0 +1,26 @@
+"""Finding the line of the user's program that led here."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["user_line"]
+
+# contextlib and functools: their wrappers stand between nnlib's own functions
+_NOT_THE_USERS = {"nnlib", "nnlib_backends", "contextlib", "functools"}
+
+
+def user_line() -> str:
+    """Return ``file:line`` of the innermost frame that is not nnlib's.
+
+    Examples
+    --------
+    >>> user_line().rpartition(":")[2].isdigit()
+    True
+    """
+    frame = sys._getframe(1)
+    while frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_THE_USERS:
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

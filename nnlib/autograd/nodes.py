@@ -1,0 +1,199 @@
+"""The nodes that operations leave in the graph: what they keep, how gradients go back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import nnlib.autograd.tensor as tensors  # circular: its names are looked up when called
+from nnlib.autograd import engine
+from nnlib.autograd.engine import Gradient, Node
+from nnlib.autograd.mode import enable_grad, is_grad_enabled
+from nnlib.errors import GradientError
+from nnlib.ops.operation import Fused, Operation, Primitive, Rule
+from nnlib.recording import current
+from nnlib_backends import Kernel
+from nnlib_backends.contract import Array
+
+__all__ = ["FusedNode", "PrimitiveNode"]
+
+
+class PrimitiveNode(Node):
+    """The result of a primitive, with what its derivative rules keep."""
+
+    __slots__ = ("kept", "operation", "rules", "versions")
+
+    def __init__(
+        self,
+        operation: Primitive,
+        rules: Sequence[tuple[int, Rule]],
+        result: Any,
+        arrays: Sequence[Array],
+        cells: Sequence[list[int] | None],
+        nodes: tuple[Node | None, ...],
+        options: dict[str, Any],
+    ) -> None:
+        super().__init__(result.data, result.backend, nodes)
+        self.operation, self.rules = operation, rules
+        self.kept: dict[str, Any] | None = {}
+        self.versions: dict[str, tuple[list[int], int]] = {}  # name → cell, count when kept
+        for _, rule in rules:
+            for name in rule.keeps:
+                if name not in self.kept:
+                    self._keep(name, result, arrays, cells, options)
+
+    def _keep(
+        self,
+        name: str,
+        result: Any,
+        arrays: Sequence[Array],
+        cells: Sequence[list[int] | None],
+        options: dict[str, Any],
+    ) -> None:
+        assert self.kept is not None
+        operation, cell = self.operation, None
+        if name in operation.options:
+            self.kept[name] = options.get(name, operation.options[name])
+        elif name == "y":
+            self.kept[name], cell = result.data, result.version_cell
+        elif name in operation.arrays:
+            position = operation.arrays.index(name)
+            self.kept[name], cell = arrays[position], cells[position]
+        elif operation.variadic and name != "index":  # "<array>_shape"
+            self.kept[name] = [array.shape for array in arrays]
+        elif name != "index":
+            array = arrays[operation.arrays.index(name[: -len("_shape")])]
+            self.kept[name] = getattr(array, "shape", ())
+        if cell is not None:
+            self.versions[name] = (cell, cell[0])
+
+    def pull_back(self, g: Gradient, to_homes: bool) -> Iterator[tuple[Node, Gradient]]:
+        """Apply the rule of every input that needs a gradient."""
+        _check(self.operation, self.kept, self.versions.values())
+        differentiable = hasattr(g, "node") and is_grad_enabled()
+        kernel = None if differentiable else self.backend.primitives.get(self.operation.name)
+        for position, rule in self.rules:
+            source, share = self.inputs[position], NotImplemented
+            assert source is not None
+            if kernel is not None:
+                fast = kernel.rules.get(self.operation.arrays[position])
+                share = self._by_kernel(fast, g, rule) if fast else NotImplemented
+            if share is NotImplemented:
+                kept = self._as_tensors() if hasattr(g, "node") else self.kept
+                assert kept is not None
+                values = [position if name == "index" else kept[name] for name in rule.keeps]
+                share = rule.function(g, *values)
+            yield source, share
+
+    def _by_kernel(self, fast: Callable[..., Any], g: Gradient, rule: Rule) -> Any:
+        """Let the backend's kernel compute the derivative, unless it declines."""
+        assert self.kept is not None
+        values = [self.kept[name] for name in rule.keeps]
+        recording = current()
+        if recording is None:
+            return fast(g, *values)
+        share = recording.recorder.compute(fast, g.data, *values)
+        return share if share is NotImplemented else tensors.Tensor(share, self.backend)
+
+    def _as_tensors(self) -> dict[str, Any]:
+        """Return what was kept, with arrays as tensors that are part of the graph."""
+        assert self.kept is not None
+        nodes = {**dict(zip(self.operation.arrays, self.inputs, strict=False)), "y": self}
+        kept = dict(self.kept)
+        for name, node in nodes.items():
+            if name in kept and self.backend.owns(kept[name]):
+                cell, _ = self.versions.get(name, (None, 0))
+                kept[name] = tensors.Tensor(kept[name], self.backend, node, cell)
+        return kept
+
+    def release(self) -> None:
+        """Forget the kept arrays."""
+        self.kept = None
+
+
+class FusedNode(Node):
+    """The result of a backend's kernel, with its inputs and what the kernel saved.
+
+    The inputs are kept because the derivative of the derivative comes from the definition.
+    """
+
+    __slots__ = ("arrays", "cells", "kernel", "operation", "options", "saved", "versions")
+
+    def __init__(
+        self,
+        operation: Fused,
+        kernel: Kernel,
+        saved: Any,
+        result: Any,
+        arrays: Sequence[Array],
+        cells: Sequence[list[int] | None],
+        nodes: tuple[Node | None, ...],
+        options: dict[str, Any],
+    ) -> None:
+        super().__init__(result.data, result.backend, nodes)
+        self.operation, self.kernel, self.options, self.saved = operation, kernel, options, saved
+        self.arrays: Sequence[Array] | None = arrays
+        self.cells = cells
+        # The kernel may have saved its result, too.
+        self.versions = [(c, c[0]) for c in (*cells, result.version_cell) if c is not None]
+
+    def pull_back(self, g: Gradient, to_homes: bool) -> Iterator[tuple[Node, Gradient]]:
+        """Ask the kernel, or the definition when the pass is itself recorded."""
+        _check(self.operation, self.arrays, self.versions)
+        assert self.arrays is not None
+        if hasattr(g, "node") and is_grad_enabled():
+            yield from self._by_definition(g).items()
+            return
+        to_homes = to_homes and self.backend.writes_gradients
+        needs = tuple([_need(node, to_homes) for node in self.inputs])
+        recording = current()
+        if recording is None:
+            gradients = self.kernel.backward(g, self.saved, needs, *self.arrays, **self.options)
+        else:
+            given = (g.data, self.saved, needs, *self.arrays)
+            gradients = recording.recorder.compute(self.kernel.backward, *given, **self.options)
+        for source, gradient in zip(self.inputs, gradients, strict=True):
+            if source is not None:
+                yield source, gradient if recording is None else wrapped(gradient, source)
+
+    def _by_definition(self, g: Gradient) -> dict[Node, Gradient]:
+        assert self.arrays is not None
+        args = [
+            tensors.Tensor(array, self.backend, node, cell) if self.backend.owns(array) else array
+            for array, node, cell in zip(self.arrays, self.inputs, self.cells, strict=True)
+        ]
+        with enable_grad():
+            y = self.operation.compute(args, self.options)
+        targets = [node for node in self.inputs if node is not None]
+        return engine.backward([(y.node, g)], targets, retain_graph=True, stop_at_targets=True)
+
+    def release(self) -> None:
+        """Forget the inputs and what the kernel saved."""
+        self.arrays = self.saved = None
+
+
+def _need(node: Node | None, to_homes: bool) -> bool | Array:
+    """What a kernel is told about a gradient: whether it is needed, or where it shall be left."""
+    if node is None:
+        return False
+    home = node.take_home() if to_homes else None
+    return True if home is None else home
+
+
+def wrapped(gradient: Array, node: Node) -> Any:
+    """Make a tensor of a gradient while recording: only operations on tensors are seen."""
+    return tensors.Tensor(gradient, node.backend)
+
+
+def _check(operation: Operation, kept: Any, versions: Iterable[tuple[list[int], int]]) -> None:
+    if kept is None:
+        raise GradientError(
+            f"the graph behind {operation.name} was freed by an earlier backward pass. To go "
+            "through it again, call the earlier one with retain_graph=True"
+        )
+    for cell, version in versions:
+        if cell[0] != version:
+            raise GradientError(
+                f"an array that the derivative of {operation.name} needs was changed in place "
+                f"after it was used (version {cell[0]}, expected {version}). Change a copy instead"
+            )

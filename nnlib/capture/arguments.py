@@ -1,0 +1,80 @@
+"""Taking nested arguments and results apart into arrays and the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nnlib.autograd import Tensor
+
+__all__ = ["Leaves", "rebuilt", "take_apart"]
+
+Leaves = list[Any]
+
+_PLAIN = (int, float, bool, str, bytes, type(None), complex)
+
+
+def take_apart(value: Any, leaves: Leaves) -> Any:
+    """Append the arrays of a nested value to ``leaves``; return the rest as something hashable.
+
+    Two values with equal rests differ only in the values of their arrays: shapes, dtypes and plain
+    Python values are part of the rest, other objects count by identity.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> leaves = []
+    >>> take_apart((nnlib.zeros(2), 0.5), leaves) == take_apart((nnlib.ones(2), 0.5), leaves)
+    True
+    >>> len(leaves)
+    2
+    """
+    if isinstance(value, Tensor):
+        leaves.append(value)
+        array = value.data
+        return (array.dtype.char, array.shape, value.backend, value.requires_grad)
+    if hasattr(value, "__dlpack__") and hasattr(value, "dtype"):  # an array, of NumPy or CuPy
+        leaves.append(value)
+        return (value.dtype.char, value.shape)
+    if isinstance(value, tuple | list):
+        return (type(value), *[take_apart(item, leaves) for item in value])
+    if isinstance(value, dict):
+        return (dict, *[(name, take_apart(item, leaves)) for name, item in value.items()])
+    if isinstance(value, _PLAIN):
+        return (type(value), value)
+    return _Identity(value)
+
+
+class _Identity:
+    """An object that is equal to nothing but itself; held, so that its id stays its own."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def rebuilt(value: Any, replace: Callable[[Any], Any]) -> Any:
+    """Copy a nested value with its arrays replaced, in the order of `take_apart`.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> rebuilt({"x": [nnlib.ones(2), 0.5]}, lambda x: x + 1)
+    {'x': [tensor([2., 2.]), 0.5]}
+    """
+    if isinstance(value, Tensor) or (hasattr(value, "__dlpack__") and hasattr(value, "dtype")):
+        return replace(value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):  # a named tuple
+        return type(value)(*[rebuilt(item, replace) for item in value])
+    if isinstance(value, tuple | list):
+        return type(value)([rebuilt(item, replace) for item in value])
+    if isinstance(value, dict):
+        return {name: rebuilt(item, replace) for name, item in value.items()}
+    return value

@@ -1,0 +1,154 @@
+"""Parameters, gradients and optimizer state as views of one buffer each.
+
+One update then serves all parameters, and the backward pass leaves gradients where the update finds
+them.  A parameter stays the same tensor; only its array moves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from nnlib.autograd import Tensor
+from nnlib.recording import perform
+from nnlib_backends import Backend
+from nnlib_backends.contract import Array
+
+__all__ = ["Flat", "Run", "flattened"]
+
+_BOUNDARY = 64  # bytes between which parameters begin: a cache line, and the widest vector
+
+
+@dataclass(eq=False)
+class Run:
+    """Neighbouring parameters of one step count, which are changed at once.
+
+    Attributes
+    ----------
+    group : int
+        Position of their group.
+    params : list of Tensor
+    numbers : array or list of float
+        Of their next update.  What changes from step to step is never baked into a recording, so
+        it is an array where the host can write into arrays without waiting.
+    """
+
+    group: int
+    params: list[Tensor]
+    numbers: Any
+
+
+class Flat:
+    """Some parameters of one dtype on one backend, one after the other.
+
+    A parameter that looks into somebody else's array is left where it is, in a `Flat` of its own.
+
+    Attributes
+    ----------
+    params : list of Tensor
+    places : list of slice
+        Where each lies.
+    moved : bool
+        Whether the parameters are views of `data`, and their gradients shall be of `grad`.
+    data, grad : arrays, one axis if ``moved``
+    """
+
+    def __init__(self, params: list[Tensor], moved: bool) -> None:
+        self.params, self.moved = params, moved
+        self.backend: Backend = params[0].backend
+        self.dtype = params[0].dtype
+        self.places: list[slice] = []
+        self.homes: list[Array] = []
+        self.arrays: list[Array] = []
+        self.runs: dict[tuple[int, int], Run] = {}
+        self._state: dict[str, tuple[Array, list[Array]]] = {}
+        if not moved:
+            self.data, self.places = params[0].data, [slice(None)]
+            self.arrays = [self.data]
+            return
+        # float16 cannot hold an eps of 1e-8, so Adam would compute 0 / 0 between parameters
+        step = _BOUNDARY // self.dtype.itemsize if self.dtype.itemsize >= 4 else 1
+        start = 0
+        for p in params:
+            self.places.append(slice(start, start + p.size))
+            start += -(-p.size // step) * step
+        xp = self.backend.xp
+        self.data = xp.zeros((start,), dtype=self.dtype)
+        self.grad = xp.zeros((start,), dtype=self.dtype)
+        for p, place in zip(params, self.places, strict=True):
+            array = self.data[place].reshape(p.shape)
+            array[...] = p.data
+            p.data = array
+            self.arrays.append(array)
+            self.homes.append(self.grad[place].reshape(p.shape))
+            if p.grad is not None and p.grad.dtype == p.dtype and p.grad.backend is p.backend:
+                self.homes[-1][...] = p.grad.data
+                p.grad = Tensor(self.homes[-1], p.backend)
+        self.settle()
+
+    def new_numbers(self, count: int) -> Any:
+        """Return room for the numbers of an update."""
+        if self.backend.host_memory:
+            return self.backend.xp.zeros((count,), dtype=self.dtype)
+        return [0.0] * count
+
+    def is_intact(self) -> bool:
+        """Tell whether the parameters still are where they were put."""
+        return all(p.data is array for p, array in zip(self.params, self.arrays, strict=True))
+
+    def settle(self) -> None:
+        """Have the backward pass leave gradients in `grad`."""
+        if self.moved:
+            for p, home in zip(self.params, self.homes, strict=True):
+                if p.node is not None:
+                    p.node.home = home
+
+    def take_gradient(self, i: int, grad: Tensor) -> None:
+        """Copy a parameter's gradient to its place, unless it is there already."""
+        if self.moved and grad.data is not self.homes[i]:
+            node = self.params[i].node
+            assert node is not None
+            node.free_home()
+            perform(_copy, self.homes[i], grad.data)
+
+    def state(self, name: str) -> list[Array]:
+        """Return each parameter's part of a state array, which is made if there is none."""
+        if name not in self._state:
+            whole = self.backend.xp.zeros_like(self.data)
+            parts = [whole]
+            if self.moved:
+                pairs = zip(self.places, self.params, strict=True)
+                parts = [whole[place].reshape(p.shape) for place, p in pairs]
+            self._state[name] = (whole, parts)
+        return self._state[name][1]
+
+    def part(self, first: int, last: int, names: Iterable[str | None]) -> list[Array | None]:
+        """Return data, gradients and state of the parameters ``first`` … ``last``, each as one."""
+        state = [None if name is None else self._state[name][0] for name in names]
+        if not self.moved:
+            grad = self.params[0].grad
+            assert grad is not None
+            return [self.data, grad.data, *state]
+        part = slice(self.places[first].start, self.places[last].stop)
+        return [None if a is None else a[part] for a in (self.data, self.grad, *state)]
+
+
+def flattened(params: list[Tensor]) -> list[Flat]:
+    """Move parameters into flat buffers, one for each backend and dtype."""
+    kinds: dict[tuple[Backend, Any], list[Tensor]] = {}
+    loose = []
+    for p in params:
+        if p.data.base is None and math.prod(p.shape) > 0:
+            kinds.setdefault((p.backend, p.dtype), []).append(p)
+        else:
+            loose.append(p)
+    return [
+        *[Flat(members, moved=True) for members in kinds.values()],
+        *[Flat([p], moved=False) for p in loose],
+    ]
+
+
+def _copy(target: Array, source: Array) -> None:
+    target[...] = source

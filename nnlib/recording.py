@@ -1,0 +1,168 @@
+"""What is noted while `nnlib.compile` records a function of tensors.
+
+The backend's recorder writes down what is computed.  Here stands what that depends on besides the
+function's arguments: tensors from outside with their arrays, layers in training or evaluation mode,
+gradients that were there already.  A recording is only replayed while all of that is as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from operator import attrgetter, is_
+from typing import Any, NoReturn
+
+from nnlib.errors import CaptureError
+from nnlib_backends import Backend
+from nnlib_backends.contract import Array, Recorder
+from nnlib_backends.user_line import user_line
+
+__all__ = ["Dependencies", "current", "perform", "refuse_reading", "repeated"]
+
+_current: ContextVar[Dependencies | None] = ContextVar("nnlib_recording", default=None)
+current: Callable[[], Dependencies | None] = _current.get
+
+_data, _node, _training = attrgetter("data"), attrgetter("node"), attrgetter("training")
+
+
+class Dependencies:
+    """What a recording depends on, and what it leaves behind besides its results.
+
+    Parameters
+    ----------
+    backend : Backend
+        Where everything is computed.
+    recorder : Recorder
+        Of that backend.
+    """
+
+    def __init__(self, backend: Backend, recorder: Recorder) -> None:
+        self.backend, self.recorder = backend, recorder
+        self._tensors: dict[int, tuple[Any, Array, Any]] = {}
+        self._modules: dict[int, tuple[Any, bool]] = {}
+        self._guards: list[Callable[[], bool]] = []
+        self._found_grads: dict[Any, Any] = {}  # node → its grad, where that mattered
+        self.left_grads: dict[Any, None] = {}  #: nodes whose grad was set
+        self.changed: dict[int, list[int]] = {}  #: version counters of changed tensors
+
+    def __enter__(self) -> Dependencies:
+        self._token = _current.set(self)
+        self.recorder.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.recorder.__exit__(*error)
+        _current.reset(self._token)
+
+    # Noting ------------------------------------------------------------------------------------
+
+    def note_tensor(self, tensor: Any) -> None:
+        """A tensor is used that may come from outside."""
+        if id(tensor) in self._tensors or self.recorder.made(tensor.data):
+            return
+        if tensor.backend is not self.backend:
+            raise CaptureError(
+                f"a compiled function computes on one backend, {self.backend.name!r} here. "
+                f"Received: a tensor on {tensor.backend.name!r}, in {user_line()}"
+            )
+        self._tensors[id(tensor)] = (tensor, tensor.data, tensor.node)
+
+    def note_module(self, module: Any) -> None:
+        """A layer is called, whose result may depend on its mode."""
+        self._modules.setdefault(id(module), (module, module.training))
+
+    def note_guard(self, guard: Callable[[], bool]) -> None:
+        """The recording is only right while ``guard()`` is true."""
+        self._guards.append(guard)
+
+    def note_grad_read(self, node: Any) -> None:
+        """What happens depends on a node's gradient as it is now."""
+        if node not in self.left_grads:
+            self._found_grads.setdefault(node, node.grad)
+
+    def note_grad_written(self, node: Any) -> None:
+        """A node's gradient is replaced."""
+        self.left_grads[node] = None
+
+    def note_change(self, cell: list[int]) -> None:
+        """A tensor is changed in place."""
+        self.changed[id(cell)] = cell
+
+    # Using -------------------------------------------------------------------------------------
+
+    def freeze(self) -> Callable[[], bool]:
+        """Return a function that tells whether all is still as it was noted."""
+        tensors, arrays, nodes = _columns(self._tensors.values(), 3)
+        modules, modes = _columns(self._modules.values(), 2)
+        guards = self._guards
+        grads = [(node, None if g is None else g.data) for node, g in self._found_grads.items()]
+
+        def holds() -> bool:
+            return (
+                all(map(is_, map(_data, tensors), arrays))
+                and all(map(is_, map(_node, tensors), nodes))
+                and all(map(is_, map(_training, modules), modes))
+                and all(_grad_is(node, array) for node, array in grads)
+                and all(guard() for guard in guards)
+            )
+
+        return holds
+
+
+def _columns(rows: Any, count: int) -> tuple[tuple[Any, ...], ...]:
+    return tuple(zip(*rows, strict=True)) or ((),) * count
+
+
+def _grad_is(node: Any, array: Array | None) -> bool:
+    return (None if node.grad is None else node.grad.data) is array
+
+
+def repeated(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Call a function that makes arrays of what is no tensor; a replay calls it again.
+
+    Examples
+    --------
+    >>> repeated(max, 1, 2)  # outside of a recording: nothing but the call
+    2
+    """
+    recording = current()
+    if recording is None:
+        return function(*args, **options)
+    return recording.recorder.compute(function, *args, **options)
+
+
+def perform(function: Callable[..., None], *args: Any, **options: Any) -> None:
+    """Call a function that changes arrays in place; a replay calls it again.
+
+    Examples
+    --------
+    >>> values = [1]
+    >>> perform(values.append, 2)  # outside of a recording: nothing but the call
+    >>> values
+    [1, 2]
+    """
+    recording = current()
+    if recording is None:
+        function(*args, **options)
+    else:
+        recording.recorder.call(function, *args, **options)
+
+
+def refuse_reading(what: str) -> None:
+    """Refuse to hand a value to Python while recording: replays would not look at it again.
+
+    Raises
+    ------
+    CaptureError
+        If something is being recorded.
+    """
+    if current() is not None:
+        _refuse(what)
+
+
+def _refuse(what: str) -> NoReturn:
+    raise CaptureError(
+        f"{what} reads a value, and a compiled function must not depend on values: it runs as it "
+        f"was recorded. Received: {user_line()}. Return the tensor and read it outside, use "
+        "nnlib.where instead of a branch, or do not compile (Trainer: compile=False)"
+    )

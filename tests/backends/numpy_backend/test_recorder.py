@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+
+from nnlib_backends.numpy_backend import launch
+from nnlib_backends.numpy_backend.native.abi import kernel, number, vector
+from nnlib_backends.numpy_backend.recorder import NumpyRecorder
+
+
+@kernel
+def times_for_test(t, chunk, start, stop):
+    x, y = vector(t, 0)[start:stop], vector(t, 1)[start:stop]
+    for i in range(x.size):
+        y[i] = x[i] * number(t, 2)
+
+
+def times(x, factor):
+    y = launch.empty(x.shape)
+    launch.launch(times_for_test, launch.dense(x), y, factor, items=x.size)
+    return y
+
+
+def record(function, *args):
+    recorder = NumpyRecorder()
+    with recorder:
+        result = function(recorder, *args)
+        values = result.copy()
+        return recorder.finish([result]), values
+
+
+def steps(recorder, x):
+    a = times(x, 2.0)
+    b = recorder.compute(np.add, a, a[::-1])
+    recorder.call(np.add, b, 1.0, b)
+    c = recorder.compute(np.reshape, b, (2, 3))  # a view
+    d = times(c.T, 0.5)  # copied, for kernels take contiguous arrays
+    total = recorder.compute(np.sum, d, axis=0)
+    return recorder.compute(np.sqrt, total)
+
+
+def test_replays_follow_the_arrays_from_outside():
+    x = np.arange(6, dtype=np.float32)
+    recording, values = record(steps, x)
+    recording.replay()
+    np.testing.assert_array_equal(recording.results()[0], values)
+    x *= 4
+    expected = record(steps, x)[1]
+    recording.replay()
+    np.testing.assert_array_equal(recording.results()[0], expected)
+    assert (expected != values).any()
+
+
+def test_launches_in_a_row_are_one_program():
+    x = np.ones(8, np.float32)
+
+    def chain(recorder, x):
+        for _ in range(100):
+            x = times(x, 1.01)
+        return x
+
+    recording, values = record(chain, x)
+    recording.replay()
+    np.testing.assert_array_equal(recording.results()[0], values)
+    assert len(recording._steps) == 1
+    assert recording.nbytes <= 3 * 64
+
+
+def test_functions_that_fill_a_given_array_are_repeated():
+    x, home = np.ones(3), np.zeros(3)
+
+    def fill(recorder, x):
+        def into(x, target):
+            target[...] = x * 2
+            return (target,)
+
+        recorder.compute(into, x, home)
+        return recorder.compute(np.add, home, 1.0)
+
+    recording, _ = record(fill, x)
+    x *= 5
+    recording.replay()
+    np.testing.assert_array_equal(home, [10, 10, 10])
+    np.testing.assert_array_equal(recording.results()[0], [11, 11, 11])
+
+
+def test_a_result_from_outside_is_itself():
+    x = np.ones(3)
+    recorder = NumpyRecorder()
+    with recorder:
+        recording = recorder.finish([x])
+    assert recording.results()[0] is x
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        (lambda r, x: times(x, 3.0), "3.0 instead of 2.0"),
+        (lambda r, x: times(times(x, 2.0), 2.0), "made only once"),
+        (lambda r, x: r.compute(np.exp, x), "another operation"),
+        (lambda r, x: times(x[:3], 2.0), "another operation"),
+        (lambda r, x: times(x + 1, 2.0), "other values"),
+    ],
+)
+def test_differences_are_found_with_their_line(other, what):
+    x = np.ones(6, np.float32)
+    first, _ = record(lambda r, x: times(x, 2.0), x)
+    assert first.difference(record(lambda r, x: times(x, 2.0), x)[0]) is None
+    text = first.difference(record(other, x)[0])
+    assert what in text
+    assert text.startswith(__file__)
+
+
+def test_memory_of_dead_arrays_is_not_mistaken_for_that_of_new_ones():
+    x = np.ones(1000, np.float32)
+
+    def many(recorder, x):
+        for _ in range(50):
+            del_me = recorder.compute(np.exp, -x)
+            x = recorder.compute(np.log1p, del_me)
+            del del_me
+        return x
+
+    recording, values = record(many, x)
+    recording.replay()
+    np.testing.assert_array_equal(recording.results()[0], values)

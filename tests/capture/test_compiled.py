@@ -1,0 +1,442 @@
+"""Compiled functions do what the function does: the same bits, or an error that says why not."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import nnlib
+import nnlib.nn.functional as F
+from nnlib import nn, optim
+from nnlib.errors import CaptureError, LabelError, ShapeError
+
+
+def network(kind):
+    """A model and the shape of its instances."""
+    if kind == "mlp":
+        layers = [nn.Linear(6, 9), nn.ReLU(), nn.Dropout(0.3), nn.Linear(9, 4)]
+        return nn.Sequential(*layers), (6,)
+    if kind == "norms":
+        layers = [nn.Linear(6, 8), nn.BatchNorm1d(8), nn.GELU(), nn.LayerNorm(8), nn.Linear(8, 4)]
+        return nn.Sequential(*layers), (6,)
+    layers = [
+        nn.Conv2d(2, 5, 3, padding=1), nn.BatchNorm2d(5), nn.Tanh(), nn.MaxPool2d(2),
+        nn.Conv2d(5, 4, 2, stride=2), nn.Sigmoid(), nn.AvgPool2d(2), nn.Flatten(),
+        nn.Linear(4, 4),
+    ]  # fmt: skip
+    return nn.Sequential(*layers), (9, 8, 2)
+
+
+OPTIMIZERS = {
+    "sgd": lambda p: optim.SGD(p, lr=0.05),
+    "nesterov": lambda p: optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
+    "adamw": lambda p: optim.AdamW(p, lr=0.01, amsgrad=True),
+    "rmsprop": lambda p: optim.RMSprop(p, lr=0.01, momentum=0.5, centered=True),
+    "adagrad": lambda p: optim.Adagrad(p, lr=0.05, lr_decay=0.01),
+}
+
+
+class Training:
+    """A step of training with clipping and a learning rate that changes in every step."""
+
+    def __init__(self, kind, optimizer, compiled, clip=0.5):
+        nnlib.manual_seed(1)
+        self.model, self.shape = network(kind)
+        self.optimizer = OPTIMIZERS[optimizer](self.model.parameters())
+        self.schedule = optim.schedules.ExponentialLR(self.optimizer, gamma=0.999)
+        self.clip = clip
+        self.step = nnlib.compile(self._step) if compiled else self._step
+
+    def _step(self, x, y):
+        self.optimizer.zero_grad()
+        output = self.model(x)
+        loss = F.cross_entropy(output, y)
+        loss.backward()
+        norm = optim.clip_grad_norm_(self.model.parameters(), self.clip)
+        self.optimizer.step()
+        return {"loss": loss, "norm": norm, "right": (output.argmax(axis=1) == y).sum()}
+
+    def run(self, batches):
+        nnlib.manual_seed(2)  # for dropout
+        for x, y in batches:
+            yield self.step(x, y)
+            self.schedule.step()
+
+    def state(self):
+        own = [value.numpy() for value in self.model.state_dict().values()]
+        grads = [p.grad.numpy() for p in self.model.parameters() if p.grad is not None]
+        moments = [
+            value.numpy()
+            for entries in self.optimizer.state.values()
+            for name, value in entries.items()
+            if name != "step"
+        ]
+        steps = [entries["step"] for entries in self.optimizer.state.values()]
+        return [*own, *grads, *moments, np.array(steps)]
+
+
+def batches(shape, count, size=7):
+    rng = np.random.default_rng(0)
+    for _ in range(count):
+        x = rng.standard_normal((size, *shape)).astype(np.float32)
+        yield nnlib.tensor(x), nnlib.tensor(rng.integers(0, 4, size))
+
+
+def assert_same(these, those):
+    assert len(these) == len(those)
+    for one, other in zip(these, those, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("kind", ["mlp", "norms", "cnn"])
+def test_replays_are_the_function_bit_by_bit(kind, optimizer):
+    both = [Training(kind, optimizer, compiled) for compiled in (False, True)]
+    shape = both[0].shape
+    results = [list(training.run(batches(shape, 12))) for training in both]
+    for one, other in zip(*results, strict=True):
+        assert one.keys() == other.keys()
+        assert all(one[name].item() == other[name].item() for name in one)
+    assert_same(both[0].state(), both[1].state())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mlp", "norms", "cnn"])
+def test_a_thousand_steps_bit_by_bit(kind):
+    both = [Training(kind, "adamw", compiled) for compiled in (False, True)]
+    losses = [
+        [r["loss"].item() for r in training.run(batches(training.shape, 1000))] for training in both
+    ]
+    assert losses[0] == losses[1]
+    assert_same(both[0].state(), both[1].state())
+
+
+def test_dropout_is_drawn_anew_from_the_same_stream():
+    def masks(x):
+        return F.dropout(x, 0.5)
+
+    compiled = nnlib.compile(masks)
+    x = nnlib.ones(3, 50)
+    runs = []
+    for function in (masks, compiled):
+        nnlib.manual_seed(5)
+        runs.append([function(x).numpy() for _ in range(6)])
+    assert_same(*runs)
+    assert len({r.tobytes() for r in runs[1]}) == 6
+
+
+def test_every_kind_of_argument_has_its_own_recording():
+    calls = []
+
+    @nnlib.compile
+    def scaled(x, factor=2.0):
+        calls.append(x.shape)
+        return x * factor
+
+    for _ in range(4):
+        for x in (np.ones(3, np.float32), np.ones(5, np.float32), np.ones(3)):
+            assert (scaled(x).numpy() == 2).all()
+            assert (scaled(x, factor=3.0).numpy() == 3).all()
+    assert len(calls) == 3 * 2 * 2  # recorded, confirmed, then replayed
+    assert scaled(nnlib.ones(3, dtype="float64")).dtype == "float64"
+
+
+def test_results_are_the_callers_own():
+    @nnlib.compile
+    def twice(x):
+        return x + x
+
+    results = [twice(nnlib.full(2, float(i))) for i in range(5)]
+    assert [r.tolist() for r in results] == [[2.0 * i] * 2 for i in range(5)]
+    assert twice.memory_bytes > 0
+    twice.clear()
+    assert twice.memory_bytes == 0
+
+
+def test_an_argument_that_is_returned_is_a_copy():
+    same = nnlib.compile(lambda x: (x, x[1:]))
+    results = [same(nnlib.full(2, float(i)))[0] for i in range(5)]
+    assert [r.tolist() for r in results] == [[float(i)] * 2 for i in range(5)]
+
+
+def test_parameters_that_change_outside_are_used_as_they_are():
+    layer = nn.Linear(2, 1)
+    predict = nnlib.compile(lambda x: layer(x))
+    x = nnlib.ones(3, 2)
+    for value in (0.5, 1.0, 2.0, 3.0):
+        with nnlib.no_grad():
+            layer.weight.fill_(value)
+            layer.bias.fill_(0.0)
+        assert predict(x).tolist() == [[2 * value]] * 3
+    layer.weight.data = np.full((1, 2), 7.0, np.float32)  # another array
+    assert predict(x).tolist() == [[14.0]] * 3
+
+
+def test_mode_and_frozen_layers_are_noticed():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 1))
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+    @nnlib.compile
+    def step(x):
+        optimizer.zero_grad()
+        loss = (model(x) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    x = nnlib.ones(8, 3)
+    for _ in range(3):
+        step(x)
+    model.eval()
+    with_mask = {step(x).item() for _ in range(1)}
+    model[0].requires_grad_(False)
+    before = model[0].weight.numpy(), model[2].weight.numpy()
+    for _ in range(4):
+        with_mask.add(step(x).item())
+    np.testing.assert_array_equal(model[0].weight.numpy(), before[0])
+    assert (model[2].weight.numpy() != before[1]).any()
+    assert model[0].weight.grad is None
+
+
+def test_options_of_the_optimizer_may_change():
+    results = []
+    for compiled in (False, True):
+        training = Training("mlp", "sgd", compiled)
+        values = []
+        for i, batch in enumerate(batches((6,), 12)):
+            group = training.optimizer.param_groups[0]
+            group["lr"] = 0.1 / (i + 1)
+            group["weight_decay"] = 0.01 * (i // 4)
+            group["momentum"] = 0.9 if i >= 8 else 0.0  # needs a state that was not there
+            values.append(training.step(*batch)["loss"].item())
+        results.append([*values, *training.state()])
+    assert_same(*results)
+
+
+def test_loading_a_state_is_noticed():
+    results = []
+    for compiled in (False, True):
+        training = Training("mlp", "adamw", compiled)
+        list(training.run(batches((6,), 4)))
+        saved = (
+            {name: v.numpy() for name, v in training.model.state_dict().items()},
+            {
+                **training.optimizer.state_dict(),
+                "state": {
+                    i: {k: v if k == "step" else v.numpy() for k, v in entries.items()}
+                    for i, entries in training.optimizer.state_dict()["state"].items()
+                },
+            },
+        )
+        list(training.run(batches((6,), 3)))
+        training.model.load_state_dict(saved[0])
+        training.optimizer.load_state_dict(saved[1])
+        list(training.run(batches((6,), 4)))
+        results.append(training.state())
+    assert_same(*results)
+
+
+def test_gradients_add_up_over_compiled_calls():
+    results = []
+    for compiled in (False, True):
+        nnlib.manual_seed(0)
+        layer = nn.Linear(3, 2)
+        optimizer = optim.SGD(layer.parameters(), lr=0.1)
+
+        def accumulate(x, layer=layer):
+            loss = (layer(x) ** 2).mean()
+            loss.backward()
+            return loss
+
+        call = nnlib.compile(accumulate) if compiled else accumulate
+        for i in range(12):
+            call(nnlib.full((4, 3), 1.0 + i))
+            if i % 3 == 2:
+                optimizer.step()
+                optimizer.zero_grad()
+        results.append([p.numpy() for p in layer.parameters()])
+    assert_same(*results)
+
+
+def test_constants_made_inside_are_made_anew():
+    @nnlib.compile
+    def total(x):
+        result = nnlib.zeros(3)
+        offset = nnlib.tensor([1.0, 2.0, 3.0])
+        for row in range(2):
+            result += x[row]
+        offset += result
+        return offset
+
+    x = nnlib.tensor(np.arange(6, dtype=np.float32).reshape(2, 3))
+    assert [total(x).tolist() for _ in range(5)] == [[4.0, 7.0, 10.0]] * 5
+
+
+def test_batch_statistics_follow():
+    results = []
+    for compiled in (False, True):
+        norm = nn.BatchNorm1d(3)
+        call = nnlib.compile(norm.__call__) if compiled else norm
+        rng = np.random.default_rng(0)
+        for _ in range(5):
+            call(nnlib.tensor(rng.standard_normal((4, 3)).astype(np.float32)))
+        results.append([norm.running_mean.numpy(), norm.running_var.numpy()])
+    assert_same(*results)
+
+
+class TestErrors:
+    def lines(self, function, *args, calls=1):
+        for _ in range(calls - 1):
+            function(*args)
+        with pytest.raises(CaptureError) as caught:
+            function(*args)
+        return str(caught.value)
+
+    @pytest.mark.parametrize(
+        "read",
+        [
+            float,
+            bool,
+            lambda t: t.item(),
+            lambda t: t.numpy(),
+            lambda t: t.tolist(),
+            np.asarray,
+            lambda t: f"{t}",
+        ],
+    )
+    def test_reading_a_value_names_the_line(self, read):
+        compiled = nnlib.compile(lambda x: read(x.sum()) and x)
+        assert f"{__file__}:" in self.lines(compiled, nnlib.ones(3))
+
+    def test_a_number_that_changes(self):
+        numbers = iter(range(9))
+        compiled = nnlib.compile(lambda x: x * next(numbers))
+        text = self.lines(compiled, nnlib.ones(3), calls=2)
+        assert "1 instead of 0" in text
+        assert f"{__file__}:" in text
+
+    def test_an_array_from_elsewhere_that_changes(self):
+        rng = np.random.default_rng(0)
+        compiled = nnlib.compile(lambda x: x + rng.standard_normal(3))
+        assert "other values" in self.lines(compiled, nnlib.ones(3), calls=2)
+
+    def test_another_path_the_second_time(self):
+        paths = iter([nnlib.exp, nnlib.tanh])
+        compiled = nnlib.compile(lambda x: next(paths)(x))
+        assert "something else" in self.lines(compiled, nnlib.ones(3), calls=2)
+
+    def test_a_state_that_is_carried_along(self):
+        held = [nnlib.zeros(3)]
+
+        def carry(x):
+            held[0] = held[0] + x
+            return held[0]
+
+        assert "other values" in self.lines(nnlib.compile(carry), nnlib.ones(3), calls=2)
+
+    def test_another_python_result(self):
+        numbers = iter(range(9))
+        compiled = nnlib.compile(lambda x: (x + 1, next(numbers)))
+        assert "another result" in self.lines(compiled, nnlib.ones(3), calls=2)
+
+    def test_an_argument_that_requires_a_gradient(self):
+        compiled = nnlib.compile(lambda x: x + 1)
+        assert "detach()" in self.lines(compiled, nnlib.ones(3, requires_grad=True))
+
+    def test_too_many_kinds(self):
+        compiled = nnlib.compile(lambda x, n: x * n)
+        for n in range(256):
+            compiled(nnlib.ones(1), n)
+        with pytest.raises(CaptureError, match="more than 256"):
+            compiled(nnlib.ones(1), 256)
+
+    def test_errors_of_the_function_are_its_own(self):
+        layer = nn.Linear(3, 2)
+        with pytest.raises(ShapeError, match="in_features = 3"):
+            nnlib.compile(lambda x: layer(x))(nnlib.ones(2, 4))
+
+
+def test_a_bad_label_in_a_replay_changes_nothing():
+    training = Training("mlp", "adamw", True)
+    list(training.run(batches((6,), 4)))
+    before = training.state()
+    x, y = next(iter(batches((6,), 1)))
+    with pytest.raises(LabelError, match="class labels must be in 0 … 3"):
+        training.step(x, y + 1)
+    after = training.state()
+    own = len(training.model.state_dict())
+    assert_same(before[:own], after[:own])
+    np.testing.assert_array_equal(before[-1], after[-1])
+    training.step(x, y)
+
+
+def test_a_compiled_function_inside_another_is_part_of_it():
+    inner = nnlib.compile(lambda x: nnlib.exp(x))
+    outer = nnlib.compile(lambda x: inner(x) + inner(2 * x))
+    x = nnlib.tensor([0.0, 1.0])
+    expected = (nnlib.exp(x) + nnlib.exp(2 * x)).tolist()
+    assert [outer(x).tolist() for _ in range(4)] == [expected] * 4
+
+
+def test_methods_and_names():
+    class Model:
+        """Has a compiled method."""
+
+        def __init__(self, factor):
+            self.factor = factor
+
+        @nnlib.compile
+        def double(self, x):
+            """Multiply."""
+            return x * self.factor
+
+    two, three = Model(2), Model(3)
+    for _ in range(3):
+        assert two.double(nnlib.ones(1)).item() == 2
+        assert three.double(nnlib.ones(1)).item() == 3
+    assert Model.double.__doc__ == "Multiply."
+    assert "double" in repr(Model.double)
+
+
+def test_gradients_of_functions():
+    gradient = nnlib.compile(nnlib.grad(lambda x: (x**3).sum()))
+    for i in range(5):
+        assert gradient(nnlib.tensor([float(i), 1.0])).tolist() == [3.0 * i**2, 3.0]
+
+
+def test_recordings_hold_no_results():
+    alive = []
+
+    @nnlib.compile
+    def large(x):
+        result = nnlib.exp(x)
+        alive.append(weakref.ref(result.data))
+        return result.sum()
+
+    x = nnlib.ones(1000)
+    for _ in range(4):
+        large(x)
+    gc.collect()
+    assert [reference() for reference in alive] == [None, None]
+
+
+def test_memory_is_shared_by_what_is_not_needed_together():
+    @nnlib.compile
+    def chain(x):
+        for _ in range(20):
+            x = nnlib.exp(-x)
+        return x
+
+    x = nnlib.ones(1000)
+    for _ in range(3):
+        chain(x)
+    assert chain.memory_bytes <= 3 * 4 * 1024 + 64
+
+
+@pytest.mark.parametrize("name", ["numpy", "strict"])
+def test_a_backend_without_a_recorder_runs_the_function(name):
+    with nnlib.use_backend(name):
+        results = [nnlib.compile(lambda x: x + 1)(nnlib.ones(2)) for _ in range(3)]
+    assert {r.backend.name for r in results} == {name}
+    assert all((r.numpy() == 2).all() for r in results)
