@@ -296,6 +296,11 @@ class Backend(ABC):
         """Tell whether an array lives here."""
         return isinstance(array, self.array_type)
 
+    def inside(self, array: Array, low: float, high: float) -> Callable[[], bool]:
+        """Return a function that tells whether all values of an array lie in low … high now."""
+        xp = self.xp
+        return lambda: bool(xp.all((array >= low) & (array <= high)))
+
     def synchronize(self) -> None:  # noqa: B027 - a synchronous backend has nothing to do
         """Wait until everything that was asked for is done."""
 

@@ -32,12 +32,13 @@ def take_apart(value: Any, leaves: Leaves) -> Any:
     if isinstance(value, Tensor):
         leaves.append(value)
         array = value.data
-        return (array.dtype.char, array.shape, value.backend, value.requires_grad)
+        return (array.dtype.char, array.shape, value.backend, value.node is not None)
+    kind = type(value)
+    if kind is tuple or isinstance(value, tuple | list):
+        return (kind, *[take_apart(item, leaves) for item in value])
     if hasattr(value, "__dlpack__") and hasattr(value, "dtype"):  # an array, of NumPy or CuPy
         leaves.append(value)
         return (value.dtype.char, value.shape)
-    if isinstance(value, tuple | list):
-        return (type(value), *[take_apart(item, leaves) for item in value])
     if isinstance(value, dict):
         return (dict, *[(name, take_apart(item, leaves)) for name, item in value.items()])
     if isinstance(value, _PLAIN):

@@ -103,21 +103,23 @@ class Kind:
                 place.data[...] = leaf.data
             else:
                 place.data[...] = place.backend.asarray(leaf)
+        for variant in self.variants:
+            if variant.holds():
+                return variant.replay() if variant.confirmed else self._confirm(variant)
         recorder = self.backend.recorder()
         if recorder is None:
             return rebuilt(self.call(), _detached)
-        for place_, variant in enumerate(self.variants):
-            if variant.holds():
-                if variant.confirmed:
-                    return variant.replay()
-                return self._confirm(place_, *record(self.call, self.backend, recorder))
         variant, result = record(self.call, self.backend, recorder)
         self.variants = [variant, *self.variants[: _MOST_VARIANTS - 1]]
         return result
 
-    def _confirm(self, place: int, again: Variant, result: Any) -> Any:
-        """Compare with a second recording: what is in both of them will not change."""
-        what = difference(self.variants[place], again)
+    def _confirm(self, first: Variant) -> Any:
+        """Record a second time: what is the same in both recordings will not change."""
+        recorder = self.backend.recorder()
+        assert recorder is not None
+        place = self.variants.index(first)
+        again, result = record(self.call, self.backend, recorder)
+        what = difference(first, again)
         if what is not None:
             del self.variants[place]
             raise CaptureError(

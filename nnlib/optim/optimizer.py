@@ -185,13 +185,17 @@ class Optimizer:
             for p in group["params"]:
                 recording.note_tensor(p)
         kinds = [self._kind(i) for i in range(len(flats))]
-        recording.note_guard(
-            lambda: (
-                self._flats is flats
-                and self.state is state
-                and [self._kind(i) for i in range(len(flats))] == kinds
-            )
-        )
+
+        def unchanged() -> bool:
+            if self._flats is not flats or self.state is not state:
+                return False
+            for i, kind in enumerate(kinds):
+                now = self._kind(i)
+                if now is not kind and now != kind:
+                    return False
+            return True
+
+        recording.note_guard(unchanged)
 
     def _options(self, i: int) -> dict[str, Any]:
         """Return the checked options of group ``i``; checked again only if one has changed."""

@@ -18,7 +18,6 @@ from nnlib.nn.functional.checks import (
 )
 from nnlib.nn.functional.layers import one_hot
 from nnlib.recording import current
-from nnlib_backends.contract import Array
 
 __all__ = ["cross_entropy", "nll_loss"]
 
@@ -163,24 +162,20 @@ def _labels(
 
 def _all_count(labels: Tensor, classes: int, ignore_index: int | None) -> bool:
     """Whether the host can see, without waiting, that no label is ignored or out of range."""
-    if not labels.backend.host_memory or labels.size == 0:
+    backend = labels.backend
+    if not backend.host_memory or labels.size == 0:
         return False
+    if ignore_index is not None and 0 <= ignore_index < classes:
+        return False  # it may come up in any batch
+    inside = backend.inside(labels.data, 0, classes - 1)
     recording = current()
     if recording is None:
-        return _all_in_range(labels.data, classes, ignore_index)
+        return inside()
     if recording.recorder.made(labels.data):
         return False  # not known before a replay
-    seen = _all_in_range(labels.data, classes, ignore_index)
-    recording.note_guard(lambda: _all_in_range(labels.data, classes, ignore_index) == seen)
+    seen = inside()
+    recording.note_guard(inside if seen else lambda: not inside())
     return seen
-
-
-def _all_in_range(labels: Array, classes: int, ignore_index: int | None) -> bool:
-    if labels.dtype.char == "l" and (ignore_index is None or ignore_index < 0):
-        return bool(labels.view("uint64").max() < classes)  # negative ones are huge: one look
-    low, high = labels.min(), labels.max()
-    ignored = ignore_index is not None and low <= ignore_index <= high
-    return bool(low >= 0 and high < classes) and not ignored
 
 
 def _flat(x: Tensor, ndim: int) -> Tensor:
