@@ -122,6 +122,7 @@ from nnlib.ops import (
     where,
 )
 from nnlib.random import manual_seed
+from nnlib.temporary import compile
 from nnlib.train import History, Trainer
 from nnlib_backends import (
     available_backends,
@@ -151,6 +152,7 @@ __all__ = [
     "bitwise_or",
     "broadcast_to",
     "clip",
+    "compile",
     "concatenate",
     "copy",
     "cos",
