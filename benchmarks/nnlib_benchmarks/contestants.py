@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 import nnlib
 import nnlib.nn.functional as F
-from nnlib import data, nn, optim
+from nnlib import data, nn
 from nnlib_benchmarks.energy import measure_energy
 from nnlib_benchmarks.memory import PeakMemory
 from nnlib_benchmarks.records import Breakdown, Energy, Target, Timing
@@ -131,8 +131,7 @@ class BackendContestant:
         return model
 
     def _make_optimizer(self, model: nn.Module) -> Any:
-        w = self._workload
-        return optim.SGD(model.parameters(), lr=w.learning_rate, momentum=w.momentum)
+        return self._workload.optimizer.build(model.parameters())
 
     def _loader(self) -> data.DataLoader:
         return self._workload.train.loader(self._workload.plan.batch, self._seed)

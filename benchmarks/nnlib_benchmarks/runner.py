@@ -47,7 +47,7 @@ class Request:
     Attributes
     ----------
     workloads : sequence of str
-        Among `nnlib_benchmarks.workloads.NAMES`.
+        Among `nnlib_benchmarks.workloads.NAMES` and `GROUPS`.
     backends : sequence of str or None
         ``None``: NumPy, and CuPy if it can be used.  Named ones must be usable.
     peers : sequence of str
@@ -87,7 +87,7 @@ def check(request: Request) -> tuple[list[str], list[Missing]]:
     OptionError
         If a name or number makes no sense.
     """
-    workloads.check_workloads(request.workloads)
+    workloads.expand(request.workloads)
     check_peers(request.peers)
     if request.epochs < 1:
         raise OptionError(f"epochs must be at least 1. Received: {request.epochs}")
@@ -130,7 +130,7 @@ def run(request: Request, progress: Progress | None = None) -> Run:
     contestants = _describe(names, request, progress)
     training = [
         _train(name, contestants, request, progress)
-        for name in request.workloads
+        for name in workloads.expand(request.workloads)
         if name in TRAINING
     ]
     points = _operations([c for c in contestants if c.kind != "peer"], request, progress)
@@ -141,7 +141,7 @@ def run(request: Request, progress: Progress | None = None) -> Run:
         duration_s=time.perf_counter() - begin,
         cpu_used_by_others=meter.used_by_others(),
         settings=Settings(
-            list(request.workloads),
+            workloads.expand(request.workloads),
             list(request.backends or ["auto"]),
             list(request.peers),
             request.quick,

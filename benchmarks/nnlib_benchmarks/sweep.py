@@ -17,6 +17,7 @@ from nnlib_benchmarks.fairness import compare_losses
 from nnlib_benchmarks.operations import join_passes, take_turns
 from nnlib_benchmarks.progress import Progress
 from nnlib_benchmarks.records import Contestant, Operation
+from nnlib_benchmarks.workloads import layers
 from nnlib_benchmarks.workloads.base import Budget
 from nnlib_benchmarks.workloads.mlp import SweepPoint
 
@@ -66,6 +67,7 @@ def _run_point(
         for c in contestants[1:]
     ]
     weights_count = sum(a * b + b for a, b in pairwise(point.sizes))
+    forward = layers.operations(layers.mlp(point.sizes), (), point.batch)
     return Operation(
         operation=point.operation,
         direction="training step",
@@ -73,7 +75,7 @@ def _run_point(
         unit=point.unit,
         shape=f"{'-'.join(map(str, point.sizes))}, batch {point.batch}",
         bytes=4 * (2 * weights_count + point.batch * sum(point.sizes)),
-        flops=float(flops.training_step(flops.mlp(point.batch, point.sizes))),
+        flops=float(flops.training_step(forward)),
         times=take_turns(actions, contestants, budget),
         agreements=agreements,
     )

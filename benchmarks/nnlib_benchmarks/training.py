@@ -138,7 +138,7 @@ def _measure(
         title=workload.title,
         data=workload.data_text,
         model=workload.model_text,
-        optimizer=workload.optimizer_text,
+        optimizer=workload.optimizer.text,
         parameters=parameters,
         batch=plan.batch,
         dtype="float32",

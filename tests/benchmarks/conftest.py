@@ -9,7 +9,7 @@ from strict_backend.backend import StrictBackend
 
 from nnlib import models
 from nnlib_backends import DeviceInfo, MemoryInfo, Timer
-from nnlib_benchmarks import flops, operations, runner, training, workloads
+from nnlib_benchmarks import operations, runner, training, workloads
 from nnlib_benchmarks.claim import make_claim, project
 from nnlib_benchmarks.crossover import crossovers
 from nnlib_benchmarks.fairness import compare_losses, speedups
@@ -29,9 +29,8 @@ from nnlib_benchmarks.records import (
     Training,
     TrainingResult,
 )
-from nnlib_benchmarks.workloads import mlp, ops
-from nnlib_benchmarks.workloads.base import Budget, Plan, Samples, Workload
-from nnlib_benchmarks.workloads.mlp import mlp_layers
+from nnlib_benchmarks.workloads import layers, mlp, ops
+from nnlib_benchmarks.workloads.base import Budget, Optimizer, Plan, Samples, Workload
 
 CPU, GPU = "Imaginary CPU 9000", "Imaginary GPU 1"
 
@@ -226,14 +225,12 @@ def make_tiny(name="mlp", epochs=2):
         title="a tiny network",
         data_text="forty rows",
         model_text="MLP 6-8-3",
-        layers=mlp_layers(sizes),
+        layers=layers.mlp(sizes),
         build=lambda: models.MLP(sizes),
         train=tiny_samples(40, seed=1),
         test=tiny_samples(20, seed=2),
         target=2.0,  # never reached
-        learning_rate=0.1,
-        momentum=0.9,
-        flops=lambda batch: flops.training_step(flops.mlp(batch, sizes)),
+        optimizer=Optimizer("sgd", 0.1, momentum=0.9),
         plan=Plan(8, 2, steps, steps, block=2, breakdown=1, epochs=epochs),
     )
 

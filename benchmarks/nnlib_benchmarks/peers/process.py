@@ -193,8 +193,8 @@ def write_task(folder: Path, workload: Workload, weights: Weights, seed: int) ->
         "layers": workload.layers,
         "scale": train.scale,
         "shift": train.shift,
-        "learning_rate": workload.learning_rate,
-        "momentum": workload.momentum,
+        "learning_rate": workload.optimizer.learning_rate,
+        "momentum": workload.optimizer.momentum,
         "target": workload.target,
         "device_batches": DEVICE_BATCHES,
     }

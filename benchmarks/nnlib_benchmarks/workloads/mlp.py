@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from nnlib import models
-from nnlib_benchmarks import flops
-from nnlib_benchmarks.workloads.base import Budget, Plan, Workload
+from nnlib_benchmarks.workloads import layers
+from nnlib_benchmarks.workloads.base import Budget, Optimizer, Plan, Workload
 from nnlib_benchmarks.workloads.digits import flat_digits
 
 SIZES = (64, 300, 10)
@@ -25,20 +24,6 @@ PLAN = Plan(
 QUICK_PLAN = Plan(64, 10, Budget(0.6, 60, 200), Budget(0.4, 40, 200), 20, 10, 30)
 
 
-def mlp_layers(sizes: Sequence[int]) -> list[dict[str, Any]]:
-    """Describe a ReLU network for the peers.
-
-    Examples
-    --------
-    >>> [layer["kind"] for layer in mlp_layers((64, 300, 10))]
-    ['linear', 'relu', 'linear']
-    """
-    layers: list[dict[str, Any]] = []
-    for _ in sizes[1:]:
-        layers += [{"kind": "linear"}, {"kind": "relu"}]
-    return layers[:-1]
-
-
 def workload(quick: bool, seed: int) -> Workload:
     """Make the workload."""
     train, test = flat_digits()
@@ -47,14 +32,12 @@ def workload(quick: bool, seed: int) -> Workload:
         title="the course's multi-layer network on handwritten digits",
         data_text="UCI digits, 8×8 pixels as 64 features, 1,442 to train and 355 to test",
         model_text="MLP 64-300-10, ReLU",
-        layers=mlp_layers(SIZES),
+        layers=layers.mlp(SIZES),
         build=lambda: models.MLP(SIZES, activation="relu"),
         train=train,
         test=test,
         target=0.97,
-        learning_rate=0.1,
-        momentum=0.9,
-        flops=lambda batch: flops.training_step(flops.mlp(batch, SIZES)),
+        optimizer=Optimizer("sgd", 0.1, momentum=0.9),
         plan=QUICK_PLAN if quick else PLAN,
     )
 
