@@ -30,7 +30,9 @@ def findings(run: Run) -> list[Finding]:
         found.append(Finding("note", _claim_sentence(run.claim)))
     found += [Finding("note", text) for text in _doubts(run)]
     for missing in run.missing:
-        found.append(Finding("note", f"{NO_GPU}. {missing.detail} To mend it: {missing.remedy}"))
+        if missing.name not in run.settings.peers:  # a peer that failed is among the failures
+            text = f"{NO_GPU}. {missing.detail} To mend it: {missing.remedy}"
+            found.append(Finding("note", text))
     return found
 
 

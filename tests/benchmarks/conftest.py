@@ -9,7 +9,7 @@ from strict_backend.backend import StrictBackend
 
 from nnlib import models
 from nnlib_backends import DeviceInfo, MemoryInfo, Timer
-from nnlib_benchmarks import operations, runner, training, workloads
+from nnlib_benchmarks import field, operations, runner, workloads
 from nnlib_benchmarks.claim import make_claim, project
 from nnlib_benchmarks.crossover import crossovers
 from nnlib_benchmarks.fairness import compare_losses, speedups
@@ -155,7 +155,7 @@ def make_run(*, gpu, losses=None, quick=False, step=0.5):
     missing = Missing("cupy", "not-installed", reason, "pip install 'nnlib-xp[cuda12]'")
     return Run(
         schema="nnlib-bench",
-        version=1,
+        version=2,
         created="2026-01-02T03:04:05+00:00",
         duration_s=12.5,
         cpu_used_by_others=0.02,
@@ -244,7 +244,7 @@ def tiny():
 def small_harness(monkeypatch):
     """The harness with tiny workloads in place of all others, so that whole runs take a second."""
     budget = Budget(seconds=0.0, least=2, most=2)
-    monkeypatch.setattr(training, "SETTLE", 0.0)
+    monkeypatch.setattr(field, "SETTLE", 0.0)
     monkeypatch.setattr(operations, "BUDGET", budget)
     monkeypatch.setattr(operations, "QUICK_BUDGET", budget)
     monkeypatch.setattr(operations, "LEAST_SAMPLE", 1e-6)

@@ -99,6 +99,12 @@ def test_nonsense_is_refused_before_anything_is_measured(request_, error, monkey
         run(request_)
 
 
-def test_tf32_is_named():
-    assert runner.precision({"float32_precision": "TF32"}) == "tf32"
-    assert runner.precision({}) == "fp32"
+@pytest.mark.usefixtures("small_harness")
+def test_eager_twins_take_part_in_training_only():
+    result = run(Request(workloads=["mlp", "ops"], backends=["numpy"], eager=True))
+
+    assert [c.name for c in result.contestants] == ["numpy", "numpy-eager"]
+    assert result.contestants[0].peak == result.contestants[1].peak
+    assert [c.details["compiled"] for c in result.contestants] == [True, False]
+    assert [r.contestant for r in result.training[0].results] == ["numpy", "numpy-eager"]
+    assert {name for o in result.operations for name in o.times} == {"numpy"}
