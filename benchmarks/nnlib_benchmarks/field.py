@@ -17,6 +17,8 @@ from nnlib_benchmarks.workloads.base import Budget, Workload
 
 T = TypeVar("T")
 
+LEAST_ROUNDS = 3  #: so often, or more, everybody has a turn
+
 SETTLE = 0.15
 """Seconds between turns: thread pools spin on after their last work and slow down whoever comes
 next.  OpenBLAS's do so longest, about 30 ms; PyTorch's LeNet step took 6 ms without this pause,
@@ -106,7 +108,7 @@ class Field:
 
     def turns(self, what: str, steps: int, action: Callable[[Trainee, int], None]) -> int:
         """Let everybody do at least `steps` steps, in blocks, A B A B; return how many each did."""
-        block = min(self._workload.plan.block, steps)
+        block = min(self._workload.plan.block, -(-steps // LEAST_ROUNDS))
         rounds = -(-steps // block)
         self._progress.stage(f"{self._workload.name}: {what}", rounds * len(self.trainees))
         for name in interleave(list(self.trainees), rounds):

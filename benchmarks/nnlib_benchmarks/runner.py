@@ -33,9 +33,9 @@ from nnlib_benchmarks.records import (
 )
 from nnlib_benchmarks.sweep import run_sweep
 from nnlib_benchmarks.training import run_training
-from nnlib_benchmarks.workloads import OPERATIONS, TRAINING
-from nnlib_benchmarks.workloads.mlp import sweep
+from nnlib_benchmarks.workloads import OPERATIONS, SCALING, TRAINING
 from nnlib_benchmarks.workloads.ops import cases
+from nnlib_benchmarks.workloads.scaling import crossover_points, scaling_points
 
 AUTO = ("numpy", "cupy")  #: what ``--backends auto`` tries
 
@@ -136,7 +136,8 @@ def run(request: Request, progress: Progress | None = None) -> Run:
         for name in workloads.expand(request.workloads)
         if name in TRAINING
     ]
-    points = _operations(contestants, request, progress)
+    points, failed = _operations(contestants, request, progress)
+    rivals = [c.name for c in contestants[1:] if c.kind != "peer" and not is_eager(c.name)]
     return Run(
         schema=SCHEMA,
         version=VERSION,
@@ -157,9 +158,9 @@ def run(request: Request, progress: Progress | None = None) -> Run:
         missing=missing + broken,
         training=training,
         operations=points,
-        crossovers=crossovers(points, contestants[0].name),
+        crossovers=crossovers(points, contestants[0].name, rivals),
         claim=_claim(training, contestants, request.epochs),
-        failures=[f"{m.name}: {m.detail}" for m in broken] + failures(training, points),
+        failures=[f"{m.name}: {m.detail}" for m in broken] + failures(training, points) + failed,
     )
 
 
@@ -210,20 +211,25 @@ def _has_process(name: str, request: Request) -> bool:
 
 def _operations(
     contestants: Sequence[Contestant], request: Request, progress: Progress
-) -> list[Operation]:
-    budget = operations.QUICK_BUDGET if request.quick else operations.BUDGET
-    passes = operations.QUICK_PASSES if request.quick else operations.PASSES
-    contestants = [c for c in contestants if c.kind != "peer" and not is_eager(c.name)]
-    points = []
-    if "mlp" in request.workloads:
-        steps = list(sweep(request.quick))
-        points += run_sweep(steps, contestants, budget, passes, request.seed, progress)
-    if OPERATIONS in request.workloads:
-        chosen = list(cases(request.quick))
+) -> tuple[list[Operation], list[str]]:
+    """Measure sweeps and single operations; say in sentences who failed."""
+    chosen = workloads.expand(request.workloads)
+    compiled = [c for c in contestants if c.kind != "peer" and not is_eager(c.name)]
+    points: list[Operation] = []
+    failed: list[tuple[str, Missing]] = []
+    if SCALING in chosen or "mlp" in chosen:
+        everybody = SCALING in chosen
+        sizes = scaling_points(request.quick) if everybody else crossover_points(request.quick)
+        who = list(contestants) if everybody else compiled
+        processes = [c.name for c in who if _has_process(c.name, request)]
+        points, failed = run_sweep(list(sizes), who, processes, request.seed, progress)
+    if OPERATIONS in chosen:
+        budget = operations.QUICK_BUDGET if request.quick else operations.BUDGET
+        passes = operations.QUICK_PASSES if request.quick else operations.PASSES
         points += operations.run_operations(
-            chosen, contestants, budget, passes, request.seed, progress
+            list(cases(request.quick)), compiled, budget, passes, request.seed, progress
         )
-    return points
+    return points, [f"{where}: {missing.detail}" for where, missing in failed]
 
 
 def _claim(

@@ -29,7 +29,7 @@ from nnlib_benchmarks.records import (
     Training,
     TrainingResult,
 )
-from nnlib_benchmarks.workloads import layers, mlp, ops
+from nnlib_benchmarks.workloads import layers, ops, scaling
 from nnlib_benchmarks.workloads.base import Budget, Optimizer, Plan, Samples, Workload
 
 CPU, GPU = "Imaginary CPU 9000", "Imaginary GPU 1"
@@ -165,7 +165,7 @@ def make_run(*, gpu, losses=None, quick=False, step=0.5):
         missing=[] if gpu else [missing],
         training=training,
         operations=points,
-        crossovers=crossovers(points, "numpy"),
+        crossovers=crossovers(points, "numpy", ["cupy"]),
         claim=make_claim(
             [
                 project(r.contestant, kinds[r.contestant], r.end_to_end.median / 4, 74)
@@ -252,8 +252,10 @@ def small_harness(monkeypatch):
         monkeypatch.setitem(workloads.TRAINING, name, lambda quick, seed, n=name: make_tiny(n))
     small = [ops.matmul_case(4), ops.matmul_case(8), ops.activation_case("relu", 1024)]
     monkeypatch.setattr(runner, "cases", lambda quick: iter(small))
-    points = [mlp.SweepPoint("mlp width", w, "w", (6, w, 3), 8) for w in (4, 8)]
-    monkeypatch.setattr(runner, "sweep", lambda quick: iter(points))
+    points = [scaling.SweepPoint("mlp width", w, "w", (6, w, 3), 8) for w in (4, 8)]
+    monkeypatch.setattr(scaling, "SECONDS", 0.0)
+    for name in ("crossover_points", "scaling_points"):
+        monkeypatch.setattr(runner, name, lambda quick: iter(points))
     monkeypatch.setattr(runner, "matmul_sizes", lambda kind, quick: (16,))
 
 

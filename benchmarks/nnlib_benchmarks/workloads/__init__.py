@@ -17,9 +17,9 @@ TRAINING: dict[str, MakeWorkload] = {
 }
 """Name → function of (quick, seed) that makes the workload."""
 
-OPERATIONS = "ops"
+OPERATIONS, SCALING = "ops", "scaling"
 DEFAULT = ("mlp", "lenet", "vgg16", OPERATIONS)
-NAMES = (*TRAINING, OPERATIONS)
+NAMES = (*TRAINING, OPERATIONS, SCALING)
 
 GROUPS = {"compare": compare.COMPARE, "compare-odd": compare.COMPARE_ODD}
 """Name of a group → the workloads that it stands for."""

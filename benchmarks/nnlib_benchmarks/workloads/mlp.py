@@ -1,9 +1,6 @@
-"""The course's multi-layer network on its handwritten digits, and a sweep over width and batch."""
+"""The course's multi-layer network on its handwritten digits."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 from nnlib import models
 from nnlib_benchmarks.workloads import layers
@@ -40,30 +37,3 @@ def workload(quick: bool, seed: int) -> Workload:
         optimizer=Optimizer("sgd", 0.1, momentum=0.9),
         plan=QUICK_PLAN if quick else PLAN,
     )
-
-
-@dataclass(frozen=True)
-class SweepPoint:
-    """A network and a batch size whose training step is timed to find the crossover."""
-
-    operation: str
-    size: int
-    unit: str
-    sizes: tuple[int, ...]
-    batch: int
-
-
-WIDTHS = (32, 64, 128, 256, 512, 1024, 2048)
-QUICK_WIDTHS = (64, 256, 1024)
-BATCHES = (8, 32, 128, 512, 2048)
-QUICK_BATCHES = (32, 512)
-SWEEP_BATCH = 64
-
-
-def sweep(quick: bool) -> Iterator[SweepPoint]:
-    """Points of the sweep: width at batch 64, then batch at 300 hidden units."""
-    for width in QUICK_WIDTHS if quick else WIDTHS:
-        unit = f"hidden units of 64-w-w-10, batch {SWEEP_BATCH}"
-        yield SweepPoint("mlp width", width, unit, (64, width, width, 10), SWEEP_BATCH)
-    for batch in QUICK_BATCHES if quick else BATCHES:
-        yield SweepPoint("mlp batch", batch, "batch of 64-300-10", SIZES, batch)
