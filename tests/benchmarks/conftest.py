@@ -177,6 +177,43 @@ def make_run(*, gpu, losses=None, quick=False, step=0.5):
     )
 
 
+def make_peers_run(losses=None):
+    """A comparison: numpy, numpy-eager, torch and jax; ``losses`` replaces those of jax."""
+    kinds = {"numpy": "cpu", "numpy-eager": "cpu", "torch": "peer", "jax": "peer"}
+    curves = dict.fromkeys(kinds, CURVE) | ({} if losses is None else {"jax": losses})
+    training = [
+        make_training("mlp-tiny", {"numpy": 1e-4, "numpy-eager": 3e-4, "torch": 4e-4, "jax": 5e-5},
+                      curves),
+        make_training("mlp-wide", {"numpy": 2e-2, "numpy-eager": 2e-2, "torch": 2e-2, "jax": 4e-2},
+                      curves),
+        make_training("cnn-odd", {"numpy": 2e-2, "numpy-eager": 3e-2, "torch": 1e-2}, curves),
+    ]  # fmt: skip
+    reason = "too slow to compile"
+    training[2] = replace(training[2], absent=[Missing("jax", "unsuitable", reason, "")])
+    points = [
+        replace(
+            make_operation(n, {"numpy": t, "torch": 1e-5 * n}, operation="mlp depth"),
+            direction="training step",
+        )
+        for n, t in ((10, 1e-4), (100, 2e-3), (1000, 1e-2))
+    ]
+    base = make_run(gpu=False)
+    return replace(
+        base,
+        settings=replace(base.settings, peers=["torch", "jax"], eager=True),
+        contestants=[
+            replace(base.contestants[0], name=name, kind=kind, peak=Peak(rate, 64, {"64": rate}))
+            for (name, kind), rate in zip(kinds.items(), (1e11, 1e11, 2e11, 5e10), strict=True)
+        ],
+        missing=[],
+        training=training,
+        operations=points,
+        crossovers=[],
+        claim=None,
+        failures=[],
+    )
+
+
 @pytest.fixture
 def make():
     """The functions of this file, for tests that need a run of their own."""
@@ -186,6 +223,7 @@ def make():
         operation=make_operation,
         machine=make_machine,
         run=make_run,
+        peers_run=make_peers_run,
         curve=CURVE,
         cpu=CPU,
         gpu=GPU,
@@ -200,6 +238,11 @@ def cpu_run():
 @pytest.fixture
 def gpu_run():
     return make_run(gpu=True)
+
+
+@pytest.fixture
+def peers_run():
+    return make_peers_run()
 
 
 @pytest.fixture
