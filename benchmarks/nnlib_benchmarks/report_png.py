@@ -18,6 +18,7 @@ COLORS = ("#0068a8", "#d55e00", "#00805e", "#a64d86", "#8a6d00", "#5b4bb7")
 CLAIM_COLOR = "#8b95a3"
 SHOWN_OPERATIONS = ("matmul", "conv2d", "relu", "gelu", "mlp width", "mlp batch", "mlp depth")
 COLUMNS = 3
+MOST_TICKS = 8
 NOTE_WIDTH = 230  #: characters of a note below a table
 
 
@@ -173,7 +174,8 @@ def _draw_operation(axis: Any, run: Run, points: Sequence[Operation]) -> None:
                     label=f"{c.name}, {direction}",
                 )  # fmt: skip
     sizes = sorted({p.size for p in points})
-    axis.set_xticks(sizes, [units.count(size) for size in sizes])
+    marked = sizes[:: -(-len(sizes) // MOST_TICKS)]
+    axis.set_xticks(marked, [units.count(size) for size in marked])
     axis.minorticks_off()
     axis.set_title(points[0].operation, fontsize=9, loc="left")
     axis.set_xlabel(points[0].unit, fontsize=8)

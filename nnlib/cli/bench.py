@@ -24,7 +24,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
     callback=_names,
     default="mlp,lenet,vgg16,ops",
     show_default=True,
-    help="Comma-separated; also: mlp-mnist, and the groups compare and compare-odd.",
+    help="Comma-separated; also: mlp-mnist, scaling, and the lists compare and compare-odd.",
 )
 @click.option(
     "--backends",
