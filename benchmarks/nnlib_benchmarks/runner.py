@@ -131,12 +131,8 @@ def run(request: Request, progress: Progress | None = None) -> Run:
         [i["name"] for i in map(nnlib.backend_info, names) if i["kind"] == "gpu"]
     )
     contestants, broken = _describe(names, request, progress)
-    training = [
-        _train(name, contestants, request, progress)
-        for name in workloads.expand(request.workloads)
-        if name in TRAINING
-    ]
-    points, failed = _operations(contestants, request, progress)
+    training, failed = _train(contestants, request, progress)
+    points, more_failed = _operations(contestants, request, progress)
     rivals = [c.name for c in contestants[1:] if c.kind != "peer" and not is_eager(c.name)]
     return Run(
         schema=SCHEMA,
@@ -160,7 +156,10 @@ def run(request: Request, progress: Progress | None = None) -> Run:
         operations=points,
         crossovers=crossovers(points, contestants[0].name, rivals),
         claim=_claim(training, contestants, request.epochs),
-        failures=[f"{m.name}: {m.detail}" for m in broken] + failures(training, points) + failed,
+        failures=[f"{m.name}: {m.detail}" for m in broken]
+        + failures(training, points)
+        + failed
+        + more_failed,
     )
 
 
@@ -195,13 +194,21 @@ def _describe_twins(name: str, request: Request) -> list[Contestant]:
 
 
 def _train(
-    name: str, contestants: Sequence[Contestant], request: Request, progress: Progress
-) -> Training:
+    contestants: Sequence[Contestant], request: Request, progress: Progress
+) -> tuple[list[Training], list[str]]:
+    """Run every training workload; say in sentences which could not be measured at all."""
     makers: dict[str, MakeTrainee] = {
         c.name: partial(PeerTrainee, c.name) for c in contestants if _has_process(c.name, request)
     }
-    workload = TRAINING[name](request.quick, request.seed)
-    return run_training(workload, contestants, makers, request.seed, progress)
+    training, failed = [], []
+    for name in workloads.expand(request.workloads):
+        if name in TRAINING:
+            workload = TRAINING[name](request.quick, request.seed)
+            try:
+                training.append(run_training(workload, contestants, makers, request.seed, progress))
+            except PeerError as error:  # the reference's process: an hour's other results stay
+                failed.append(f"{name}: {error}")
+    return training, failed
 
 
 def _has_process(name: str, request: Request) -> bool:

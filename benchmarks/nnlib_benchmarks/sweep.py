@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from nnlib_benchmarks.contestants import MakeTrainee
+from nnlib_benchmarks.errors import PeerError
 from nnlib_benchmarks.field import Field, steps_within
 from nnlib_benchmarks.peers.process import PeerProcess, PeerTrainee
 from nnlib_benchmarks.progress import Progress, SilentProgress
@@ -54,9 +55,14 @@ def run_sweep(
             makers[name] = partial(PeerTrainee, name, process=process)
         for point in points:
             chosen = [c for c in contestants if point.takes_part(c.name)]
-            operation, absent = _run_point(point, chosen, makers, seed)
-            operations.append(operation)
-            failed += [(f"{point.operation} {point.size}", missing) for missing in absent]
+            where = f"{point.operation} {point.size}"
+            try:
+                operation, absent = _run_point(point, chosen, makers, seed)
+            except PeerError as error:  # of the reference
+                failed.append((where, Missing(chosen[0].name, "failed", str(error), remedy="")))
+            else:
+                operations.append(operation)
+                failed += [(where, missing) for missing in absent]
             progress.advance()
     return operations, failed
 

@@ -4,6 +4,7 @@ import nnlib
 from nnlib.errors import BackendUnavailableError, OptionError, UnknownBackendError
 from nnlib_benchmarks import runner
 from nnlib_benchmarks.contestants import BackendContestant
+from nnlib_benchmarks.errors import PeerError
 from nnlib_benchmarks.runner import Request, check, run
 from nnlib_benchmarks.schema import from_json, to_json
 
@@ -97,6 +98,24 @@ def test_nonsense_is_refused_before_anything_is_measured(request_, error, monkey
     monkeypatch.setattr(runner, "measure_peak", lambda *a: pytest.fail("measured"))
     with pytest.raises(error):
         run(request_)
+
+
+@pytest.mark.usefixtures("small_harness")
+def test_where_the_reference_fails_the_other_workloads_are_still_measured(monkeypatch):
+    warm_up = BackendContestant.warm_up
+
+    def broken(self, steps):
+        if self._workload.name in ("lenet", "mlp width 4"):
+            raise PeerError("no luck")
+        return warm_up(self, steps)
+
+    monkeypatch.setattr(BackendContestant, "warm_up", broken)
+
+    result = run(Request(workloads=["lenet", "mlp"], backends=["numpy"]))
+
+    assert [t.workload for t in result.training] == ["mlp"]
+    assert [o.size for o in result.operations] == [8]
+    assert result.failures == ["lenet: no luck", "mlp width 4: no luck"]
 
 
 @pytest.mark.usefixtures("small_harness")
