@@ -18,6 +18,8 @@ METHOD = (
     "All contestants start from the same weights, see the same batches and run the same number of "
     "steps, taking turns (A B A B). The loss curves must agree within the stated tolerance "
     "before a speed-up is written.",
+    "Beside other libraries everybody, nnlib on NumPy included, runs in a process of its own, idle "
+    "while another has its turn.",
     "“Batch on the device” times the step alone; “end to end” adds gathering the batch from host "
     "memory, converting it and copying it to the device.",
     "Rates count nominal operations (two for each multiply-add of matrix products and "

@@ -115,10 +115,11 @@ def machine_line(run: Run) -> str:
     m = run.machine
     libraries = {k: v for c in run.contestants for k, v in c.libraries.items()}
     return (
-        f"{m.cpu}, {m.cores} cores, {m.threads} threads, {units.bytes_(m.memory_bytes)}; "
-        f"{m.system}; {m.python}; nnlib {m.nnlib_version}, "
+        f"{m.cpu}, {m.cores} cores, {m.threads} threads, {units.bytes_(m.memory_bytes)}; other "
+        f"programs used {units.percent(run.cpu_used_by_others)} of the processor; {m.system}; "
+        f"{m.python}; nnlib {m.nnlib_version}, "
         + ", ".join(f"{k} {v}" for k, v in libraries.items())
-        + f"; other programs used {units.percent(run.cpu_used_by_others)} of the processor."
+        + "."
     )
 
 
