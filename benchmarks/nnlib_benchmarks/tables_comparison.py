@@ -17,18 +17,20 @@ from nnlib_benchmarks.comparison import (
 )
 from nnlib_benchmarks.records import Run, Training, TrainingResult
 from nnlib_benchmarks.tables import NOTHING, Table
+from nnlib_benchmarks.workloads import SCALING
 
 DEPTH = "mlp depth"
 
 
 def comparison_tables(run: Run) -> list[Table]:
-    """Everything about a comparison with peers; nothing if there were none."""
+    """Everything about a comparison with peers, if there were any, and about scaling."""
     found: list[Table] = []
     if peer_names(run) and run.training:
         found = [step_table(run, name, chosen) for name, chosen in groups(run)]
         found += [memory_table(run), share_table(run)]
-    scaling = scaling_table(run)
-    return [*found, scaling] if scaling else found
+    if SCALING in run.settings.workloads:
+        found.append(scaling_table(run))
+    return found
 
 
 def step_table(run: Run, group: str, trainings: Sequence[Training]) -> Table:
@@ -88,7 +90,7 @@ def share_table(run: Run) -> Table:
     )
 
 
-def scaling_table(run: Run) -> Table | None:
+def scaling_table(run: Run) -> Table:
     """Where step times stand out most above their neighbours, and what one more layer costs."""
     sweeps = dict.fromkeys(p.operation for p in run.operations if p.direction == "training step")
     names = [c.name for c in run.contestants]
@@ -100,8 +102,6 @@ def scaling_table(run: Run) -> Table | None:
     if DEPTH in sweeps:
         costs = [seconds_per_layer(*curve(run.operations, DEPTH, name)) for name in names]
         rows.append(["one more layer of Linear(8, 8) and tanh", *map(units.seconds, costs)])
-    if not any(cell != NOTHING for row in rows for cell in row[1:]):
-        return None
     notes = [
         "A cliff is a step time over the one interpolated (log-log) between the neighbouring "
         "sizes; 1 is a smooth curve. The cost of a layer is the slope between the two deepest "

@@ -200,7 +200,9 @@ def make_peers_run(losses=None):
     base = make_run(gpu=False)
     return replace(
         base,
-        settings=replace(base.settings, peers=["torch", "jax"], eager=True),
+        settings=replace(
+            base.settings, workloads=["compare", "scaling"], peers=["torch", "jax"], eager=True
+        ),
         contestants=[
             replace(base.contestants[0], name=name, kind=kind, peak=Peak(rate, 64, {"64": rate}))
             for (name, kind), rate in zip(kinds.items(), (1e11, 1e11, 2e11, 5e10), strict=True)

@@ -62,6 +62,8 @@ def test_without_peers_there_is_at_most_the_scaling(cpu_run, peers_run):
     assert comparison_tables(cpu_run) == []
     alone = replace(peers_run, contestants=peers_run.contestants[:2])
     assert [t.title for t in comparison_tables(alone)] == ["Scaling of a training step"]
+    alone.settings.workloads.remove("scaling")
+    assert comparison_tables(alone) == []
 
 
 def test_one_sentence_for_each_group(peers_run):
