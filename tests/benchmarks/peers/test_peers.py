@@ -100,7 +100,8 @@ def test_all_peers_get_the_same_losses_from_the_same_weights(small_harness, tiny
 def odd_workload(optimizer):
     """Every kind of layer, odd sizes, and a pool that does not fit, in a few milliseconds."""
     described = [
-        layers.conv(2, 3, 3, padding=1, stride=2),
+        layers.conv(2, 9, 1),
+        layers.conv(9, 3, 3, padding=1, stride=2),
         layers.activation("tanh"),
         layers.pool("avgpool"),
         layers.conv(3, 9, 1),
