@@ -11,7 +11,7 @@ from nnlib_benchmarks.records import Claim, Operation, Run, Training
 from nnlib_benchmarks.svg import Bar, Line, bar_chart, line_chart, make_axis
 from nnlib_benchmarks.tables import NO_GPU, contestant
 
-COLORS = 4  #: classes c0 … c3 in page.css
+COLORS = 6  #: classes c0 … c5 in page.css
 MOST_POINTS = 300  #: of a loss curve; more could not be told apart
 
 LEFT, RIGHT, TOP, BOTTOM = 46, 332, 36, 190  #: of the plotting area of a line chart

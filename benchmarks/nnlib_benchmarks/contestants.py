@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -15,15 +15,16 @@ import numpy.typing as npt
 
 import nnlib
 import nnlib.nn.functional as F
-from nnlib import data, nn, optim
+from nnlib import data, nn
 from nnlib_benchmarks.energy import measure_energy
 from nnlib_benchmarks.memory import PeakMemory
-from nnlib_benchmarks.records import Breakdown, Energy, Target, Timing
+from nnlib_benchmarks.records import Breakdown, Contestant, Energy, Target, Timing
 from nnlib_benchmarks.timing import Stopwatch
 from nnlib_benchmarks.workloads.base import Samples, Workload, endless
 
 Weights: TypeAlias = dict[str, npt.NDArray[Any]]
 
+EAGER = "-eager"  #: ends the name of a backend whose steps are not compiled
 DEVICE_BATCHES = 32  #: at most so many batches are kept on the device
 EVALUATION_BATCH = 256
 
@@ -45,8 +46,8 @@ class Trainee(Protocol):
     def end_to_end(self, steps: int) -> None:
         """Time steps that load their batch."""
 
-    def timings(self) -> tuple[Timing, Timing]:
-        """Summaries of the steps timed so far: compute, end to end."""
+    def timing(self, phase: str) -> Timing:
+        """Summarise the steps timed so far, of ``"compute"`` or ``"end_to_end"``."""
 
     def losses(self) -> list[float]:
         """Return the loss of every step so far, in order."""
@@ -62,6 +63,81 @@ class Trainee(Protocol):
 
     def close(self) -> None:
         """Let go of everything."""
+
+
+def is_eager(name: str) -> bool:
+    """Whether a contestant of nnlib trains without `nnlib.compile`.
+
+    Examples
+    --------
+    >>> is_eager("numpy"), is_eager("numpy-eager")
+    (False, True)
+    """
+    return name.endswith(EAGER)
+
+
+def backend_of(name: str) -> str:
+    """Name the backend of a contestant of nnlib.
+
+    Examples
+    --------
+    >>> backend_of("numpy-eager")
+    'numpy'
+    """
+    return name.removesuffix(EAGER)
+
+
+def describe_backend(name: str) -> Contestant:
+    """Describe a contestant of nnlib from what its backend tells about itself.
+
+    Examples
+    --------
+    >>> describe_backend("numpy").precision
+    'fp32'
+    """
+    info = nnlib.backend_info(backend_of(name))
+    return Contestant(
+        name=name,
+        kind=info["kind"],
+        device=info["name"],
+        cores=info["cores"],
+        memory_bytes=info["memory_bytes"],
+        precision=precision(info["details"]),
+        libraries=info["libraries"],
+        details={**info["details"], "compiled": not is_eager(name)},
+    )
+
+
+def precision(details: Mapping[str, Any]) -> str:
+    """Name the arithmetic of float32 matrix products: TF32 where the backend says it is on.
+
+    Examples
+    --------
+    >>> precision({"float32_precision": "TF32"})
+    'tf32'
+    """
+    return str(details.get("float32_precision", "FP32")).lower()
+
+
+def training_step(model: nn.Module, optimizer: Any, *, eager: bool = False) -> Callable[..., Any]:
+    """Return one training step as a function of a batch that returns the loss.
+
+    Parameters
+    ----------
+    model, optimizer
+        What is trained, and how.
+    eager : bool
+        Leave it uncompiled.
+    """
+
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return step if eager else nnlib.compile(step)
 
 
 def initial_weights(workload: Workload, seed: int) -> tuple[nn.Module, Weights, float]:
@@ -81,7 +157,7 @@ class BackendContestant:
     Parameters
     ----------
     name : str
-        The backend.
+        The backend, with ``-eager`` behind it if its steps are not to be compiled.
     workload : Workload
         What to train.
     weights : dict
@@ -103,9 +179,9 @@ class BackendContestant:
     ) -> None:
         self.name = name
         self._workload, self._seed = workload, seed
-        self._info = nnlib.backend_info(name)
+        self._info = nnlib.backend_info(backend_of(name))
         on_gpu = self._info["kind"] != "cpu"
-        with nnlib.use_backend(name) as self._backend:
+        with nnlib.use_backend(backend_of(name)) as self._backend:
             self._memory = PeakMemory(self._backend, self._info["kind"])
             self.memory_before: int | None = self._memory.before
             self.memory_peak: int | None = None
@@ -113,7 +189,7 @@ class BackendContestant:
             self._model = self._make_model(weights) if made is None else made[0]
             self._backend.synchronize()
             self.build_s = time.perf_counter() - begin if made is None else made[1]
-            self._optimizer = self._make_optimizer(self._model)
+            self._start()
             self._batches = list(_first_batches(self._loader()))
             self._stream = endless(self._loader())
         self._compute = Stopwatch(self._backend, on_gpu)
@@ -130,9 +206,10 @@ class BackendContestant:
         model.load_state_dict(weights)
         return model
 
-    def _make_optimizer(self, model: nn.Module) -> Any:
-        w = self._workload
-        return optim.SGD(model.parameters(), lr=w.learning_rate, momentum=w.momentum)
+    def _start(self) -> None:
+        """Make a new optimizer, and a step that uses it."""
+        self._optimizer = self._workload.optimizer.build(self._model.parameters())
+        self._call = training_step(self._model, self._optimizer, eager=is_eager(self.name))
 
     def _loader(self) -> data.DataLoader:
         return self._workload.train.loader(self._workload.plan.batch, self._seed)
@@ -140,11 +217,7 @@ class BackendContestant:
     # Steps -----------------------------------------------------------------------------------
 
     def _step(self, x: Any, y: Any) -> None:
-        self._optimizer.zero_grad()
-        loss = F.cross_entropy(self._model(x), y)
-        loss.backward()
-        self._optimizer.step()
-        self._losses.append(loss.detach())
+        self._losses.append(self._call(x, y))
 
     def _next_on_device(self) -> tuple[Any, ...]:
         batch: tuple[Any, ...] = self._batches[self._at % len(self._batches)]
@@ -161,15 +234,15 @@ class BackendContestant:
         """Run uncounted steps; return the seconds of each."""
         watch = Stopwatch(self._backend)
         with nnlib.use_backend(self._backend):
-            seconds = [watch.measure(self._step_on_device) for _ in range(steps)]
-        self.memory_peak = self._memory.bytes()
-        return seconds
+            return [watch.measure(self._step_on_device) for _ in range(steps)]
 
     def compute(self, steps: int) -> None:
         """Time steps whose batch is on the device."""
+        self._memory.forget()
         with nnlib.use_backend(self._backend):
             for _ in range(steps):
                 self._compute.measure(self._step_on_device)
+        self.memory_peak = max(self.memory_peak or 0, self._memory.bytes())
 
     def end_to_end(self, steps: int) -> None:
         """Time steps that load their batch."""
@@ -177,9 +250,9 @@ class BackendContestant:
             for _ in range(steps):
                 self._end_to_end.measure(self._step_from_host)
 
-    def timings(self) -> tuple[Timing, Timing]:
-        """Summaries of the steps timed so far: compute, end to end."""
-        return self._compute.timing(), self._end_to_end.timing()
+    def timing(self, phase: str) -> Timing:
+        """Summarise the steps timed so far, of ``"compute"`` or ``"end_to_end"``."""
+        return (self._compute if phase == "compute" else self._end_to_end).timing()
 
     def losses(self) -> list[float]:
         """Return the loss of every step so far, in order."""
@@ -188,7 +261,9 @@ class BackendContestant:
     # Around the steps ------------------------------------------------------------------------
 
     def breakdown(self, steps: int) -> Breakdown | None:
-        """Time forward, backward and update of further steps, synchronised in between."""
+        """Time the parts of further steps, synchronised in between; a compiled step has none."""
+        if not is_eager(self.name):
+            return None
         parts = [Stopwatch(self._backend) for _ in range(3)]
         with nnlib.use_backend(self._backend):
             for _ in range(steps):
@@ -220,7 +295,7 @@ class BackendContestant:
             return None
         with nnlib.use_backend(self._backend):
             self._model.load_state_dict(self._weights)
-            self._optimizer = self._make_optimizer(self._model)
+            self._start()
             loader, seconds = self._loader(), 0.0
             curve: list[float] = []
             while len(curve) < epochs and not (curve and curve[-1] >= self._workload.target):
@@ -248,7 +323,7 @@ class BackendContestant:
 
     def close(self) -> None:
         """Let go of model and batches, and give the memory back."""
-        del self._model, self._optimizer, self._batches, self._stream, self._compute
+        del self._model, self._optimizer, self._call, self._batches, self._stream, self._compute
         del self._end_to_end, self._losses
         self._backend.release_memory()
 

@@ -56,8 +56,10 @@ def _crossing(
     return float(f"{math.exp(x0 + share * (x1 - x0)):.6g}")
 
 
-def crossovers(operations: Sequence[Operation], reference: str) -> list[Crossover]:
-    """Find the crossover of every operation for every contestant other than the reference.
+def crossovers(
+    operations: Sequence[Operation], reference: str, rivals: Sequence[str]
+) -> list[Crossover]:
+    """Find the crossover of every operation for every rival of the reference: nnlib's backends.
 
     Sizes at which the results disagree are left out: a wrong answer has no speed.
     """
@@ -66,8 +68,7 @@ def crossovers(operations: Sequence[Operation], reference: str) -> list[Crossove
         curves[point.operation, point.direction, point.unit].append(point)
     found = []
     for (operation, direction, unit), points in curves.items():
-        names = dict.fromkeys(n for p in points for n in p.times if n != reference)
-        for name in names:
+        for name in rivals:
             usable = sorted((p for p in points if _comparable(p, reference, name)), key=_size)
             if usable:
                 verdict, size, estimate = find_crossover(

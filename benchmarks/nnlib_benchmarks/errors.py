@@ -14,4 +14,8 @@ class DifferentMachinesError(NnlibError, ValueError):
 
 
 class PeerError(NnlibError, RuntimeError):
-    """The process of another library stopped before it had answered."""
+    """The process of another library stopped before it had answered, or reported an error."""
+
+
+class UnsuitablePeerError(PeerError):
+    """Another library cannot express a workload; the text says why."""

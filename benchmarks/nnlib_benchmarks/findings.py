@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nnlib_benchmarks import units
+from nnlib_benchmarks.comparison import geometric_mean, groups, peer_names, standing
 from nnlib_benchmarks.records import Claim, Contestant, Run, Training
 from nnlib_benchmarks.tables import NO_GPU, contestant
 
@@ -26,16 +27,21 @@ def findings(run: Run) -> list[Finding]:
     found = [Finding("bad", f"FAILED: {failure}.") for failure in run.failures]
     for training in run.training:
         found += [Finding("good", text) for text in _speedup_sentences(run, training)]
+    found += [Finding("note", text) for text in _comparison_sentences(run)]
     if run.claim is not None:
         found.append(Finding("note", _claim_sentence(run.claim)))
     found += [Finding("note", text) for text in _doubts(run)]
     for missing in run.missing:
-        found.append(Finding("note", f"{NO_GPU}. {missing.detail} To mend it: {missing.remedy}"))
+        if missing.name not in run.settings.peers:  # a peer that failed is among the failures
+            text = f"{NO_GPU}. {missing.detail} To mend it: {missing.remedy}"
+            found.append(Finding("note", text))
     return found
 
 
 def _speedup_sentences(run: Run, training: Training) -> Iterator[str]:
     for speedup in training.speedups:
+        if speedup.contestant in peer_names(run):
+            continue  # the comparison has a sentence of its own
         a, b = contestant(run, speedup.reference), contestant(run, speedup.contestant)
         share = next(r.peak_share for r in training.results if r.contestant == a.name)
         yield (
@@ -43,6 +49,24 @@ def _speedup_sentences(run: Run, training: Training) -> Iterator[str]:
             f"(end to end {units.times(speedup.end_to_end)}) of {b.name} "
             f"({b.device}, {b.precision}) over {a.name} ({a.device}, {_threads(run, a)}"
             f"{a.precision}), which ran at {units.percent(share)} of its own measured matmul peak."
+        )
+
+
+def _comparison_sentences(run: Run) -> Iterator[str]:
+    """For each group of workloads, how the reference stands beside the peers, and where behind."""
+    first, peers = run.contestants[0].name, peer_names(run)
+    if not peers:
+        return
+    for group, trainings in groups(run):
+        found = {t.workload: standing(t, peers) for t in trainings}
+        eager = geometric_mean([at.over_eager for at in found.values()])
+        fastest = geometric_mean([at.over_fastest for at in found.values()])
+        behind = [name for name, at in found.items() if at.over_fastest and at.over_fastest < 1]
+        yield (
+            f"{group}: the speed of {first} is {units.times(eager)} that of PyTorch eager and "
+            f"{units.times(fastest)} that of the fastest peer (geometric means over "
+            f"{len(found)} workloads); the fastest peer is ahead in "
+            f"{', '.join(behind) or 'none of them'}."
         )
 
 

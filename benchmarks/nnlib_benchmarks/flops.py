@@ -8,7 +8,6 @@ memory, not arithmetic.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 
 def linear(batch: int, inputs: int, outputs: int) -> int:
@@ -54,34 +53,3 @@ def training_step(layers: Sequence[int]) -> int:
     320
     """
     return 3 * sum(layers) - layers[0]
-
-
-def mlp(batch: int, sizes: Sequence[int]) -> list[int]:
-    """Forward operations of each layer of a multi-layer network.
-
-    Examples
-    --------
-    >>> mlp(1, (784, 300, 10))
-    [470400, 6000]
-    """
-    return [linear(batch, a, b) for a, b in pairwise(sizes)]
-
-
-VGG16_WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-
-
-def vgg16(batch: int, side: int = 224, classes: int = 1000) -> list[int]:
-    """Forward operations of each layer of VGG-16 (Simonyan and Zisserman, 2014).
-
-    Examples
-    --------
-    >>> f"{sum(vgg16(1)) / 2e9:.2f} billion multiply-adds an image"
-    '15.47 billion multiply-adds an image'
-    """
-    layers, channels = [], 3
-    for block in VGG16_WIDTHS:
-        for width in block:
-            layers.append(conv(batch, (side, side), (channels, width), (3, 3)))
-            channels = width
-        side //= 2
-    return layers + mlp(batch, (side * side * channels, 4096, 4096, classes))

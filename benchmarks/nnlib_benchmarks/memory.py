@@ -8,7 +8,7 @@ from typing import Any
 
 
 class PeakMemory:
-    """Measures the peak between its making and `bytes`, on the host or on a GPU.
+    """Measures the peak between its making, or `forget`, and `bytes`, on the host or on a GPU.
 
     On the host it is the resident memory of this process.  Linux can forget its earlier peak
     (writing 5 to ``/proc/self/clear_refs``, see proc(5)), so that one workload does not report the
@@ -33,11 +33,15 @@ class PeakMemory:
     def __init__(self, backend: Any, kind: str) -> None:
         self._backend = backend
         self._on_host = kind == "cpu"
+        self.forget()
+        self.before: int = self._read().used
+
+    def forget(self) -> None:
+        """Forget the peak so far, where the system can."""
         if self._on_host:
             reset_host_peak()
         else:
-            backend.reset_peak_memory()
-        self.before: int = self._read().used
+            self._backend.reset_peak_memory()
 
     def bytes(self) -> int:
         """Return the peak so far."""

@@ -6,8 +6,10 @@ from html import escape
 from importlib.resources import files
 
 from nnlib_benchmarks import charts, tables
+from nnlib_benchmarks.comparison import peer_names
 from nnlib_benchmarks.findings import findings
 from nnlib_benchmarks.records import Run
+from nnlib_benchmarks.tables_comparison import comparison_tables
 from nnlib_benchmarks.tables_operations import crossover_table, operations_table
 
 METHOD = (
@@ -16,6 +18,8 @@ METHOD = (
     "All contestants start from the same weights, see the same batches and run the same number of "
     "steps, taking turns (A B A B). The loss curves must agree within the stated tolerance "
     "before a speed-up is written.",
+    "Beside other libraries everybody, nnlib on NumPy included, runs in a process of its own, idle "
+    "while another has its turn.",
     "“Batch on the device” times the step alone; “end to end” adds gathering the batch from host "
     "memory, converting it and copying it to the device.",
     "Rates count nominal operations (two for each multiply-add of matrix products and "
@@ -41,6 +45,7 @@ def render_html(run: Run) -> str:
         f'<p class="sub">nnlib {escape(run.machine.nnlib_version)} · {escape(run.created)} · '
         f"{'quick run · ' if run.settings.quick else ''}{charts.legend(run)}</p>",
         _findings(run),
+        _comparison(run),
         *(_training(run, i) for i in range(len(run.training))),
         _claim(run),
         _operations(run),
@@ -69,6 +74,14 @@ def _title(run: Run) -> str:
 def _findings(run: Run) -> str:
     items = "".join(f'<li class="{f.kind}">{escape(f.text)}</li>' for f in findings(run))
     return f'<ul class="findings">{items}</ul>' if items else ""
+
+
+def _comparison(run: Run) -> str:
+    found = comparison_tables(run)
+    if not found:
+        return ""
+    title = "nnlib beside other libraries" if peer_names(run) else "Scaling"
+    return f"<section><h2>{title}</h2>" + "".join(map(_table, found)) + "</section>"
 
 
 def _training(run: Run, index: int) -> str:

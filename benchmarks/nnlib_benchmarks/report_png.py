@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from nnlib.errors import MissingExtraError
 from nnlib_benchmarks import units
+from nnlib_benchmarks.comparison import peer_names
 from nnlib_benchmarks.records import Claim, Contestant, Operation, Run, Training
-from nnlib_benchmarks.tables import NO_GPU
+from nnlib_benchmarks.tables import NO_GPU, Table
+from nnlib_benchmarks.tables_comparison import comparison_tables
 
-COLORS = ("#0068a8", "#d55e00", "#00805e", "#a64d86")
+COLORS = ("#0068a8", "#d55e00", "#00805e", "#a64d86", "#8a6d00", "#5b4bb7")
 CLAIM_COLOR = "#8b95a3"
-SHOWN_OPERATIONS = ("matmul", "conv2d", "relu", "gelu", "mlp width")
+SHOWN_OPERATIONS = ("matmul", "conv2d", "relu", "gelu", "mlp width", "mlp batch", "mlp depth")
 COLUMNS = 3
+MOST_TICKS = 8
+NOTE_WIDTH = 230  #: characters of a note below a table
 
 
 def render_png(run: Run) -> bytes:
@@ -32,22 +37,25 @@ def render_png(run: Run) -> bytes:
             "the PNG plot needs matplotlib, which is not installed. "
             "Install it: pip install 'nnlib-xp[plot]'"
         ) from error
-    panels = _panels(run)
-    rows = max(1, -(-len(panels) // COLUMNS))
-    figure = Figure(figsize=(4.6 * COLUMNS, 3.1 * rows + 1.0), layout="constrained")
+    shown, panels = comparison_tables(run), _panels(run)
+    heights = [0.24 * (len(table.rows) + 1) + 0.22 * len(table.notes) + 0.4 for table in shown]
+    heights += [3.1] * -(-len(panels) // COLUMNS)
+    figure = Figure(figsize=(4.6 * COLUMNS, sum(heights) + 1.0), layout="constrained")
     figure.suptitle(_title(run), fontsize=11, x=0.01, ha="left")
-    axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
-    for axis, (draw, subject) in zip(axes, panels, strict=False):
-        draw(axis, run, subject)
-    for axis in axes[len(panels) :]:
-        axis.set_axis_off()
+    grid = figure.add_gridspec(max(1, len(heights)), COLUMNS, height_ratios=heights or [1])
+    for row, table in enumerate(shown):
+        _draw_table(figure.add_subplot(grid[row, :]), table)
+    for i, (draw, subject) in enumerate(panels):
+        draw(figure.add_subplot(grid[len(shown) + i // COLUMNS, i % COLUMNS]), run, subject)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130)
     return buffer.getvalue()
 
 
 def _panels(run: Run) -> list[tuple[Any, Any]]:
-    panels: list[tuple[Any, Any]] = [(_draw_training, training) for training in run.training]
+    panels: list[tuple[Any, Any]] = []
+    if not peer_names(run):  # beside peers the tables say it
+        panels = [(_draw_training, training) for training in run.training]
     if run.claim is not None:
         panels.append((_draw_claim, run.claim))
     for name in SHOWN_OPERATIONS:
@@ -55,6 +63,25 @@ def _panels(run: Run) -> list[tuple[Any, Any]]:
         if points:
             panels.append((_draw_operation, points))
     return panels
+
+
+def _draw_table(axis: Any, table: Table) -> None:
+    axis.set_axis_off()
+    axis.set_title(table.title, fontsize=10, loc="left")
+    below = 0.22 * len(table.notes) / (0.24 * (len(table.rows) + 1) + 0.22 * len(table.notes))
+    drawn = axis.table(
+        table.rows, colLabels=table.columns, cellLoc="right", edges="horizontal",
+        bbox=(0, below, 1, 1 - below),
+    )  # fmt: skip
+    drawn.auto_set_font_size(False)
+    drawn.set_fontsize(8)
+    for (_, column), cell in drawn.get_celld().items():
+        cell.set_edgecolor("#dfe4ea")
+        if column < table.words:
+            cell.set_text_props(ha="left")
+    notes = "\n".join(textwrap.shorten(note, NOTE_WIDTH, placeholder=" …") for note in table.notes)
+    axis.text(0, below - 0.01, notes, fontsize=7, color="#5b6675", va="top",
+              transform=axis.transAxes)  # fmt: skip
 
 
 def _title(run: Run) -> str:
@@ -147,7 +174,8 @@ def _draw_operation(axis: Any, run: Run, points: Sequence[Operation]) -> None:
                     label=f"{c.name}, {direction}",
                 )  # fmt: skip
     sizes = sorted({p.size for p in points})
-    axis.set_xticks(sizes, [units.count(size) for size in sizes])
+    marked = sizes[:: -(-len(sizes) // MOST_TICKS)]
+    axis.set_xticks(marked, [units.count(size) for size in marked])
     axis.minorticks_off()
     axis.set_title(points[0].operation, fontsize=9, loc="left")
     axis.set_xlabel(points[0].unit, fontsize=8)

@@ -11,6 +11,7 @@ from typing import Any
 from nnlib_benchmarks import tables, tables_operations
 from nnlib_benchmarks.findings import findings
 from nnlib_benchmarks.records import Run
+from nnlib_benchmarks.tables_comparison import comparison_tables
 
 MARKS = {"good": "✔", "bad": "✘", "note": "•"}
 
@@ -58,6 +59,7 @@ def report_tables(run: Run) -> list[tables.Table]:
     found += [tables_operations.operations_table(run), tables_operations.crossover_table(run)]
     if run.claim is not None:
         found.append(tables.claim_table(run, run.claim))
+    found += comparison_tables(run)
     return [table for table in found if table is not None]
 
 

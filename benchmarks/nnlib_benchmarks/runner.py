@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 import nnlib
 from nnlib.errors import BackendUnavailableError, OptionError
 from nnlib_benchmarks import operations, workloads
 from nnlib_benchmarks.claim import EPOCHS, make_claim, project
-from nnlib_benchmarks.contestants import MakeTrainee
+from nnlib_benchmarks.contestants import EAGER, MakeTrainee, describe_backend, is_eager
 from nnlib_benchmarks.crossover import crossovers
+from nnlib_benchmarks.errors import PeerError
 from nnlib_benchmarks.machine import CpuMeter, describe_machine
 from nnlib_benchmarks.peak import matmul_sizes, measure_peak
 from nnlib_benchmarks.peers.process import PeerTrainee, describe_peer
-from nnlib_benchmarks.peers.registry import check_peers
+from nnlib_benchmarks.peers.registry import MODULES, check_peers
 from nnlib_benchmarks.progress import Progress, SilentProgress
 from nnlib_benchmarks.records import (
     SCHEMA,
@@ -33,9 +33,9 @@ from nnlib_benchmarks.records import (
 )
 from nnlib_benchmarks.sweep import run_sweep
 from nnlib_benchmarks.training import run_training
-from nnlib_benchmarks.workloads import OPERATIONS, TRAINING
-from nnlib_benchmarks.workloads.mlp import sweep
+from nnlib_benchmarks.workloads import OPERATIONS, SCALING, TRAINING
 from nnlib_benchmarks.workloads.ops import cases
+from nnlib_benchmarks.workloads.scaling import crossover_points, scaling_points
 
 AUTO = ("numpy", "cupy")  #: what ``--backends auto`` tries
 
@@ -47,11 +47,13 @@ class Request:
     Attributes
     ----------
     workloads : sequence of str
-        Among `nnlib_benchmarks.workloads.NAMES`.
+        Among `nnlib_benchmarks.workloads.NAMES` and `GROUPS`.
     backends : sequence of str or None
         ``None``: NumPy, and CuPy if it can be used.  Named ones must be usable.
     peers : sequence of str
-        Other libraries.
+        Other libraries.  Beside them the NumPy backend, too, runs in a process of its own.
+    eager : bool
+        Whether each backend also takes part without `nnlib.compile`.
     quick : bool
         Smaller sizes and fewer samples.
     epochs : int
@@ -63,6 +65,7 @@ class Request:
     workloads: Sequence[str] = workloads.DEFAULT
     backends: Sequence[str] | None = None
     peers: Sequence[str] = field(default=())
+    eager: bool = False
     quick: bool = False
     epochs: int = EPOCHS
     seed: int = 0
@@ -87,7 +90,7 @@ def check(request: Request) -> tuple[list[str], list[Missing]]:
     OptionError
         If a name or number makes no sense.
     """
-    workloads.check_workloads(request.workloads)
+    workloads.expand(request.workloads)
     check_peers(request.peers)
     if request.epochs < 1:
         raise OptionError(f"epochs must be at least 1. Received: {request.epochs}")
@@ -127,13 +130,10 @@ def run(request: Request, progress: Progress | None = None) -> Run:
     machine = describe_machine(
         [i["name"] for i in map(nnlib.backend_info, names) if i["kind"] == "gpu"]
     )
-    contestants = _describe(names, request, progress)
-    training = [
-        _train(name, contestants, request, progress)
-        for name in request.workloads
-        if name in TRAINING
-    ]
-    points = _operations([c for c in contestants if c.kind != "peer"], request, progress)
+    contestants, broken = _describe(names, request, progress)
+    training, failed = _train(contestants, request, progress)
+    points, more_failed = _operations(contestants, request, progress)
+    rivals = [c.name for c in contestants[1:] if c.kind != "peer" and not is_eager(c.name)]
     return Run(
         schema=SCHEMA,
         version=VERSION,
@@ -141,94 +141,102 @@ def run(request: Request, progress: Progress | None = None) -> Run:
         duration_s=time.perf_counter() - begin,
         cpu_used_by_others=meter.used_by_others(),
         settings=Settings(
-            list(request.workloads),
+            workloads.expand(request.workloads),
             list(request.backends or ["auto"]),
             list(request.peers),
             request.quick,
             request.epochs,
             request.seed,
+            request.eager,
         ),
         machine=machine,
         contestants=contestants,
-        missing=missing,
+        missing=missing + broken,
         training=training,
         operations=points,
-        crossovers=crossovers(points, contestants[0].name),
+        crossovers=crossovers(points, contestants[0].name, rivals),
         claim=_claim(training, contestants, request.epochs),
-        failures=failures(training, points),
+        failures=[f"{m.name}: {m.detail}" for m in broken]
+        + failures(training, points)
+        + failed
+        + more_failed,
     )
 
 
-def _describe(names: Sequence[str], request: Request, progress: Progress) -> list[Contestant]:
-    """Describe everybody and measure their matmul peaks."""
+def _describe(
+    names: Sequence[str], request: Request, progress: Progress
+) -> tuple[list[Contestant], list[Missing]]:
+    """Describe everybody and measure their matmul peaks; say which peers do not work here."""
     progress.stage("matmul peaks", len(names) + len(request.peers))
-    found = []
+    found, missing = [], []
     for name in names:
-        contestant = describe_backend(name)
-        sizes = matmul_sizes(contestant.kind, request.quick)
-        found.append(replace(contestant, peak=measure_peak(name, sizes)))
+        found += _describe_twins(name, request)
         progress.advance()
     for name in request.peers:
-        found.append(describe_peer(name, list(matmul_sizes("cpu", request.quick))))
+        try:
+            found.append(describe_peer(name, list(matmul_sizes("cpu", request.quick))))
+        except PeerError as error:
+            missing.append(Missing(name, "failed", str(error), remedy=""))
         progress.advance()
-    return found
+    return found, missing
 
 
-def describe_backend(name: str) -> Contestant:
-    """Describe a backend from what it tells about itself.
-
-    Examples
-    --------
-    >>> describe_backend("numpy").precision
-    'fp32'
-    """
-    info = nnlib.backend_info(name)
-    return Contestant(
-        name=name,
-        kind=info["kind"],
-        device=info["name"],
-        cores=info["cores"],
-        memory_bytes=info["memory_bytes"],
-        precision=precision(info["details"]),
-        libraries=info["libraries"],
-        details=info["details"],
-    )
-
-
-def precision(details: Mapping[str, Any]) -> str:
-    """Name the arithmetic of float32 matrix products: TF32 where the backend says it is on.
-
-    Examples
-    --------
-    >>> precision({"float32_precision": "TF32"})
-    'tf32'
-    """
-    return str(details.get("float32_precision", "FP32")).lower()
+def _describe_twins(name: str, request: Request) -> list[Contestant]:
+    """Describe a backend, compiled and (if asked for) eager; their matrix products are the same."""
+    first = describe_backend(name)
+    sizes = matmul_sizes(first.kind, request.quick)
+    if _has_process(name, request):
+        first = describe_peer(name, list(sizes))
+    else:
+        first = replace(first, peak=measure_peak(name, sizes))
+    twins = [name + EAGER] if request.eager else []
+    return [first, *(replace(describe_backend(twin), peak=first.peak) for twin in twins)]
 
 
 def _train(
-    name: str, contestants: Sequence[Contestant], request: Request, progress: Progress
-) -> Training:
-    peers: dict[str, MakeTrainee] = {peer: partial(PeerTrainee, peer) for peer in request.peers}
-    workload = TRAINING[name](request.quick, request.seed)
-    return run_training(workload, contestants, peers, request.seed, progress)
+    contestants: Sequence[Contestant], request: Request, progress: Progress
+) -> tuple[list[Training], list[str]]:
+    """Run every training workload; say in sentences which could not be measured at all."""
+    makers: dict[str, MakeTrainee] = {
+        c.name: partial(PeerTrainee, c.name) for c in contestants if _has_process(c.name, request)
+    }
+    training, failed = [], []
+    for name in workloads.expand(request.workloads):
+        if name in TRAINING:
+            workload = TRAINING[name](request.quick, request.seed)
+            try:
+                training.append(run_training(workload, contestants, makers, request.seed, progress))
+            except PeerError as error:  # the reference's process: an hour's other results stay
+                failed.append(f"{name}: {error}")
+    return training, failed
+
+
+def _has_process(name: str, request: Request) -> bool:
+    """Whether a contestant is measured in a process of its own."""
+    return bool(request.peers) and name in MODULES
 
 
 def _operations(
     contestants: Sequence[Contestant], request: Request, progress: Progress
-) -> list[Operation]:
-    budget = operations.QUICK_BUDGET if request.quick else operations.BUDGET
-    passes = operations.QUICK_PASSES if request.quick else operations.PASSES
-    points = []
-    if "mlp" in request.workloads:
-        steps = list(sweep(request.quick))
-        points += run_sweep(steps, contestants, budget, passes, request.seed, progress)
-    if OPERATIONS in request.workloads:
-        chosen = list(cases(request.quick))
+) -> tuple[list[Operation], list[str]]:
+    """Measure sweeps and single operations; say in sentences who failed."""
+    chosen = workloads.expand(request.workloads)
+    compiled = [c for c in contestants if c.kind != "peer" and not is_eager(c.name)]
+    points: list[Operation] = []
+    failed: list[tuple[str, Missing]] = []
+    if SCALING in chosen or "mlp" in chosen:
+        everybody = SCALING in chosen
+        sizes = scaling_points(request.quick) if everybody else crossover_points(request.quick)
+        who = list(contestants) if everybody else compiled
+        processes = [c.name for c in who if _has_process(c.name, request)]
+        points, failed = run_sweep(list(sizes), who, processes, request.seed, progress)
+    if OPERATIONS in chosen:
+        budget = operations.QUICK_BUDGET if request.quick else operations.BUDGET
+        passes = operations.QUICK_PASSES if request.quick else operations.PASSES
         points += operations.run_operations(
-            chosen, contestants, budget, passes, request.seed, progress
+            list(cases(request.quick)), compiled, budget, passes, request.seed, progress
         )
-    return points
+    return points, [f"{where}: {missing.detail}" for where, missing in failed]
 
 
 def _claim(
@@ -254,8 +262,11 @@ def _claim(
 
 
 def failures(training: Sequence[Training], points: Sequence[Operation]) -> list[str]:
-    """Every disagreement, in a sentence."""
+    """Everything that went wrong, in sentences: disagreements, and peers that failed."""
     found = [f"{t.workload}: {a.message}" for t in training for a in t.agreements if not a.agree]
+    found += [
+        f"{t.workload}: {m.detail}" for t in training for m in t.absent if m.reason == "failed"
+    ]
     for operation, a in operations.disagreements(points):
         found.append(f"{operation.operation} {operation.shape} {operation.direction}: {a.message}")
     return found

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from nnlib_benchmarks.errors import SchemaError
-from nnlib_benchmarks.records import SCHEMA, VERSION, Run
+from nnlib_benchmarks.records import READABLE, SCHEMA, Run
 
 
 def to_json(run: Run) -> str:
@@ -46,7 +46,7 @@ def from_json(text: str, source: str = "<text>") -> Run:
     >>> from_json('{"schema": "nnlib-bench", "version": 99}')
     Traceback (most recent call last):
     ...
-    nnlib_benchmarks.errors.SchemaError: <text>: version must be 1. Received: 99. ...
+    nnlib_benchmarks.errors.SchemaError: <text>: version must be 1 or 2. Received: 99. ...
     """
     try:
         document = json.loads(text)
@@ -64,9 +64,10 @@ def _check_header(document: Any, source: str) -> None:
             f"{source}: schema must be {SCHEMA!r}. Received: {kind!r}. "
             "Give a JSON file that `nnlib bench` wrote."
         )
-    if document.get("version") != VERSION:
+    if document.get("version") not in READABLE:
+        known = " or ".join(map(str, READABLE))
         raise SchemaError(
-            f"{source}: version must be {VERSION}. Received: {document.get('version')!r}. "
+            f"{source}: version must be {known}. Received: {document.get('version')!r}. "
             "Read it with the nnlib that wrote it, or measure again."
         )
 

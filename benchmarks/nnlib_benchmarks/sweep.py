@@ -1,95 +1,93 @@
-"""Times whole training steps over width and batch, to find from where on the GPU wins."""
+"""Times whole training steps over width, batch and depth: where a GPU wins, where cliffs are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
-from typing import Any
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
+from functools import partial
 
-import numpy as np
-
-import nnlib
-import nnlib.nn.functional as F
-from nnlib import models, optim
-from nnlib_benchmarks import flops
-from nnlib_benchmarks.contestants import Weights
-from nnlib_benchmarks.fairness import compare_losses
-from nnlib_benchmarks.operations import join_passes, take_turns
-from nnlib_benchmarks.progress import Progress
-from nnlib_benchmarks.records import Contestant, Operation
-from nnlib_benchmarks.workloads.base import Budget
-from nnlib_benchmarks.workloads.mlp import SweepPoint
-
-LEARNING_RATE = 0.01
-CHECKED_STEPS = 3  #: losses compared before anything is timed
+from nnlib_benchmarks.contestants import MakeTrainee
+from nnlib_benchmarks.errors import PeerError
+from nnlib_benchmarks.field import Field, steps_within
+from nnlib_benchmarks.peers.process import PeerProcess, PeerTrainee
+from nnlib_benchmarks.progress import Progress, SilentProgress
+from nnlib_benchmarks.records import Contestant, Missing, Operation
+from nnlib_benchmarks.training import compare_all
+from nnlib_benchmarks.workloads.scaling import SweepPoint
 
 
 def run_sweep(
     points: Sequence[SweepPoint],
     contestants: Sequence[Contestant],
-    budget: Budget,
-    passes: int,
+    processes: Collection[str],
     seed: int,
     progress: Progress,
-) -> list[Operation]:
-    """Measure every point on every backend; the first is the reference of the agreement."""
-    progress.stage("mlp: sweep over width and batch", passes * len(points))
-    results: list[list[Operation]] = []
-    for _ in range(passes):
-        results.append([])
+) -> tuple[list[Operation], list[tuple[str, Missing]]]:
+    """Measure every point for everybody, in turns.
+
+    Parameters
+    ----------
+    points : sequence of SweepPoint
+        What to train.
+    contestants : sequence of Contestant
+        Who takes part; the first is the reference of the agreement.
+    processes : collection of str
+        Names of those who run in a process of their own, one for all points.
+    seed : int
+        For weights and inputs.
+    progress : Progress
+        Is told of every point.
+
+    Returns
+    -------
+    operations : list of Operation
+        A point each.
+    failed : list of (str, Missing)
+        Who dropped out, and at which point.
+    """
+    progress.stage("training steps over width, batch and depth", len(points))
+    operations, failed = [], []
+    with ExitStack() as stack:
+        makers: dict[str, MakeTrainee] = {}
+        for name in processes:
+            process = PeerProcess(name)
+            stack.callback(process.close)
+            makers[name] = partial(PeerTrainee, name, process=process)
         for point in points:
-            results[-1].append(_run_point(point, contestants, budget, seed))
+            chosen = [c for c in contestants if point.takes_part(c.name)]
+            where = f"{point.operation} {point.size}"
+            try:
+                operation, absent = _run_point(point, chosen, makers, seed)
+            except PeerError as error:  # of the reference
+                failed.append((where, Missing(chosen[0].name, "failed", str(error), remedy="")))
+            else:
+                operations.append(operation)
+                failed += [(where, missing) for missing in absent]
             progress.advance()
-    return join_passes(results)
+    return operations, failed
 
 
 def _run_point(
-    point: SweepPoint, contestants: Sequence[Contestant], budget: Budget, seed: int
-) -> Operation:
-    random = np.random.default_rng(seed)
-    x = random.standard_normal((point.batch, point.sizes[0]), dtype=np.float32)
-    y = random.integers(0, point.sizes[-1], point.batch)
-    with nnlib.use_backend("numpy"):
-        nnlib.manual_seed(seed)
-        model = models.MLP(point.sizes, activation="relu")
-        weights = {name: np.array(value.numpy()) for name, value in model.state_dict().items()}
-    actions, losses = {}, {}
-    for c in contestants:
-        with nnlib.use_backend(c.name):
-            batch = (nnlib.tensor(array, backend=c.name) for array in (x, y))
-            step = _stepper(point.sizes, weights, *batch)
-            losses[c.name] = [float(step().item()) for _ in range(CHECKED_STEPS)]
-        actions[c.name] = step
-    first = contestants[0].name
-    agreements = [
-        compare_losses((first, losses[first]), (c.name, losses[c.name]), c.precision)
-        for c in contestants[1:]
-    ]
-    weights_count = sum(a * b + b for a, b in pairwise(point.sizes))
-    return Operation(
-        operation=point.operation,
-        direction="training step",
-        size=point.size,
-        unit=point.unit,
-        shape=f"{'-'.join(map(str, point.sizes))}, batch {point.batch}",
-        bytes=4 * (2 * weights_count + point.batch * sum(point.sizes)),
-        flops=float(flops.training_step(flops.mlp(point.batch, point.sizes))),
-        times=take_turns(actions, contestants, budget),
-        agreements=agreements,
-    )
-
-
-def _stepper(sizes: Sequence[int], weights: Weights, x: Any, y: Any) -> Callable[[], Any]:
-    """Return one training step on the current backend, as a function that returns its loss."""
-    model = models.MLP(tuple(sizes), activation="relu")
-    model.load_state_dict(weights)
-    optimizer = optim.SGD(model.parameters(), lr=LEARNING_RATE)
-
-    def step() -> Any:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
-
-    return step
+    point: SweepPoint,
+    contestants: Sequence[Contestant],
+    makers: dict[str, MakeTrainee],
+    seed: int,
+) -> tuple[Operation, list[Missing]]:
+    workload = point.workload(len(contestants), seed)
+    with Field(workload, contestants, makers, seed, SilentProgress()) as field:
+        warmups = field.each("warm-up", lambda t: t.warm_up(workload.plan.warmup))
+        steps = steps_within(workload.plan.compute, warmups)
+        field.turns("steps", steps, lambda t, n: t.compute(n))
+        losses = field.each("losses", lambda t: t.losses())
+        times = {name: t.timing("compute") for name, t in field.trainees.items()}
+        return Operation(
+            operation=point.operation,
+            direction="training step",
+            size=point.size,
+            unit=point.unit,
+            shape=point.shape,
+            bytes=point.bytes,
+            flops=float(workload.flops(point.batch)),
+            times=times,
+            agreements=compare_all([c for c in contestants if c.name in losses], losses),
+        ), field.absent

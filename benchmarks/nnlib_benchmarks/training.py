@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import gc
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from nnlib_benchmarks.contestants import (
-    BackendContestant,
-    MakeTrainee,
-    Trainee,
-    initial_weights,
-)
+from nnlib_benchmarks.contestants import MakeTrainee, Trainee
 from nnlib_benchmarks.fairness import compare_losses, speedups
+from nnlib_benchmarks.field import Field, steps_within
 from nnlib_benchmarks.progress import Progress
-from nnlib_benchmarks.records import (
-    Contestant,
-    Training,
-    TrainingResult,
-)
-from nnlib_benchmarks.timing import affordable, interleave
-from nnlib_benchmarks.workloads.base import Budget, Workload
-
-SETTLE = 0.15
-"""Seconds between turns: OpenBLAS's threads spin on after their last product and slow down whoever
-comes next.  PyTorch's LeNet step took 6 ms without this pause, 3 ms with it."""
+from nnlib_benchmarks.records import Agreement, Contestant, Training, TrainingResult
+from nnlib_benchmarks.workloads.base import Workload
 
 
 def run_training(
     workload: Workload,
     contestants: Sequence[Contestant],
-    peers: Mapping[str, MakeTrainee],
+    makers: Mapping[str, MakeTrainee],
     seed: int,
     progress: Progress,
 ) -> Training:
@@ -42,104 +27,41 @@ def run_training(
         What to train.
     contestants : sequence of Contestant
         Backends and peers; the first is the reference.
-    peers : mapping
-        Name of a peer → what makes its part.
+    makers : mapping
+        Name → what makes the part of a contestant in a process of its own.
     seed : int
         For the initial weights and the order of the examples.
     progress : Progress
-        Is told of every round.
+        Is told of every turn.
     """
-    trainees: list[Trainee] = []
-    try:
-        parameters = _enter(trainees, workload, contestants, peers, seed)
-        return _measure(workload, contestants, trainees, parameters, progress)
-    finally:
-        for trainee in trainees:
-            trainee.close()
-        gc.collect()
+    with Field(workload, contestants, makers, seed, progress) as field:
+        return _measure(workload, contestants, field)
 
 
-def _enter(
-    trainees: list[Trainee],
-    workload: Workload,
-    contestants: Sequence[Contestant],
-    peers: Mapping[str, MakeTrainee],
-    seed: int,
-) -> int:
-    """Make everybody's model from the same weights; return their number of parameters.
-
-    The weights live no longer than this call: VGG-16's take half a gigabyte.
-    """
-    model, weights, build_s = initial_weights(workload, seed)
-    for c in contestants:
-        if c.kind == "peer":
-            trainees.append(peers[c.name](workload, weights, seed))
-        else:
-            made = (model, build_s) if c.name == "numpy" else None
-            trainees.append(BackendContestant(c.name, workload, weights, seed, made))
-    return sum(p.size for p in model.parameters())
-
-
-def _measure(
-    workload: Workload,
-    contestants: Sequence[Contestant],
-    trainees: Sequence[Trainee],
-    parameters: int,
-    progress: Progress,
-) -> Training:
+def _measure(workload: Workload, contestants: Sequence[Contestant], field: Field) -> Training:
     plan = workload.plan
-    progress.stage(f"{workload.name}: warm-up", len(trainees))
-    warmups = {}
-    for trainee in trainees:
-        warmups[trainee.name] = trainee.warm_up(plan.warmup)
-        progress.advance()
-    round_s = sum(min(seconds) for seconds in warmups.values())
-    take = _Turns(workload.name, plan.block, round_s, trainees, progress)
-    compute_steps = take("steps", plan.compute, lambda t, n: t.compute(n))
-    end_to_end_steps = take("steps with loading", plan.end_to_end, lambda t, n: t.end_to_end(n))
-    losses = {t.name: t.losses() for t in trainees}
+    warmups = field.each("warm-up", lambda t: t.warm_up(plan.warmup))
+    steps, loading = (steps_within(b, warmups) for b in (plan.compute, plan.end_to_end))
+    compute_steps = field.turns("steps", steps, lambda t, n: t.compute(n))
+    end_to_end_steps = field.turns("steps with loading", loading, lambda t, n: t.end_to_end(n))
+    losses = field.each("losses", lambda t: t.losses())
+    by_name = {c.name: c for c in contestants}
 
-    progress.stage(f"{workload.name}: parts, energy, accuracy", len(trainees))
-    results = []
-    for contestant, trainee in zip(contestants, trainees, strict=True):
-        _settle(trainees)
-        parts, energy = trainee.breakdown(plan.breakdown), trainee.energy()
-        compute, end_to_end = trainee.timings()
-        flops = workload.flops(plan.batch) / compute.median
-        results.append(
-            TrainingResult(
-                contestant=trainee.name,
-                build_s=trainee.build_s,
-                first_step_s=warmups[trainee.name][0],
-                warmup_s=warmups[trainee.name],
-                compute=compute,
-                end_to_end=end_to_end,
-                losses=losses[trainee.name],
-                memory_before_bytes=trainee.memory_before,
-                memory_peak_bytes=trainee.memory_peak,
-                flops=flops,
-                peak_share=flops / contestant.peak.flops if contestant.peak else None,
-                breakdown=parts,
-                energy=energy,
-                target=trainee.to_target(plan.epochs),
-            )
-        )
-        progress.advance()
-    agreements = [
-        compare_losses(
-            (contestants[0].name, losses[contestants[0].name]),
-            (c.name, losses[c.name]),
-            c.precision,
-        )
-        for c in contestants[1:]
-    ]
+    def finish(trainee: Trainee) -> TrainingResult:
+        warmup_s = warmups[trainee.name]
+        return _finish(workload, by_name[trainee.name], trainee, warmup_s, losses[trainee.name])
+
+    measured = field.each("parts, energy, accuracy", finish)
+    results = list(measured.values())
+    taking_part = [by_name[name] for name in measured]
+    agreements = compare_all(taking_part, losses)
     return Training(
         workload=workload.name,
         title=workload.title,
         data=workload.data_text,
         model=workload.model_text,
-        optimizer=workload.optimizer_text,
-        parameters=parameters,
+        optimizer=workload.optimizer.text,
+        parameters=field.parameters,
         batch=plan.batch,
         dtype="float32",
         warmup_steps=plan.warmup,
@@ -149,36 +71,45 @@ def _measure(
         results=results,
         agreements=agreements,
         speedups=speedups(results, agreements),
+        absent=field.absent,
     )
 
 
-def _settle(trainees: Sequence[Trainee]) -> None:
-    if len(trainees) > 1:
-        time.sleep(SETTLE)
+def _finish(
+    workload: Workload,
+    contestant: Contestant,
+    trainee: Trainee,
+    warmup_s: list[float],
+    losses: list[float],
+) -> TrainingResult:
+    """Measure what is measured once, and write everything down."""
+    parts, energy = trainee.breakdown(workload.plan.breakdown), trainee.energy()
+    compute = trainee.timing("compute")
+    flops = workload.flops(workload.plan.batch) / compute.median
+    return TrainingResult(
+        contestant=trainee.name,
+        build_s=trainee.build_s,
+        first_step_s=warmup_s[0],
+        warmup_s=warmup_s,
+        compute=compute,
+        end_to_end=trainee.timing("end_to_end"),
+        losses=losses,
+        memory_before_bytes=trainee.memory_before,
+        memory_peak_bytes=trainee.memory_peak,
+        flops=flops,
+        peak_share=flops / contestant.peak.flops if contestant.peak else None,
+        breakdown=parts,
+        energy=energy,
+        target=trainee.to_target(workload.plan.epochs),
+    )
 
 
-class _Turns:
-    """Decides how many steps fit into a budget – the same for everybody – and gives out turns."""
-
-    def __init__(
-        self,
-        name: str,
-        block: int,
-        round_s: float,
-        trainees: Sequence[Trainee],
-        progress: Progress,
-    ) -> None:
-        self._name, self._block, self._round_s = name, block, round_s
-        self._trainees, self._progress = trainees, progress
-
-    def __call__(self, what: str, budget: Budget, run: Callable[[Trainee, int], None]) -> int:
-        """Run the steps; return how many each contestant did."""
-        steps = affordable(self._round_s, budget.seconds, budget.least, budget.most)
-        block = min(self._block, steps)
-        rounds = -(-steps // block)
-        self._progress.stage(f"{self._name}: {what}", rounds * len(self._trainees))
-        for trainee in interleave(self._trainees, rounds):
-            _settle(self._trainees)
-            run(trainee, block)
-            self._progress.advance()
-        return rounds * block
+def compare_all(
+    contestants: Sequence[Contestant], losses: Mapping[str, Sequence[float]]
+) -> list[Agreement]:
+    """Hold everybody's loss curve against that of the first."""
+    first = contestants[0].name
+    return [
+        compare_losses((first, losses[first]), (c.name, losses[c.name]), c.precision)
+        for c in contestants[1:]
+    ]

@@ -24,7 +24,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
     callback=_names,
     default="mlp,lenet,vgg16,ops",
     show_default=True,
-    help="Comma-separated; also: mlp-mnist.",
+    help="Comma-separated; also: mlp-mnist, scaling, and the lists compare and compare-odd.",
 )
 @click.option(
     "--backends",
@@ -33,7 +33,12 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
     show_default=True,
     help="auto (NumPy, and CuPy if it works), or names: numpy,cupy. The first is the reference.",
 )
-@click.option("--peers", callback=_names, help="Other libraries to compare with: torch.")
+@click.option(
+    "--peers",
+    callback=_names,
+    help="Other libraries to compare with: torch,torch-compile,jax,sklearn.",
+)
+@click.option("--eager", is_flag=True, help="Measure each backend also without nnlib.compile.")
 @click.option("--quick", is_flag=True, help="Smaller sizes and fewer samples: under 40 s.")
 @click.option(
     "--epochs",
@@ -68,6 +73,7 @@ def _run(
     workloads: list[str],
     backends: list[str],
     peers: list[str],
+    eager: bool,
     quick: bool,
     epochs: int,
     out: Path,
@@ -83,9 +89,8 @@ def _run(
 
     if "auto" in backends and len(backends) > 1:
         raise OptionError(f"--backends must be 'auto' or names. Received: {','.join(backends)}")
-    request = runner.Request(
-        workloads, None if backends in ([], ["auto"]) else backends, peers, quick, epochs, seed
-    )
+    chosen = None if backends in ([], ["auto"]) else backends
+    request = runner.Request(workloads, chosen, peers, eager, quick, epochs, seed)
     runner.check(request)
     folder = prepare_folder(out)
     with show_progress() as progress:

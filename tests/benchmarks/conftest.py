@@ -9,7 +9,7 @@ from strict_backend.backend import StrictBackend
 
 from nnlib import models
 from nnlib_backends import DeviceInfo, MemoryInfo, Timer
-from nnlib_benchmarks import flops, operations, runner, training, workloads
+from nnlib_benchmarks import field, operations, runner, workloads
 from nnlib_benchmarks.claim import make_claim, project
 from nnlib_benchmarks.crossover import crossovers
 from nnlib_benchmarks.fairness import compare_losses, speedups
@@ -29,9 +29,8 @@ from nnlib_benchmarks.records import (
     Training,
     TrainingResult,
 )
-from nnlib_benchmarks.workloads import mlp, ops
-from nnlib_benchmarks.workloads.base import Budget, Plan, Samples, Workload
-from nnlib_benchmarks.workloads.mlp import mlp_layers
+from nnlib_benchmarks.workloads import layers, ops, scaling
+from nnlib_benchmarks.workloads.base import Budget, Optimizer, Plan, Samples, Workload
 
 CPU, GPU = "Imaginary CPU 9000", "Imaginary GPU 1"
 
@@ -156,7 +155,7 @@ def make_run(*, gpu, losses=None, quick=False, step=0.5):
     missing = Missing("cupy", "not-installed", reason, "pip install 'nnlib-xp[cuda12]'")
     return Run(
         schema="nnlib-bench",
-        version=1,
+        version=2,
         created="2026-01-02T03:04:05+00:00",
         duration_s=12.5,
         cpu_used_by_others=0.02,
@@ -166,7 +165,7 @@ def make_run(*, gpu, losses=None, quick=False, step=0.5):
         missing=[] if gpu else [missing],
         training=training,
         operations=points,
-        crossovers=crossovers(points, "numpy"),
+        crossovers=crossovers(points, "numpy", ["cupy"]),
         claim=make_claim(
             [
                 project(r.contestant, kinds[r.contestant], r.end_to_end.median / 4, 74)
@@ -175,6 +174,45 @@ def make_run(*, gpu, losses=None, quick=False, step=0.5):
             74,
         ),
         failures=failures,
+    )
+
+
+def make_peers_run(losses=None):
+    """A comparison: numpy, numpy-eager, torch and jax; ``losses`` replaces those of jax."""
+    kinds = {"numpy": "cpu", "numpy-eager": "cpu", "torch": "peer", "jax": "peer"}
+    curves = dict.fromkeys(kinds, CURVE) | ({} if losses is None else {"jax": losses})
+    training = [
+        make_training("mlp-tiny", {"numpy": 1e-4, "numpy-eager": 3e-4, "torch": 4e-4, "jax": 5e-5},
+                      curves),
+        make_training("mlp-wide", {"numpy": 2e-2, "numpy-eager": 2e-2, "torch": 2e-2, "jax": 4e-2},
+                      curves),
+        make_training("cnn-odd", {"numpy": 2e-2, "numpy-eager": 3e-2, "torch": 1e-2}, curves),
+    ]  # fmt: skip
+    reason = "too slow to compile"
+    training[2] = replace(training[2], absent=[Missing("jax", "unsuitable", reason, "")])
+    points = [
+        replace(
+            make_operation(n, {"numpy": t, "torch": 1e-5 * n}, operation="mlp depth"),
+            direction="training step",
+        )
+        for n, t in ((10, 1e-4), (100, 2e-3), (1000, 1e-2))
+    ]
+    base = make_run(gpu=False)
+    return replace(
+        base,
+        settings=replace(
+            base.settings, workloads=["compare", "scaling"], peers=["torch", "jax"], eager=True
+        ),
+        contestants=[
+            replace(base.contestants[0], name=name, kind=kind, peak=Peak(rate, 64, {"64": rate}))
+            for (name, kind), rate in zip(kinds.items(), (1e11, 1e11, 2e11, 5e10), strict=True)
+        ],
+        missing=[],
+        training=training,
+        operations=points,
+        crossovers=[],
+        claim=None,
+        failures=[],
     )
 
 
@@ -187,6 +225,7 @@ def make():
         operation=make_operation,
         machine=make_machine,
         run=make_run,
+        peers_run=make_peers_run,
         curve=CURVE,
         cpu=CPU,
         gpu=GPU,
@@ -201,6 +240,11 @@ def cpu_run():
 @pytest.fixture
 def gpu_run():
     return make_run(gpu=True)
+
+
+@pytest.fixture
+def peers_run():
+    return make_peers_run()
 
 
 @pytest.fixture
@@ -226,14 +270,12 @@ def make_tiny(name="mlp", epochs=2):
         title="a tiny network",
         data_text="forty rows",
         model_text="MLP 6-8-3",
-        layers=mlp_layers(sizes),
+        layers=layers.mlp(sizes),
         build=lambda: models.MLP(sizes),
         train=tiny_samples(40, seed=1),
         test=tiny_samples(20, seed=2),
         target=2.0,  # never reached
-        learning_rate=0.1,
-        momentum=0.9,
-        flops=lambda batch: flops.training_step(flops.mlp(batch, sizes)),
+        optimizer=Optimizer("sgd", 0.1, momentum=0.9),
         plan=Plan(8, 2, steps, steps, block=2, breakdown=1, epochs=epochs),
     )
 
@@ -247,7 +289,7 @@ def tiny():
 def small_harness(monkeypatch):
     """The harness with tiny workloads in place of all others, so that whole runs take a second."""
     budget = Budget(seconds=0.0, least=2, most=2)
-    monkeypatch.setattr(training, "SETTLE", 0.0)
+    monkeypatch.setattr(field, "SETTLE", 0.0)
     monkeypatch.setattr(operations, "BUDGET", budget)
     monkeypatch.setattr(operations, "QUICK_BUDGET", budget)
     monkeypatch.setattr(operations, "LEAST_SAMPLE", 1e-6)
@@ -255,8 +297,10 @@ def small_harness(monkeypatch):
         monkeypatch.setitem(workloads.TRAINING, name, lambda quick, seed, n=name: make_tiny(n))
     small = [ops.matmul_case(4), ops.matmul_case(8), ops.activation_case("relu", 1024)]
     monkeypatch.setattr(runner, "cases", lambda quick: iter(small))
-    points = [mlp.SweepPoint("mlp width", w, "w", (6, w, 3), 8) for w in (4, 8)]
-    monkeypatch.setattr(runner, "sweep", lambda quick: iter(points))
+    points = [scaling.SweepPoint("mlp width", w, "w", (6, w, 3), 8) for w in (4, 8)]
+    monkeypatch.setattr(scaling, "SECONDS", 0.0)
+    for name in ("crossover_points", "scaling_points"):
+        monkeypatch.setattr(runner, name, lambda quick: iter(points))
     monkeypatch.setattr(runner, "matmul_sizes", lambda kind, quick: (16,))
 
 

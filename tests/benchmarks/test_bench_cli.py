@@ -11,6 +11,7 @@ from nnlib.errors import BackendUnavailableError
 from nnlib_benchmarks import runner
 from nnlib_benchmarks.contestants import BackendContestant
 from nnlib_benchmarks.schema import load_run, to_json
+from nnlib_benchmarks.workloads import GROUPS
 
 
 @pytest.fixture
@@ -66,6 +67,17 @@ def test_two_backends_that_agree_exit_0(bench):
     assert result.exit_code == 0, result.output
     assert "mlp: speed-up" in result.stdout
     assert "Crossover" in result.stdout
+
+
+@pytest.mark.usefixtures("small_harness")
+def test_a_list_of_workloads_compiled_and_eager(bench, tmp_path):
+    result = bench("--backends", "numpy", "--eager", "--workloads", "compare", "--out", "o")
+
+    assert result.exit_code == 0, result.output
+    (path,) = (tmp_path / "o").glob("*.json")
+    run = load_run(path)
+    assert [t.workload for t in run.training] == list(GROUPS["compare"])
+    assert {r.contestant for t in run.training for r in t.results} == {"numpy", "numpy-eager"}
 
 
 @pytest.mark.usefixtures("small_harness")

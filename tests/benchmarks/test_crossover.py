@@ -42,7 +42,10 @@ def test_each_operation_and_direction_has_its_own(make):
         for n, t in ((10, 10 * scale), (100, 100 * scale), (10000, 10000 * scale))
     ]
 
-    found = {(c.operation, c.direction): (c.verdict, c.size) for c in crossovers(points, "numpy")}
+    found = {
+        (c.operation, c.direction): (c.verdict, c.size)
+        for c in crossovers(points, "numpy", ["cupy"])
+    }
 
     assert found == {
         ("matmul", "forward"): ("from", 10000),
@@ -61,10 +64,10 @@ def test_a_wrong_result_has_no_speed(make):
         make.operation(1000, {"numpy": 100.0, "cupy": 200.0}, agreements=[wrong]),
     ]
 
-    (crossover,) = crossovers(points, "numpy")
+    (crossover,) = crossovers(points, "numpy", ["cupy"])
 
     assert (crossover.verdict, crossover.size) == ("from", 100)
 
 
 def test_nothing_to_cross_without_a_second_contestant(make):
-    assert crossovers([make.operation(10, {"numpy": 1.0})], "numpy") == []
+    assert crossovers([make.operation(10, {"numpy": 1.0})], "numpy", ["cupy"]) == []

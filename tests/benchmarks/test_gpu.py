@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from nnlib_benchmarks import training
+from nnlib_benchmarks import field
 from nnlib_benchmarks.runner import Request, run
 
 
 @pytest.mark.gpu
 def test_numpy_and_cupy_agree_and_both_clocks_run(monkeypatch):
-    monkeypatch.setattr(training, "SETTLE", 0.0)
+    monkeypatch.setattr(field, "SETTLE", 0.0)
 
     result = run(Request(workloads=["mlp", "lenet", "ops"], backends=["numpy", "cupy"], quick=True))
 

@@ -26,6 +26,8 @@ def test_the_peak_is_of_this_piece_of_work(numpy_backend):
 
     assert small < 2**24
     assert meter.bytes() - meter.before > 0.9 * 2**26
+    meter.forget()
+    assert meter.bytes() - meter.before < 2**24
 
 
 def test_without_proc_the_backend_tells(numpy_backend, monkeypatch):

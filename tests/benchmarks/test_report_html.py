@@ -40,7 +40,7 @@ def read(page):
     return reader
 
 
-@pytest.mark.parametrize("name", ["cpu_run", "gpu_run", "failed_run"])
+@pytest.mark.parametrize("name", ["cpu_run", "gpu_run", "failed_run", "peers_run"])
 def test_the_page_is_well_formed_and_needs_no_network(request, name):
     page = render_html(request.getfixturevalue(name))
 
@@ -70,6 +70,12 @@ def test_without_a_gpu_the_page_says_so(cpu_run):
     text = " ".join(read(render_html(cpu_run)).text)
     assert "(no usable GPU on this machine)" in text
     assert "No usable GPU on this machine: not measured" in text
+
+
+def test_a_comparison_stands_at_the_top(peers_run):
+    page = render_html(peers_run)
+    assert page.index("Step time in ms: compare") < page.index("the mlp-tiny of the tests")
+    assert "0.500× jax" in page
 
 
 def test_a_failure_is_red_and_no_speedup_is_shown(failed_run):

@@ -9,7 +9,7 @@ from nnlib_benchmarks.reports import write_reports
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-@pytest.mark.parametrize("name", ["cpu_run", "gpu_run", "failed_run"])
+@pytest.mark.parametrize("name", ["cpu_run", "gpu_run", "failed_run", "peers_run"])
 def test_a_picture_is_drawn(request, name):
     pytest.importorskip("matplotlib")
     picture = render_png(request.getfixturevalue(name))

@@ -18,6 +18,12 @@ def test_no_line_is_wider_than_the_terminal_nor_coloured(gpu_run, failed_run):
         assert "\x1b" not in text
 
 
+def test_a_comparison_with_peers_is_shown(peers_run):
+    text = render_text(peers_run, width=130)
+    for words in ("over the fastest peer", "0.500× jax", "geometric mean", "(+896 MiB)"):
+        assert words in text, words
+
+
 def test_failures_come_with_a_cross(failed_run):
     text = render_text(failed_run)
     assert "✘ FAILED: mlp: loss curves of numpy and cupy disagree" in text

@@ -4,6 +4,7 @@ import nnlib
 from nnlib.errors import BackendUnavailableError, OptionError, UnknownBackendError
 from nnlib_benchmarks import runner
 from nnlib_benchmarks.contestants import BackendContestant
+from nnlib_benchmarks.errors import PeerError
 from nnlib_benchmarks.runner import Request, check, run
 from nnlib_benchmarks.schema import from_json, to_json
 
@@ -66,7 +67,7 @@ def test_disagreements_are_failures(monkeypatch):
 
     result = run(Request(workloads=["mlp"], backends=["numpy", "strict"]))
 
-    assert len(result.failures) == 1
+    assert len(result.failures) == 3  # two of them in the sweep
     assert result.failures[0].startswith("mlp: loss curves of numpy and strict disagree")
 
 
@@ -99,6 +100,30 @@ def test_nonsense_is_refused_before_anything_is_measured(request_, error, monkey
         run(request_)
 
 
-def test_tf32_is_named():
-    assert runner.precision({"float32_precision": "TF32"}) == "tf32"
-    assert runner.precision({}) == "fp32"
+@pytest.mark.usefixtures("small_harness")
+def test_where_the_reference_fails_the_other_workloads_are_still_measured(monkeypatch):
+    warm_up = BackendContestant.warm_up
+
+    def broken(self, steps):
+        if self._workload.name in ("lenet", "mlp width 4"):
+            raise PeerError("no luck")
+        return warm_up(self, steps)
+
+    monkeypatch.setattr(BackendContestant, "warm_up", broken)
+
+    result = run(Request(workloads=["lenet", "mlp"], backends=["numpy"]))
+
+    assert [t.workload for t in result.training] == ["mlp"]
+    assert [o.size for o in result.operations] == [8]
+    assert result.failures == ["lenet: no luck", "mlp width 4: no luck"]
+
+
+@pytest.mark.usefixtures("small_harness")
+def test_eager_twins_take_part_in_training_only():
+    result = run(Request(workloads=["mlp", "ops"], backends=["numpy"], eager=True))
+
+    assert [c.name for c in result.contestants] == ["numpy", "numpy-eager"]
+    assert result.contestants[0].peak == result.contestants[1].peak
+    assert [c.details["compiled"] for c in result.contestants] == [True, False]
+    assert [r.contestant for r in result.training[0].results] == ["numpy", "numpy-eager"]
+    assert {name for o in result.operations for name in o.times} == {"numpy"}

@@ -1,9 +1,11 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from nnlib.errors import FileFormatError
 from nnlib_benchmarks.errors import SchemaError
+from nnlib_benchmarks.report_text import render_text
 from nnlib_benchmarks.schema import from_json, load_run, to_json
 
 
@@ -17,7 +19,7 @@ def test_json_has_the_raw_samples_and_losses(gpu_run):
     document = json.loads(to_json(gpu_run))
 
     result = document["training"][0]["results"][1]
-    assert (document["schema"], document["version"]) == ("nnlib-bench", 1)
+    assert (document["schema"], document["version"]) == ("nnlib-bench", 2)
     assert len(result["compute"]["samples"]) == len(result["compute"]["device_samples"]) == 9
     assert len(result["losses"]) == 20
     assert result["energy"]["joules_per_step"] == 2.5
@@ -57,7 +59,7 @@ def truth_as_number(d):
 
 
 def another_version(d):
-    d["version"] = 2
+    d["version"] = 3
 
 
 def another_kind(d):
@@ -75,7 +77,7 @@ def list_for_object(d):
         (spell_it_wrong, "machine has unknown fields.*cpus"),
         (number_as_text, r"samples\[2\] must be float. Received: \"0.5\""),
         (truth_as_number, r"training\[0\]\.batch must be int. Received: true"),
-        (another_version, "version must be 1. Received: 2"),
+        (another_version, "version must be 1 or 2. Received: 3"),
         (another_kind, "schema must be 'nnlib-bench'. Received: 'pytest-benchmark'"),
         (list_for_object, "machine must be an object"),
     ],
@@ -83,6 +85,16 @@ def list_for_object(d):
 def test_what_is_wrong_is_named(cpu_run, change, words):
     with pytest.raises(SchemaError, match=words):
         from_json(broken(cpu_run, change), "file.json")
+
+
+def test_runs_of_version_1_can_still_be_read():
+    results = Path(__file__).parents[2] / "benchmarks" / "results"
+    runs = [load_run(path) for path in sorted(results.glob("*.json"))]
+
+    assert {run.version for run in runs} >= {1}
+    for run in runs:
+        assert from_json(to_json(run)) == run
+        assert render_text(run)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "null", "7"])

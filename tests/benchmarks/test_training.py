@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import nnlib
-from nnlib_benchmarks import contestants, training
+from nnlib_benchmarks import contestants, field
 from nnlib_benchmarks.contestants import BackendContestant, initial_weights
 from nnlib_benchmarks.progress import SilentProgress
 from nnlib_benchmarks.runner import describe_backend
@@ -15,7 +15,7 @@ from nnlib_benchmarks.workloads.base import Budget
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch):
-    monkeypatch.setattr(training, "SETTLE", 0.0)
+    monkeypatch.setattr(field, "SETTLE", 0.0)
 
 
 def run(workload, *names):
@@ -51,7 +51,7 @@ def test_sabotaged_weights_are_found_out_and_no_speedup_is_written(tiny, monkeyp
 
 
 def test_everything_promised_is_recorded(tiny):
-    (result,) = run(tiny, "numpy").results
+    compiled, result = run(tiny, "numpy", "numpy-eager").results
 
     assert result.first_step_s == result.warmup_s[0]
     assert len(result.warmup_s) == 2
@@ -60,9 +60,24 @@ def test_everything_promised_is_recorded(tiny):
     assert result.flops == pytest.approx(tiny.flops(8) / result.compute.median)
     assert result.memory_peak_bytes >= result.memory_before_bytes > 0
     assert result.breakdown.forward > 0
+    assert compiled.breakdown is None  # a compiled step is one piece
     assert result.energy is None
     assert result.target.epochs == len(result.target.curve) == 2
     assert not result.target.reached
+
+
+def test_the_step_is_compiled_unless_the_name_says_eager(tiny, monkeypatch):
+    compiled = []
+    compile_ = nnlib.compile
+    monkeypatch.setattr(nnlib, "compile", lambda step: compiled.append(step) or compile_(step))
+    _, weights, _ = initial_weights(tiny, 0)
+
+    BackendContestant("numpy-eager", tiny, weights, 0)
+    assert len(compiled) == 0
+    contestant = BackendContestant("numpy", tiny, weights, 0)
+    assert len(compiled) == 1
+    contestant.to_target(epochs=1)  # a new optimizer needs a new recording
+    assert len(compiled) == 2
 
 
 def test_a_gpu_is_timed_by_its_own_clock_too(tiny, gpu_like):
@@ -156,6 +171,11 @@ def test_everybody_is_closed_even_after_an_error(tiny, monkeypatch):
     with pytest.raises(RuntimeError, match="out of luck"):
         run(tiny, "numpy", "strict")
     assert closed == ["numpy", "strict"]
+
+
+def test_tf32_is_named():
+    assert contestants.precision({"float32_precision": "TF32"}) == "tf32"
+    assert contestants.precision({}) == "fp32"
 
 
 def test_accuracy_is_counted_right(tiny, monkeypatch):

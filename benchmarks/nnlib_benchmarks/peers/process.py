@@ -6,13 +6,16 @@ Each command is a line of JSON on the child's stdin, each answer a line of JSON 
 ``{"do": "describe"}``                 device, libraries, details, cores, memory
 ``{"do": "peak", "sizes": […]}``       n → best rate of an n×n product
 ``{"do": "load", "folder": …}``        reads `write_task`'s files; seconds to build the model
-``{"do": "warm_up", "steps": n}``      seconds of each step; memory
-``{"do": "compute", "steps": n}``      seconds of each step, batch in memory as the library has it
+``{"do": "warm_up", "steps": n}``      seconds of each step
+``{"do": "compute", "steps": n}``      seconds of each step, batch in memory as the library has it;
+                                       the most memory in use meanwhile
 ``{"do": "end_to_end", "steps": n}``   seconds of each step, batch gathered and converted first
 ``{"do": "losses"}``                   the loss of every step so far
-``{"do": "breakdown", "steps": n}``    forward, backward and update in seconds
+``{"do": "breakdown", "steps": n}``    forward, backward and update in seconds, or null
 ``{"do": "target", "epochs": n}``      seconds and accuracy curve of a training from the start
 =====================================  =======================================================
+
+or ``{"unsuitable": reason}`` for what the library cannot express, or ``{"error": text}``.
 """
 
 from __future__ import annotations
@@ -22,18 +25,17 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nnlib_benchmarks.contestants import DEVICE_BATCHES, Weights
-from nnlib_benchmarks.errors import PeerError
+from nnlib_benchmarks.errors import PeerError, UnsuitablePeerError
 from nnlib_benchmarks.peers.registry import MODULES
 from nnlib_benchmarks.records import Breakdown, Contestant, Energy, Peak, Target, Timing
 from nnlib_benchmarks.workloads.base import Workload
-
-ORDERED_EPOCHS = 40  #: as many epochs of batches as a peer is told, more than any workload runs
 
 
 class PeerProcess:
@@ -43,13 +45,20 @@ class PeerProcess:
     ----------
     name : str
         One of `nnlib_benchmarks.peers.registry.MODULES`.
+
+    Examples
+    --------
+    >>> process = PeerProcess("numpy")
+    >>> process.ask("describe")["kind"]
+    'cpu'
+    >>> process.close()
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         self._child = subprocess.Popen(
-            [sys.executable, "-m", MODULES[name]],
+            [sys.executable, "-m", MODULES[name], name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -61,6 +70,8 @@ class PeerProcess:
 
         Raises
         ------
+        UnsuitablePeerError
+            If the library cannot express the workload.
         PeerError
             If the process ends, or reports an error.
         """
@@ -78,6 +89,8 @@ class PeerProcess:
                 f"{self._child.wait()}; its own message is above. Leave it out of --peers."
             )
         answer: dict[str, Any] = json.loads(line)
+        if "unsuitable" in answer:
+            raise UnsuitablePeerError(answer["unsuitable"])
         if "error" in answer:
             raise PeerError(f"{self.name} failed at {command!r}: {answer['error']}")
         return answer
@@ -110,24 +123,41 @@ def describe_peer(name: str, sizes: list[int]) -> Contestant:
     finally:
         process.close()
     best = max(rates, key=lambda n: rates[n])
-    return Contestant(name=name, kind="peer", peak=Peak(rates[best], int(best), rates), **answer)
+    peak = Peak(rates[best], int(best), rates)
+    return Contestant(name=name, peak=peak, **{"kind": "peer", **answer})
 
 
 class PeerTrainee:
-    """A peer's part in one workload; see `nnlib_benchmarks.contestants.Trainee`."""
+    """A peer's part in one workload; see `nnlib_benchmarks.contestants.Trainee`.
 
-    def __init__(self, name: str, workload: Workload, weights: Weights, seed: int) -> None:
+    Parameters
+    ----------
+    name, workload, weights, seed
+        Who trains what, from which initial weights, in which order of examples.
+    process : PeerProcess, optional
+        A running process to be used and left running; one is started and ended if not given.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        workload: Workload,
+        weights: Weights,
+        seed: int,
+        process: PeerProcess | None = None,
+    ) -> None:
         self.name = name
         self._target = workload.target if workload.test is not None else None
         self._compute: list[float] = []
         self._end_to_end: list[float] = []
-        self._process = PeerProcess(name)
+        self._process = process or PeerProcess(name)
+        self._owns = process is None
         try:
             with tempfile.TemporaryDirectory(prefix="nnlib-bench-") as folder:
                 write_task(Path(folder), workload, weights, seed)
                 answer = self._process.ask("load", folder=folder)
         except BaseException:
-            self._process.close()
+            self.close()
             raise
         self.build_s = float(answer["build_s"])
         self.memory_before: int | None = answer["memory_bytes"]
@@ -135,21 +165,22 @@ class PeerTrainee:
 
     def warm_up(self, steps: int) -> list[float]:
         """Run uncounted steps; return the seconds of each."""
-        answer = self._process.ask("warm_up", steps=steps)
-        self.memory_peak = answer["memory_bytes"]
-        return [float(s) for s in answer["seconds"]]
+        return [float(s) for s in self._process.ask("warm_up", steps=steps)["seconds"]]
 
     def compute(self, steps: int) -> None:
         """Time steps whose batch is in memory."""
-        self._compute += self._process.ask("compute", steps=steps)["seconds"]
+        answer = self._process.ask("compute", steps=steps)
+        self._compute += answer["seconds"]
+        if answer["memory_bytes"] is not None:
+            self.memory_peak = max(self.memory_peak or 0, answer["memory_bytes"])
 
     def end_to_end(self, steps: int) -> None:
         """Time steps that load their batch."""
         self._end_to_end += self._process.ask("end_to_end", steps=steps)["seconds"]
 
-    def timings(self) -> tuple[Timing, Timing]:
-        """Summaries of the steps timed so far: compute, end to end."""
-        return Timing.from_samples(self._compute), Timing.from_samples(self._end_to_end)
+    def timing(self, phase: str) -> Timing:
+        """Summarise the steps timed so far, of ``"compute"`` or ``"end_to_end"``."""
+        return Timing.from_samples(self._compute if phase == "compute" else self._end_to_end)
 
     def losses(self) -> list[float]:
         """Return the loss of every step so far."""
@@ -157,7 +188,8 @@ class PeerTrainee:
 
     def breakdown(self, steps: int) -> Breakdown | None:
         """Time the parts of further steps."""
-        return Breakdown(**self._process.ask("breakdown", steps=steps))
+        parts = self._process.ask("breakdown", steps=steps)["parts"]
+        return None if parts is None else Breakdown(*parts)
 
     def energy(self) -> Energy | None:
         """Nothing: peers run on the CPU."""
@@ -173,8 +205,9 @@ class PeerTrainee:
         return Target(self._target, reached, answer["seconds"], len(curve), epochs, curve)
 
     def close(self) -> None:
-        """End the process."""
-        self._process.close()
+        """End the process if it was started for this."""
+        if self._owns:
+            self._process.close()
 
 
 def write_task(folder: Path, workload: Workload, weights: Weights, seed: int) -> None:
@@ -184,7 +217,7 @@ def write_task(folder: Path, workload: Workload, weights: Weights, seed: int) ->
     arrays = {
         "pixels": train.pixels,
         "labels": train.labels,
-        "order": train.order(plan.batch, seed, ORDERED_EPOCHS),
+        "order": train.order(plan.batch, seed, _epochs(workload)),
     }
     if test is not None:
         arrays |= {"test_pixels": test.pixels, "test_labels": test.labels}
@@ -193,9 +226,16 @@ def write_task(folder: Path, workload: Workload, weights: Weights, seed: int) ->
         "layers": workload.layers,
         "scale": train.scale,
         "shift": train.shift,
-        "learning_rate": workload.learning_rate,
-        "momentum": workload.momentum,
+        "optimizer": asdict(workload.optimizer),
+        "batch": plan.batch,
         "target": workload.target,
         "device_batches": DEVICE_BATCHES,
     }
     (folder / "spec.json").write_text(json.dumps(spec), encoding="utf8")
+
+
+def _epochs(workload: Workload) -> int:
+    """As many epochs of batches as can be needed at most."""
+    plan = workload.plan
+    steps = plan.end_to_end.most + plan.block
+    return max(plan.epochs, -(-steps // (len(workload.train.labels) // plan.batch)))

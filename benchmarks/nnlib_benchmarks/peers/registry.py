@@ -7,12 +7,22 @@ from collections.abc import Sequence
 
 from nnlib.errors import MissingExtraError, OptionError
 
-MODULES = {"torch": "nnlib_benchmarks.peers.torch_process"}
-"""Name of a peer (also of the package that it needs) → the module that is run."""
+PACKAGES = {"torch": "torch", "torch-compile": "torch", "jax": "jax", "sklearn": "sklearn"}
+"""Name of a peer → the package that it needs."""
+
+MODULES = {
+    "torch": "nnlib_benchmarks.peers.torch_process",
+    "torch-compile": "nnlib_benchmarks.peers.torch_process",
+    "jax": "nnlib_benchmarks.peers.jax_process",
+    "sklearn": "nnlib_benchmarks.peers.sklearn_process",
+    "numpy": "nnlib_benchmarks.peers.nnlib_process",
+    "numpy-eager": "nnlib_benchmarks.peers.nnlib_process",
+}
+"""Name of who can be measured in a process of its own → the module that is run there."""
 
 
 def check_peers(names: Sequence[str]) -> None:
-    """Make sure that every peer asked for can take part, before anything is measured.
+    """Make sure that every peer asked for is installed, before anything is measured.
 
     Raises
     ------
@@ -22,12 +32,12 @@ def check_peers(names: Sequence[str]) -> None:
         If its package is not installed.
     """
     for name in names:
-        if name not in MODULES:
+        if name not in PACKAGES:
             raise OptionError(
-                f"a peer must be one of {', '.join(map(repr, MODULES))}. Received: {name!r}"
+                f"a peer must be one of {', '.join(map(repr, PACKAGES))}. Received: {name!r}"
             )
-        if importlib.util.find_spec(name) is None:
+        if importlib.util.find_spec(PACKAGES[name]) is None:
             raise MissingExtraError(
-                f"the peer {name!r} needs the package {name!r}, which is not installed. "
+                f"the peer {name!r} needs the package {PACKAGES[name]!r}, which is not installed. "
                 "Install it: pip install 'nnlib-xp[peers]'"
             )

@@ -1,28 +1,22 @@
-"""PyTorch eager on the CPU: the program that runs in the peer's own process.
+"""PyTorch on the CPU, eager (``torch``) or compiled (``torch-compile``).
 
-Images are laid out channels-last, the layout that oneDNN likes best and nnlib uses.  It imports
-PyTorch and NumPy, not nnlib.
+Images are laid out channels-last, the layout that oneDNN likes best and nnlib uses; the optimizer
+is the fused one, by far the fastest of PyTorch's on a CPU.  ``torch-compile`` compiles forward and
+loss together, and with them the backward pass, in the default mode: "max-autotune" chose the same
+kernels and compiling the optimizer's step did not beat the fused one.
 """
 
 from __future__ import annotations
 
-import itertools
-import json
-import os
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import psutil
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nnlib_benchmarks.memory import host_peak, reset_host_peak
+from nnlib_benchmarks.peers.server import Peer, processor, seconds, serve
 
 
 class Flatten(nn.Module):  # type: ignore[misc]
@@ -40,7 +34,7 @@ def build(layers: list[dict[str, Any]], weights: list[Any]) -> nn.Sequential:
     for layer in layers:
         kind = layer["kind"]
         if kind in ("linear", "conv"):
-            made.append(_weighted(kind, torch.from_numpy(next(rest)), next(rest), layer))
+            made.append(_weighted(layer, torch.from_numpy(next(rest)), next(rest)))
         elif kind == "flatten":
             made.append(Flatten())
         elif kind == "maxpool":
@@ -52,190 +46,109 @@ def build(layers: list[dict[str, Any]], weights: list[Any]) -> nn.Sequential:
     return nn.Sequential(*made).to(memory_format=torch.channels_last)
 
 
-def _weighted(kind: str, weight: torch.Tensor, bias: Any, layer: dict[str, Any]) -> nn.Module:
+def _weighted(layer: dict[str, Any], weight: torch.Tensor, bias: Any) -> nn.Module:
     module: nn.Module
     with torch.device("meta"):  # no initialisation of weights that are replaced at once
-        if kind == "linear":
-            module = nn.Linear(weight.shape[1], weight.shape[0])
+        if layer["kind"] == "linear":
+            module = nn.Linear(layer["inputs"], layer["outputs"])
         else:
             weight = weight.permute(0, 3, 1, 2)  # (out, kh, kw, in) → (out, in, kh, kw)
-            size = tuple(weight.shape[2:])
             module = nn.Conv2d(
-                weight.shape[1], weight.shape[0], size, padding=layer.get("padding", 0)
+                layer["inputs"],
+                layer["outputs"],
+                layer["kernel"],
+                stride=layer["stride"],
+                padding=layer["padding"],
             )
     module.weight = nn.Parameter(weight)
     module.bias = nn.Parameter(torch.from_numpy(bias))
     return module
 
 
-class Peer:
-    """Answers the commands that `nnlib_benchmarks.peers.process` lists."""
+class Torch(Peer):
+    """PyTorch; compiled if the name says so."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._compiled = name == "torch-compile"
+        if self._compiled:
+            from torch._inductor import config
+
+            config.compile_threads = 1  # no helpers that would live on beside those who measure
 
     def describe(self) -> dict[str, Any]:
-        """Say what runs here."""
+        """Say what runs here; where a compiler is needed, make sure that it works."""
+        way = "torch.compile" if self._compiled else "eager"
+        if self._compiled:
+            torch.compile(lambda x: x.sin() + 1)(torch.ones(8))  # raises if there is no compiler
         return {
-            "device": f"{_processor()}, PyTorch eager",
+            "device": f"{processor()}, PyTorch {way}",
             "cores": torch.get_num_threads(),
-            "memory_bytes": psutil.virtual_memory().total,
-            "precision": "fp32",
             "libraries": {"torch": torch.__version__},
             "details": {
-                "mode": "eager, CPU, channels-last",
+                "mode": f"{way}, CPU, channels-last, fused optimizer",
                 "threads": torch.get_num_threads(),
                 "mkldnn": torch.backends.mkldnn.is_available(),
                 "mkl": torch.backends.mkl.is_available(),
             },
         }
 
-    def peak(self, sizes: list[int]) -> dict[str, Any]:
-        """Measure square products."""
-        rates = {}
-        for n in sizes:
-            a, b = torch.randn(n, n), torch.randn(n, n)
-            best = min(_time(partial(torch.mm, a, b)) for _ in range(5))
-            rates[n] = 2 * n**3 / best
-        return {"rates": rates}
+    def product(self, n: int) -> Callable[[], object]:
+        """Return a product of n×n matrices."""
+        return partial(torch.mm, torch.randn(n, n), torch.randn(n, n))
 
-    def load(self, folder: str) -> dict[str, Any]:
-        """Read the task and make the model."""
-        self.spec = json.loads(Path(folder, "spec.json").read_text(encoding="utf8"))
-        with np.load(Path(folder, "data.npz")) as file:
-            self.data = {name: file[name] for name in file.files}
-        with np.load(Path(folder, "weights.npz")) as file:
-            weights = [file[name] for name in file.files]
-        self.initial = [w.copy() for w in weights] if "test_pixels" in self.data else []
-        memory = psutil.Process().memory_info().rss
-        reset_host_peak()
-        begin = time.perf_counter()
-        self._start(weights)
-        seconds = time.perf_counter() - begin
-        first = self.data["order"][0][: self.spec["device_batches"]]
-        self.batches = itertools.cycle([self._batch(rows) for rows in first])
-        self.stream = self._epochs()
-        return {"build_s": seconds, "memory_bytes": memory}
+    def start(self, weights: list[Any]) -> None:
+        """Make model and optimizer."""
+        self._model = build(self.spec["layers"], weights)
+        wanted = self.spec["optimizer"]
+        options = {"lr": wanted["learning_rate"], "fused": True}
+        if wanted["kind"] == "sgd":
+            options["momentum"] = wanted["momentum"]
+            self._optimizer = torch.optim.SGD(self._model.parameters(), **options)
+        else:
+            options["weight_decay"] = wanted["weight_decay"]
+            self._optimizer = torch.optim.AdamW(self._model.parameters(), **options)
+        self._loss: Callable[..., torch.Tensor] = self._forward
+        if self._compiled:
+            torch._dynamo.reset()  # or the next task's shapes would be compiled as variable ones
+            self._loss = torch.compile(self._forward, dynamic=False, fullgraph=True)
 
-    def _start(self, weights: list[Any]) -> None:
-        self.model = build(self.spec["layers"], weights)
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(), lr=self.spec["learning_rate"], momentum=self.spec["momentum"]
-        )
-        self.history: list[torch.Tensor] = []
+    def _forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        scores = self._model(x)
+        return F.cross_entropy(scores.reshape(-1, scores.shape[-1]), y.reshape(-1))
 
-    def _epochs(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        for epoch in itertools.cycle(self.data["order"]):
-            for rows in epoch:
-                yield self._batch(rows)
+    def batch(self, x: Any, y: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, H, W, C) images become (N, C, H, W), channels-last."""
+        return _images(x), torch.from_numpy(y)
 
-    def _batch(self, rows: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        x = self._prepare(self.data["pixels"][rows])
-        return x, torch.from_numpy(self.data["labels"][rows])
-
-    def _prepare(self, pixels: Any) -> torch.Tensor:
-        x = pixels.astype(np.float32)
-        x *= np.float32(self.spec["scale"])
-        if self.spec["shift"]:
-            x += np.float32(self.spec["shift"])
-        made = torch.from_numpy(x)
-        return made.permute(0, 3, 1, 2) if made.ndim == 4 else made
-
-    def _step(self, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
-        x, y = batch
-        self.optimizer.zero_grad()
-        loss = F.cross_entropy(self.model(x), y)
+    def step(self, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """Make one training step."""
+        self._optimizer.zero_grad()
+        loss = self._loss(*batch)
         loss.backward()
-        self.optimizer.step()
-        self.history.append(loss.detach())
+        self._optimizer.step()
+        return loss.detach()
 
-    def _steps(self, steps: int, batches: Iterator[Any]) -> list[float]:
-        return [_time(lambda: self._step(next(batches))) for _ in range(steps)]
-
-    def warm_up(self, steps: int) -> dict[str, Any]:
-        """Run uncounted steps."""
-        seconds = self._steps(steps, self.batches)
-        return {"seconds": seconds, "memory_bytes": host_peak()}
-
-    def compute(self, steps: int) -> dict[str, Any]:
-        """Run steps on batches in memory."""
-        return {"seconds": self._steps(steps, self.batches)}
-
-    def end_to_end(self, steps: int) -> dict[str, Any]:
-        """Run steps that load their batch."""
-        return {"seconds": self._steps(steps, self.stream)}
-
-    def losses(self) -> dict[str, Any]:
-        """Return all losses so far."""
-        return {"losses": [float(loss) for loss in self.history]}
-
-    def breakdown(self, steps: int) -> dict[str, Any]:
-        """Time the parts of a step."""
-        parts: list[list[float]] = [[], [], []]
-        for _ in range(steps):
-            for part, seconds in zip(parts, self._step_in_parts(), strict=True):
-                part.append(seconds)
-        names = ("forward", "backward", "update")
-        return {name: float(np.median(p)) for name, p in zip(names, parts, strict=True)}
-
-    def _step_in_parts(self) -> tuple[float, float, float]:
-        x, y = next(self.batches)
+    def parts(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[float, float, float] | None:
+        """Time forward, backward and update; compiled, the first two are apart still."""
         loss: list[torch.Tensor] = []
-        self.optimizer.zero_grad()
+        self._optimizer.zero_grad()
         return (
-            _time(lambda: loss.append(F.cross_entropy(self.model(x), y))),
-            _time(lambda: loss[0].backward()),
-            _time(self.optimizer.step),
+            seconds(lambda: loss.append(self._loss(*batch))),
+            seconds(lambda: loss[0].backward()),
+            seconds(self._optimizer.step),
         )
 
-    def target(self, epochs: int) -> dict[str, Any]:
-        """Train from the initial weights until the target accuracy."""
-        self._start([w.copy() for w in self.initial])
-        curve: list[float] = []
-        seconds = 0.0
-        while len(curve) < epochs and not (curve and curve[-1] >= self.spec["target"]):
-            seconds += _time(partial(self._epoch, self.data["order"][len(curve)]))
-            curve.append(self._accuracy())
-        return {"curve": curve, "seconds": seconds}
-
-    def _epoch(self, order: Any) -> None:
-        for rows in order:
-            self._step(self._batch(rows))
-
-    def _accuracy(self) -> float:
+    def scores(self, x: Any) -> Any:
+        """Evaluate."""
         with torch.no_grad():
-            scores = self.model(self._prepare(self.data["test_pixels"])).numpy()
-        return float((scores.argmax(axis=1) == self.data["test_labels"]).mean())
+            return self._model(_images(x)).numpy()
 
 
-def _time(action: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    action()
-    return time.perf_counter() - begin
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf8").splitlines()
-        return (
-            next(line for line in lines if line.startswith("model name")).partition(":")[2].strip()
-        )
-    except (OSError, StopIteration):
-        import platform
-
-        return platform.processor() or platform.machine()
-
-
-def main() -> None:
-    """Serve commands until stdin ends."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf8")
-    os.dup2(2, 1)  # whatever a library prints must not mix with the answers
-    peer = Peer()
-    for line in sys.stdin:
-        command = json.loads(line)
-        try:
-            answer = getattr(peer, command.pop("do"))(**command)
-        except Exception as error:  # noqa: BLE001 - reported to the parent, which decides
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), file=answers, flush=True)
+def _images(x: Any) -> torch.Tensor:
+    made = torch.from_numpy(x)
+    return made.permute(0, 3, 1, 2) if made.ndim == 4 else made
 
 
 if __name__ == "__main__":
-    main()
+    serve(Torch)

@@ -18,6 +18,7 @@ from nnlib_benchmarks.records.participants import Blas, Contestant, Machine, Mis
 from nnlib_benchmarks.records.run import Run, Settings
 
 __all__ = [
+    "READABLE",
     "SCHEMA",
     "VERSION",
     "Agreement",
@@ -42,4 +43,5 @@ __all__ = [
 ]
 
 SCHEMA = "nnlib-bench"  #: the value of the field ``schema`` in every file
-VERSION = 1  #: raised when a field changes its meaning or disappears
+VERSION = 2  #: raised when a field changes its meaning or disappears
+READABLE = (1, 2)  #: versions that can be read; fields that one of them lacks have a default

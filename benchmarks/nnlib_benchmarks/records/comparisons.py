@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nnlib_benchmarks.records.measurements import Timing, TrainingResult
+from nnlib_benchmarks.records.participants import Missing
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,20 @@ class Speedup:
 
 @dataclass(frozen=True)
 class Training:
-    """A training workload and everybody's results."""
+    """A training workload and everybody's results.
+
+    Attributes
+    ----------
+    results : list of TrainingResult
+        One for each contestant that took part, the reference first.
+    agreements : list of Agreement
+        Every other against the reference.
+    speedups : list of Speedup
+        Over the reference, of those who agree with it.
+    absent : list of Missing
+        Who did not take part: ``"unsuitable"``, its library cannot express the workload, or
+        ``"failed"``.
+    """
 
     workload: str
     title: str
@@ -70,6 +84,7 @@ class Training:
     results: list[TrainingResult]
     agreements: list[Agreement]
     speedups: list[Speedup]
+    absent: list[Missing] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

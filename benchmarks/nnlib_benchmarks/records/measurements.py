@@ -144,8 +144,8 @@ class TrainingResult:
     losses : list of float
         The loss of every step in order: warm-up, compute-only, end-to-end.
     memory_before_bytes, memory_peak_bytes : int or None
-        Memory in use before the model was made, and the most in use during the warm-up: the
-        process's on the host, the pool's on a GPU.
+        Memory in use before the model was made, and the most in use during the compute-only steps
+        (version 1: during the warm-up): the process's on the host, the pool's on a GPU.
     flops : float
         Rate of the compute-only steps by the workload's nominal operation count.
     peak_share : float or None

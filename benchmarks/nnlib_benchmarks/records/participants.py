@@ -56,7 +56,10 @@ class Peak:
 
 @dataclass(frozen=True)
 class Contestant:
-    """A backend, or another library (``kind == "peer"``), that took part."""
+    """A backend, or another library (``kind == "peer"``), that took part.
+
+    A name that ends in ``-eager`` is that of a backend whose steps are not compiled.
+    """
 
     name: str
     kind: str  # "cpu", "gpu" or "peer"

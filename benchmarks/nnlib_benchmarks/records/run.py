@@ -18,6 +18,7 @@ class Settings:
     quick: bool
     epochs: int
     seed: int
+    eager: bool = False
 
 
 @dataclass(frozen=True)

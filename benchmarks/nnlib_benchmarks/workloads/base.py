@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnlib import data, nn
+from nnlib import data, nn, optim
 from nnlib.random import Generator
+from nnlib_benchmarks import flops
+from nnlib_benchmarks.workloads import layers as description
+
+LEAST_WARMUP = 4  #: steps
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,47 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Optimizer:
+    """How weights follow their gradients.
+
+    Attributes
+    ----------
+    kind : str
+        ``"sgd"`` or ``"adamw"``.
+    learning_rate : float
+        Constant.
+    momentum : float
+        Of SGD.
+    weight_decay : float
+        Of AdamW, decoupled from the gradient; its other constants are PyTorch's defaults.
+    """
+
+    kind: str
+    learning_rate: float
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """The optimizer in words."""
+        if self.kind == "sgd":
+            return f"SGD, learning rate {self.learning_rate:g}, momentum {self.momentum:g}"
+        return f"AdamW, learning rate {self.learning_rate:g}, weight decay {self.weight_decay:g}"
+
+    def build(self, parameters: Any) -> optim.Optimizer:
+        """Make nnlib's.
+
+        Examples
+        --------
+        >>> type(Optimizer("sgd", 0.1).build(nn.Linear(2, 1).parameters())).__name__
+        'SGD'
+        """
+        if self.kind == "sgd":
+            return optim.SGD(parameters, lr=self.learning_rate, momentum=self.momentum)
+        return optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
+
+
+@dataclass(frozen=True)
 class Plan:
     """How a workload is run.
 
@@ -31,7 +76,8 @@ class Plan:
     batch : int
         Examples in a batch.
     warmup : int
-        Uncounted steps; the first is reported on its own.
+        Uncounted steps, the first reported on its own.  At least `LEAST_WARMUP`: recording and
+        compiling must be over.
     compute, end_to_end : Budget
         Steps with the batch on the device, and steps that load it.
     block : int
@@ -58,7 +104,7 @@ class Samples:
     Attributes
     ----------
     pixels : array of uint8, (N, …)
-    labels : array of int64, (N,)
+    labels : array of int64, (N,) or, where an example has a label at every position, (N, …)
     scale, shift : float
         A batch is ``pixels · scale + shift``.
     """
@@ -111,7 +157,8 @@ class Workload:
     data_text, model_text : str
         Data and model in words, for the report.
     layers : list of dict
-        The model layer by layer, for other libraries to build the same: `nnlib_benchmarks.peers`.
+        The model layer by layer, for other libraries to build the same; see
+        `nnlib_benchmarks.workloads.layers`.
     build : callable
         Makes the model on the current backend.
     train : Samples
@@ -120,10 +167,8 @@ class Workload:
         On what accuracy is measured; ``None`` for synthetic data.
     target : float
         The test accuracy to be reached, 0 to 1.
-    learning_rate, momentum : float
-        Of plain stochastic gradient descent.
-    flops : callable
-        Batch → nominal operations of one step.
+    optimizer : Optimizer
+        How weights follow their gradients.
     plan : Plan
         How long to run.
     """
@@ -137,15 +182,13 @@ class Workload:
     train: Samples
     test: Samples | None
     target: float
-    learning_rate: float
-    momentum: float
-    flops: Callable[[int], int]
+    optimizer: Optimizer
     plan: Plan
 
-    @property
-    def optimizer_text(self) -> str:
-        """The optimizer in words."""
-        return f"SGD, learning rate {self.learning_rate:g}, momentum {self.momentum:g}"
+    def flops(self, batch: int) -> int:
+        """Nominal operations of one step."""
+        shape = self.train.pixels.shape[1:]
+        return flops.training_step(description.operations(self.layers, shape, batch))
 
 
 def endless(loader: data.DataLoader) -> Iterator[tuple[Any, ...]]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from nnlib import models
-from nnlib_benchmarks import flops
-from nnlib_benchmarks.workloads.base import Budget, Plan, Workload
+from nnlib_benchmarks.workloads import layers
+from nnlib_benchmarks.workloads.base import Budget, Optimizer, Plan, Workload
 from nnlib_benchmarks.workloads.digits import large_digits
+from nnlib_benchmarks.workloads.layers import Layer
 
 PLAN = Plan(
     batch=32,
@@ -35,44 +34,21 @@ def workload(quick: bool, seed: int) -> Workload:
         train=train,
         test=test,
         target=0.97,
-        learning_rate=0.05,
-        momentum=0.9,
-        flops=lambda batch: flops.training_step(lenet_flops(batch)),
+        optimizer=Optimizer("sgd", 0.05, momentum=0.9),
         plan=QUICK_PLAN if quick else PLAN,
     )
 
 
-def lenet_layers() -> list[dict[str, Any]]:
-    """Describe LeNet-5 for the peers."""
-    first: dict[str, Any] = {"kind": "conv", "padding": 2}
-    tanh, linear = {"kind": "tanh"}, {"kind": "linear"}
-    pool = {"kind": "avgpool", "size": 2}
+def lenet_layers() -> list[Layer]:
+    """Describe LeNet-5."""
+    tanh, pool = layers.activation("tanh"), layers.pool("avgpool")
     return [
-        first,
+        layers.conv(1, 6, 5, padding=2),
         tanh,
         pool,
-        {"kind": "conv"},
+        layers.conv(6, 16, 5),
         tanh,
         pool,
-        {"kind": "flatten"},
-        linear,
-        tanh,
-        linear,
-        tanh,
-        linear,
-    ]
-
-
-def lenet_flops(batch: int) -> list[int]:
-    """Forward operations of each layer.
-
-    Examples
-    --------
-    >>> sum(lenet_flops(1)) // 2  # multiply-adds
-    416520
-    """
-    return [
-        flops.conv(batch, (28, 28), (1, 6), (5, 5)),
-        flops.conv(batch, (10, 10), (6, 16), (5, 5)),
-        *flops.mlp(batch, (400, 120, 84, 10)),
+        layers.FLATTEN,
+        *layers.mlp((400, 120, 84, 10), "tanh"),
     ]

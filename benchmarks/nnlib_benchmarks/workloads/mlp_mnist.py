@@ -6,9 +6,8 @@ import numpy as np
 
 from nnlib import data, models
 from nnlib.errors import DataNotFoundError
-from nnlib_benchmarks import flops
-from nnlib_benchmarks.workloads.base import Budget, Plan, Samples, Workload
-from nnlib_benchmarks.workloads.mlp import mlp_layers
+from nnlib_benchmarks.workloads import layers
+from nnlib_benchmarks.workloads.base import Budget, Optimizer, Plan, Samples, Workload
 
 SIZES = (784, 300, 10)
 SYNTHETIC_IMAGES = 8192
@@ -36,14 +35,12 @@ def workload(quick: bool, seed: int) -> Workload:
         title="784-300-10 on MNIST, the step that small-network speeds are quoted for",
         data_text=real if test is not None else noise,
         model_text="MLP 784-300-10, ReLU",
-        layers=mlp_layers(SIZES),
+        layers=layers.mlp(SIZES),
         build=lambda: models.MLP(SIZES, activation="relu"),
         train=train,
         test=test,
         target=0.97,
-        learning_rate=0.1,
-        momentum=0.0,
-        flops=lambda batch: flops.training_step(flops.mlp(batch, SIZES)),
+        optimizer=Optimizer("sgd", 0.1),
         plan=QUICK_PLAN if quick else PLAN,
     )
 

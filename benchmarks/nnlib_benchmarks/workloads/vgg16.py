@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from nnlib import models
-from nnlib_benchmarks import flops
-from nnlib_benchmarks.workloads.base import Budget, Plan, Samples, Workload
+from nnlib_benchmarks.workloads import layers
+from nnlib_benchmarks.workloads.base import Budget, Optimizer, Plan, Samples, Workload
+from nnlib_benchmarks.workloads.layers import Layer
 
 SIDE, CLASSES = 224, 1000
+WIDTHS = (64, 128, 256, 512, 512)  #: channels of the five stages
+CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 16: (2, 2, 3, 3, 3)}  #: in each stage, by depth
 IMAGES = 32  #: distinct synthetic images
 
 PLAN = Plan(
     batch=4,
-    warmup=2,
+    warmup=4,
     compute=Budget(seconds=40.0, least=5, most=30),
     end_to_end=Budget(seconds=12.0, least=3, most=10),
     block=1,
     breakdown=1,
     epochs=0,
 )
-QUICK_PLAN = Plan(2, 1, Budget(4.0, 3, 10), Budget(1.0, 2, 4), 1, 1, 0)
+QUICK_PLAN = Plan(2, 4, Budget(4.0, 3, 10), Budget(1.0, 2, 4), 1, 1, 0)
 
 
 def workload(quick: bool, seed: int) -> Workload:
@@ -37,22 +38,23 @@ def workload(quick: bool, seed: int) -> Workload:
         train=synthetic_images(seed),
         test=None,
         target=0.0,
-        learning_rate=0.001,
-        momentum=0.9,
-        flops=lambda batch: flops.training_step(flops.vgg16(batch, SIDE, CLASSES)),
+        optimizer=Optimizer("sgd", 0.001, momentum=0.9),
         plan=QUICK_PLAN if quick else PLAN,
     )
 
 
-def vgg_layers() -> list[dict[str, Any]]:
-    """Describe VGG-16 for the peers."""
-    layers: list[dict[str, Any]] = []
-    for block in flops.VGG16_WIDTHS:
-        layers += [{"kind": "conv", "padding": 1}, {"kind": "relu"}] * len(block)
-        layers.append({"kind": "maxpool", "size": 2})
-    relu = {"kind": "relu"}
-    linear = {"kind": "linear"}
-    return [*layers, {"kind": "flatten"}, linear, relu, linear, relu, linear]
+def vgg_layers(
+    depth: int = 16, side: int = SIDE, classes: int = CLASSES, in_channels: int = 3
+) -> list[Layer]:
+    """Describe VGG-11 or VGG-16 for images of `side`×`side`."""
+    found, channels = [], in_channels
+    for stage, width in enumerate(WIDTHS):
+        for _ in range(CONVOLUTIONS[depth][stage]):
+            found += [layers.conv(channels, width, 3, padding=1), layers.activation("relu")]
+            channels = width
+        found.append(layers.pool("maxpool"))
+    cells = (side // 32) ** 2
+    return [*found, layers.FLATTEN, *layers.mlp((cells * channels, 4096, 4096, classes))]
 
 
 def synthetic_images(seed: int) -> Samples:

@@ -4,20 +4,48 @@ import numpy as np
 import pytest
 
 import nnlib
+from nnlib import models
+from nnlib.errors import OptionError
 from nnlib_benchmarks import flops, workloads
-from nnlib_benchmarks.workloads import mlp_mnist
+from nnlib_benchmarks.workloads import layers, mlp_mnist
+from nnlib_benchmarks.workloads.base import LEAST_WARMUP
 from nnlib_benchmarks.workloads.vgg16 import vgg_layers
 
 
-@pytest.mark.parametrize("name", ["mlp", "lenet", "mlp-mnist"])
-def test_the_layers_with_weights_are_the_models(name):
+@pytest.mark.parametrize("name", [n for n in workloads.TRAINING if "vgg" not in n])
+def test_the_layers_are_the_model(name):
     workload = workloads.TRAINING[name](True, 0)
+    x = nnlib.tensor(workload.train.prepare(workload.train.pixels[:3]))
+    model = workload.build()
 
-    shapes = [w.shape for w in workload.build().state_dict().values()]
+    described = layers.build(workload.layers)
+    described.load_state_dict(
+        dict(zip(described.state_dict(), model.state_dict().values(), strict=True))
+    )
 
-    weighted = [layer["kind"] for layer in workload.layers if layer["kind"] in ("linear", "conv")]
-    assert [len(s) for s in shapes[::2]] == [2 if k == "linear" else 4 for k in weighted]
-    assert [len(s) for s in shapes[1::2]] == [1] * len(weighted)
+    np.testing.assert_array_equal(described(x).numpy(), model(x).numpy())
+
+
+@pytest.mark.parametrize(("depth", "side"), [(11, 48), (16, 32)])
+def test_the_layers_of_vgg_are_the_model(depth, side):
+    with nnlib.nn.init.skip():
+        model = models.VGG(depth, 10, image_size=side)
+        described = layers.build(vgg_layers(depth, side, 10))
+
+    assert [p.shape for p in model.parameters()] == [p.shape for p in described.parameters()]
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_recording_and_compiling_fit_into_every_warm_up(quick):
+    for name, make in workloads.TRAINING.items():
+        assert make(quick, 0).plan.warmup >= LEAST_WARMUP, name
+
+
+def test_groups_stand_for_their_members():
+    assert workloads.expand(["mlp-tiny", "compare"]) == list(workloads.GROUPS["compare"])
+    assert set().union(*workloads.GROUPS.values()) <= set(workloads.TRAINING)
+    with pytest.raises(OptionError, match="'compare-odd'"):
+        workloads.expand(["comparison"])
 
 
 def test_vgg16_has_13_convolutions_and_3_linear_layers():
@@ -31,7 +59,7 @@ def test_vgg16_is_the_published_one():
     assert sum(p.size for p in model.parameters()) == 138_357_544
 
 
-@pytest.mark.parametrize("name", ["mlp", "lenet", "mlp-mnist"])
+@pytest.mark.parametrize("name", ["mlp", "lenet", "mlp-mnist", "cnn-odd"])
 def test_flops_are_those_of_the_summary(name):
     workload = workloads.TRAINING[name](True, 0)
     batch = workload.train.prepare(workload.train.pixels[:2])
@@ -69,4 +97,4 @@ def test_every_workload_says_what_it_is(name):
     assert workload.train.pixels.dtype == np.uint8
     assert workload.title
     assert workload.data_text
-    assert "SGD" in workload.optimizer_text
+    assert workload.optimizer.text.startswith(("SGD", "AdamW"))

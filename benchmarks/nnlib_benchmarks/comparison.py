@@ -1,0 +1,82 @@
+"""What a comparison with other libraries comes to: ratios, and their means over workloads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from nnlib_benchmarks.records import Run, Training, TrainingResult
+from nnlib_benchmarks.workloads import GROUPS
+
+EAGER_PEER = "torch"  #: what the first column of ratios is over
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One workload: how the reference stands beside the peers.
+
+    Attributes
+    ----------
+    over_eager : float or None
+        PyTorch eager's median step time over the reference's: above 1 the reference is faster.
+    over_fastest : float or None
+        The same for the fastest peer.
+    fastest : str or None
+        Which that is.
+    """
+
+    over_eager: float | None
+    over_fastest: float | None
+    fastest: str | None
+
+
+def peer_names(run: Run) -> list[str]:
+    """Names of the peers that took part."""
+    return [c.name for c in run.contestants if c.kind == "peer"]
+
+
+def result_of(training: Training, name: str) -> TrainingResult | None:
+    """Return a contestant's result, or ``None`` if it did not take part."""
+    return next((r for r in training.results if r.contestant == name), None)
+
+
+def disagrees(training: Training, name: str) -> bool:
+    """Whether a contestant computed something else than the reference."""
+    return any(a.contestant == name and not a.agree for a in training.agreements)
+
+
+def standing(training: Training, peers: Sequence[str]) -> Standing:
+    """Compare the reference with those peers that agree with it."""
+    ours = training.results[0].compute.median
+    ratios = {
+        r.contestant: r.compute.median / ours
+        for r in training.results
+        if r.contestant in peers and not disagrees(training, r.contestant)
+    }
+    fastest = min(ratios, key=lambda name: ratios[name], default=None)
+    return Standing(ratios.get(EAGER_PEER), None if fastest is None else ratios[fastest], fastest)
+
+
+def geometric_mean(ratios: Sequence[float | None]) -> float | None:
+    """Mean of ratios, so that 2 and 1/2 make 1; ``None`` values are left out.
+
+    Examples
+    --------
+    >>> geometric_mean([2.0, 0.5, None])
+    1.0
+    """
+    logs = [math.log(ratio) for ratio in ratios if ratio is not None]
+    return math.exp(sum(logs) / len(logs)) if logs else None
+
+
+def groups(run: Run) -> Iterator[tuple[str, list[Training]]]:
+    """Sort workloads into the groups of ``--workloads``; a mean is over one group."""
+    for name, members in GROUPS.items():
+        chosen = [t for t in run.training if t.workload in members]
+        if chosen:
+            yield name, chosen
+    known = {member for members in GROUPS.values() for member in members}
+    rest = [t for t in run.training if t.workload not in known]
+    if rest:
+        yield "other workloads", rest

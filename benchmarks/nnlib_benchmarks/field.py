@@ -1,0 +1,153 @@
+"""Everybody who trains one workload: how they enter, take turns and drop out."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TypeVar
+
+from nnlib_benchmarks.contestants import BackendContestant, MakeTrainee, Trainee, initial_weights
+from nnlib_benchmarks.errors import PeerError, UnsuitablePeerError
+from nnlib_benchmarks.progress import Progress
+from nnlib_benchmarks.records import Contestant, Missing
+from nnlib_benchmarks.timing import affordable, interleave
+from nnlib_benchmarks.workloads.base import Budget, Workload
+
+T = TypeVar("T")
+
+LEAST_ROUNDS = 3  #: so often, or more, everybody has a turn
+
+SETTLE = 0.15
+"""Seconds between turns: thread pools spin on after their last work and slow down whoever comes
+next.  OpenBLAS's do so longest, about 30 ms; PyTorch's LeNet step took 6 ms without this pause,
+3 ms with it.  A test holds that every peer's process is idle after it."""
+
+
+class Field:
+    """All contestants of a workload, with their models made from the same weights.
+
+    Parameters
+    ----------
+    workload : Workload
+        What is trained.
+    contestants : sequence of Contestant
+        Who takes part; the first is the reference, without whom nothing is measured.
+    makers : mapping
+        Name → what makes the part of a contestant in a process of its own; the others are backends
+        in this process.
+    seed : int
+        For the initial weights and the order of the examples.
+    progress : Progress
+        Is told of every turn.
+
+    Attributes
+    ----------
+    trainees : dict
+        Name → part, without those who dropped out.
+    absent : list of Missing
+        Who cannot express the workload (reason ``"unsuitable"``) or failed (``"failed"``).
+    parameters : int
+        Of the model.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        contestants: Sequence[Contestant],
+        makers: Mapping[str, MakeTrainee],
+        seed: int,
+        progress: Progress,
+    ) -> None:
+        self._workload, self._progress = workload, progress
+        self._reference = contestants[0].name
+        self.trainees: dict[str, Trainee] = {}
+        self.absent: list[Missing] = []
+        # The weights live no longer than this call: VGG-16's take half a gigabyte.
+        model, weights, build_s = initial_weights(workload, seed)
+        self.parameters = sum(p.size for p in model.parameters())
+        try:
+            for name in (c.name for c in contestants):
+                try:
+                    if name in makers:
+                        trainee = makers[name](workload, weights, seed)
+                    else:
+                        made = (model, build_s) if name == "numpy" else None
+                        trainee = BackendContestant(name, workload, weights, seed, made)
+                except PeerError as error:
+                    self._drop(name, error)
+                else:
+                    self.trainees[name] = trainee
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Field:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for trainee in self.trainees.values():
+            trainee.close()
+        self.trainees.clear()
+        gc.collect()
+
+    def each(self, what: str, action: Callable[[Trainee], T]) -> dict[str, T]:
+        """Let one after the other do something; who fails drops out."""
+        self._progress.stage(f"{self._workload.name}: {what}", len(self.trainees))
+        return {name: v for name in list(self.trainees) for v in self._turn(name, action)}
+
+    def turns(self, what: str, steps: int, action: Callable[[Trainee, int], None]) -> int:
+        """Let everybody do at least `steps` steps, in blocks, A B A B; return how many each did."""
+        block = min(self._workload.plan.block, -(-steps // LEAST_ROUNDS))
+        rounds = -(-steps // block)
+        self._progress.stage(f"{self._workload.name}: {what}", rounds * len(self.trainees))
+        for name in interleave(list(self.trainees), rounds):
+            if name in self.trainees:
+                self._turn(name, lambda trainee: action(trainee, block))
+        return rounds * block
+
+    def _turn(self, name: str, action: Callable[[Trainee], T]) -> list[T]:
+        """Let one act; return what came out, or nothing if that failed."""
+        found = []
+        if len(self.trainees) > 1:
+            time.sleep(SETTLE)
+        try:
+            found.append(action(self.trainees[name]))
+        except PeerError as error:
+            self.trainees.pop(name).close()
+            self._drop(name, error)
+        self._progress.advance()
+        return found
+
+    def _drop(self, name: str, error: PeerError) -> None:
+        """Note why somebody is not measured; without the reference nobody is."""
+        if name == self._reference:
+            raise error
+        unsuitable = isinstance(error, UnsuitablePeerError)
+        self.absent.append(
+            Missing(name, "unsuitable" if unsuitable else "failed", str(error), remedy="")
+        )
+        if not unsuitable:
+            self._progress.note(f"{self._workload.name} goes on without {name}: {error}")
+
+
+def steps_within(budget: Budget, warmups: Mapping[str, Sequence[float]]) -> int:
+    """How many steps fit into a budget for all together, judged by everybody's fastest so far.
+
+    Examples
+    --------
+    >>> steps_within(Budget(seconds=3.0, least=2, most=9), {"a": [5.0, 0.2], "b": [0.3]})
+    6
+    """
+    round_s = sum(min(seconds) for seconds in warmups.values())
+    return affordable(round_s, budget.seconds, budget.least, budget.most)
