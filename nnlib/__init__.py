@@ -123,7 +123,6 @@ from nnlib.ops import (
     where,
 )
 from nnlib.random import manual_seed
-from nnlib.temporary import compile
 from nnlib.train import History, Trainer
 from nnlib_backends import (
     available_backends,
