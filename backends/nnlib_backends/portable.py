@@ -38,17 +38,39 @@ def _rows(x: Array) -> Array:
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
+def activate(xp: Any, z: Array, activation: str | None) -> Array:
+    """Apply an activation by its name."""
+    if activation == "relu":
+        return xp.maximum(z, 0)
+    if activation == "tanh":
+        return xp.tanh(z)
+    return z if activation is None else 0.5 * xp.tanh(0.5 * z) + 0.5
+
+
+def derive(g: Array, y: Array | None, activation: str | None) -> Array:
+    """Return the gradient before an activation, from its result."""
+    if y is None:
+        return g
+    if activation == "relu":
+        return g * (y > 0)
+    return g * (1 - y * y) if activation == "tanh" else g * (y * (1 - y))
+
+
 def _linear(xp: Any) -> Kernel:
-    def forward(x: Array, weight: Array, bias: Array | None) -> tuple[Array, None]:
+    def forward(
+        x: Array, weight: Array, bias: Array | None, *, activation: str | None = None
+    ) -> tuple[Array, Array | None]:
         y = xp.dot(_rows(x), weight.T)
         if bias is not None:
             y += bias
-        return y.reshape(*x.shape[:-1], weight.shape[0]), None
+        y = activate(xp, y, activation)
+        return y.reshape(*x.shape[:-1], weight.shape[0]), None if activation is None else y
 
     def backward(
-        g: Array, saved: None, needs: Needs, x: Array, weight: Array, bias: Array | None
-    ) -> tuple[Array | None, ...]:
-        rows = _rows(g)
+        g: Array, y: Array | None, needs: Needs, x: Array, weight: Array, bias: Array | None,
+        *, activation: str | None = None,
+    ) -> tuple[Array | None, ...]:  # fmt: skip
+        rows = derive(_rows(g), y, activation)
         dx = xp.dot(rows, weight).reshape(x.shape) if needs[0] else None
         dw = xp.dot(rows.T, _rows(x)) if needs[1] else None
         db = rows.sum(axis=0) if needs[2] else None

@@ -7,9 +7,15 @@ from scipy import special
 from nnlib import ops
 
 
-def linear(x, weight, bias=None):
-    y = np.einsum("...i,oi->...o", x, weight)
-    return y if bias is None else y + bias
+def linear(x, weight, bias=None, activation=None):
+    y = np.einsum("...i,oi->...o", x, weight) + (0 if bias is None else bias)
+    return activated(y, activation)
+
+
+def activated(y, activation):
+    if activation == "relu":
+        return np.maximum(y, 0)
+    return {None: y, "tanh": np.tanh(y), "sigmoid": special.expit(y)}[activation]
 
 
 def windows(x, size, stride=(1, 1), dilation=(1, 1)):

@@ -10,24 +10,30 @@ from nnlib.errors import DTypeError, LabelError, OptionError, ShapeError
 from nnlib.nn.functional.checks import (
     TensorLike,
     as_tensor,
+    check_choice,
     check_fraction,
     check_range,
     check_shape,
     floating,
 )
+from nnlib.ops.convolution import ACTIVATIONS
 from nnlib.random import Generator, default_generator
 
 __all__ = ["dropout", "embedding", "linear", "one_hot"]
 
 
-def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``x Wᵀ + b``, the course's z = W a + b with instances as rows.
+def linear(
+    x: TensorLike, weight: Tensor, bias: Tensor | None = None, activation: str | None = None
+) -> Tensor:
+    """``x Wᵀ + b``, the course's z = W a + b with instances as rows; then an activation.
 
     Parameters
     ----------
     x : Tensor, (..., in_features)
     weight : Tensor, (out_features, in_features)
     bias : Tensor, (out_features,), optional
+    activation : {None, "relu", "tanh", "sigmoid"}
+        Computed along with the product, which is faster than afterwards.
 
     Returns
     -------
@@ -37,6 +43,8 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     ------
     ShapeError, DTypeError
         If the shapes do not fit, or x holds integers.
+    OptionError
+        If ``activation`` is another word.
 
     Examples
     --------
@@ -55,7 +63,10 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             f"Received: {x.dtype} {x.shape}"
         )
     check_shape(bias, weight.shape[:1], "the bias of linear")
-    return ops.linear(x, weight, bias)
+    if activation is None:
+        return ops.linear(x, weight, bias)
+    check_choice(activation, tuple(ACTIVATIONS), "activation")
+    return ops.linear(x, weight, bias, activation=activation)
 
 
 def embedding(indices: TensorLike, weight: Tensor, padding_idx: int | None = None) -> Tensor:
