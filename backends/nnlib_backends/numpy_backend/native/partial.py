@@ -10,7 +10,7 @@ from nnlib_backends.numpy_backend.native.abi import (
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.activation import CODES, derive
 
-__all__ = ["sum_parts", "through_activation"]
+__all__ = ["parts_of", "sum_parts", "through_activation"]
 
 SOME = 64  # rows that are summed before they go into the whole sum, for the sake of precision
 ELEMENTS = 1 << 14  # least numbers of a chunk
@@ -59,6 +59,20 @@ def derive_and_sum(t, chunk, start, stop):
         _add(sums, some)
 
 
+def parts_of(items: int, least: int) -> int:
+    """Into how many chunks to divide items, like `split`, but so that every chunk gets some.
+
+    One without would leave its part of a sum unwritten.
+
+    Examples
+    --------
+    >>> parts_of(0, 1)
+    1
+    """
+    each = -(-items // split(items, least))
+    return -(-items // each) if items else 1
+
+
 def sum_parts(parts: Array, count: int, total: Array) -> None:
     """Write the sum of ``count`` parts, each as large as ``total``."""
     launch(add_parts, parts, total, count, items=total.size, chunks=split(total.size, ELEMENTS))
@@ -83,7 +97,7 @@ def through_activation(
     if not code and db is None:
         return g
     rows, channels = g.size // max(g.shape[-1], 1), g.shape[-1]
-    chunks = split(rows, max(1, ELEMENTS // max(channels, 1)))
+    chunks = parts_of(rows, ELEMENTS // max(channels, 1))
     out = empty(g.shape) if code else None
     sums = empty((chunks, channels))
     launch(

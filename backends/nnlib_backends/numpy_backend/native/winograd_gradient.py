@@ -19,7 +19,7 @@ from nnlib_backends.numpy_backend.native.abi import address, integer, kernel, qu
 from nnlib_backends.numpy_backend.native.multiply import (
     PANEL, PANEL_BYTES, multiply, multiply_address,
 )  # fmt: skip
-from nnlib_backends.numpy_backend.native.partial import sum_parts
+from nnlib_backends.numpy_backend.native.partial import parts_of, sum_parts
 from nnlib_backends.numpy_backend.native.vectors import (
     BYTES, LANES, load, load_some, store_some,
 )  # fmt: skip
@@ -178,7 +178,7 @@ def filter_gradient(x: Array, g: Array, dw: Array, padding: tuple[int, int], zer
 def _by_tiles(x: Array, g: Array, dw: Array, padding: tuple[int, int], zero: Array) -> None:
     down, across = tiles_of(g.shape)
     tiles, size = g.shape[0] * down * across, scratch_bytes(max(x.shape[3], g.shape[3]))
-    chunks, pieces, outputs = split(tiles, 2 * BLOCK), panels(x.shape[3]), panels(g.shape[3])
+    chunks, pieces, outputs = parts_of(tiles, 2 * BLOCK), panels(x.shape[3]), panels(g.shape[3])
     parts = empty((chunks, dw.shape[0], 9, dw.shape[3]))
     launch(
         winograd_gradient_by_tiles, x, g, parts, *padding, down, across, multiply_address(),

@@ -1,0 +1,325 @@
+"""Convolution of any kind, straight from the image: the result, and the gradient by the image.
+
+A row of the result is a product: its pixels, a constant distance apart in the image, times the
+filters, whose taps are found through a table.  So nothing is laid out but a few rows of the image
+with their padding, and the filters, once, in panels of output channels.
+
+The gradient by the image is such a convolution, too, of the result's gradient.  With stride s the
+pixels of the image fall into s × s phases, each of which sees only some of the taps, at distances
+that are again constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import gcd
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from nnlib_backends.numpy_backend.launch import Array, empty, launch, split
+from nnlib_backends.numpy_backend.native.abi import (
+    address, cube, integer, integers, kernel, quad, vector,
+)  # fmt: skip
+from nnlib_backends.numpy_backend.native.activation import CODES, activate
+from nnlib_backends.numpy_backend.native.multiply import multiply, multiply_address
+from nnlib_backends.numpy_backend.native.vectors import (
+    BYTES, LANES, load, load_some, splat, store, store_some, transpose,
+)  # fmt: skip
+
+__all__ = ["Axis", "axes_forward", "convolve", "copy_window", "image_gradient", "rows_at_once"]
+
+f4 = np.float32
+Pair = tuple[int, int]
+WINDOW = 1 << 17  # bytes of padded image at a time: with filters and results it fits an L2 cache
+PIXELS = 96  # at a time, at least: they share one reading of the filters
+
+
+class Axis(NamedTuple):
+    """One axis of a convolution: position ``i`` sees the image at ``base + i * step + tap * reach``.
+
+    And it is pixel ``first + i * every`` of the result.  Its taps are those of the filter from
+    ``tap`` on, ``tap_step`` apart.
+    """
+
+    positions: int
+    first: int
+    every: int
+    step: int
+    base: int
+    taps: int
+    reach: int
+    tap: int
+    tap_step: int
+
+    def span(self, positions: int) -> int:
+        """How much of the image so many positions see."""
+        return (positions - 1) * self.step + (self.taps - 1) * self.reach + 1
+
+    def inside(self, size: int) -> bool:
+        """Whether no position sees padding."""
+        return not self.taps or (self.base >= 0 and self.base + self.span(self.positions) <= size)
+
+
+def axes_forward(
+    x: Array, weight: Array, stride: Pair, padding: Pair, dilation: Pair
+) -> tuple[Axis, Axis]:
+    """Return the axes of a convolution."""
+    rows, columns = (
+        Axis((size + 2 * p - d * (k - 1) - 1) // s + 1, 0, 1, s, -p, k, d, 0, 1)
+        for size, k, s, p, d in zip(
+            x.shape[1:3], weight.shape[1:3], stride, padding, dilation, strict=True
+        )
+    )
+    return rows, columns
+
+
+def phases(size: int, taps: int, stride: int, padding: int, dilation: int) -> Iterator[Axis]:
+    """Yield the axes of the gradient by the image, which together make all its pixels.
+
+    Pixel i gets what tap r gave to position (i + padding - r dilation) / stride.
+    """
+    tap_step = stride // gcd(stride, dilation)
+    for first in range(min(stride, size)):
+        able = [r for r in range(taps) if (first + padding - r * dilation) % stride == 0]
+        last = able[-1] if able else 0  # the last tap sees the first position
+        yield Axis(
+            positions=-(-(size - first) // stride), first=first, every=stride, step=1,
+            base=(first + padding - last * dilation) // stride, taps=len(able),
+            reach=tap_step * dilation // stride, tap=last, tap_step=-tap_step,
+        )  # fmt: skip
+
+
+@njit
+def copy_window(image, height, width, pixel, top, left, rows, columns, target):
+    """Copy a part of an image; what lies outside is zeros.  ``pixel`` is in bytes.
+
+    Writes up to a vector beyond its end.
+    """
+    low, high = min(max(-left, 0), columns), max(min(width - left, columns), 0)
+    for i in range(rows):
+        row, place = top + i, target + i * columns * pixel
+        if 0 <= row < height and low < high:
+            _clear(place, low * pixel)
+            source = image + (row * width + left + low) * pixel
+            _copy(source, place + low * pixel, (high - low) * pixel)
+            _clear(place + high * pixel, (columns - high) * pixel)
+        else:
+            _clear(place, columns * pixel)
+
+
+@njit
+def _clear(target, size):
+    zero = splat(f4(0.0))
+    for k in range(0, size, BYTES):
+        store(target + k, zero)
+
+
+@njit
+def _copy(source, target, size):
+    for k in range(0, size - BYTES + 1, BYTES):
+        store(target + k, load(source + k))
+    k = size // BYTES * BYTES
+    store(target + k, load_some(source + k, (size - k) // 4))
+
+
+# Filters -----------------------------------------------------------------------------------------
+
+
+@kernel
+def pack_filters(t, chunk, start, stop):
+    """Panels ``start … stop`` of the filters, (groups * panels, taps * inputs + LANES, width)."""
+    weight, packed, groups, turned = quad(t, 0), cube(t, 1), integer(t, 2), integer(t, 3)
+    taps_y, tap_y, step_y = integer(t, 4), integer(t, 5), integer(t, 6)
+    taps_x, tap_x, step_x = integer(t, 7), integer(t, 8), integer(t, 9)
+    copy = address(t, 10) + chunk * LANES * BYTES
+    filters, channels = weight.shape[0] // groups, weight.shape[3]
+    taps, row = weight.shape[1] * weight.shape[2], packed.shape[2] * 4
+    inputs, outputs = (filters, channels) if turned else (channels, filters)
+    for panel in range(start, stop):
+        group, first = divmod(panel, packed.shape[0] // groups)
+        for half in range(0, row, BYTES):
+            output = (first * row + half) // 4
+            target = address(t, 1) + panel * packed.shape[1] * row + half
+            for tap in range(taps_y * taps_x):
+                y, x = tap_y + tap // taps_x * step_y, tap_x + tap % taps_x * step_x
+                source = address(t, 0) + 4 * channels * (
+                    group * filters * taps + y * weight.shape[2] + x
+                )
+                _pack(
+                    source, channels, taps * channels * 4, inputs, outputs, output, turned,
+                    target + tap * inputs * row, row, copy,
+                )  # fmt: skip
+
+
+@njit
+def _pack(source, channels, filter_bytes, inputs, outputs, output, turned, target, row, copy):
+    """One tap: ``inputs`` rows of one vector of outputs."""
+    count = min(outputs - output, LANES)
+    if turned:
+        for k in range(inputs):
+            store(target + k * row, load_some(source + k * filter_bytes + 4 * output, count))
+        return
+    for k in range(0, inputs, LANES):
+        p = source + output * filter_bytes + 4 * k
+        for i in range(LANES):
+            some = inputs - k if i < count else 0
+            store(copy + i * BYTES, load_some(p + i * filter_bytes, some))
+        transpose(copy, BYTES, target + k * row, row)  # beyond the inputs, the next tap overwrites
+
+
+# Rows --------------------------------------------------------------------------------------------
+
+
+@njit
+def _fill_tables(tables, pieces, per_row, reach_y, reach_x, row, pixel, piece_bytes):
+    """Where the pieces of the sum are: taps of the image, rows of the filters."""
+    for i in range(pieces):
+        tables[i] = i // per_row * reach_y * row + i % per_row * reach_x * pixel
+        tables[pieces + i] = i * piece_bytes
+
+
+@njit
+def _finish_row(row, place, channels, bias, code):
+    """Add the bias and apply the activation, in place."""
+    if bias != 0:
+        for q in range(0, row.size, channels):
+            for k in range(0, channels, LANES):
+                p = place + 4 * (q + k)
+                value = load_some(p, channels - k) + load_some(bias + 4 * k, channels - k)
+                store_some(p, value, channels - k)
+    activate(row, row, code)
+
+
+@kernel
+def convolve_rows(t, chunk, start, stop):
+    """Rows ``start … stop`` of all images' results (or of one phase of the gradient)."""
+    x, packed, y, groups = quad(t, 0), cube(t, 1), quad(t, 3), integer(t, 6)
+    down, first_y, every_y, step_y = integer(t, 7), integer(t, 8), integer(t, 9), integer(t, 10)
+    base_y, taps_y, reach_y = integer(t, 11), integer(t, 12), integer(t, 13)
+    across, first_x, every_x, step_x = integer(t, 16), integer(t, 17), integer(t, 18), integer(t, 19)
+    base_x, taps_x, reach_x = integer(t, 20), integer(t, 21), integer(t, 22)
+    block, columns, size = integer(t, 25), integer(t, 26), integer(t, 28)
+    height, width, channels, filters = x.shape[1], x.shape[2], x.shape[3], y.shape[3]
+    pixel, panel_row = 4 * channels, packed.shape[2] * 4
+    inputs, outputs = channels // groups, filters // groups
+    joined = reach_x == 1 and groups == 1  # the taps of a row are one piece
+    pieces, length = (taps_y, taps_x * channels) if joined else (taps_y * taps_x, inputs)
+    row = (columns if columns else width) * pixel
+    tables = integers(t, 30)[chunk * integer(t, 31) : (chunk + 1) * integer(t, 31)]
+    _fill_tables(
+        tables, pieces, 1 if joined else taps_x, reach_y, reach_x, row, pixel, length * panel_row
+    )
+    table = address(t, 30) + 8 * chunk * integer(t, 31)
+    product = address(t, 29) + chunk * across * panel_row
+    item = start
+    while item < stop:
+        image, top = item // down, item % down
+        count = min(block, down - top, stop - item)
+        source = address(t, 0) + image * height * width * pixel
+        if columns and pieces:
+            window = address(t, 27) + chunk * size
+            rows = (count - 1) * step_y + (taps_y - 1) * reach_y + 1
+            copy_window(
+                source, height, width, pixel, base_y + top * step_y, base_x, rows, columns, window
+            )
+            source = window
+        else:
+            source += (base_y + top * step_y) * row + base_x * pixel
+        for panel in range(packed.shape[0]):
+            group, first = divmod(panel, packed.shape[0] // groups)
+            output = first * packed.shape[2]
+            some, channel = min(outputs - output, packed.shape[2]), group * outputs + output
+            vectors = -(-some // LANES)
+            whole = some % LANES == 0  # else the result's row would be written beyond the panel
+            for i in range(count):
+                place = address(t, 3) + 4 * (channel + filters * (
+                    (image * y.shape[1] + first_y + (top + i) * every_y) * y.shape[2] + first_x
+                ))  # fmt: skip
+                multiply(
+                    integer(t, 5), across, vectors, source + i * step_y * row + 4 * group * inputs,
+                    step_x * pixel, 4, table, address(t, 1) + panel * packed.shape[1] * panel_row,
+                    panel_row, table + 8 * pieces, pieces, length, place if whole else product,
+                    4 * every_x * filters if whole else panel_row, 0,
+                )  # fmt: skip
+                for q in range(0 if whole else across):
+                    for k in range(0, some, LANES):
+                        value = load(product + q * panel_row + 4 * k)
+                        store_some(place + 4 * (q * every_x * filters + k), value, some - k)
+        if address(t, 2) != 0 or integer(t, 4) != 0:
+            begin, numbers = (image * down + top) * across * filters, count * across * filters
+            _finish_row(
+                vector(t, 3)[begin : begin + numbers], address(t, 3) + 4 * begin, filters,
+                address(t, 2), integer(t, 4),
+            )  # fmt: skip
+        item += count
+
+
+# Host --------------------------------------------------------------------------------------------
+
+
+def rows_at_once(axis: Axis, row_bytes: int, across: int) -> int:
+    """How many rows of the result to make at a time."""
+    by_cache = WINDOW // max(row_bytes * axis.step, 1)
+    return max(1, min(axis.positions, max(by_cache, -(-PIXELS // max(across, 1)))))
+
+
+def panel_width(outputs: int) -> int:
+    """Columns of a panel: two vectors, or one if that is enough."""
+    return LANES if outputs <= LANES else 2 * LANES
+
+
+def convolve(
+    x: Array, weight: Array, bias: Array | None, y: Array, axes: tuple[Axis, Axis], groups: int,
+    activation: str | None = None, *, turned: bool = False,
+) -> None:  # fmt: skip
+    """Write into ``y`` the pixels that the axes say.
+
+    Parameters
+    ----------
+    x : (N, H, W, C)
+    weight : (O, kh, kw, C / groups); turned, (C, kh, kw, O / groups)
+    bias : (O,), optional
+    y : (N, H', W', O)
+    axes : pair of Axis
+    groups : int
+    activation : str, optional
+    """
+    down, across = axes
+    taps = down.taps * across.taps
+    if not taps:  # these pixels are seen by nobody
+        down, across = down._replace(taps=0, base=0), across._replace(taps=0, base=0)
+    inputs, outputs = x.shape[3] // groups, y.shape[3] // groups
+    width = panel_width(outputs)
+    panels = groups * -(-outputs // width)
+    packed = empty((panels, taps * inputs + LANES, width))
+    chunks = split(panels, 1 + 4096 // max(taps * inputs, 1))
+    launch(
+        pack_filters, weight, packed, groups, turned, down.taps, down.tap, down.tap_step,
+        across.taps, across.tap, across.tap_step, empty(chunks * LANES * LANES), items=panels,
+        chunks=chunks,
+    )  # fmt: skip
+    inside = down.inside(x.shape[1]) and across.inside(x.shape[2])
+    columns = 0 if inside else across.span(across.positions)
+    block = rows_at_once(down, (columns or x.shape[2]) * x.shape[3] * 4, across.positions)
+    size = 0 if inside else down.span(block) * columns * x.shape[3] * 4 + BYTES
+    rows = x.shape[0] * down.positions
+    chunks = split(rows, 1 + 20000 // max(across.positions * outputs * (taps * inputs + 1), 1))
+    launch(
+        convolve_rows, x, packed, bias, y, CODES[activation], multiply_address(), groups, *down,
+        *across, block, columns, empty(chunks * size // 4), size,
+        empty(chunks * across.positions * width), empty(chunks * 2 * max(taps, 1), np.int64),
+        2 * max(taps, 1), items=rows, chunks=chunks,
+    )  # fmt: skip
+
+
+def image_gradient(
+    g: Array, weight: Array, dx: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> None:
+    """Write the gradient by the image into ``dx``."""
+    sizes = zip(dx.shape[1:3], weight.shape[1:3], stride, padding, dilation, strict=True)
+    all_rows, all_columns = (list(phases(*values)) for values in sizes)
+    for rows in all_rows:
+        for columns in all_columns:
+            convolve(g, weight, None, dx, (rows, columns), groups, turned=True)
