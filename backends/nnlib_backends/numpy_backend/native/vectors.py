@@ -24,8 +24,8 @@ from numba.core.typing.templates import ConcreteTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 __all__ = [
-    "BYTES", "LANES", "REGISTERS", "Vector", "load", "load_some", "relu", "splat", "store",
-    "store_some", "transpose",
+    "BYTES", "LANES", "REGISTERS", "Vector", "larger", "load", "load_some", "relu", "splat",
+    "store", "store_some", "transpose", "where_different", "where_same",
 ]  # fmt: skip
 
 
@@ -178,6 +178,46 @@ def relu(typingctx: Any, value: Any) -> Any:
         return builder.select(builder.fcmp_ordered("<=", args[0], zeros), zeros, args[0])
 
     return Vector(Vector), codegen
+
+
+def _same(builder: Any, a: Any, b: Any) -> Any:
+    """Mask of the lanes that are equal, or both NaN."""
+    nans = [builder.fcmp_unordered("uno", x, x) for x in (a, b)]
+    return builder.or_(builder.fcmp_ordered("==", a, b), builder.and_(*nans))
+
+
+@intrinsic
+def larger(typingctx: Any, a: Any, b: Any) -> Any:
+    """The larger of two; NaN if one is."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        a, b = args
+        nan = builder.fcmp_unordered("uno", b, b)
+        return builder.select(builder.or_(builder.fcmp_ordered(">", b, a), nan), b, a)
+
+    return Vector(Vector, Vector), codegen
+
+
+@intrinsic
+def where_same(typingctx: Any, a: Any, b: Any, value: Any) -> Any:
+    """``value`` where a and b are equal (or both NaN), else 0."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        zeros = ir.Constant(VECTOR, [0.0] * LANES)
+        return builder.select(_same(builder, args[0], args[1]), args[2], zeros)
+
+    return Vector(Vector, Vector, Vector), codegen
+
+
+@intrinsic
+def where_different(typingctx: Any, a: Any, b: Any, value: Any) -> Any:
+    """``value`` where `where_same` gives 0, and 0 where it gives ``value``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        zeros = ir.Constant(VECTOR, [0.0] * LANES)
+        return builder.select(_same(builder, args[0], args[1]), zeros, args[2])
+
+    return Vector(Vector, Vector, Vector), codegen
 
 
 @intrinsic
