@@ -26,7 +26,7 @@ from nnlib_backends.numpy_backend.native.abi import (
     vector,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.activation import CODES, activate, derive
-from nnlib_backends.numpy_backend.native.host import place
+from nnlib_backends.numpy_backend.native.host import place, require
 from nnlib_backends.numpy_backend.native.program import sgemm_address
 
 __all__ = ["KERNELS"]
@@ -273,6 +273,8 @@ def _forward(
 ) -> tuple[Array, Array | None]:
     rows, weight = _rows(x), dense(weight)
     (m, k), n = rows.shape, weight.shape[0]
+    require(weight.shape == (n, k), "a weight with as many columns as x")
+    require(bias is None or bias.shape == (n,), "a bias for each row of the weight")
     y = empty((m, n))
     pieces = split(m * n * k, WORK)
     sign = -1 if m > max(n, FEW) else 1

@@ -31,6 +31,7 @@ from nnlib_backends.numpy_backend.native.host import (
     is_float32,
     long_integers,
     place,
+    require,
 )
 
 __all__ = ["KERNELS", "PRIMITIVES"]
@@ -43,7 +44,7 @@ BLOCK = 2048  # numbers that are exponentiated at a time
 
 @njit
 def largest(row):
-    """Maximum of a row, compared as integers, which LLVM vectorises.  (A NaN shows up later.)"""
+    """Maximum of a row, compared as integers, which LLVM vectorises; a NaN shows up later."""
     best = LOWEST
     for j in range(row.size):
         best = max(best, fn.bits_of(row[j]))
@@ -164,7 +165,7 @@ def softmax_cross_entropy_forward(t, chunk, start, stop):
             label = min(max(labels[r], 0), columns - 1)  # what is out of range is refused elsewhere
             saved[r, 1] = ONE / total
             # not max + log(total) - logit, which loses all digits between large logits
-            losses[r] = fn.log(total) - (x[r, label] - saved[r, 0])
+            losses[r] = fn.less(fn.log(total), fn.less(x[r, label], saved[r, 0]))
 
 
 @kernel
@@ -253,6 +254,8 @@ def _last_axis(forwards: NativeKernel, backwards: NativeKernel, work: bool) -> P
 
 def _cross_entropy(logits: Array, labels: Array) -> tuple[Array, Any]:
     rows, columns = logits.shape
+    require(labels.shape == (rows,), "one label for each row")
+    require(columns > 0 or rows == 0, "at least one class")
     losses, saved, labels = empty((rows,)), empty((rows, 2)), long_integers(labels)
     work = _workspace(rows, columns)
     launch(
@@ -275,6 +278,7 @@ def _cross_entropy_backward(
 
 
 def _sigmoid(x: Array, targets: Array) -> tuple[Array, None]:
+    require(targets.shape == x.shape, "one target for each logit")
     y = empty(x.shape)
     return each(sigmoid_cross_entropy_forward, dense(x), dense(targets), y, out=y), None
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from nnlib_backends.contract import Kernel, PrimitiveKernel
-from nnlib_backends.numpy_backend.native import abi, activation, linear, softmax
+from nnlib_backends.numpy_backend.native import abi, activation, linear, normalization, softmax
 
 __all__ = ["KERNELS", "PRIMITIVES", "compilation", "probe"]
 
-KERNELS: dict[str, Kernel] = {**activation.KERNELS, **linear.KERNELS, **softmax.KERNELS}
+KERNELS: dict[str, Kernel] = {
+    **activation.KERNELS,
+    **linear.KERNELS,
+    **normalization.KERNELS,
+    **softmax.KERNELS,
+}
 
 PRIMITIVES: dict[str, PrimitiveKernel] = {**activation.PRIMITIVES, **softmax.PRIMITIVES}
 
