@@ -5,14 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from nnlib_backends.contract import Kernel, PrimitiveKernel
-from nnlib_backends.numpy_backend.native import abi, activation, linear, normalization, softmax
+from nnlib_backends.numpy_backend.native import (
+    abi,
+    activation,
+    convolution,
+    linear,
+    normalization,
+    pooling,
+    softmax,
+)
 
 __all__ = ["KERNELS", "PRIMITIVES", "compilation", "probe"]
 
 KERNELS: dict[str, Kernel] = {
     **activation.KERNELS,
+    **convolution.KERNELS,
     **linear.KERNELS,
     **normalization.KERNELS,
+    **pooling.KERNELS,
     **softmax.KERNELS,
 }
 
