@@ -43,50 +43,37 @@ TALL = 12 if REGISTERS == 32 else 6  # rows of C in registers, beside two vector
 ARGUMENTS = 14
 
 
-def _block(rows: int, vectors: int) -> Any:
-    """Return code for a block of the result of so many rows and vectors."""
-
-    @intrinsic
-    def block(
-        typingctx: Any, a: Any, a_row: Any, a_step: Any, a_pieces: Any, b: Any, b_step: Any,
-        b_pieces: Any, pieces: Any, length: Any, c: Any, c_row: Any, add: Any,
-    ) -> Any:  # fmt: skip
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            a, a_row, a_step, a_pieces, b, b_step, b_pieces, pieces, length, c, c_row, add = args
-            places = [
-                [
-                    vector_at(
-                        builder,
-                        builder.add(builder.add(c, builder.mul(c_row, LONG(i))), LONG(j * BYTES)),
-                    )
-                    for j in range(vectors)
-                ]
-                for i in range(rows)
-            ]
-            # LLVM turns these slots into registers
-            sums = [[cgutils.alloca_once(builder, VECTOR) for _ in row] for row in places]
-            every = [(i, j) for i in range(rows) for j in range(vectors)]
-            with builder.if_else(builder.icmp_signed("!=", add, LONG(0))) as (then, otherwise):
-                with then:
-                    for i, j in every:
-                        builder.store(builder.load(places[i][j], align=4), sums[i][j])
-                with otherwise:
-                    for i, j in every:
-                        builder.store(ir.Constant(VECTOR, [0.0] * LANES), sums[i][j])
-            with cgutils.for_range(builder, pieces) as piece:
-                p = _piece(builder, a, a_pieces, piece.index)
-                q = _piece(builder, b, b_pieces, piece.index)
-                with cgutils.for_range(builder, length):
-                    _multiply_add(builder, p, a_row, q, sums)
-                    builder.store(builder.gep(builder.load(p), [a_step]), p)
-                    builder.store(builder.gep(builder.load(q), [b_step]), q)
+def _block(builder: Any, rows: int, vectors: int, args: Any) -> None:
+    """Emit code for a block of the result of so many rows and vectors."""
+    a, a_row, a_step, a_pieces, b, b_step, b_pieces, pieces, length, c, c_row, add = args
+    places = [
+        [
+            vector_at(
+                builder, builder.add(builder.add(c, builder.mul(c_row, LONG(i))), LONG(j * BYTES))
+            )
+            for j in range(vectors)
+        ]
+        for i in range(rows)
+    ]
+    # LLVM turns these slots into registers
+    sums = [[cgutils.alloca_once(builder, VECTOR) for _ in row] for row in places]
+    every = [(i, j) for i in range(rows) for j in range(vectors)]
+    with builder.if_else(builder.icmp_signed("!=", add, LONG(0))) as (then, otherwise):
+        with then:
             for i, j in every:
-                builder.store(builder.load(sums[i][j]), places[i][j], align=4)
-            return context.get_dummy_value()
-
-        return types.void(*[types.intp] * 12), codegen
-
-    return block
+                builder.store(builder.load(places[i][j], align=4), sums[i][j])
+        with otherwise:
+            for i, j in every:
+                builder.store(ir.Constant(VECTOR, [0.0] * LANES), sums[i][j])
+    with cgutils.for_range(builder, pieces) as piece:
+        p = _piece(builder, a, a_pieces, piece.index)
+        q = _piece(builder, b, b_pieces, piece.index)
+        with cgutils.for_range(builder, length):
+            _multiply_add(builder, p, a_row, q, sums)
+            builder.store(builder.gep(builder.load(p), [a_step]), p)
+            builder.store(builder.gep(builder.load(q), [b_step]), q)
+    for i, j in every:
+        builder.store(builder.load(sums[i][j]), places[i][j], align=4)
 
 
 def _piece(builder: Any, base: Any, table: Any, index: Any) -> Any:
@@ -97,11 +84,12 @@ def _piece(builder: Any, base: Any, table: Any, index: Any) -> Any:
 
 
 def _multiply_add(builder: Any, p: Any, a_row: Any, q: Any, sums: Any) -> None:
+    """Emit one step of ``p``: every number of A's column times every vector of B's row."""
     start, row = builder.load(p), builder.load(q)
-    vectors = [
-        builder.load(builder.bitcast(builder.gep(row, [LONG(j * BYTES)]), VECTOR.as_pointer()), align=4)
-        for j in range(len(sums[0]))
-    ]  # fmt: skip
+    vectors = []
+    for j in range(len(sums[0])):
+        place = builder.gep(row, [LONG(j * BYTES)])
+        vectors.append(builder.load(builder.bitcast(place, VECTOR.as_pointer()), align=4))
     for i, slots in enumerate(sums):
         place = builder.gep(start, [builder.mul(a_row, LONG(i))])
         number = builder.load(builder.bitcast(place, FLOAT.as_pointer()), align=4)
@@ -111,57 +99,41 @@ def _multiply_add(builder: Any, p: Any, a_row: Any, q: Any, sums: Any) -> None:
             builder.store(builder.fadd(product, builder.load(slot), flags=CONTRACT), slot)
 
 
-_tall_wide, _tall_narrow = _block(TALL, 2), _block(TALL, 1)
-_four_wide, _four_narrow = _block(4, 2), _block(4, 1)
-_two_wide, _two_narrow = _block(2, 2), _block(2, 1)
-_one_wide, _one_narrow = _block(1, 2), _block(1, 1)
+@intrinsic
+def _blocks(
+    typingctx: Any, rows: Any, vectors: Any, a: Any, a_row: Any, a_step: Any, a_pieces: Any,
+    b: Any, b_step: Any, b_pieces: Any, pieces: Any, length: Any, c: Any, c_row: Any, add: Any,
+) -> Any:  # fmt: skip
+    """A block of ``rows`` rows, 1 to TALL, and one or two ``vectors``: code for each case."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        case = builder.add(builder.mul(args[0], LONG(2)), args[1])
+        behind = builder.append_basic_block("behind")
+        switch = builder.switch(case, behind)
+        for rows in range(1, TALL + 1):
+            for vectors in (1, 2):
+                block = builder.append_basic_block(f"rows{rows}x{vectors}")
+                switch.add_case(LONG(2 * rows + vectors), block)
+                builder.position_at_end(block)
+                _block(builder, rows, vectors, args[2:])
+                builder.branch(behind)
+        builder.position_at_end(behind)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * ARGUMENTS), codegen
 
 
 def _multiply(
     rows, vectors, a, a_row, a_step, a_pieces, b, b_step, b_pieces, pieces, length, c, c_row, add
 ):  # pragma: no cover - compiled
-    while rows > 0:
-        if rows >= TALL:
-            done = TALL
-            if vectors == 2:
-                _tall_wide(
-                    a, a_row, a_step, a_pieces, b, b_step, b_pieces, pieces, length, c, c_row, add
-                )
-            else:
-                _tall_narrow(
-                    a, a_row, a_step, a_pieces, b, b_step, b_pieces, pieces, length, c, c_row, add
-                )
-        elif rows >= 4:
-            done = 4
-            if vectors == 2:
-                _four_wide(
-                    a, a_row, a_step, a_pieces, b, b_step, b_pieces, pieces, length, c, c_row, add
-                )
-            else:
-                _four_narrow(
-                    a, a_row, a_step, a_pieces, b, b_step, b_pieces, pieces, length, c, c_row, add
-                )
-        elif rows >= 2:
-            done = 2
-            if vectors == 2:
-                _two_wide(
-                    a, a_row, a_step, a_pieces, b, b_step, b_pieces, pieces, length, c, c_row, add
-                )
-            else:
-                _two_narrow(
-                    a, a_row, a_step, a_pieces, b, b_step, b_pieces, pieces, length, c, c_row, add
-                )
-        else:
-            done = 1
-            if vectors == 2:
-                _one_wide(
-                    a, a_row, a_step, a_pieces, b, b_step, b_pieces, pieces, length, c, c_row, add
-                )
-            else:
-                _one_narrow(
-                    a, a_row, a_step, a_pieces, b, b_step, b_pieces, pieces, length, c, c_row, add
-                )
-        a, c, rows = a + done * a_row, c + done * c_row, rows - done
+    blocks = (rows + TALL - 1) // TALL
+    while blocks > 0:  # of nearly the same height: 14 rows are 7 and 7
+        some = (rows + blocks - 1) // blocks
+        _blocks(
+            some, vectors, a, a_row, a_step, a_pieces, b, b_step, b_pieces, pieces, length, c,
+            c_row, add,
+        )  # fmt: skip
+        a, c, rows, blocks = a + some * a_row, c + some * c_row, rows - some, blocks - 1
 
 
 @functools.cache

@@ -31,11 +31,14 @@ from nnlib_backends.numpy_backend.native.winograd_transforms import (
     SCRATCH, gather, transform_filter, transform_image, untransform_result,
 )  # fmt: skip
 
-__all__ = ["convolve", "lanes_in", "panels", "tiles_of", "transform_tiles"]
+__all__ = ["MATRIX", "convolve", "lanes_in", "panels", "tiles_of", "transform_tiles"]
 
 f4 = np.float32
 BLOCK = 1 << 18  # bytes of transformed tiles that a thread works on, by tiles
 SHARED = 16 << 20  # bytes of transformed tiles at a time, by panels
+# A matrix of one panel by another, with a row more than needed: 36 of them, which are written
+# together, would otherwise compete for few places of the cache.
+MATRIX = (PANEL + 1) * PANEL_BYTES
 FILTER_SCRATCH = SCRATCH + 10 * LANES * BYTES
 
 
@@ -59,36 +62,37 @@ def lanes_in(channels, first):
 
 
 @njit
-def _transform_panel(source, filters, channels, turned, panel, target, step, scratch):
-    """Transform filters, (O, 3, 3, C), for one panel of outputs: (36, inputs, PANEL).
+def _transform_panel(source, filters, channels, turned, panel, target, scratch):
+    """Transform filters, (O, 3, 3, C), for one panel of outputs: (inputs, 36, PANEL + 1, PANEL).
+
+    The inputs are in blocks of PANEL, as transformed tiles have them.
 
     Turned, they are for the gradient: the inputs are O, the outputs are C.
     """
     inputs = filters if turned else channels
     for half in range(2):
         first = panel * PANEL + half * LANES
-        place = target + half * BYTES
         for k in range(0, -(-inputs // PANEL) * PANEL, LANES):
+            place = target + k // PANEL * 36 * MATRIX + k % PANEL * PANEL_BYTES + half * BYTES
             if turned:
-                _rows(source, filters, channels, k, first, place, step, scratch)
+                _rows(source, filters, channels, k, first, place, scratch)
             else:
-                _columns(source, filters, channels, k, first, place, step, scratch)
-            place += LANES * PANEL_BYTES
+                _columns(source, filters, channels, k, first, place, scratch)
 
 
 @njit
-def _rows(source, filters, channels, k, first, place, step, scratch):
+def _rows(source, filters, channels, k, first, place, scratch):
     """Turned filters: vectors of channels, as they lie."""
     count = lanes_in(channels, first)
     for p in range(k, k + LANES):
         row = source + 4 * (9 * channels * p + first)
         some = count if p < filters else 0
-        transform_filter(row, 4 * channels, some, True, place, step, scratch)
+        transform_filter(row, 4 * channels, some, True, place, MATRIX, scratch)
         place += PANEL_BYTES
 
 
 @njit
-def _columns(source, filters, channels, k, first, place, step, scratch):
+def _columns(source, filters, channels, k, first, place, scratch):
     """Filters as they are: vectors of filters, transposed first, tap by tap."""
     count, length = lanes_in(filters, first), lanes_in(channels, k)
     row, copy = 36 * channels, scratch + SCRATCH + 9 * LANES * BYTES
@@ -103,19 +107,18 @@ def _columns(source, filters, channels, k, first, place, step, scratch):
             transpose(copy, BYTES, q, BYTES)
     for p in range(LANES):
         row = scratch + SCRATCH + p * BYTES
-        transform_filter(row, LANES * BYTES, LANES, False, place, step, scratch)
+        transform_filter(row, LANES * BYTES, LANES, False, place, MATRIX, scratch)
         place += PANEL_BYTES
 
 
 @kernel
 def winograd_filters(t, chunk, start, stop):
-    """Panels ``start … stop`` of the transformed filters (panels, 36, inputs + 1, PANEL)."""
+    """Panels ``start … stop`` of the transformed filters."""
     weight, filters, scratch = quad(t, 0), quad(t, 1), address(t, 3) + chunk * FILTER_SCRATCH
-    step = filters.shape[2] * PANEL_BYTES
     for panel in range(start, stop):
         _transform_panel(
             address(t, 0), weight.shape[0], weight.shape[3], integer(t, 2) != 0, panel,
-            address(t, 1) + panel * 36 * step, step, scratch,
+            address(t, 1) + panel * filters.shape[1] * MATRIX, scratch,
         )  # fmt: skip
 
 
@@ -175,14 +178,13 @@ def _finish_tiles(
 
 @njit
 def _multiply_tiles(
-    function, count, transformed, step, filters, filter_step, inputs, products, product_step, tables
+    function, count, transformed, step, filters, pieces, products, product_step, tables
 ):
     """36 products, (tiles, inputs) · (inputs, PANEL), one for each frequency."""
-    pieces = -(-inputs // PANEL)
     for f in range(36):
         multiply(
             function, count, 2, transformed + f * step, PANEL_BYTES, 4, tables,
-            filters + f * filter_step, PANEL_BYTES, tables + 8 * pieces, pieces, PANEL,
+            filters + f * MATRIX, PANEL_BYTES, tables + 8 * pieces, pieces, PANEL,
             products + f * product_step, PANEL_BYTES, 0,
         )  # fmt: skip
 
@@ -192,7 +194,7 @@ def _fill_tables(tables, pieces, step):
     """Where the panels of transformed tiles and the rows of filters that belong to them are."""
     for i in range(pieces):
         tables[i] = i * 36 * step
-        tables[pieces + i] = i * PANEL * PANEL_BYTES
+        tables[pieces + i] = i * 36 * MATRIX
 
 
 @kernel
@@ -206,7 +208,7 @@ def winograd_by_tiles(t, chunk, start, stop):
     products = address(t, 12) + chunk * 36 * step
     tables = integers(t, 15)[chunk * 2 * pieces : (chunk + 1) * 2 * pieces]
     _fill_tables(tables, pieces, step)
-    table, filter_step = address(t, 15) + chunk * 16 * pieces, filters.shape[2] * PANEL_BYTES
+    table = address(t, 15) + chunk * 16 * pieces
     for first in range(start, stop, block):
         count = min(block, stop - first)
         transform_tiles(
@@ -216,8 +218,7 @@ def winograd_by_tiles(t, chunk, start, stop):
         for panel in range(filters.shape[0]):
             _multiply_tiles(
                 integer(t, 9), count, transformed, step,
-                address(t, 1) + panel * 36 * filter_step, filter_step, x.shape[3], products, step,
-                table,
+                address(t, 1) + panel * pieces * 36 * MATRIX, pieces, products, step, table,
             )  # fmt: skip
             _finish_tiles(
                 products, step, panel, first, count, y, address(t, 3), address(t, 2),
@@ -242,24 +243,21 @@ def winograd_by_panels(t, chunk, start, stop):
     weight, transformed, y = quad(t, 0), quad(t, 1), quad(t, 3)
     turned, down, across = integer(t, 4) != 0, integer(t, 5), integer(t, 6)
     begin, tiles, block = integer(t, 9), integer(t, 10), integer(t, 11)
-    inputs = weight.shape[0] if turned else weight.shape[3]
     pieces, step = transformed.shape[0], transformed.shape[2] * PANEL_BYTES
-    filter_step, product_step = (pieces * PANEL + 1) * PANEL_BYTES, (block | 1) * PANEL_BYTES
-    filters = address(t, 12) + chunk * 36 * filter_step
+    product_step = (block | 1) * PANEL_BYTES
+    filters = address(t, 12) + chunk * pieces * 36 * MATRIX
     products = address(t, 13) + chunk * 36 * product_step
     scratch = address(t, 14) + chunk * FILTER_SCRATCH
     _fill_tables(integers(t, 15)[chunk * 2 * pieces : (chunk + 1) * 2 * pieces], pieces, step)
     for panel in range(start, stop):
         _transform_panel(
-            address(t, 0), weight.shape[0], weight.shape[3], turned, panel, filters, filter_step,
-            scratch,
+            address(t, 0), weight.shape[0], weight.shape[3], turned, panel, filters, scratch
         )  # fmt: skip
         for first in range(0, tiles, block):
             count = min(block, tiles - first)
             _multiply_tiles(
-                integer(t, 8), count, address(t, 1) + first * PANEL_BYTES, step, filters,
-                filter_step, inputs, products, product_step,
-                address(t, 15) + chunk * 16 * pieces,
+                integer(t, 8), count, address(t, 1) + first * PANEL_BYTES, step, filters, pieces,
+                products, product_step, address(t, 15) + chunk * 16 * pieces,
             )  # fmt: skip
             _finish_tiles(
                 products, product_step, panel, begin + first, count, y, address(t, 3),
@@ -315,7 +313,7 @@ def _convolve_by_tiles(
     rectify: bool, tiles: int,
 ) -> None:  # fmt: skip
     pieces, outputs = panels(x.shape[3]), panels(y.shape[3])
-    filters = empty((outputs, 36, pieces * PANEL + 1, PANEL))
+    filters = empty((outputs, pieces * 36, PANEL + 1, PANEL))
     chunks = split(outputs)
     scratch = empty(chunks * FILTER_SCRATCH // 4)
     launch(winograd_filters, weight, filters, turned, scratch, items=outputs, chunks=chunks)
@@ -340,7 +338,7 @@ def _convolve_by_panels(
     transformed = empty((pieces, 36, shared | 1, PANEL))
     block, down, across = min(shared, 60), *tiles_of(y.shape)
     workers, size = split(outputs), scratch_bytes(x.shape[3])
-    filters = empty((workers, 36, pieces * PANEL + 1, PANEL))
+    filters = empty((workers, pieces * 36, PANEL + 1, PANEL))
     products = empty((workers, 36, (block | 1) * PANEL))
     scratch = empty(workers * FILTER_SCRATCH // 4)
     tables = empty(workers * 2 * pieces, np.int64)

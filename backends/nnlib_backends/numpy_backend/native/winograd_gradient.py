@@ -24,7 +24,7 @@ from nnlib_backends.numpy_backend.native.vectors import (
     BYTES, LANES, load, load_some, store_some,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.winograd import (
-    SHARED, lanes_in, panels, scratch_bytes, tiles_of, transform_tiles, winograd_tiles,
+    MATRIX, SHARED, lanes_in, panels, scratch_bytes, tiles_of, transform_tiles, winograd_tiles,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.winograd_transforms import (
     SCRATCH, gather, transform_result, untransform_filter,
@@ -32,9 +32,6 @@ from nnlib_backends.numpy_backend.native.winograd_transforms import (
 
 __all__ = ["filter_gradient"]
 
-# dU of a pair of panels: a row more than needed, or its 36 matrices would compete for few places
-# of the cache
-MATRIX = (PANEL + 1) * PANEL_BYTES
 PRIVATE = 1 << 20  # bytes of dU that a thread's cache holds
 BLOCK = 12  # tiles at a time, where each thread has its own dU
 
