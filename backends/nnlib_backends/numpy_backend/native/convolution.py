@@ -10,10 +10,16 @@ import numpy as np
 
 from nnlib_backends.contract import Kernel
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, thread_count
-from nnlib_backends.numpy_backend.native import direct, direct_gradient, winograd, winograd_gradient
-from nnlib_backends.numpy_backend.native.activation import CODES, activation_forward, each
+from nnlib_backends.numpy_backend.native import (
+    direct,
+    direct_gradient,
+    spread,
+    winograd,
+    winograd_gradient,
+)
 from nnlib_backends.numpy_backend.native.host import place
 from nnlib_backends.numpy_backend.native.partial import add_parts, through_activation
+from nnlib_backends.numpy_backend.native.vector_activation import activate_all
 
 __all__ = ["KERNELS", "prefers_winograd"]
 
@@ -67,6 +73,20 @@ def _as_pixels(
     )
 
 
+def _image_gradient(
+    g: Array, weight: Array, dx: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> None:
+    """Write the gradient by the image into ``dx``, not by Winograd's way."""
+    sizes = zip(dx.shape[1:3], weight.shape[1:3], stride, padding, dilation, strict=True)
+    all_rows, all_columns = (list(direct.phases(*values)) for values in sizes)
+    for rows in all_rows:
+        if spread.is_worthwhile(weight.shape, stride[1], dilation[1], groups):
+            spread.spread(g, weight, dx, rows, padding[1])
+            continue
+        for columns in all_columns:
+            direct.convolve(g, weight, None, dx, (rows, columns), groups, turned=True)
+
+
 def forward(
     x: Array,
     weight: Array,
@@ -86,7 +106,7 @@ def forward(
     if prefers_winograd(y.shape, weight.shape, stride, dilation, groups):
         winograd.convolve(x, weight, bias, y, padding, rectify=activation == "relu")
         if activation not in (None, "relu"):
-            each(activation_forward, y, y, CODES[activation], out=y)
+            activate_all(y, activation)
     else:
         image, filters, result = _as_pixels(x, weight, y, stride, padding, groups)
         if result is not y:
@@ -132,7 +152,7 @@ def backward(
         stride, padding, dilation = (1, 1), (0, 0), (1, 1)
     if dx is not None:
         target = dx.reshape(image.shape)
-        direct.image_gradient(result, filters, target, stride, padding, dilation, groups)
+        _image_gradient(result, filters, target, stride, padding, dilation, groups)
     if dw is not None:
         axes = direct.axes_forward(image, filters, stride, padding, dilation)
         direct_gradient.filter_gradient(image, result, dw.reshape(filters.shape), axes, groups)

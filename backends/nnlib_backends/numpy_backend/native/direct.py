@@ -20,15 +20,37 @@ from numba import njit
 
 from nnlib_backends.numpy_backend.launch import Array, empty, launch, split
 from nnlib_backends.numpy_backend.native.abi import (
-    address, cube, integer, integers, kernel, quad, vector,
+    address,
+    cube,
+    integer,
+    integers,
+    kernel,
+    quad,
 )  # fmt: skip
-from nnlib_backends.numpy_backend.native.activation import CODES, activate
+from nnlib_backends.numpy_backend.native.activation import CODES
 from nnlib_backends.numpy_backend.native.multiply import multiply, multiply_address
+from nnlib_backends.numpy_backend.native.vector_activation import activate_in_place
 from nnlib_backends.numpy_backend.native.vectors import (
-    BYTES, LANES, load, load_some, splat, store, store_some, transpose,
+    BYTES,
+    LANES,
+    load,
+    load_some,
+    splat,
+    store,
+    store_some,
+    transpose,
 )  # fmt: skip
 
-__all__ = ["Axis", "axes_forward", "convolve", "copy_window", "image_gradient", "rows_at_once"]
+__all__ = [
+    "Axis",
+    "axes_forward",
+    "convolve",
+    "copy_window",
+    "pack",
+    "panel_width",
+    "phases",
+    "rows_at_once",
+]
 
 f4 = np.float32
 Pair = tuple[int, int]
@@ -181,15 +203,37 @@ def _fill_tables(tables, pieces, per_row, reach_y, reach_x, row, pixel, piece_by
 
 
 @njit
-def _finish_row(row, place, channels, bias, code):
-    """Add the bias and apply the activation, in place."""
-    if bias != 0:
-        for q in range(0, row.size, channels):
-            for k in range(0, channels, LANES):
-                p = place + 4 * (q + k)
-                value = load_some(p, channels - k) + load_some(bias + 4 * k, channels - k)
-                store_some(p, value, channels - k)
-    activate(row, row, code)
+def _add_bias(place, step, rows, count, bias):
+    """Add the bias to ``count`` channels of some pixels, which are ``step`` bytes apart."""
+    for k in range(0, count, LANES):
+        offset, p = load_some(bias + 4 * k, count - k), place + 4 * k
+        if count - k >= LANES:
+            for _ in range(rows):
+                store(p, load(p) + offset)
+                p += step
+        else:
+            for _ in range(rows):
+                store_some(p, load_some(p, count - k) + offset, count - k)
+                p += step
+
+
+@njit
+def _copy_out(product, product_row, place, step, rows, count, bias, ordered):
+    """Copy the first ``count`` columns of a product to pixels ``step`` bytes apart; add the bias.
+
+    In order, a pixel may be written beyond its end, where the next one comes, but for the last ones.
+    """
+    for k in range(0, count, LANES):
+        some = count - k
+        offset = load_some(bias + 4 * k, some) if bias != 0 else splat(f4(0.0))
+        p, q = place + 4 * k, product + 4 * k
+        safe = rows - (BYTES + step - 1) // step if ordered and some == count else 0
+        for _ in range(safe):
+            store(p, load(q) + offset)
+            p, q = p + step, q + product_row
+        for _ in range(max(safe, 0), rows):
+            store_some(p, load(q) + offset, some)
+            p, q = p + step, q + product_row
 
 
 @kernel
@@ -198,7 +242,12 @@ def convolve_rows(t, chunk, start, stop):
     x, packed, y, groups = quad(t, 0), cube(t, 1), quad(t, 3), integer(t, 6)
     down, first_y, every_y, step_y = integer(t, 7), integer(t, 8), integer(t, 9), integer(t, 10)
     base_y, taps_y, reach_y = integer(t, 11), integer(t, 12), integer(t, 13)
-    across, first_x, every_x, step_x = integer(t, 16), integer(t, 17), integer(t, 18), integer(t, 19)
+    across, first_x, every_x, step_x = (
+        integer(t, 16),
+        integer(t, 17),
+        integer(t, 18),
+        integer(t, 19),
+    )
     base_x, taps_x, reach_x = integer(t, 20), integer(t, 21), integer(t, 22)
     block, columns, size = integer(t, 25), integer(t, 26), integer(t, 28)
     height, width, channels, filters = x.shape[1], x.shape[2], x.shape[3], y.shape[3]
@@ -243,15 +292,18 @@ def convolve_rows(t, chunk, start, stop):
                     panel_row, table + 8 * pieces, pieces, length, place if whole else product,
                     4 * every_x * filters if whole else panel_row, 0,
                 )  # fmt: skip
-                for q in range(0 if whole else across):
-                    for k in range(0, some, LANES):
-                        value = load(product + q * panel_row + 4 * k)
-                        store_some(place + 4 * (q * every_x * filters + k), value, some - k)
-        if address(t, 2) != 0 or integer(t, 4) != 0:
-            begin, numbers = (image * down + top) * across * filters, count * across * filters
-            _finish_row(
-                vector(t, 3)[begin : begin + numbers], address(t, 3) + 4 * begin, filters,
-                address(t, 2), integer(t, 4),
+                bias = address(t, 2) + 4 * channel if address(t, 2) != 0 else 0
+                if not whole:
+                    _copy_out(
+                        product, panel_row, place, 4 * every_x * filters, across, some, bias,
+                        packed.shape[0] == 1 and every_x == 1,
+                    )  # fmt: skip
+                elif bias != 0:
+                    _add_bias(place, 4 * every_x * filters, across, some, bias)
+        if integer(t, 4) != 0:
+            activate_in_place(
+                address(t, 3) + 4 * (image * down + top) * across * filters,
+                count * across * filters, integer(t, 4),
             )  # fmt: skip
         item += count
 
@@ -268,6 +320,21 @@ def rows_at_once(axis: Axis, row_bytes: int, across: int) -> int:
 def panel_width(outputs: int) -> int:
     """Columns of a panel: two vectors, or one if that is enough."""
     return LANES if outputs <= LANES else 2 * LANES
+
+
+def pack(weight: Array, down: Axis, across: Axis, groups: int, *, turned: bool) -> Array:
+    """Return the taps of two axes in panels: (groups * panels, taps * inputs + LANES, width)."""
+    filters, channels = weight.shape[0] // groups, weight.shape[3]
+    inputs, outputs = (filters, channels) if turned else (channels, filters)
+    width, length = panel_width(outputs), down.taps * across.taps * inputs
+    packed = empty((groups * -(-outputs // width), length + LANES, width))
+    chunks = split(packed.shape[0], 1 + 4096 // max(length, 1))
+    launch(
+        pack_filters, weight, packed, groups, turned, down.taps, down.tap, down.tap_step,
+        across.taps, across.tap, across.tap_step, empty(chunks * LANES * LANES),
+        items=packed.shape[0], chunks=chunks,
+    )  # fmt: skip
+    return packed
 
 
 def convolve(
@@ -290,36 +357,17 @@ def convolve(
     taps = down.taps * across.taps
     if not taps:  # these pixels are seen by nobody
         down, across = down._replace(taps=0, base=0), across._replace(taps=0, base=0)
-    inputs, outputs = x.shape[3] // groups, y.shape[3] // groups
-    width = panel_width(outputs)
-    panels = groups * -(-outputs // width)
-    packed = empty((panels, taps * inputs + LANES, width))
-    chunks = split(panels, 1 + 4096 // max(taps * inputs, 1))
-    launch(
-        pack_filters, weight, packed, groups, turned, down.taps, down.tap, down.tap_step,
-        across.taps, across.tap, across.tap_step, empty(chunks * LANES * LANES), items=panels,
-        chunks=chunks,
-    )  # fmt: skip
+    packed = pack(weight, down, across, groups, turned=turned)
+    width, outputs = packed.shape[2], y.shape[3] // groups
     inside = down.inside(x.shape[1]) and across.inside(x.shape[2])
     columns = 0 if inside else across.span(across.positions)
     block = rows_at_once(down, (columns or x.shape[2]) * x.shape[3] * 4, across.positions)
     size = 0 if inside else down.span(block) * columns * x.shape[3] * 4 + BYTES
     rows = x.shape[0] * down.positions
-    chunks = split(rows, 1 + 20000 // max(across.positions * outputs * (taps * inputs + 1), 1))
+    chunks = split(rows, 1 + 20000 // max(across.positions * outputs * packed.shape[1], 1))
     launch(
         convolve_rows, x, packed, bias, y, CODES[activation], multiply_address(), groups, *down,
         *across, block, columns, empty(chunks * size // 4), size,
         empty(chunks * across.positions * width), empty(chunks * 2 * max(taps, 1), np.int64),
         2 * max(taps, 1), items=rows, chunks=chunks,
     )  # fmt: skip
-
-
-def image_gradient(
-    g: Array, weight: Array, dx: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int
-) -> None:
-    """Write the gradient by the image into ``dx``."""
-    sizes = zip(dx.shape[1:3], weight.shape[1:3], stride, padding, dilation, strict=True)
-    all_rows, all_columns = (list(phases(*values)) for values in sizes)
-    for rows in all_rows:
-        for columns in all_columns:
-            convolve(g, weight, None, dx, (rows, columns), groups, turned=True)

@@ -12,15 +12,30 @@ from numba import njit
 
 from nnlib_backends.numpy_backend.launch import Array, empty, launch, split
 from nnlib_backends.numpy_backend.native.abi import (
-    address, cube, integer, integers, kernel, quad,
+    address,
+    cube,
+    integer,
+    integers,
+    kernel,
+    quad,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.direct import (
-    Axis, copy_window, panel_width, rows_at_once,
+    Axis,
+    copy_window,
+    panel_width,
+    rows_at_once,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.multiply import multiply, multiply_address
 from nnlib_backends.numpy_backend.native.partial import parts_of
 from nnlib_backends.numpy_backend.native.vectors import (
-    BYTES, LANES, load, load_some, splat, store, store_some, transpose,
+    BYTES,
+    LANES,
+    load,
+    load_some,
+    splat,
+    store,
+    store_some,
+    transpose,
 )  # fmt: skip
 
 __all__ = ["filter_gradient"]
@@ -119,9 +134,7 @@ def finish_filter_gradient(t, chunk, start, stop):
                     store_some(address(t, 1) + target, load(turned + i * BYTES), length - first)
 
 
-def filter_gradient(
-    x: Array, g: Array, dw: Array, axes: tuple[Axis, Axis], groups: int
-) -> None:
+def filter_gradient(x: Array, g: Array, dw: Array, axes: tuple[Axis, Axis], groups: int) -> None:
     """Write the gradient by the filters into ``dw``.
 
     Parameters

@@ -6,13 +6,17 @@ from numba import njit
 
 from nnlib_backends.numpy_backend.launch import Array, empty, launch, split
 from nnlib_backends.numpy_backend.native.abi import (
-    integer, kernel, matrix, vector,
+    integer,
+    kernel,
+    matrix,
+    vector,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.activation import CODES, derive
 
 __all__ = ["parts_of", "sum_parts", "through_activation"]
 
 SOME = 64  # rows that are summed before they go into the whole sum, for the sake of precision
+WIDE = 64  # numbers that a row should have
 ELEMENTS = 1 << 14  # least numbers of a chunk
 
 
@@ -96,8 +100,11 @@ def through_activation(
     code = CODES[activation]
     if not code and db is None:
         return g
-    rows, channels = g.size // max(g.shape[-1], 1), g.shape[-1]
-    chunks = parts_of(rows, ELEMENTS // max(channels, 1))
+    pixels, joined = g.size // g.shape[-1], 1
+    while joined * g.shape[-1] < WIDE and pixels % (2 * joined) == 0:
+        joined *= 2  # short rows would not fill a vector
+    rows, channels = pixels // joined, joined * g.shape[-1]
+    chunks = parts_of(rows, ELEMENTS // channels)
     out = empty(g.shape) if code else None
     sums = empty((chunks, channels))
     launch(
@@ -105,5 +112,5 @@ def through_activation(
         items=rows, chunks=chunks,
     )  # fmt: skip
     if db is not None:
-        sum_parts(sums, chunks, db)
+        sum_parts(sums, chunks * joined, db)
     return g if out is None else out

@@ -13,7 +13,16 @@ from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, spl
 from nnlib_backends.numpy_backend.native.abi import address, integer, kernel, quad
 from nnlib_backends.numpy_backend.native.host import ELEMENTS, place
 from nnlib_backends.numpy_backend.native.vectors import (
-    BYTES, LANES, larger, load, load_some, splat, store, store_some, where_different, where_same,
+    BYTES,
+    LANES,
+    larger,
+    load,
+    load_some,
+    splat,
+    store,
+    store_some,
+    where_different,
+    where_same,
 )  # fmt: skip
 
 __all__ = ["KERNELS"]
@@ -73,12 +82,11 @@ def _clear(target, size):
 
 
 @njit
-def _share_maximum(
-    g, y, image, dx, channels, top, left, kh, kw, height, width, begin, end
-):
+def _share_maximum(g, y, image, dx, channels, top, left, kh, kw, height, width, begin, end, alone):
     """Give one window's gradient to the first pixel that equals the maximum.
 
-    Padding is −∞ and can be that pixel.  Only rows ``begin … end`` are written.
+    Padding is −∞ and can be that pixel.  Only rows ``begin … end`` are written.  Pixels of one
+    window alone need not be read before.
     """
     for k in range(0, channels, LANES):
         count = channels - k
@@ -90,13 +98,15 @@ def _share_maximum(
                 offset = 4 * ((row * width + column) * channels + k)
                 value = _read(image + offset, count) if inside else splat(MINUS_INFINITY)
                 if inside and begin <= row < end:
-                    old = _read(dx + offset, count)
-                    _write(dx + offset, old + where_same(value, best, rest), count)
+                    part = where_same(value, best, rest)
+                    if not alone:
+                        part = _read(dx + offset, count) + part
+                    _write(dx + offset, part, count)
                 rest = where_different(value, best, rest)
 
 
 @njit
-def _share_mean(g, dx, channels, top, left, kh, kw, height, width, begin, end):
+def _share_mean(g, dx, channels, top, left, kh, kw, height, width, begin, end, alone):
     """Give every pixel of a window an equal share, as `_share_maximum` does."""
     share = splat(f4(1.0) / f4(kh * kw))
     for k in range(0, channels, LANES):
@@ -105,7 +115,7 @@ def _share_mean(g, dx, channels, top, left, kh, kw, height, width, begin, end):
         for row in range(max(top, begin), min(top + kh, end)):
             for column in range(max(left, 0), min(left + kw, width)):
                 p = dx + 4 * ((row * width + column) * channels + k)
-                _write(p, _read(p, count) + part, count)
+                _write(p, part if alone else _read(p, count) + part, count)
 
 
 @kernel
@@ -119,7 +129,7 @@ def pool_gradient_rows(t, chunk, start, stop):
     kh, kw, sh, sw = integer(t, 5), integer(t, 6), integer(t, 7), integer(t, 8)
     ph, pw = integer(t, 9), integer(t, 10)
     height, width, channels, pixel = x.shape[1], x.shape[2], x.shape[3], 4 * x.shape[3]
-    item = start
+    alone, item = sh >= kh and sw >= kw, start
     while item < stop:
         image, begin = item // height, item % height
         end = min(height, begin + stop - item)
@@ -130,7 +140,9 @@ def pool_gradient_rows(t, chunk, start, stop):
             if top >= end:
                 break
             reached = min(max(top + kh, begin), end)
-            _clear(address(t, 3) + base + cleared * width * pixel, (reached - cleared) * width * pixel)
+            _clear(
+                address(t, 3) + base + cleared * width * pixel, (reached - cleared) * width * pixel
+            )
             cleared = reached
             for column in range(y.shape[2]):
                 left = column * sw - pw
@@ -138,12 +150,13 @@ def pool_gradient_rows(t, chunk, start, stop):
                 if mean:
                     _share_mean(
                         address(t, 0) + place, address(t, 3) + base, channels, top, left, kh, kw,
-                        height, width, begin, end,
+                        height, width, begin, end, alone,
                     )  # fmt: skip
                 else:
                     _share_maximum(
                         address(t, 0) + place, address(t, 1) + place, address(t, 2) + base,
                         address(t, 3) + base, channels, top, left, kh, kw, height, width, begin, end,
+                        alone,
                     )  # fmt: skip
         _clear(address(t, 3) + base + cleared * width * pixel, (end - cleared) * width * pixel)
         item += end - begin
@@ -153,9 +166,7 @@ def pool_gradient_rows(t, chunk, start, stop):
 
 
 def _kernel(mean: bool) -> Kernel:
-    def forward(
-        x: Array, *, size: Pair, stride: Pair, padding: Pair
-    ) -> tuple[Array, Array | None]:
+    def forward(x: Array, *, size: Pair, stride: Pair, padding: Pair) -> tuple[Array, Array | None]:
         x = dense(x)
         rows, columns = (
             (length + 2 * p - k) // s + 1

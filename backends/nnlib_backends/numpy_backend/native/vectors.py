@@ -24,8 +24,8 @@ from numba.core.typing.templates import ConcreteTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 __all__ = [
-    "BYTES", "LANES", "REGISTERS", "Vector", "larger", "load", "load_some", "relu", "splat",
-    "store", "store_some", "transpose", "where_different", "where_same",
+    "BYTES", "LANES", "REGISTERS", "Vector", "clip", "larger", "load", "load_some", "relu",
+    "splat", "store", "store_some", "transpose", "where_different", "where_same",
 ]  # fmt: skip
 
 
@@ -93,6 +93,7 @@ def _operator(function: Any, emit: Any) -> None:
 _operator(operator.add, "fadd")
 _operator(operator.sub, "fsub")
 _operator(operator.mul, "fmul")
+_operator(operator.truediv, "fdiv")
 
 
 @intrinsic
@@ -167,6 +168,18 @@ def splat(typingctx: Any, number: Any) -> Any:
         return spread(builder, args[0])
 
     return Vector(types.float32), codegen
+
+
+@intrinsic
+def clip(typingctx: Any, value: Any, low: Any, high: Any) -> Any:
+    """Between two numbers; NaN stays NaN."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value, low, high = args[0], spread(builder, args[1]), spread(builder, args[2])
+        value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
+        return builder.select(builder.fcmp_ordered(">", value, high), high, value)
+
+    return Vector(Vector, types.float32, types.float32), codegen
 
 
 @intrinsic

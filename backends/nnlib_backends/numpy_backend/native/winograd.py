@@ -19,16 +19,35 @@ from numba import njit
 
 from nnlib_backends.numpy_backend.launch import Array, empty, launch, split, thread_count
 from nnlib_backends.numpy_backend.native.abi import (
-    address, integer, integers, kernel, quad,
+    address,
+    integer,
+    integers,
+    kernel,
+    quad,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.multiply import (
-    PANEL, PANEL_BYTES, multiply, multiply_address,
+    PANEL,
+    PANEL_BYTES,
+    multiply,
+    multiply_address,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.vectors import (
-    BYTES, LANES, load, load_some, relu, splat, store, store_some, transpose,
+    BYTES,
+    LANES,
+    load,
+    load_some,
+    relu,
+    splat,
+    store,
+    store_some,
+    transpose,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.winograd_transforms import (
-    SCRATCH, gather, transform_filter, transform_image, untransform_result,
+    SCRATCH,
+    gather,
+    transform_filter,
+    transform_image,
+    untransform_result,
 )  # fmt: skip
 
 __all__ = ["MATRIX", "convolve", "lanes_in", "panels", "tiles_of", "transform_tiles"]
@@ -138,7 +157,7 @@ def transform_tiles(
         one, place = tile // (down * across), tile % (down * across)
         y, x = place // across * 4 - top, place % across * 4 - left
         source, row = image + one * height * width * pixel, width * pixel
-        if 0 <= y and y + 6 <= height and 0 <= x and x + 6 <= width:
+        if y >= 0 and y + 6 <= height and x >= 0 and x + 6 <= width:
             source += y * row + x * pixel
         else:
             gather(source, height, width, pixel, y, x, 6, edge)

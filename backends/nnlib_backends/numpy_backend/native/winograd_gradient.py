@@ -11,23 +11,39 @@ cache holds, and each thread takes some of the pairs of panels.
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
 from nnlib_backends.numpy_backend.launch import Array, empty, launch, split
 from nnlib_backends.numpy_backend.native.abi import address, integer, kernel, quad
 from nnlib_backends.numpy_backend.native.multiply import (
-    PANEL, PANEL_BYTES, multiply, multiply_address,
+    PANEL,
+    PANEL_BYTES,
+    multiply,
+    multiply_address,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.partial import parts_of, sum_parts
 from nnlib_backends.numpy_backend.native.vectors import (
-    BYTES, LANES, load, load_some, store_some,
+    BYTES,
+    LANES,
+    load,
+    load_some,
+    store_some,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.winograd import (
-    MATRIX, SHARED, lanes_in, panels, scratch_bytes, tiles_of, transform_tiles, winograd_tiles,
+    MATRIX,
+    SHARED,
+    lanes_in,
+    panels,
+    scratch_bytes,
+    tiles_of,
+    transform_tiles,
+    winograd_tiles,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.winograd_transforms import (
-    SCRATCH, gather, transform_result, untransform_filter,
+    SCRATCH,
+    gather,
+    transform_result,
+    untransform_filter,
 )  # fmt: skip
 
 __all__ = ["filter_gradient"]
@@ -131,9 +147,7 @@ def winograd_gradient_by_tiles(t, chunk, start, stop):
             address(t, 0), x.shape[1], x.shape[2], channels, integer(t, 3), integer(t, 4), down,
             across, first, count, transformed, step, scratch,
         )  # fmt: skip
-        _transform_gradient(
-            g, address(t, 1), down, across, first, count, gradients, step, scratch
-        )
+        _transform_gradient(g, address(t, 1), down, across, first, count, gradients, step, scratch)
         for pair in range(outputs * pieces):
             o, c = pair // pieces, pair % pieces
             _multiply_pair(
