@@ -6,11 +6,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from nnlib_backends.contract import Kernel
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, thread_count
 from nnlib_backends.numpy_backend.native import (
+    axes,
     direct,
     direct_gradient,
     spread,
@@ -78,7 +77,7 @@ def _image_gradient(
 ) -> None:
     """Write the gradient by the image into ``dx``, not by Winograd's way."""
     sizes = zip(dx.shape[1:3], weight.shape[1:3], stride, padding, dilation, strict=True)
-    all_rows, all_columns = (list(direct.phases(*values)) for values in sizes)
+    all_rows, all_columns = (list(axes.phases(*values)) for values in sizes)
     for rows in all_rows:
         if spread.is_worthwhile(weight.shape, stride[1], dilation[1], groups):
             spread.spread(g, weight, dx, rows, padding[1])
@@ -101,8 +100,8 @@ def forward(
     """(N, H, W, C) → (N, H', W', O)."""
     x, weight = dense(x), dense(weight)
     bias = None if bias is None else dense(bias)
-    axes = direct.axes_forward(x, weight, stride, padding, dilation)
-    y = empty((x.shape[0], axes[0].positions, axes[1].positions, weight.shape[0]))
+    along = axes.axes_forward(x, weight, stride, padding, dilation)
+    y = empty((x.shape[0], along[0].positions, along[1].positions, weight.shape[0]))
     if prefers_winograd(y.shape, weight.shape, stride, dilation, groups):
         winograd.convolve(x, weight, bias, y, padding, rectify=activation == "relu")
         if activation not in (None, "relu"):
@@ -110,8 +109,8 @@ def forward(
     else:
         image, filters, result = _as_pixels(x, weight, y, stride, padding, groups)
         if result is not y:
-            axes = direct.axes_forward(image, filters, (1, 1), (0, 0), (1, 1))
-        direct.convolve(image, filters, bias, result, axes, groups, activation)
+            along = axes.axes_forward(image, filters, (1, 1), (0, 0), (1, 1))
+        direct.convolve(image, filters, bias, result, along, groups, activation)
     return y, y if activation else None
 
 
@@ -144,8 +143,7 @@ def backward(
         if dx is not None:
             winograd.convolve(g, weight, None, dx, (2 - padding[0], 2 - padding[1]), turned=True)
         if dw is not None:
-            zero = np.zeros(1, np.int64)
-            winograd_gradient.filter_gradient(x, g, dw, padding, zero)
+            winograd_gradient.filter_gradient(x, g, dw, padding)
         return dx, dw, db
     image, filters, result = _as_pixels(x, weight, g, stride, padding, groups)
     if result is not g:
@@ -154,8 +152,8 @@ def backward(
         target = dx.reshape(image.shape)
         _image_gradient(result, filters, target, stride, padding, dilation, groups)
     if dw is not None:
-        axes = direct.axes_forward(image, filters, stride, padding, dilation)
-        direct_gradient.filter_gradient(image, result, dw.reshape(filters.shape), axes, groups)
+        along = axes.axes_forward(image, filters, stride, padding, dilation)
+        direct_gradient.filter_gradient(image, result, dw.reshape(filters.shape), along, groups)
     return dx, dw, db
 
 

@@ -11,10 +11,6 @@ that are again constant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from math import gcd
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
 
@@ -28,7 +24,9 @@ from nnlib_backends.numpy_backend.native.abi import (
     quad,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.activation import CODES
+from nnlib_backends.numpy_backend.native.axes import Axis
 from nnlib_backends.numpy_backend.native.multiply import multiply, multiply_address
+from nnlib_backends.numpy_backend.native.packing import pack
 from nnlib_backends.numpy_backend.native.vector_activation import activate_in_place
 from nnlib_backends.numpy_backend.native.vectors import (
     BYTES,
@@ -38,79 +36,14 @@ from nnlib_backends.numpy_backend.native.vectors import (
     splat,
     store,
     store_some,
-    transpose,
 )  # fmt: skip
 
-__all__ = [
-    "Axis",
-    "axes_forward",
-    "convolve",
-    "copy_window",
-    "pack",
-    "panel_width",
-    "phases",
-    "rows_at_once",
-]
+__all__ = ["PIXELS", "convolve", "copy_window", "rows_at_once"]
 
 f4 = np.float32
 Pair = tuple[int, int]
 WINDOW = 1 << 17  # bytes of padded image at a time: with filters and results it fits an L2 cache
 PIXELS = 96  # at a time, at least: they share one reading of the filters
-
-
-class Axis(NamedTuple):
-    """One axis of a convolution: position ``i`` sees the image at ``base + i * step + tap * reach``.
-
-    And it is pixel ``first + i * every`` of the result.  Its taps are those of the filter from
-    ``tap`` on, ``tap_step`` apart.
-    """
-
-    positions: int
-    first: int
-    every: int
-    step: int
-    base: int
-    taps: int
-    reach: int
-    tap: int
-    tap_step: int
-
-    def span(self, positions: int) -> int:
-        """How much of the image so many positions see."""
-        return (positions - 1) * self.step + (self.taps - 1) * self.reach + 1
-
-    def inside(self, size: int) -> bool:
-        """Whether no position sees padding."""
-        return not self.taps or (self.base >= 0 and self.base + self.span(self.positions) <= size)
-
-
-def axes_forward(
-    x: Array, weight: Array, stride: Pair, padding: Pair, dilation: Pair
-) -> tuple[Axis, Axis]:
-    """Return the axes of a convolution."""
-    rows, columns = (
-        Axis((size + 2 * p - d * (k - 1) - 1) // s + 1, 0, 1, s, -p, k, d, 0, 1)
-        for size, k, s, p, d in zip(
-            x.shape[1:3], weight.shape[1:3], stride, padding, dilation, strict=True
-        )
-    )
-    return rows, columns
-
-
-def phases(size: int, taps: int, stride: int, padding: int, dilation: int) -> Iterator[Axis]:
-    """Yield the axes of the gradient by the image, which together make all its pixels.
-
-    Pixel i gets what tap r gave to position (i + padding - r dilation) / stride.
-    """
-    tap_step = stride // gcd(stride, dilation)
-    for first in range(min(stride, size)):
-        able = [r for r in range(taps) if (first + padding - r * dilation) % stride == 0]
-        last = able[-1] if able else 0  # the last tap sees the first position
-        yield Axis(
-            positions=-(-(size - first) // stride), first=first, every=stride, step=1,
-            base=(first + padding - last * dilation) // stride, taps=len(able),
-            reach=tap_step * dilation // stride, tap=last, tap_step=-tap_step,
-        )  # fmt: skip
 
 
 @njit
@@ -146,51 +79,6 @@ def _copy(source, target, size):
     store(target + k, load_some(source + k, (size - k) // 4))
 
 
-# Filters -----------------------------------------------------------------------------------------
-
-
-@kernel
-def pack_filters(t, chunk, start, stop):
-    """Panels ``start … stop`` of the filters, (groups * panels, taps * inputs + LANES, width)."""
-    weight, packed, groups, turned = quad(t, 0), cube(t, 1), integer(t, 2), integer(t, 3)
-    taps_y, tap_y, step_y = integer(t, 4), integer(t, 5), integer(t, 6)
-    taps_x, tap_x, step_x = integer(t, 7), integer(t, 8), integer(t, 9)
-    copy = address(t, 10) + chunk * LANES * BYTES
-    filters, channels = weight.shape[0] // groups, weight.shape[3]
-    taps, row = weight.shape[1] * weight.shape[2], packed.shape[2] * 4
-    inputs, outputs = (filters, channels) if turned else (channels, filters)
-    for panel in range(start, stop):
-        group, first = divmod(panel, packed.shape[0] // groups)
-        for half in range(0, row, BYTES):
-            output = (first * row + half) // 4
-            target = address(t, 1) + panel * packed.shape[1] * row + half
-            for tap in range(taps_y * taps_x):
-                y, x = tap_y + tap // taps_x * step_y, tap_x + tap % taps_x * step_x
-                source = address(t, 0) + 4 * channels * (
-                    group * filters * taps + y * weight.shape[2] + x
-                )
-                _pack(
-                    source, channels, taps * channels * 4, inputs, outputs, output, turned,
-                    target + tap * inputs * row, row, copy,
-                )  # fmt: skip
-
-
-@njit
-def _pack(source, channels, filter_bytes, inputs, outputs, output, turned, target, row, copy):
-    """One tap: ``inputs`` rows of one vector of outputs."""
-    count = min(outputs - output, LANES)
-    if turned:
-        for k in range(inputs):
-            store(target + k * row, load_some(source + k * filter_bytes + 4 * output, count))
-        return
-    for k in range(0, inputs, LANES):
-        p = source + output * filter_bytes + 4 * k
-        for i in range(LANES):
-            some = inputs - k if i < count else 0
-            store(copy + i * BYTES, load_some(p + i * filter_bytes, some))
-        transpose(copy, BYTES, target + k * row, row)  # beyond the inputs, the next tap overwrites
-
-
 # Rows --------------------------------------------------------------------------------------------
 
 
@@ -221,7 +109,7 @@ def _add_bias(place, step, rows, count, bias):
 def _copy_out(product, product_row, place, step, rows, count, bias, ordered):
     """Copy the first ``count`` columns of a product to pixels ``step`` bytes apart; add the bias.
 
-    In order, a pixel may be written beyond its end, where the next one comes, but for the last ones.
+    In order, a pixel may be written beyond its end, where the next comes, but for the last ones.
     """
     for k in range(0, count, LANES):
         some = count - k
@@ -315,26 +203,6 @@ def rows_at_once(axis: Axis, row_bytes: int, across: int) -> int:
     """How many rows of the result to make at a time."""
     by_cache = WINDOW // max(row_bytes * axis.step, 1)
     return max(1, min(axis.positions, max(by_cache, -(-PIXELS // max(across, 1)))))
-
-
-def panel_width(outputs: int) -> int:
-    """Columns of a panel: two vectors, or one if that is enough."""
-    return LANES if outputs <= LANES else 2 * LANES
-
-
-def pack(weight: Array, down: Axis, across: Axis, groups: int, *, turned: bool) -> Array:
-    """Return the taps of two axes in panels: (groups * panels, taps * inputs + LANES, width)."""
-    filters, channels = weight.shape[0] // groups, weight.shape[3]
-    inputs, outputs = (filters, channels) if turned else (channels, filters)
-    width, length = panel_width(outputs), down.taps * across.taps * inputs
-    packed = empty((groups * -(-outputs // width), length + LANES, width))
-    chunks = split(packed.shape[0], 1 + 4096 // max(length, 1))
-    launch(
-        pack_filters, weight, packed, groups, turned, down.taps, down.tap, down.tap_step,
-        across.taps, across.tap, across.tap_step, empty(chunks * LANES * LANES),
-        items=packed.shape[0], chunks=chunks,
-    )  # fmt: skip
-    return packed
 
 
 def convolve(

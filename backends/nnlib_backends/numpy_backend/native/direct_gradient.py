@@ -19,13 +19,10 @@ from nnlib_backends.numpy_backend.native.abi import (
     kernel,
     quad,
 )  # fmt: skip
-from nnlib_backends.numpy_backend.native.direct import (
-    Axis,
-    copy_window,
-    panel_width,
-    rows_at_once,
-)  # fmt: skip
+from nnlib_backends.numpy_backend.native.axes import Axis
+from nnlib_backends.numpy_backend.native.direct import copy_window, rows_at_once
 from nnlib_backends.numpy_backend.native.multiply import multiply, multiply_address
+from nnlib_backends.numpy_backend.native.packing import panel_width
 from nnlib_backends.numpy_backend.native.partial import parts_of
 from nnlib_backends.numpy_backend.native.vectors import (
     BYTES,
@@ -102,7 +99,7 @@ def filter_gradient_rows(t, chunk, start, stop):
 @njit
 def _copy_columns(source, source_row, rows, count, target, target_row):
     """Copy ``count`` columns, followed by zeros."""
-    for i in range(rows):
+    for _ in range(rows):
         for k in range(0, count, LANES):
             store(target + 4 * k, load_some(source + 4 * k, count - k))
         source, target = source + source_row, target + target_row

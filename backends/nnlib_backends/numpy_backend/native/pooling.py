@@ -155,8 +155,8 @@ def pool_gradient_rows(t, chunk, start, stop):
                 else:
                     _share_maximum(
                         address(t, 0) + place, address(t, 1) + place, address(t, 2) + base,
-                        address(t, 3) + base, channels, top, left, kh, kw, height, width, begin, end,
-                        alone,
+                        address(t, 3) + base, channels, top, left, kh, kw, height, width, begin,
+                        end, alone,
                     )  # fmt: skip
         _clear(address(t, 3) + base + cleared * width * pixel, (end - cleared) * width * pixel)
         item += end - begin

@@ -21,8 +21,9 @@ from nnlib_backends.numpy_backend.native.abi import (
     kernel,
     quad,
 )  # fmt: skip
-from nnlib_backends.numpy_backend.native.direct import Axis, pack, panel_width
+from nnlib_backends.numpy_backend.native.axes import Axis
 from nnlib_backends.numpy_backend.native.multiply import PANEL, multiply, multiply_address
+from nnlib_backends.numpy_backend.native.packing import pack, panel_width
 from nnlib_backends.numpy_backend.native.vectors import (
     BYTES,
     LANES,

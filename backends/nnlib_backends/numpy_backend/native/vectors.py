@@ -54,7 +54,7 @@ CONTRACT = ("contract", "nsz")  # a * b + c may be one instruction
 UNDEFINED = ir.Constant(VECTOR, ir.Undefined)
 
 
-class _VectorType(types.Type):
+class _VectorType(types.Type):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__(name=f"float32x{LANES}")
 
@@ -63,7 +63,7 @@ Vector = _VectorType()  #: the Numba type
 
 
 @register_model(_VectorType)
-class _VectorModel(models.PrimitiveModel):
+class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, dmm: Any, fe_type: Any) -> None:
         super().__init__(dmm, fe_type, VECTOR)
 
@@ -82,7 +82,7 @@ def spread(builder: Any, number: Any) -> Any:
 
 def _operator(function: Any, emit: Any) -> None:
     @infer_global(function)
-    class _Template(ConcreteTemplate):
+    class _Template(ConcreteTemplate):  # type: ignore[misc]
         cases = [signature(Vector, Vector, Vector)]  # noqa: RUF012 - Numba reads it so
 
     @lower_builtin(function, Vector, Vector)

@@ -38,27 +38,35 @@ from nnlib_backends.numpy_backend.native.vectors import (
     load_some,
     relu,
     splat,
-    store,
     store_some,
-    transpose,
 )  # fmt: skip
+from nnlib_backends.numpy_backend.native.winograd_filters import (
+    FILTER_SCRATCH,
+    MATRIX,
+    lanes_in,
+    transform_panel,
+    winograd_filters,
+)
 from nnlib_backends.numpy_backend.native.winograd_transforms import (
     SCRATCH,
     gather,
-    transform_filter,
     transform_image,
     untransform_result,
 )  # fmt: skip
 
-__all__ = ["MATRIX", "convolve", "lanes_in", "panels", "tiles_of", "transform_tiles"]
+__all__ = [
+    "SHARED",
+    "convolve",
+    "panels",
+    "scratch_bytes",
+    "tiles_of",
+    "transform_tiles",
+    "winograd_tiles",
+]
 
 f4 = np.float32
 BLOCK = 1 << 18  # bytes of transformed tiles that a thread works on, by tiles
 SHARED = 16 << 20  # bytes of transformed tiles at a time, by panels
-# A matrix of one panel by another, with a row more than needed: 36 of them, which are written
-# together, would otherwise compete for few places of the cache.
-MATRIX = (PANEL + 1) * PANEL_BYTES
-FILTER_SCRATCH = SCRATCH + 10 * LANES * BYTES
 
 
 def panels(channels: int) -> int:
@@ -69,76 +77,6 @@ def panels(channels: int) -> int:
 def tiles_of(shape: tuple[int, ...]) -> tuple[int, int]:
     """Rows and columns of 4×4 tiles in a result (N, H, W, O)."""
     return -(-shape[1] // 4), -(-shape[2] // 4)
-
-
-@njit
-def lanes_in(channels, first):
-    """How many of a vector's lanes, from channel ``first``, are channels."""
-    return min(max(channels - first, 0), LANES)
-
-
-# Filters -----------------------------------------------------------------------------------------
-
-
-@njit
-def _transform_panel(source, filters, channels, turned, panel, target, scratch):
-    """Transform filters, (O, 3, 3, C), for one panel of outputs: (inputs, 36, PANEL + 1, PANEL).
-
-    The inputs are in blocks of PANEL, as transformed tiles have them.
-
-    Turned, they are for the gradient: the inputs are O, the outputs are C.
-    """
-    inputs = filters if turned else channels
-    for half in range(2):
-        first = panel * PANEL + half * LANES
-        for k in range(0, -(-inputs // PANEL) * PANEL, LANES):
-            place = target + k // PANEL * 36 * MATRIX + k % PANEL * PANEL_BYTES + half * BYTES
-            if turned:
-                _rows(source, filters, channels, k, first, place, scratch)
-            else:
-                _columns(source, filters, channels, k, first, place, scratch)
-
-
-@njit
-def _rows(source, filters, channels, k, first, place, scratch):
-    """Turned filters: vectors of channels, as they lie."""
-    count = lanes_in(channels, first)
-    for p in range(k, k + LANES):
-        row = source + 4 * (9 * channels * p + first)
-        some = count if p < filters else 0
-        transform_filter(row, 4 * channels, some, True, place, MATRIX, scratch)
-        place += PANEL_BYTES
-
-
-@njit
-def _columns(source, filters, channels, k, first, place, scratch):
-    """Filters as they are: vectors of filters, transposed first, tap by tap."""
-    count, length = lanes_in(filters, first), lanes_in(channels, k)
-    row, copy = 36 * channels, scratch + SCRATCH + 9 * LANES * BYTES
-    for tap in range(9):
-        p = source + 4 * (9 * channels * first + tap * channels + k)
-        q = scratch + SCRATCH + tap * LANES * BYTES
-        if count == LANES and length == LANES:
-            transpose(p, row, q, BYTES)
-        else:
-            for i in range(LANES):
-                store(copy + i * BYTES, load_some(p + i * row, length if i < count else 0))
-            transpose(copy, BYTES, q, BYTES)
-    for p in range(LANES):
-        row = scratch + SCRATCH + p * BYTES
-        transform_filter(row, LANES * BYTES, LANES, False, place, MATRIX, scratch)
-        place += PANEL_BYTES
-
-
-@kernel
-def winograd_filters(t, chunk, start, stop):
-    """Panels ``start … stop`` of the transformed filters."""
-    weight, filters, scratch = quad(t, 0), quad(t, 1), address(t, 3) + chunk * FILTER_SCRATCH
-    for panel in range(start, stop):
-        _transform_panel(
-            address(t, 0), weight.shape[0], weight.shape[3], integer(t, 2) != 0, panel,
-            address(t, 1) + panel * filters.shape[1] * MATRIX, scratch,
-        )  # fmt: skip
 
 
 # Tiles -------------------------------------------------------------------------------------------
@@ -269,7 +207,7 @@ def winograd_by_panels(t, chunk, start, stop):
     scratch = address(t, 14) + chunk * FILTER_SCRATCH
     _fill_tables(integers(t, 15)[chunk * 2 * pieces : (chunk + 1) * 2 * pieces], pieces, step)
     for panel in range(start, stop):
-        _transform_panel(
+        transform_panel(
             address(t, 0), weight.shape[0], weight.shape[3], turned, panel, filters, scratch
         )  # fmt: skip
         for first in range(0, tiles, block):

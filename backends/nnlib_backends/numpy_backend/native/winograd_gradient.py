@@ -1,8 +1,9 @@
 """The gradient by the filters of a 3×3 convolution, by Winograd's F(4×4, 3×3).
 
-The forward product ``M = V U`` of each frequency gives ``dU = Vᵀ dM``, a sum over tiles, where dM is
-A dY Aᵀ; and ``dW = Gᵀ dU G``.  Filters and channels are taken by panels, so that dU of a panel of
-one and a panel of the other, 36 small matrices, stays in cache from the first tile to the last.
+The forward product ``M = V U`` of each frequency gives ``dU = Vᵀ dM``, a sum over tiles, where
+dM is A dY Aᵀ; and ``dW = Gᵀ dU G``.  Filters and channels are taken by panels, so that dU of a
+panel of one and a panel of the other, 36 small matrices, stays in cache from the first tile to the
+last.
 
 With few channels, each thread adds up the whole dU of its own tiles, so that transformed tiles
 never leave its cache.  With many, the tiles are transformed once into shared memory, as many as
@@ -11,10 +12,11 @@ cache holds, and each thread takes some of the pairs of panels.
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 from nnlib_backends.numpy_backend.launch import Array, empty, launch, split
-from nnlib_backends.numpy_backend.native.abi import address, integer, kernel, quad
+from nnlib_backends.numpy_backend.native.abi import address, integer, integers, kernel, quad
 from nnlib_backends.numpy_backend.native.multiply import (
     PANEL,
     PANEL_BYTES,
@@ -30,15 +32,14 @@ from nnlib_backends.numpy_backend.native.vectors import (
     store_some,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.winograd import (
-    MATRIX,
     SHARED,
-    lanes_in,
     panels,
     scratch_bytes,
     tiles_of,
     transform_tiles,
     winograd_tiles,
-)  # fmt: skip
+)
+from nnlib_backends.numpy_backend.native.winograd_filters import MATRIX, lanes_in
 from nnlib_backends.numpy_backend.native.winograd_transforms import (
     SCRATCH,
     gather,
@@ -119,11 +120,12 @@ def winograd_gradient_by_pairs(t, chunk, start, stop):
     gradients, transformed, dw = quad(t, 0), quad(t, 1), quad(t, 2)
     step, tiles, pieces = gradients.shape[2] * PANEL_BYTES, integer(t, 3), transformed.shape[0]
     du = address(t, 6) + chunk * (36 * MATRIX + SCRATCH)
+    integers(t, 7)[chunk], zero = 0, address(t, 7) + 8 * chunk
     for pair in range(start, stop):
         o, c = pair // pieces, pair % pieces
         _multiply_pair(
             integer(t, 5), min(PANEL, dw.shape[0] - o * PANEL), tiles,
-            address(t, 0) + o * 36 * step, address(t, 1) + c * 36 * step, step, du, address(t, 7), 0,
+            address(t, 0) + o * 36 * step, address(t, 1) + c * 36 * step, step, du, zero, 0,
         )  # fmt: skip
         _finish_pair(
             du, dw.shape[0], dw.shape[3], o, c, address(t, 2), integer(t, 4) != 0, du + 36 * MATRIX
@@ -134,7 +136,8 @@ def winograd_gradient_by_pairs(t, chunk, start, stop):
 def winograd_gradient_by_tiles(t, chunk, start, stop):
     """Tiles ``start … stop``, into a part of the gradient of each chunk's own."""
     x, g, dw = quad(t, 0), quad(t, 1), quad(t, 2)  # dw: (O, 9, C) of every chunk
-    down, across, function, zero = integer(t, 5), integer(t, 6), integer(t, 7), address(t, 12)
+    down, across, function = integer(t, 5), integer(t, 6), integer(t, 7)
+    integers(t, 12)[chunk], zero = 0, address(t, 12) + 8 * chunk
     filters, channels, step = g.shape[3], x.shape[3], (BLOCK + 1) * PANEL_BYTES
     outputs, pieces = -(-filters // PANEL), -(-channels // PANEL)
     transformed = address(t, 8) + chunk * (outputs + pieces) * 36 * step
@@ -166,7 +169,7 @@ def winograd_gradient_by_tiles(t, chunk, start, stop):
 # Host --------------------------------------------------------------------------------------------
 
 
-def filter_gradient(x: Array, g: Array, dw: Array, padding: tuple[int, int], zero: Array) -> None:
+def filter_gradient(x: Array, g: Array, dw: Array, padding: tuple[int, int]) -> None:
     """Write the gradient by the filters into ``dw``.
 
     Parameters
@@ -176,17 +179,15 @@ def filter_gradient(x: Array, g: Array, dw: Array, padding: tuple[int, int], zer
         Gradient by the result.
     dw : (O, 3, 3, C)
     padding : pair of int
-    zero : (1,), int64
-        A zero.
     """
     pairs = panels(x.shape[3]) * panels(g.shape[3])
     if pairs * 36 * MATRIX <= PRIVATE:
-        _by_tiles(x, g, dw, padding, zero)
+        _by_tiles(x, g, dw, padding)
     else:
-        _by_pairs(x, g, dw, padding, zero)
+        _by_pairs(x, g, dw, padding)
 
 
-def _by_tiles(x: Array, g: Array, dw: Array, padding: tuple[int, int], zero: Array) -> None:
+def _by_tiles(x: Array, g: Array, dw: Array, padding: tuple[int, int]) -> None:
     down, across = tiles_of(g.shape)
     tiles, size = g.shape[0] * down * across, scratch_bytes(max(x.shape[3], g.shape[3]))
     chunks, pieces, outputs = parts_of(tiles, 2 * BLOCK), panels(x.shape[3]), panels(g.shape[3])
@@ -194,13 +195,13 @@ def _by_tiles(x: Array, g: Array, dw: Array, padding: tuple[int, int], zero: Arr
     launch(
         winograd_gradient_by_tiles, x, g, parts, *padding, down, across, multiply_address(),
         empty((chunks, outputs + pieces, 36, (BLOCK + 1) * PANEL)),
-        empty(chunks * outputs * pieces * 36 * MATRIX // 4), empty(chunks * size // 4), size, zero,
-        items=tiles, chunks=chunks,
+        empty(chunks * outputs * pieces * 36 * MATRIX // 4), empty(chunks * size // 4), size,
+        empty(chunks, np.int64),        items=tiles, chunks=chunks,
     )  # fmt: skip
     sum_parts(parts, chunks, dw)
 
 
-def _by_pairs(x: Array, g: Array, dw: Array, padding: tuple[int, int], zero: Array) -> None:
+def _by_pairs(x: Array, g: Array, dw: Array, padding: tuple[int, int]) -> None:
     down, across = tiles_of(g.shape)
     tiles, size = g.shape[0] * down * across, scratch_bytes(max(x.shape[3], g.shape[3]))
     pieces, outputs = panels(x.shape[3]), panels(g.shape[3])
@@ -209,7 +210,7 @@ def _by_pairs(x: Array, g: Array, dw: Array, padding: tuple[int, int], zero: Arr
     transformed = empty((pieces, 36, shared | 1, PANEL))
     gradients = empty((outputs, 36, shared | 1, PANEL))
     workers = split(pieces * outputs)
-    du = empty(workers * (36 * MATRIX + SCRATCH) // 4)
+    du, zeros = empty(workers * (36 * MATRIX + SCRATCH) // 4), empty(workers, np.int64)
     for first in range(0, tiles, shared):
         count = min(shared, tiles - first)
         chunks = split(count, 4)
@@ -224,5 +225,5 @@ def _by_pairs(x: Array, g: Array, dw: Array, padding: tuple[int, int], zero: Arr
         )  # fmt: skip
         launch(
             winograd_gradient_by_pairs, gradients, transformed, dw, count, first > 0,
-            multiply_address(), du, zero, items=pieces * outputs, chunks=workers,
+            multiply_address(), du, zeros, items=pieces * outputs, chunks=workers,
         )  # fmt: skip
