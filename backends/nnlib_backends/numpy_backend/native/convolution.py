@@ -102,6 +102,8 @@ def forward(
     bias = None if bias is None else dense(bias)
     along = axes.axes_forward(x, weight, stride, padding, dilation)
     y = empty((x.shape[0], along[0].positions, along[1].positions, weight.shape[0]))
+    if y.size == 0:
+        return y, y if activation else None
     if prefers_winograd(y.shape, weight.shape, stride, dilation, groups):
         winograd.convolve(x, weight, bias, y, padding, rectify=activation == "relu")
         if activation not in (None, "relu"):
