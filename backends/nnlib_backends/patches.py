@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from nnlib_backends.contract import Array, Kernel
+from nnlib_backends.portable import activate, derive
 
 Pair: TypeAlias = tuple[int, int]
 
@@ -32,10 +33,35 @@ def make_kernels(xp: Any, block_bytes: int = 4 << 20) -> dict[str, Kernel]:
     convolution = PatchConvolution(xp, block_bytes)
     pooling = ShiftPooling(xp)
     return {
-        "conv2d": Kernel(convolution.forward, convolution.backward),
+        "conv2d": with_activation(xp, Kernel(convolution.forward, convolution.backward)),
         "max_pool2d": Kernel(pooling.max_forward, pooling.max_backward),
         "avg_pool2d": Kernel(pooling.mean_forward, pooling.mean_backward),
     }
+
+
+def with_activation(xp: Any, kernel: Kernel) -> Kernel:
+    """Return a kernel with the option ``activation``, made of one without.
+
+    Parameters
+    ----------
+    xp : namespace
+    kernel : Kernel
+        Its `backward` takes ``None`` for what was saved.
+    """
+
+    def forward(
+        *arrays: Array | None, activation: str | None = None, **options: Any
+    ) -> tuple[Array, Array | None]:
+        y = activate(xp, kernel.forward(*arrays, **options)[0], activation)
+        return y, None if activation is None else y
+
+    def backward(
+        g: Array, y: Array | None, needs: Sequence[Any], *arrays: Array | None,
+        activation: str | None = None, **options: Any,
+    ) -> Any:  # fmt: skip
+        return kernel.backward(derive(g, y, activation), None, needs, *arrays, **options)
+
+    return Kernel(forward, backward)
 
 
 @dataclass(frozen=True)

@@ -114,9 +114,22 @@ def _(g, size, stride, dilation):
         ([(2, 9, 9, 4), (6, 3, 3, 2), (6,)], {"dilation": (2, 2), "groups": 2}),
         ([(1, 8, 8, 1), (2, 5, 5, 1), (2,)], {"stride": (2, 2), "padding": (2, 2)}),
         ([(2, 6, 5, 3), (4, 1, 1, 3), (4,)], {}),
+        ([(1, 7, 9, 17), (18, 3, 3, 17), (18,)], {"padding": (1, 1), "activation": "relu"}),
+        ([(2, 8, 9, 1), (6, 5, 5, 1), (6,)], {"padding": (2, 2), "activation": "tanh"}),
+        ([(2, 5, 6, 4), (4, 3, 3, 1), (4,)], {"groups": 4, "activation": "sigmoid"}),
     ]
 )
-def conv2d(x, weight, bias=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
+def conv2d(
+    x,
+    weight,
+    bias=None,
+    *,
+    stride=(1, 1),
+    padding=(0, 0),
+    dilation=(1, 1),
+    groups=1,
+    activation=None,
+):
     """Two-dimensional convolution (correlation), by patches and one matrix product.
 
     Parameters
@@ -128,6 +141,8 @@ def conv2d(x, weight, bias=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 
         For height and width; the padding is zeros on both sides.
     groups : int
         The channels fall into so many independent convolutions.
+    activation : {None, "relu", "tanh", "sigmoid"}
+        Applied to the result.
 
     Returns
     -------
@@ -164,4 +179,5 @@ def conv2d(x, weight, bias=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 
         parts.append(matmul(part, transpose(filters)))
     y = parts[0] if groups == 1 else concatenate(*parts, axis=1)
     y = reshape(y, shape=(n, rows, columns, groups * c_out))
-    return y if bias is None else y + bias
+    y = y if bias is None else y + bias
+    return y if activation is None else ACTIVATIONS[activation](y)

@@ -44,7 +44,9 @@ def surround(x, padding, value=0.0):
     return np.pad(x, around, constant_values=value)
 
 
-def conv2d(x, weight, bias=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
+def conv2d(
+    x, weight, bias=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1, activation=None
+):
     patches = windows(surround(x, padding), weight.shape[1:3], stride, dilation)
     filters = weight.shape[0] // groups
     parts = [
@@ -55,7 +57,7 @@ def conv2d(x, weight, bias=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1),
         )
         for i in range(groups)
     ]
-    return np.concatenate(parts, axis=-1) + (0 if bias is None else bias)
+    return activated(np.concatenate(parts, axis=-1) + (0 if bias is None else bias), activation)
 
 
 def max_pool2d(x, size, stride, padding=(0, 0)):

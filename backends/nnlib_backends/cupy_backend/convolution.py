@@ -19,6 +19,7 @@ from nnlib_backends.cupy_backend.cudnn_graph import (
     Problem,
     build,
 )
+from nnlib_backends.patches import with_activation
 
 _OLDEST_CUDNN = 91900
 _ALIGNMENT = 16  # bytes; cuDNN's kernels load 128 bits at a time
@@ -155,7 +156,7 @@ class CudnnConvolution:
 def make_kernel(planner: Planner, fallback: Kernel) -> Kernel:
     """Return cuDNN's ``conv2d``, with another kernel for what cuDNN does not do."""
     convolution = CudnnConvolution(planner, fallback)
-    return Kernel(convolution.forward, convolution.backward)
+    return with_activation(cupy, Kernel(convolution.forward, convolution.backward))
 
 
 def _problem(

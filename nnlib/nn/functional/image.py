@@ -14,6 +14,7 @@ from nnlib.nn.functional.checks import (
     floating,
     pair,
 )
+from nnlib.ops.convolution import ACTIVATIONS
 
 __all__ = ["adaptive_avg_pool2d", "avg_pool2d", "conv1d", "conv2d", "max_pool2d"]
 
@@ -28,6 +29,7 @@ def conv2d(
     padding: Pair | str = 0,
     dilation: Pair = 1,
     groups: int = 1,
+    activation: str | None = None,
 ) -> Tensor:
     """Two-dimensional convolution, as deep learning uses the word (correlation).
 
@@ -43,6 +45,8 @@ def conv2d(
         (with stride 1; an odd one goes to the bottom and right, as in PyTorch).
     groups : int
         The channels fall into so many independent convolutions.
+    activation : {None, "relu", "tanh", "sigmoid"}
+        Applied to the result while it is at hand, which is faster than afterwards.
 
     Returns
     -------
@@ -54,7 +58,7 @@ def conv2d(
     ShapeError
         If the axes or channels do not fit, or the window is larger than the padded image.
     OptionError
-        If an option is out of range.
+        If an option is out of range, or ``activation`` another word.
 
     Examples
     --------
@@ -72,6 +76,8 @@ def conv2d(
     if rows[0] != rows[1] or columns[0] != columns[1]:
         x = ops.pad(x, pad_width=((0, 0), rows, columns, (0, 0)))
         rows = columns = (0, 0)
+    if activation is not None:
+        check_choice(activation, tuple(ACTIVATIONS), "activation")
     return ops.conv2d(
         x,
         weight,
@@ -80,6 +86,7 @@ def conv2d(
         padding=(rows[0], columns[0]),
         dilation=spread,
         groups=groups,
+        activation=activation,
     )
 
 

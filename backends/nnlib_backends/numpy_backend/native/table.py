@@ -9,9 +9,11 @@ from nnlib_backends.numpy_backend.native import (
     abi,
     activation,
     batch_norm,
+    convolution,
     dropout,
     embedding,
     linear,
+    pooling,
     reduction,
     row_norm,
     softmax,
@@ -22,10 +24,12 @@ __all__ = ["KERNELS", "PRIMITIVES", "UPDATES", "compilation", "probe"]
 
 KERNELS: dict[str, Kernel] = {
     **activation.KERNELS,
+    **convolution.KERNELS,
     **dropout.KERNELS,
     **embedding.KERNELS,
     **linear.KERNELS,
     **batch_norm.KERNELS,
+    **pooling.KERNELS,
     **row_norm.KERNELS,
     **softmax.KERNELS,
 }

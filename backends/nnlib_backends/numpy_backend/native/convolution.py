@@ -1,0 +1,162 @@
+"""``conv2d`` on the CPU: which way to compute it, and its parts put together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from nnlib_backends.contract import Kernel
+from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, thread_count
+from nnlib_backends.numpy_backend.native import (
+    axes,
+    direct,
+    direct_gradient,
+    spread,
+    winograd,
+    winograd_gradient,
+)
+from nnlib_backends.numpy_backend.native.host import place
+from nnlib_backends.numpy_backend.native.partial import add_parts, through_activation
+from nnlib_backends.numpy_backend.native.vector_activation import activate_all
+
+__all__ = ["KERNELS", "prefers_winograd"]
+
+Pair = tuple[int, int]
+
+
+def prefers_winograd(
+    result: tuple[int, ...], weight: tuple[int, ...], stride: Pair, dilation: Pair, groups: int
+) -> bool:
+    """Whether Winograd's way is the faster one.
+
+    Parameters
+    ----------
+    result, weight : tuple of int
+        The shapes (N, H', W', O) and (O, kh, kw, C / groups).
+    stride, dilation, groups
+        As of ``conv2d``.
+    """
+    if os.environ.get("NNLIB_WINOGRAD") == "0":
+        return False
+    if weight[1:3] != (3, 3) or groups != 1 or {*stride, *dilation} != {1}:
+        return False
+    down, across = winograd.tiles_of(result)
+    full = result[1] * result[2] / (16 * down * across)  # part of the tiles that is used
+    return min(weight[0], weight[3]) >= 16 and full >= 0.4
+
+
+def _as_pixels(
+    x: Array, weight: Array, y: Array, stride: Pair, padding: Pair, groups: int
+) -> tuple[Array, Array, Array]:
+    """See a convolution that is a plain product as one of single pixels, in rows of a good length.
+
+    So are 1×1 filters, and filters as large as the image.
+    """
+    n, height, width, channels = x.shape
+    filters, kh, kw, _ = weight.shape
+    if padding != (0, 0) or groups != 1:
+        return x, weight, y
+    if (kh, kw) == (height, width):
+        pixels, length = n, height * width * channels
+    elif (kh, kw) == (1, 1) and stride == (1, 1):
+        pixels, length = n * height * width, channels
+    else:
+        return x, weight, y
+    most = max(1, min(direct.PIXELS, pixels // thread_count()))
+    row = max(size for size in range(1, most + 1) if pixels % size == 0)
+    return (
+        x.reshape(1, pixels // row, row, length),
+        weight.reshape(filters, 1, 1, length),
+        y.reshape(1, pixels // row, row, filters),
+    )
+
+
+def _image_gradient(
+    g: Array, weight: Array, dx: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> None:
+    """Write the gradient by the image into ``dx``, not by Winograd's way."""
+    sizes = zip(dx.shape[1:3], weight.shape[1:3], stride, padding, dilation, strict=True)
+    all_rows, all_columns = (list(axes.phases(*values)) for values in sizes)
+    for rows in all_rows:
+        if spread.is_worthwhile(weight.shape, stride[1], dilation[1], groups):
+            spread.spread(g, weight, dx, rows, padding[1])
+            continue
+        for columns in all_columns:
+            direct.convolve(g, weight, None, dx, (rows, columns), groups, turned=True)
+
+
+def forward(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    *,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+    activation: str | None = None,
+) -> tuple[Array, Array | None]:
+    """(N, H, W, C) → (N, H', W', O)."""
+    x, weight = dense(x), dense(weight)
+    bias = None if bias is None else dense(bias)
+    along = axes.axes_forward(x, weight, stride, padding, dilation)
+    y = empty((x.shape[0], along[0].positions, along[1].positions, weight.shape[0]))
+    if y.size == 0:
+        return y, y if activation else None
+    if prefers_winograd(y.shape, weight.shape, stride, dilation, groups):
+        winograd.convolve(x, weight, bias, y, padding, rectify=activation == "relu")
+        if activation not in (None, "relu"):
+            activate_all(y, activation)
+    else:
+        image, filters, result = _as_pixels(x, weight, y, stride, padding, groups)
+        if result is not y:
+            along = axes.axes_forward(image, filters, (1, 1), (0, 0), (1, 1))
+        direct.convolve(image, filters, bias, result, along, groups, activation)
+    return y, y if activation else None
+
+
+def backward(
+    g: Array,
+    saved: Array | None,
+    needs: Sequence[Any],
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    *,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+    activation: str | None = None,
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Gradients by image, filters and bias."""
+    x, weight = dense(x), dense(weight)
+    dx, dw = place(needs[0], x.shape), place(needs[1], weight.shape)
+    db = place(needs[2] if len(needs) > 2 else False, (weight.shape[0],))
+    if g.size == 0:
+        for zeros in (dx, dw, db):
+            if zeros is not None:
+                launch(add_parts, None, zeros, 0, items=zeros.size)
+        return dx, dw, db
+    g = through_activation(dense(g), saved, activation, db)
+    fast = prefers_winograd(g.shape, weight.shape, stride, dilation, groups)
+    if fast:
+        if dx is not None:
+            winograd.convolve(g, weight, None, dx, (2 - padding[0], 2 - padding[1]), turned=True)
+        if dw is not None:
+            winograd_gradient.filter_gradient(x, g, dw, padding)
+        return dx, dw, db
+    image, filters, result = _as_pixels(x, weight, g, stride, padding, groups)
+    if result is not g:
+        stride, padding, dilation = (1, 1), (0, 0), (1, 1)
+    if dx is not None:
+        target = dx.reshape(image.shape)
+        _image_gradient(result, filters, target, stride, padding, dilation, groups)
+    if dw is not None:
+        along = axes.axes_forward(image, filters, stride, padding, dilation)
+        direct_gradient.filter_gradient(image, result, dw.reshape(filters.shape), along, groups)
+    return dx, dw, db
+
+
+KERNELS = {"conv2d": Kernel(forward, backward)}

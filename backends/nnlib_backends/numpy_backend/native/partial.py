@@ -1,0 +1,116 @@
+"""Sums whose parts several threads compute: each writes its own, another launch adds them up."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from nnlib_backends.numpy_backend.launch import Array, empty, launch, split
+from nnlib_backends.numpy_backend.native.abi import (
+    integer,
+    kernel,
+    matrix,
+    vector,
+)  # fmt: skip
+from nnlib_backends.numpy_backend.native.activation import CODES, derive
+
+__all__ = ["parts_of", "sum_parts", "through_activation"]
+
+SOME = 64  # rows that are summed before they go into the whole sum, for the sake of precision
+WIDE = 64  # numbers that a row should have
+ELEMENTS = 1 << 14  # least numbers of a chunk
+
+
+@kernel
+def add_parts(t, chunk, start, stop):
+    """Numbers ``start … stop`` of the sum of all parts."""
+    total, parts, size = vector(t, 1)[start:stop], vector(t, 0), vector(t, 1).size
+    for i in range(total.size):
+        total[i] = 0
+    for part in range(integer(t, 2)):
+        row = parts[part * size + start : part * size + stop]
+        for i in range(total.size):
+            total[i] += row[i]
+
+
+@njit
+def _clear(row):
+    for i in range(row.size):
+        row[i] = 0
+
+
+@njit
+def _add(total, row):
+    for i in range(total.size):
+        total[i] += row[i]
+
+
+@kernel
+def derive_and_sum(t, chunk, start, stop):
+    """Rows ``start … stop`` of g times the activation's derivative, and their sum."""
+    g, channels = matrix(t, 0), matrix(t, 0).shape[1]
+    code, sums, some = integer(t, 3), matrix(t, 4)[chunk], matrix(t, 5)[chunk]
+    _clear(sums)
+    for first in range(start, stop, SOME):
+        rows = g[first : min(first + SOME, stop)]
+        if code:
+            part = slice(first * channels, (first + rows.shape[0]) * channels)
+            out = vector(t, 2)[part]
+            derive(vector(t, 0)[part], vector(t, 1)[part], out, code)
+            rows = out.reshape(rows.shape)
+        _clear(some)
+        for i in range(rows.shape[0]):
+            _add(some, rows[i])
+        _add(sums, some)
+
+
+def parts_of(items: int, least: int) -> int:
+    """Into how many chunks to divide items, like `split`, but so that every chunk gets some.
+
+    One without would leave its part of a sum unwritten.
+
+    Examples
+    --------
+    >>> parts_of(0, 1)
+    1
+    """
+    each = -(-items // split(items, least))
+    return -(-items // each) if items else 1
+
+
+def sum_parts(parts: Array, count: int, total: Array) -> None:
+    """Write the sum of ``count`` parts, each as large as ``total``."""
+    launch(add_parts, parts, total, count, items=total.size, chunks=split(total.size, ELEMENTS))
+
+
+def through_activation(
+    g: Array, y: Array | None, activation: str | None, db: Array | None
+) -> Array:
+    """Return the gradient by what the activation was applied to, and write that by the bias.
+
+    Parameters
+    ----------
+    g : (…, O)
+        Gradient by the result.
+    y : (…, O)
+        The result.
+    activation : str or None
+    db : (O,), optional
+        Where to write the sum over all axes but the last.
+    """
+    code = CODES[activation]
+    if not code and db is None:
+        return g
+    pixels, joined = g.size // g.shape[-1], 1
+    while joined * g.shape[-1] < WIDE and pixels % (2 * joined) == 0:
+        joined *= 2  # short rows would not fill a vector
+    rows, channels = pixels // joined, joined * g.shape[-1]
+    chunks = parts_of(rows, ELEMENTS // channels)
+    out = empty(g.shape) if code else None
+    sums = empty((chunks, channels))
+    launch(
+        derive_and_sum, g.reshape(rows, channels), y, out, code, sums, empty((chunks, channels)),
+        items=rows, chunks=chunks,
+    )  # fmt: skip
+    if db is not None:
+        sum_parts(sums, chunks * joined, db)
+    return g if out is None else out
