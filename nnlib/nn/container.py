@@ -8,6 +8,7 @@ from typing import Any
 
 from nnlib.errors import OptionError
 from nnlib.nn.activation import ReLU, Sigmoid, Tanh
+from nnlib.nn.conv import Conv2d
 from nnlib.nn.linear import Linear
 from nnlib.nn.module import Module
 
@@ -15,7 +16,7 @@ __all__ = ["ModuleDict", "ModuleList", "Sequential"]
 
 
 #: Layers whose ``forward`` can apply an activation itself, and the layers that it spares then.
-_FUSING: tuple[type[Module], ...] = (Linear,)
+_FUSING: tuple[type[Module], ...] = (Conv2d, Linear)
 _FUSED: dict[type[Module], str] = {ReLU: "relu", Tanh: "tanh", Sigmoid: "sigmoid"}
 
 
