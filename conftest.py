@@ -1,11 +1,17 @@
-"""Where to look for doctests: not in files that import CuPy, on machines without it."""
+"""Where to look for doctests: not in files that import what this machine lacks (CuPy, Numba)."""
 
 from importlib.util import find_spec
 
 collect_ignore = []
 if find_spec("cupy") is None:
     cupy_backend = "backends/nnlib_backends/cupy_backend"
-    collect_ignore = [
+    collect_ignore += [
         *(f"{cupy_backend}/{name}.py" for name in ("backend", "convolution", "namespace")),
         "tests/strict_backend/list_cupy_names.py",
+    ]
+if find_spec("numba") is None:
+    collect_ignore += [
+        "backends/nnlib_backends/numpy_backend/native",
+        "tests/backends/numpy_backend/native",
+        "tests/backends/numpy_backend/test_launch.py",
     ]

@@ -4,7 +4,14 @@ nnlib's core holds no array library.  It asks this package for a *backend*: NumP
 on a CUDA GPU, or one that a third party registers.
 """
 
-from nnlib_backends.contract import Backend, DeviceInfo, Kernel, MemoryInfo, Timer
+from nnlib_backends.contract import (
+    Backend,
+    DeviceInfo,
+    Kernel,
+    MemoryInfo,
+    PrimitiveKernel,
+    Timer,
+)
 from nnlib_backends.errors import (
     BackendError,
     BackendMismatchError,
@@ -33,6 +40,7 @@ __all__ = [
     "Kernel",
     "MemoryInfo",
     "NnlibError",
+    "PrimitiveKernel",
     "Timer",
     "UnknownBackendError",
     "available_backends",

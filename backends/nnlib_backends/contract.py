@@ -35,7 +35,9 @@ class Kernel:
     backward : callable
         ``backward(g, saved, needs, *arrays, **static) -> sequence``: one gradient for each array
         argument; ``needs[i]`` says whether anybody will look at gradient ``i`` (where it is false
-        the entry may be ``None``).
+        the entry may be ``None``).  On the NumPy backend ``needs[i]`` may also be an array (of the
+        argument's shape and dtype, C-contiguous, its contents arbitrary): then gradient ``i`` is
+        written into it, and it is what is returned.
 
     Examples
     --------
@@ -50,6 +52,33 @@ class Kernel:
 
     forward: Callable[..., tuple[Array, Any]]
     backward: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class PrimitiveKernel:
+    """A faster way to compute one primitive and its derivative, keeping what its own rules keep.
+
+    Each function may return ``NotImplemented`` for arrays that it is not made for; the primitive
+    then computes by itself.
+
+    Attributes
+    ----------
+    forward : callable
+        ``forward(*arrays, **options) -> y``.
+    rules : mapping
+        Name of an array argument → ``rule(g, *kept) -> gradient``, with the very values that the
+        primitive's rule for that argument keeps.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tanh = PrimitiveKernel(np.tanh, {"x": lambda g, y: g * (1 - y * y)})
+    >>> tanh.rules["x"](1.0, tanh.forward(0.0))
+    np.float64(1.0)
+    """
+
+    forward: Callable[..., Any]
+    rules: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -151,6 +180,8 @@ class Backend(ABC):
         The class of its arrays.
     kernels : mapping
         Name of a fused operation → `Kernel`.  May be empty: each has a definition in ``xp``.
+    primitives : mapping
+        Name of a primitive → `PrimitiveKernel`.  May be empty likewise.
     updates : mapping
         Name of an optimizer's update rule → in-place function.  May be empty likewise.
     host_memory : bool
@@ -176,6 +207,7 @@ class Backend(ABC):
     xp: Any
     array_type: type
     kernels: Mapping[str, Kernel] = {}
+    primitives: Mapping[str, PrimitiveKernel] = {}
     updates: Mapping[str, Callable[..., None]] = {}
     host_memory: bool = False
     scope: AbstractContextManager[Any] | None = None

@@ -62,7 +62,11 @@ def _compute(
     """Return the result, and what a kernel wants to find again in the backward pass."""
     try:
         if kernel is None:
-            y, saved = operation.function(backend.xp, *arrays, **options), None
+            fast, y, saved = backend.primitives.get(operation.name), NotImplemented, None
+            if fast is not None:
+                y = fast.forward(*arrays, **options)
+            if y is NotImplemented:
+                y = operation.function(backend.xp, *arrays, **options)
         else:
             y, saved = kernel.forward(*arrays, **options)
     except (ValueError, TypeError, OverflowError) as error:
@@ -176,13 +180,18 @@ class PrimitiveNode(Node):
     def pull_back(self, g: Gradient) -> Iterator[tuple[Node, Gradient]]:
         """Apply the rule of every input that needs a gradient."""
         _check(self.operation, self.kept, self.versions.values())
-        kept = self._as_tensors() if hasattr(g, "node") else self.kept
+        recorded = hasattr(g, "node")
+        kept = self._as_tensors() if recorded else self.kept
         assert kept is not None
+        kernel = None if recorded else self.backend.primitives.get(self.operation.name)
         for position, rule in self.rules:
             values = [position if name == "index" else kept[name] for name in rule.keeps]
-            source = self.inputs[position]
+            source, share = self.inputs[position], NotImplemented
             assert source is not None
-            yield source, rule.function(g, *values)
+            if kernel is not None:
+                fast = kernel.rules.get(self.operation.arrays[position])
+                share = fast(g, *values) if fast else NotImplemented
+            yield source, rule.function(g, *values) if share is NotImplemented else share
 
     def _as_tensors(self) -> dict[str, Any]:
         """Return what was kept, with arrays as tensors that are part of the graph."""

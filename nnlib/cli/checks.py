@@ -19,6 +19,8 @@ __all__ = ["CHECKS", "Check", "Finding"]
 
 PYTHON, NUMPY = (3, 11), (2, 1)  # the oldest that do
 
+_NUMBA = "pip install --upgrade numba scipy"
+
 Status: TypeAlias = Literal["ok", "note", "warning", "fail"]
 
 
@@ -79,6 +81,16 @@ def check_blas() -> Iterator[Finding]:
         )
     else:
         yield Finding("BLAS", "ok", f"{name}, {threads} threads on {cores} usable cores")
+
+
+def check_kernels() -> Iterator[Finding]:
+    """CPU kernels."""
+    details = nnlib.backend_info("numpy")["details"]
+    if details["compiled"]:
+        yield Finding("CPU kernels", "ok", details["kernels"])
+    else:
+        remedy = "unset NNLIB_NATIVE" if os.environ.get("NNLIB_NATIVE") == "0" else _NUMBA
+        yield Finding("CPU kernels", "note", f"slower than need be: {details['kernels']}", remedy)
 
 
 def check_choice() -> Iterator[Finding]:
@@ -232,6 +244,7 @@ CHECKS: tuple[Check, ...] = (
     check_blas,
     check_choice,
     check_backends,
+    check_kernels,
     check_gradients,
     check_files,
     check_folders,

@@ -6,13 +6,20 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from nnlib_backends.contract import Array, Backend, DeviceInfo, Kernel, MemoryInfo
-from nnlib_backends.numpy_backend import namespace
-from nnlib_backends.numpy_backend.kernels import KERNELS
+from nnlib_backends.contract import (
+    Array,
+    Backend,
+    DeviceInfo,
+    Kernel,
+    MemoryInfo,
+    PrimitiveKernel,
+)
+from nnlib_backends.numpy_backend import kernels, namespace
 from nnlib_backends.numpy_backend.updates import UPDATES
 from nnlib_backends.registry import owner_of
 
@@ -33,8 +40,18 @@ class NumpyBackend(Backend):
     xp = namespace
     array_type = np.ndarray
     host_memory = True
-    kernels: Mapping[str, Kernel] = KERNELS
     updates: Mapping[str, Callable[..., None]] = UPDATES
+
+    # Made at first use: this is what imports Numba and compiles.
+    @cached_property
+    def kernels(self) -> Mapping[str, Kernel]:  # type: ignore[override]
+        """Name of a fused operation → `Kernel`."""
+        return kernels.kernels()
+
+    @cached_property
+    def primitives(self) -> Mapping[str, PrimitiveKernel]:  # type: ignore[override]
+        """Name of a primitive → `PrimitiveKernel`."""
+        return kernels.primitives()
 
     def asarray(self, obj: Any, dtype: Any = None, *, copy: bool | None = None) -> Array:
         """Convert to an array; one of another backend is copied to the host.
@@ -74,7 +91,7 @@ class NumpyBackend(Backend):
         return np.array(array)
 
     def device_info(self) -> DeviceInfo:
-        """Describe the processor, its memory and the BLAS behind NumPy."""
+        """Describe the processor, its memory, the BLAS behind NumPy and the kernels."""
         import psutil
         from threadpoolctl import threadpool_info
 
@@ -91,6 +108,8 @@ class NumpyBackend(Backend):
             details={
                 "blas_threads": blas[0]["num_threads"] if blas else None,
                 "blas_architecture": blas[0].get("architecture") if blas else None,
+                "compiled": kernels.native()[0] is not None,
+                "kernels": kernels.compilation(),
             },
         )
 

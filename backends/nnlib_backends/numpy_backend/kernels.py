@@ -1,12 +1,136 @@
-"""Fused operations on the CPU."""
+"""Fused operations on the CPU: compiled by Numba where that works, and in terms of NumPy.
+
+A compiled kernel is for float32 alone.  All else (float64, mixed dtypes), and everything where
+Numba is missing or ``NNLIB_NATIVE=0``, is computed by the kernels of `portable` and `patches`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
 
 from nnlib_backends import attention, patches, portable, recurrent
-from nnlib_backends.contract import Kernel
+from nnlib_backends.contract import Array, Kernel, PrimitiveKernel
 from nnlib_backends.numpy_backend import namespace
 
-KERNELS: dict[str, Kernel] = {
-    **portable.make_kernels(namespace),
-    **patches.make_kernels(namespace, block_bytes=4 << 20),
-    **recurrent.make_kernels(namespace),
-    **attention.make_kernels(namespace),
-}
+__all__ = ["compilation", "either", "general_kernels", "kernels", "native", "primitives"]
+
+FLOAT32 = np.dtype(np.float32)
+
+
+@functools.cache
+def kernels() -> dict[str, Kernel]:
+    """Name of a fused operation → the kernel that serves it here."""
+    compiled = native()[0]
+    table = {name: into_targets(kernel) for name, kernel in general_kernels().items()}
+    if compiled is not None:
+        for name, kernel in compiled.KERNELS.items():
+            table[name] = either(kernel, table[name])
+    return table
+
+
+@functools.cache
+def primitives() -> dict[str, PrimitiveKernel]:
+    """Name of a primitive → its compiled kernel."""
+    compiled = native()[0]
+    return {} if compiled is None else dict(compiled.PRIMITIVES)
+
+
+@functools.cache
+def general_kernels() -> dict[str, Kernel]:
+    """Kernels in terms of NumPy, for every dtype."""
+    return {
+        **portable.make_kernels(namespace),
+        **patches.make_kernels(namespace, block_bytes=4 << 20),
+        **recurrent.make_kernels(namespace),
+        **attention.make_kernels(namespace),
+    }
+
+
+@functools.cache
+def native() -> tuple[Any, str]:
+    """Return the module `native.table`, or None and why there is none.
+
+    It counts as there when one kernel was compiled and gave the right result.
+    """
+    if os.environ.get("NNLIB_NATIVE") == "0":
+        return None, "NNLIB_NATIVE=0"
+    try:
+        from nnlib_backends.numpy_backend.native import table
+
+        table.probe()
+    except ImportError as error:
+        return None, f"{error.name or 'Numba'} cannot be imported: {error}"
+    except Exception as error:  # noqa: BLE001 - LLVM, the cache folder, SciPy's BLAS: many can fail
+        return None, f"Numba does not work here: {type(error).__name__}: {error}"
+    return table, ""
+
+
+def compilation() -> str:
+    """Say which kernels compute and why, and how long it took to compile them.
+
+    Examples
+    --------
+    >>> "kernels" in compilation()
+    True
+    """
+    table, reason = native()
+    if table is None:
+        return f"kernels of NumPy only, because {reason}"
+    used, cached, seconds = table.compilation()
+    return (
+        f"{used} kernels by Numba {version('numba')}, {cached} of them from the cache, "
+        f"ready in {seconds:.1f} s"
+    )
+
+
+def either(native: Kernel, general: Kernel) -> Kernel:
+    """Return a kernel that takes the first for float32 arrays, and the second for all others.
+
+    Examples
+    --------
+    >>> fast, slow = (Kernel(lambda x, word=word: (word, None), None) for word in ("fast", "slow"))
+    >>> [either(fast, slow).forward(np.zeros(1, dtype))[0] for dtype in ("f4", "f8")]
+    ['fast', 'slow']
+    """
+
+    def forward(*arrays: Array | None, **static: Any) -> tuple[Array, Any]:
+        return (native if all_float32(arrays) else general).forward(*arrays, **static)
+
+    def backward(
+        g: Array, saved: Any, needs: Sequence[Any], *arrays: Array | None, **static: Any
+    ) -> Any:
+        kernel = native if all_float32(arrays) else general
+        return kernel.backward(g, saved, needs, *arrays, **static)
+
+    return Kernel(forward, backward)
+
+
+def all_float32(arrays: Sequence[Array | None]) -> bool:
+    """Tell whether all floating-point arrays are of float32."""
+    for array in arrays:
+        if array is not None and array.dtype != FLOAT32 and array.dtype.kind not in "iub":
+            return False
+    return True
+
+
+def into_targets(kernel: Kernel) -> Kernel:
+    """Let a kernel that knows no targets copy its gradients into those that are given."""
+
+    def backward(
+        g: Array, saved: Any, needs: Sequence[Any], *arrays: Array | None, **static: Any
+    ) -> Any:
+        wanted = [need is not False for need in needs]
+        gradients = list(kernel.backward(g, saved, wanted, *arrays, **static))
+        for i, need in enumerate(needs):
+            if isinstance(need, np.ndarray):
+                need[...] = gradients[i]
+                gradients[i] = need
+        return gradients
+
+    return Kernel(kernel.forward, backward)

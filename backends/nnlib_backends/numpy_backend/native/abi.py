@@ -49,12 +49,15 @@ class NativeKernel:
     name : str
     seconds : float
         What that took, 0.0 before.
+    from_cache : bool
+        Whether it was loaded.
     """
 
     def __init__(self, function: Callable[[Any, int, int, int], None]) -> None:
         self.function = function
         self.name = function.__name__
         self.seconds = 0.0
+        self.from_cache = False
         self._address = 0
 
     @property
@@ -71,6 +74,7 @@ class NativeKernel:
                 boundscheck=bool(os.environ.get("NUMBA_BOUNDSCHECK")),
             )(self.function)
             self._address = self._compiled.address
+            self.from_cache = bool(self._compiled.cache_hits)
             self.seconds = time.perf_counter() - begin
         return self._address
 

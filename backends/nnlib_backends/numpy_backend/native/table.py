@@ -1,0 +1,34 @@
+"""All compiled kernels, by the operation that they serve."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnlib_backends.contract import Kernel, PrimitiveKernel
+from nnlib_backends.numpy_backend.native import abi, activation
+
+__all__ = ["KERNELS", "PRIMITIVES", "compilation", "probe"]
+
+KERNELS: dict[str, Kernel] = {**activation.KERNELS}
+
+PRIMITIVES: dict[str, PrimitiveKernel] = {**activation.PRIMITIVES}
+
+
+def probe() -> None:
+    """Compile one kernel and run it.
+
+    Raises
+    ------
+    ArithmeticError
+        If the result is wrong.  Numba raises what it likes.
+    """
+    y = activation.relu(np.array([-1.0, 2.0], np.float32))
+    if y.tolist() != [0, 2]:
+        raise ArithmeticError(f"relu of [-1, 2] must be [0, 2]. Received: {y}")
+
+
+def compilation() -> tuple[int, int, float]:
+    """How many kernels were asked for so far, how many came from the cache, and seconds of both."""
+    used = [kernel for kernel in abi.kernels.values() if kernel.seconds]
+    cached = sum(kernel.from_cache for kernel in used)
+    return len(used), cached, sum(kernel.seconds for kernel in used)

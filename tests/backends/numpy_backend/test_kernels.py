@@ -1,0 +1,101 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nnlib
+from nnlib.cli import checks
+from nnlib_backends import Kernel, load_backend
+from nnlib_backends.numpy_backend import kernels as module
+
+ROOT = Path(__file__).parents[3]
+
+needs_numba = pytest.mark.skipif(module.native()[0] is None, reason=module.native()[1])
+
+
+def words(name):
+    return Kernel(lambda *arrays: (name, None), lambda g, saved, needs, *arrays: name)
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "chosen"),
+    [
+        ("f", "compiled"), ("ff", "compiled"), ("fl", "compiled"), ("fB", "compiled"),
+        ("d", "general"), ("fd", "general"), ("e", "general"), ("dl", "general"),
+    ],
+)  # fmt: skip
+def test_compiled_kernels_are_for_float32_alone(dtypes, chosen):
+    kernel = module.either(words("compiled"), words("general"))
+    arrays = [*(np.zeros(2, dtype) for dtype in dtypes), None]
+    assert kernel.forward(*arrays)[0] == chosen
+    assert kernel.backward(np.zeros(2), None, (True,), *arrays) == chosen
+
+
+def test_kernels_without_targets_get_them():
+    linear = load_backend("numpy").kernels["linear"]
+    x, w, b = np.ones((2, 3)), np.ones((4, 3)), np.ones(4)
+    target = np.full((4, 3), np.nan)
+    g = np.arange(8.0).reshape(2, 4)
+    dx, dw, db = linear.backward(g, None, (False, target, True), x, w, b)
+    assert dx is None
+    assert dw is target
+    np.testing.assert_array_equal(dw, g.T @ x)
+    np.testing.assert_array_equal(db, g.sum(axis=0))
+
+
+def in_a_new_process(code, **environment):
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_environment_switches_compiled_kernels_off():
+    told = in_a_new_process(
+        "import sys, nnlib; from nnlib.cli.checks import check_kernels\n"
+        "print(nnlib.relu(nnlib.tensor([-1.0, 1.0])).tolist(), 'numba' in sys.modules)\n"
+        "print(next(check_kernels()))",
+        NNLIB_NATIVE="0",
+    )
+    assert told.startswith("[0.0, 1.0] False")
+    assert "because NNLIB_NATIVE=0" in told
+    assert "unset NNLIB_NATIVE" in told
+
+
+def test_everything_works_without_numba():
+    told = in_a_new_process(
+        "import sys; sys.modules['numba'] = None\n"
+        "import nnlib; from nnlib.cli.checks import check_kernels\n"
+        "print(nnlib.relu(nnlib.nn.Linear(2, 3)(nnlib.ones(4, 2))).shape)\n"
+        "print(next(check_kernels()))"
+    )
+    assert told.startswith("(4, 3)")
+    assert "numba cannot be imported" in told
+    assert "pip install --upgrade numba" in told
+
+
+@needs_numba
+def test_doctor_counts_compiled_kernels():
+    nnlib.relu(nnlib.tensor([1.0]))
+    (finding,) = checks.check_kernels()
+    assert finding.status == "ok"
+    assert "kernels by Numba" in finding.detail
+
+
+def test_a_failing_compiler_is_no_failure(monkeypatch):
+    table = pytest.importorskip("nnlib_backends.numpy_backend.native.table")
+
+    def broken():
+        raise RuntimeError("no code today")
+
+    monkeypatch.setattr(table, "probe", broken)
+    module.native.cache_clear()
+    try:
+        assert module.native() == (None, "Numba does not work here: RuntimeError: no code today")
+    finally:
+        module.native.cache_clear()
