@@ -18,12 +18,12 @@ from numba.extending import intrinsic
 
 from nnlib_backends.numpy_backend.native.abi import at
 
-__all__ = ["LANES", "multiply", "padded"]
+__all__ = ["GROUP", "LANES", "multiply"]
 
 # 32 registers of 16 numbers with AVX-512, else 16 of 8 (AVX2) or 32 of 4 (NEON, as pairs)
 _WIDE = llvmlite.binding.get_host_cpu_features().get("avx512f", False)
 LANES = 16 if _WIDE else 8
-ROWS, VECTORS = (4, 4) if _WIDE else (4, 2)  #: of a tile; with four rows the loads keep up
+GROUP, VECTORS = (4, 4) if _WIDE else (4, 2)  #: rows and vectors of a tile
 
 
 def _make_tile(rows: int, vectors: int) -> Any:
@@ -105,14 +105,8 @@ def _pointer(builder: Any, address: Any, kind: Any) -> Any:
     return builder.inttoptr(address, kind.as_pointer())
 
 
-_full, _column = _make_tile(ROWS, VECTORS), _make_tile(ROWS, 1)
+_full, _column = _make_tile(GROUP, VECTORS), _make_tile(GROUP, 1)
 _row, _single = _make_tile(1, VECTORS), _make_tile(1, 1)
-
-
-@njit
-def padded(n):
-    """``n`` rounded up to whole vectors."""
-    return (n + LANES - 1) // LANES * LANES
 
 
 @njit
@@ -132,7 +126,7 @@ def multiply(m, n, k, a, row, step, b, ldb, c, ldc):
     whole = n // LANES * LANES
     i = 0
     while i < m:
-        many = m - i >= ROWS
+        many = m - i >= GROUP
         j = 0
         while j < whole:
             left, right, result = a + 4 * i * row, b + 4 * j, c + 4 * (i * ldc + j)
@@ -148,7 +142,7 @@ def multiply(m, n, k, a, row, step, b, ldb, c, ldc):
                 else:
                     _single(k, left, 4 * row, 4 * step, right, 4 * ldb, result, 4 * ldc)
                 j += LANES
-        i += ROWS if many else 1
+        i += GROUP if many else 1
     if whole < n:
         _rest(m, n, k, a, row, step, b, ldb, c, ldc, whole)
 
