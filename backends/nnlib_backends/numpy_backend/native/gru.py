@@ -67,7 +67,7 @@ def gru_forward(t, chunk, start, stop):
         now = T - 1 - step if integer(t, 12) else step
         multiply(
             last - first, P, H, h + 4 * first * H, H, 1, address(t, 2), P,
-            hidden + 4 * first * P, P,
+            hidden + 4 * first * P, P, False,
         )  # fmt: skip
         for b in range(first, last):
             n, new_h = b * T + now, row(h, b, H)
@@ -115,7 +115,7 @@ def gru_backward(t, chunk, start, stop):
             _back(t, b, now, at(hidden + 4 * b * P, H), row(past, b, H))
         multiply(
             last - first, P, G, slopes + 4 * (first * T + now) * G, T * G, 1, address(t, 4), P,
-            hidden + 4 * first * P, P,
+            hidden + 4 * first * P, P, False,
         )  # fmt: skip
     for b in range(first, last):
         finish(address(t, 10), b, at(hidden + 4 * b * P, H), row(past, b, H))

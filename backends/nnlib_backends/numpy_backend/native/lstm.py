@@ -67,7 +67,7 @@ def lstm_forward(t, chunk, start, stop):
         now = T - 1 - step if integer(t, 13) else step
         multiply(
             last - first, P, H, h + 4 * first * H, H, 1, address(t, 2), P,
-            hidden + 4 * first * P, P,
+            hidden + 4 * first * P, P, False,
         )  # fmt: skip
         for b in range(first, last):
             new_h, new_c = row(h, b, H), row(c, b, H)
@@ -127,7 +127,7 @@ def lstm_backward(t, chunk, start, stop):
             _back(t, b, now, at(hidden + 4 * b * P, H), row(past, b, H), row(dc, b, H))
         multiply(
             last - first, P, G, slopes + 4 * (first * T + now) * G, T * G, 1, address(t, 3), P,
-            hidden + 4 * first * P, P,
+            hidden + 4 * first * P, P, False,
         )  # fmt: skip
     for b in range(first, last):
         finish(address(t, 10), b, at(hidden + 4 * b * P, H), row(past, b, H))

@@ -58,7 +58,7 @@ def rnn_forward(t, chunk, start, stop):
         now = T - 1 - step if integer(t, 10) else step
         multiply(
             last - first, P, H, h + 4 * first * H, H, 1, address(t, 2), P,
-            hidden + 4 * first * P, P,
+            hidden + 4 * first * P, P, False,
         )  # fmt: skip
         for b in range(first, last):
             z, new_h = row(states, b * T + now, H), row(h, b, H)
@@ -93,7 +93,7 @@ def rnn_backward(t, chunk, start, stop):
             _back(t, b, now, at(hidden + 4 * b * P, H), row(past, b, H))
         multiply(
             last - first, P, H, slopes + 4 * (first * T + now) * H, T * H, 1, address(t, 2), P,
-            hidden + 4 * first * P, P,
+            hidden + 4 * first * P, P, False,
         )  # fmt: skip
     for b in range(first, last):
         finish(address(t, 7), b, at(hidden + 4 * b * P, H), row(past, b, H))

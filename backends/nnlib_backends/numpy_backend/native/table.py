@@ -5,11 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from nnlib_backends.contract import Kernel, PrimitiveKernel
-from nnlib_backends.numpy_backend.native import abi, activation, gru, lstm, rnn
+from nnlib_backends.numpy_backend.native import abi, activation, attention, gru, lstm, rnn
 
 __all__ = ["KERNELS", "PRIMITIVES", "compilation", "probe"]
 
-KERNELS: dict[str, Kernel] = {**activation.KERNELS, **gru.KERNELS, **lstm.KERNELS, **rnn.KERNELS}
+KERNELS: dict[str, Kernel] = {
+    **activation.KERNELS,
+    **attention.KERNELS,
+    **gru.KERNELS,
+    **lstm.KERNELS,
+    **rnn.KERNELS,
+}
 
 PRIMITIVES: dict[str, PrimitiveKernel] = {**activation.PRIMITIVES}
 

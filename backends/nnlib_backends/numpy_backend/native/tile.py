@@ -11,12 +11,15 @@ from __future__ import annotations
 from typing import Any
 
 import llvmlite.binding
+import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from nnlib_backends.numpy_backend.native.abi import at
+
+f4 = np.float32
 
 __all__ = ["GROUP", "LANES", "multiply"]
 
@@ -31,9 +34,10 @@ def _make_tile(rows: int, vectors: int) -> Any:
 
     @intrinsic
     def tile(
-        typingctx: Any, depth: Any, a: Any, row: Any, step: Any, b: Any, ldb: Any, c: Any, ldc: Any
+        typingctx: Any, depth: Any, a: Any, row: Any, step: Any, b: Any, ldb: Any, c: Any, ldc: Any,
+        add: Any,
     ) -> Any:  # fmt: skip
-        signature = types.void(*[types.intp] * 8)
+        signature = types.void(*[types.intp] * 8, types.boolean)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             _emit_tile(builder, rows, vectors, *args)
@@ -46,7 +50,7 @@ def _make_tile(rows: int, vectors: int) -> Any:
 
 def _emit_tile(
     builder: Any, rows: int, vectors: int,
-    depth: Any, a: Any, row: Any, step: Any, b: Any, ldb: Any, c: Any, ldc: Any,
+    depth: Any, a: Any, row: Any, step: Any, b: Any, ldb: Any, c: Any, ldc: Any, add: Any,
 ) -> None:  # fmt: skip
     """Write the loop: load one row of b, multiply it by a number of every row of a, add."""
     word, one, vector = ir.IntType(64), ir.FloatType(), ir.VectorType(ir.FloatType(), LANES)
@@ -59,6 +63,8 @@ def _emit_tile(
         builder.append_basic_block("tile.end"),
     )
     zero = ir.Constant(vector, [0.0] * LANES)
+    places = _places(builder, c, ldc, rows, vectors, vector)
+    starts = [[builder.select(add, builder.load(p, align=4), zero) for p in r] for r in places]
     builder.branch(loop)
     builder.position_at_end(loop)
     k, place_a, place_b = (builder.phi(word) for _ in range(3))
@@ -84,17 +90,24 @@ def _emit_tile(
     for phi, first, next_one in zip((k, place_a, place_b), (word(0), a, b), following, strict=True):
         phi.add_incoming(first, before)
         phi.add_incoming(next_one, loop)
-    for phis, values in zip(sums, results, strict=True):
-        for phi, value in zip(phis, values, strict=True):
-            phi.add_incoming(zero, before)
+    for phis, firsts, values in zip(sums, starts, results, strict=True):
+        for phi, first, value in zip(phis, firsts, values, strict=True):
+            phi.add_incoming(first, before)
             phi.add_incoming(value, loop)
     builder.position_at_end(after)
-    place = c
-    for values in results:
-        for v, value in enumerate(values):
-            target = _pointer(builder, _offset(builder, place, v * LANES * 4), vector)
+    for values, targets in zip(results, places, strict=True):
+        for value, target in zip(values, targets, strict=True):
             builder.store(value, target, align=4)
-        place = builder.add(place, ldc)
+
+
+def _places(builder: Any, c: Any, ldc: Any, rows: int, vectors: int, vector: Any) -> list[Any]:
+    """Pointers to the vectors of the result, row by row."""
+    places = []
+    for _ in range(rows):
+        addresses = [_offset(builder, c, v * LANES * 4) for v in range(vectors)]
+        places.append([_pointer(builder, address, vector) for address in addresses])
+        c = builder.add(c, ldc)
+    return places
 
 
 def _offset(builder: Any, address: Any, distance: int) -> Any:
@@ -110,8 +123,8 @@ _row, _single = _make_tile(1, VECTORS), _make_tile(1, 1)
 
 
 @njit
-def multiply(m, n, k, a, row, step, b, ldb, c, ldc):
-    """C = A B, for A (m, k), B (k, n) and C (m, n) at addresses, ``k`` at least 1.
+def multiply(m, n, k, a, row, step, b, ldb, c, ldc, add):
+    """C = A B, or C += A B, for A (m, k), B (k, n) and C (m, n) at addresses, ``k`` at least 1.
 
     Parameters
     ----------
@@ -122,6 +135,8 @@ def multiply(m, n, k, a, row, step, b, ldb, c, ldc):
         matrix as it is, (1, m) for one that is stored transposed.
     b, ldb, c, ldc : int
         Addresses of B and C, and the lengths of their stored rows.
+    add : bool
+        Whether to add to what is in C.
     """
     whole = n // LANES * LANES
     i = 0
@@ -132,29 +147,29 @@ def multiply(m, n, k, a, row, step, b, ldb, c, ldc):
             left, right, result = a + 4 * i * row, b + 4 * j, c + 4 * (i * ldc + j)
             if whole - j >= VECTORS * LANES:
                 if many:
-                    _full(k, left, 4 * row, 4 * step, right, 4 * ldb, result, 4 * ldc)
+                    _full(k, left, 4 * row, 4 * step, right, 4 * ldb, result, 4 * ldc, add)
                 else:
-                    _row(k, left, 4 * row, 4 * step, right, 4 * ldb, result, 4 * ldc)
+                    _row(k, left, 4 * row, 4 * step, right, 4 * ldb, result, 4 * ldc, add)
                 j += VECTORS * LANES
             else:
                 if many:
-                    _column(k, left, 4 * row, 4 * step, right, 4 * ldb, result, 4 * ldc)
+                    _column(k, left, 4 * row, 4 * step, right, 4 * ldb, result, 4 * ldc, add)
                 else:
-                    _single(k, left, 4 * row, 4 * step, right, 4 * ldb, result, 4 * ldc)
+                    _single(k, left, 4 * row, 4 * step, right, 4 * ldb, result, 4 * ldc, add)
                 j += LANES
         i += GROUP if many else 1
     if whole < n:
-        _rest(m, n, k, a, row, step, b, ldb, c, ldc, whole)
+        _rest(m, n, k, a, row, step, b, ldb, c, ldc, whole, add)
 
 
 @njit
-def _rest(m, n, k, a, row, step, b, ldb, c, ldc, first):
+def _rest(m, n, k, a, row, step, b, ldb, c, ldc, first, add):
     """Columns of the product that do not fill a vector."""
     left, right = at(a, (m - 1) * row + (k - 1) * step + 1), at(b, (k - 1) * ldb + n)
     result = at(c, (m - 1) * ldc + n)
     for i in range(m):
         for j in range(first, n):
-            total = left[i * row] * right[j]
+            total = left[i * row] * right[j] + (result[i * ldc + j] if add else f4(0.0))
             for p in range(1, k):
                 total += left[i * row + p * step] * right[p * ldb + j]
             result[i * ldc + j] = total
