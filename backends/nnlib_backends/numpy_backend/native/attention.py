@@ -29,7 +29,7 @@ from nnlib_backends.numpy_backend.native.abi import (
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.host import place
 from nnlib_backends.numpy_backend.native.recurrence import optional
-from nnlib_backends.numpy_backend.native.tile import LANES, multiply
+from nnlib_backends.numpy_backend.native.tile import LANES, multiply, multiply_address
 
 __all__ = ["KERNELS"]
 
@@ -41,8 +41,9 @@ ZERO, ONE, HIDDEN = f4(0.0), f4(1.0), f4(-1e30)
 
 # Arguments of both kernels: q, k, v; mask, factor, scale; H, T, S, D, E, whether q, k and v are one
 # array, whether the future is hidden; how far batches, heads and queries of the mask are apart;
-# logsumexp (B, H, T), workspace, and how much of it is a chunk's.  Then y, or g, dq, dk and dv.
-LSE, WORK, SHARE, MORE = 16, 17, 18, 19
+# logsumexp (B, H, T), workspace, how much of it is a chunk's, address of `multiply`.  Then y, or g,
+# dq, dk and dv.
+LSE, WORK, SHARE, TILE, MORE = 16, 17, 18, 19, 20
 
 
 @njit
@@ -151,7 +152,7 @@ def softmax(x):
 @kernel
 def attention_forward(t, chunk, start, stop):
     H, T, S, D, E = sizes(t)
-    P, (q_stride, k_stride, v_stride) = up(S), strides(t)
+    tile, P, (q_stride, k_stride, v_stride) = integer(t, TILE), up(S), strides(t)
     keys_t = address(t, WORK) + 4 * chunk * integer(t, SHARE)
     scores, lse = keys_t + 4 * D * P, address(t, LSE)
     for item in range(start, stop):
@@ -162,7 +163,7 @@ def attention_forward(t, chunk, start, stop):
             last = min(first + BLOCK, T)
             n, keys = last - first, seen(t, last - 1)
             multiply(
-                n, up(keys), D, q + 4 * first * q_stride, q_stride, 1, keys_t, P, scores, P, False
+                tile, n, up(keys), D, q + 4 * first * q_stride, q_stride, 1, keys_t, P, scores, P, 0
             )
             for i in range(n):
                 line, own = at(scores + 4 * i * P, keys), seen(t, first + i)
@@ -173,13 +174,13 @@ def attention_forward(t, chunk, start, stop):
                 if not is_absent(t, 4):
                     times(weights, factors(t, item, first + i, own))
                 rest(line, own)
-            multiply(n, E, keys, scores, P, 1, v, v_stride, y + 4 * first * H * E, H * E, False)
+            multiply(tile, n, E, keys, scores, P, 1, v, v_stride, y + 4 * first * H * E, H * E, 0)
 
 
 @kernel
 def attention_backward(t, chunk, start, stop):
     H, T, S, D, E = sizes(t)
-    P, (q_stride, k_stride, v_stride) = up(S), strides(t)
+    tile, P, (q_stride, k_stride, v_stride) = integer(t, TILE), up(S), strides(t)
     keys_t = address(t, WORK) + 4 * chunk * integer(t, SHARE)
     values_t = keys_t + 4 * D * P
     weights = values_t + 4 * E * P
@@ -197,16 +198,16 @@ def attention_backward(t, chunk, start, stop):
             last = min(first + BLOCK, T)
             n, keys = last - first, seen(t, last - 1)
             q_block, g_block = q + 4 * first * q_stride, g + 4 * first * H * E
-            multiply(n, up(keys), D, q_block, q_stride, 1, keys_t, P, weights, P, False)
-            multiply(n, up(keys), E, g_block, H * E, 1, values_t, P, slopes, P, False)
+            multiply(tile, n, up(keys), D, q_block, q_stride, 1, keys_t, P, weights, P, 0)
+            multiply(tile, n, up(keys), E, g_block, H * E, 1, values_t, P, slopes, P, 0)
             for i in range(n):
                 back(
                     t, item, first + i, at(weights + 4 * i * P, keys), at(slopes + 4 * i * P, keys)
                 )
-            multiply(keys, E, n, weights, 1, P, g_block, H * E, dv, v_stride, True)
-            multiply(keys, D, n, slopes, 1, P, q_block, q_stride, dk, k_stride, True)
+            multiply(tile, keys, E, n, weights, 1, P, g_block, H * E, dv, v_stride, 1)
+            multiply(tile, keys, D, n, slopes, 1, P, q_block, q_stride, dk, k_stride, 1)
             multiply(
-                n, D, keys, slopes, P, 1, k, k_stride, dq + 4 * first * q_stride, q_stride, False
+                tile, n, D, keys, slopes, P, 1, k, k_stride, dq + 4 * first * q_stride, q_stride, 0
             )
 
 
@@ -271,7 +272,8 @@ class Shapes:
         launch(
             kernel, *(parts * 3 if self.packed else parts), mask, *optional(factor),
             float(scale or self.D**-0.5), self.H, self.T, self.S, self.D, self.E, int(self.packed),
-            int(causal), *strides, lse, empty(chunks * share), share, *more,
+            int(causal), *strides, lse, empty(chunks * share), share,
+            multiply_address(), *more,
             items=self.B * self.H, chunks=chunks,
         )  # fmt: skip
 

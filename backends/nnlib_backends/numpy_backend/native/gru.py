@@ -41,7 +41,7 @@ from nnlib_backends.numpy_backend.native.recurrence import (
     weight_gradients,
     zero,
 )
-from nnlib_backends.numpy_backend.native.tile import GROUP, multiply
+from nnlib_backends.numpy_backend.native.tile import GROUP, multiply, multiply_address
 
 __all__ = ["KERNELS"]
 
@@ -66,8 +66,8 @@ def gru_forward(t, chunk, start, stop):
     for step in range(T):
         now = T - 1 - step if integer(t, 12) else step
         multiply(
-            last - first, P, H, h + 4 * first * H, H, 1, address(t, 2), P,
-            hidden + 4 * first * P, P, False,
+            integer(t, 13), last - first, P, H, h + 4 * first * H, H, 1, address(t, 2), P,
+            hidden + 4 * first * P, P, 0,
         )  # fmt: skip
         for b in range(first, last):
             n, new_h = b * T + now, row(h, b, H)
@@ -114,8 +114,8 @@ def gru_backward(t, chunk, start, stop):
         for b in range(first, last):
             _back(t, b, now, at(hidden + 4 * b * P, H), row(past, b, H))
         multiply(
-            last - first, P, G, slopes + 4 * (first * T + now) * G, T * G, 1, address(t, 4), P,
-            hidden + 4 * first * P, P, False,
+            integer(t, 13), last - first, P, G, slopes + 4 * (first * T + now) * G, T * G, 1,
+            address(t, 4), P, hidden + 4 * first * P, P, 0,
         )  # fmt: skip
     for b in range(first, last):
         finish(address(t, 10), b, at(hidden + 4 * b * P, H), row(past, b, H))
@@ -161,7 +161,7 @@ def _forward(
     launch(
         gru_forward, dense(x), dense(w), right, *optional(b, d, h0), lengths_of(lengths), states,
         gates, inner, empty(B * (H + right.shape[1])), sgemm_address(), int(reverse),
-        items=groups_of(B), chunks=chunks_for(B, T * 3 * H * (D + H)),
+        multiply_address(), items=groups_of(B), chunks=chunks_for(B, T * 3 * H * (D + H)),
     )  # fmt: skip
     return states, (states, gates, inner)
 
@@ -178,7 +178,7 @@ def _backward(
     launch(
         gru_backward, dense(g), states, gates, inner, right, *optional(h0), lengths_of(lengths),
         from_x, from_h, old_h, dh0, empty(B * (H + right.shape[1])), int(reverse),
-        items=groups_of(B), chunks=chunks_for(B, T * 3 * H * H),
+        multiply_address(), items=groups_of(B), chunks=chunks_for(B, T * 3 * H * H),
     )  # fmt: skip
     return [*weight_gradients(needs, from_x, from_h, x, old_h, w, H), dh0, None]
 

@@ -41,7 +41,7 @@ from nnlib_backends.numpy_backend.native.recurrence import (
     weight_gradients,
     zero,
 )
-from nnlib_backends.numpy_backend.native.tile import GROUP, multiply
+from nnlib_backends.numpy_backend.native.tile import GROUP, multiply, multiply_address
 
 __all__ = ["KERNELS"]
 
@@ -66,8 +66,8 @@ def lstm_forward(t, chunk, start, stop):
     for step in range(T):
         now = T - 1 - step if integer(t, 13) else step
         multiply(
-            last - first, P, H, h + 4 * first * H, H, 1, address(t, 2), P,
-            hidden + 4 * first * P, P, False,
+            integer(t, 14), last - first, P, H, h + 4 * first * H, H, 1, address(t, 2), P,
+            hidden + 4 * first * P, P, 0,
         )  # fmt: skip
         for b in range(first, last):
             new_h, new_c = row(h, b, H), row(c, b, H)
@@ -126,8 +126,8 @@ def lstm_backward(t, chunk, start, stop):
         for b in range(first, last):
             _back(t, b, now, at(hidden + 4 * b * P, H), row(past, b, H), row(dc, b, H))
         multiply(
-            last - first, P, G, slopes + 4 * (first * T + now) * G, T * G, 1, address(t, 3), P,
-            hidden + 4 * first * P, P, False,
+            integer(t, 14), last - first, P, G, slopes + 4 * (first * T + now) * G, T * G, 1,
+            address(t, 3), P, hidden + 4 * first * P, P, 0,
         )  # fmt: skip
     for b in range(first, last):
         finish(address(t, 10), b, at(hidden + 4 * b * P, H), row(past, b, H))
@@ -215,7 +215,7 @@ def _forward(
     launch(
         lstm_forward, dense(x), dense(w), right, *optional(b, d, h0, c0), lengths_of(lengths),
         *optional(peepholes), states, gates, work, sgemm_address(), int(reverse),
-        items=groups_of(B), chunks=chunks,
+        multiply_address(), items=groups_of(B), chunks=chunks,
     )  # fmt: skip
     return states, (states, gates)
 
@@ -232,7 +232,7 @@ def _backward(
     work = empty(B * (4 * H + right.shape[1]))
     launch(
         lstm_backward, dense(g), states, gates, right, *optional(h0, c0), lengths_of(lengths),
-        *optional(peepholes), slopes, old_h, dh0, dc0, work, int(reverse),
+        *optional(peepholes), slopes, old_h, dh0, dc0, work, int(reverse), multiply_address(),
         items=groups_of(B), chunks=chunks_for(B, T * 4 * H * H),
     )  # fmt: skip
     dpeepholes = place(needs[8], (3 * H,))

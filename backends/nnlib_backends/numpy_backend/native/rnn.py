@@ -39,7 +39,7 @@ from nnlib_backends.numpy_backend.native.recurrence import (
     weight_gradients,
     zero,
 )
-from nnlib_backends.numpy_backend.native.tile import GROUP, multiply
+from nnlib_backends.numpy_backend.native.tile import GROUP, multiply, multiply_address
 
 __all__ = ["KERNELS"]
 
@@ -57,8 +57,8 @@ def rnn_forward(t, chunk, start, stop):
     for step in range(T):
         now = T - 1 - step if integer(t, 10) else step
         multiply(
-            last - first, P, H, h + 4 * first * H, H, 1, address(t, 2), P,
-            hidden + 4 * first * P, P, False,
+            integer(t, 12), last - first, P, H, h + 4 * first * H, H, 1, address(t, 2), P,
+            hidden + 4 * first * P, P, 0,
         )  # fmt: skip
         for b in range(first, last):
             z, new_h = row(states, b * T + now, H), row(h, b, H)
@@ -92,8 +92,8 @@ def rnn_backward(t, chunk, start, stop):
         for b in range(first, last):
             _back(t, b, now, at(hidden + 4 * b * P, H), row(past, b, H))
         multiply(
-            last - first, P, H, slopes + 4 * (first * T + now) * H, T * H, 1, address(t, 2), P,
-            hidden + 4 * first * P, P, False,
+            integer(t, 11), last - first, P, H, slopes + 4 * (first * T + now) * H, T * H, 1,
+            address(t, 2), P, hidden + 4 * first * P, P, 0,
         )  # fmt: skip
     for b in range(first, last):
         finish(address(t, 7), b, at(hidden + 4 * b * P, H), row(past, b, H))
@@ -125,7 +125,7 @@ def _forward(
     launch(
         rnn_forward, dense(x), dense(w), right, *optional(b, d, h0), lengths_of(lengths), states,
         empty(B * (H + right.shape[1])), sgemm_address(), int(reverse), CODES[nonlinearity],
-        items=groups_of(B), chunks=chunks_for(B, T * H * (D + H)),
+        multiply_address(), items=groups_of(B), chunks=chunks_for(B, T * H * (D + H)),
     )  # fmt: skip
     return states, states
 
@@ -140,7 +140,7 @@ def _backward(
     dh0 = place(needs[5], (B, H))
     launch(
         rnn_backward, dense(g), states, right, *optional(h0), lengths_of(lengths), slopes, old_h,
-        dh0, empty(B * (H + right.shape[1])), int(reverse), CODES[nonlinearity],
+        dh0, empty(B * (H + right.shape[1])), int(reverse), CODES[nonlinearity], multiply_address(),
         items=groups_of(B), chunks=chunks_for(B, T * H * H),
     )  # fmt: skip
     return [*weight_gradients(needs, slopes, slopes, x, old_h, w, H), dh0, None]

@@ -8,12 +8,13 @@ inner axis; nothing is packed, so the right-hand matrix must have its rows in me
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import llvmlite.binding
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import cfunc, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -21,7 +22,7 @@ from nnlib_backends.numpy_backend.native.abi import at
 
 f4 = np.float32
 
-__all__ = ["GROUP", "LANES", "multiply"]
+__all__ = ["GROUP", "LANES", "multiply", "multiply_address"]
 
 # 32 registers of 16 numbers with AVX-512, else 16 of 8 (AVX2) or 32 of 4 (NEON, as pairs)
 _WIDE = llvmlite.binding.get_host_cpu_features().get("avx512f", False)
@@ -122,22 +123,9 @@ _full, _column = _make_tile(GROUP, VECTORS), _make_tile(GROUP, 1)
 _row, _single = _make_tile(1, VECTORS), _make_tile(1, 1)
 
 
-@njit
-def multiply(m, n, k, a, row, step, b, ldb, c, ldc, add):
-    """C = A B, or C += A B, for A (m, k), B (k, n) and C (m, n) at addresses, ``k`` at least 1.
-
-    Parameters
-    ----------
-    m, n, k : int
-        Sizes; fastest where n is a multiple of `LANES`.
-    a, row, step : int
-        Address of A, and how far its rows and its columns are apart (in numbers): (k, 1) for a
-        matrix as it is, (1, m) for one that is stored transposed.
-    b, ldb, c, ldc : int
-        Addresses of B and C, and the lengths of their stored rows.
-    add : bool
-        Whether to add to what is in C.
-    """
+def _multiply(m, n, k, a, row, step, b, ldb, c, ldc, add_to):
+    """What `multiply` calls."""
+    add = add_to != 0
     whole = n // LANES * LANES
     i = 0
     while i < m:
@@ -173,3 +161,44 @@ def _rest(m, n, k, a, row, step, b, ldb, c, ldc, first, add):
             for p in range(1, k):
                 total += left[i * row + p * step] * right[p * ldb + j]
             result[i * ldc + j] = total
+
+
+_SIGNATURE = types.void(*[types.intp] * 11)
+
+
+@functools.cache
+def multiply_address() -> int:
+    """Address of the function behind `multiply`, compiled once for all kernels that call it."""
+    global _compiled  # keeps the machine code
+    _compiled = cfunc(_SIGNATURE, nopython=True, cache=True, error_model="numpy")(_multiply)
+    return int(_compiled.address)
+
+
+@intrinsic
+def multiply(
+    typingctx: Any, address: Any, m: Any, n: Any, k: Any, a: Any, row: Any, step: Any, b: Any,
+    ldb: Any, c: Any, ldc: Any, add: Any,
+) -> Any:  # fmt: skip
+    """C = A B, or C += A B, for A (m, k), B (k, n) and C (m, n), ``k`` at least 1.
+
+    Parameters
+    ----------
+    address : int
+        `multiply_address`.
+    m, n, k : int
+        Sizes; fastest where n is a multiple of `LANES`.
+    a, row, step : int
+        Address of A, and how far its rows and its columns are apart (in numbers): (k, 1) for a
+        matrix as it is, (1, m) for one that is stored transposed.
+    b, ldb, c, ldc : int
+        Addresses of B and C, and the lengths of their stored rows.
+    add : int
+        1 to add to what is in C, else 0.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 11)
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 12), codegen
