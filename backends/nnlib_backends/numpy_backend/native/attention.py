@@ -240,7 +240,7 @@ def back(t, item, query, line, slopes):
 class Shapes:
     """Sizes of one call, from q, k and v in three arrays or in one."""
 
-    def __init__(self, parts: Sequence[Array]) -> None:
+    def __init__(self, parts: tuple[Array, ...]) -> None:
         q, k, v = parts * 3 if len(parts) == 1 else parts
         self.packed = len(parts) == 1
         self.B, self.T, self.H, self.D = q.shape[0], q.shape[1], q.shape[-2], q.shape[-1]
@@ -258,7 +258,7 @@ class Shapes:
         )
 
     def launch(
-        self, kernel: NativeKernel, parts: Sequence[Any], mask: Any, factor: Any, causal: bool,
+        self, kernel: NativeKernel, parts: list[Any], mask: Any, factor: Any, causal: bool,
         scale: float | None, lse: Array, share: int, *more: Array,
     ) -> None:  # fmt: skip
         """Launch a kernel with a workspace of ``share`` rows of scores for every chunk."""
@@ -282,34 +282,34 @@ def _make(name: str, count: int) -> Kernel:
     """Make the kernel of an operation whose first ``count`` arrays hold q, k and v."""
     general = into_targets(general_kernels()[name])
 
-    def forward(*arrays: Array | None, causal: bool, scale: float | None) -> tuple[Array, Any]:
-        shapes, others = Shapes(arrays[:count]), arrays[count:]  # type: ignore[arg-type]
-        if not shapes.suit(*others, causal):
+    def forward(*arrays: Any, causal: bool, scale: float | None) -> tuple[Array, Any]:
+        shapes, (mask, factor) = Shapes(arrays[:count]), arrays[count:]
+        if not shapes.suit(mask, factor, causal):
             return general.forward(*arrays, causal=causal, scale=scale)
         y = empty((shapes.B, shapes.T, shapes.H, shapes.E))
         lse, parts = empty((shapes.B, shapes.H, shapes.T)), optional(*arrays[:count])
         share = shapes.D + BLOCK
-        shapes.launch(attention_forward, parts, *others, causal, scale, lse, share, y)
+        shapes.launch(attention_forward, parts, mask, factor, causal, scale, lse, share, y)
         return y, lse
 
     def backward(
-        g: Array, saved: Array, needs: Sequence[Any], *arrays: Array | None,
-        causal: bool, scale: float | None,
+        g: Array, saved: Array, needs: Sequence[Any], *arrays: Any, causal: bool,
+        scale: float | None,
     ) -> Any:  # fmt: skip
-        shapes, others = Shapes(arrays[:count]), arrays[count:]  # type: ignore[arg-type]
-        suits = shapes.suit(*others, causal)
+        shapes, (mask, factor) = Shapes(arrays[:count]), arrays[count:]
+        suits = shapes.suit(mask, factor, causal)
         if not suits or any(need is not False for need in needs[count:]):
             if suits:
                 _, saved = general.forward(*arrays, causal=causal, scale=scale)
             return general.backward(g, saved, needs, *arrays, causal=causal, scale=scale)
         parts = optional(*arrays[:count])
-        d = [
+        d: list[Any] = [
             place(True if need is False else need, x.shape)
-            for need, x in zip(needs, parts, strict=False)
+            for need, x in zip(needs, arrays[:count], strict=False)
         ]
         share = shapes.D + shapes.E + 2 * BLOCK
         shapes.launch(
-            attention_backward, parts, *others, causal, scale, saved, share, dense(g),
+            attention_backward, parts, mask, factor, causal, scale, saved, share, dense(g),
             *(d * 3 if shapes.packed else d),
         )  # fmt: skip
         return [*d, None, None]

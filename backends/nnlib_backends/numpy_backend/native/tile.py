@@ -167,11 +167,13 @@ _SIGNATURE = types.void(*[types.intp] * 11)
 
 
 @functools.cache
+def _compiled() -> Any:
+    return cfunc(_SIGNATURE, nopython=True, cache=True, error_model="numpy")(_multiply)
+
+
 def multiply_address() -> int:
     """Address of the function behind `multiply`, compiled once for all kernels that call it."""
-    global _compiled  # keeps the machine code
-    _compiled = cfunc(_SIGNATURE, nopython=True, cache=True, error_model="numpy")(_multiply)
-    return int(_compiled.address)
+    return int(_compiled().address)
 
 
 @intrinsic
