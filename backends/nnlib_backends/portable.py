@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nnlib_backends.contract import Array, Kernel
+from nnlib_backends.philox import kept
 
 Needs = Sequence[bool]
 
@@ -30,6 +31,8 @@ def make_kernels(xp: Any) -> dict[str, Kernel]:
         "batch_norm": _batch_norm(xp),
         "gelu": _gelu(xp),
         "silu": _silu(xp),
+        "dropout": _dropout(xp),
+        "embedding": _embedding(xp),
     }
 
 
@@ -38,17 +41,39 @@ def _rows(x: Array) -> Array:
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
+def activate(xp: Any, z: Array, activation: str | None) -> Array:
+    """Apply an activation by its name."""
+    if activation == "relu":
+        return xp.maximum(z, 0)
+    if activation == "tanh":
+        return xp.tanh(z)
+    return z if activation is None else 0.5 * xp.tanh(0.5 * z) + 0.5
+
+
+def derive(g: Array, y: Array | None, activation: str | None) -> Array:
+    """Return the gradient before an activation, from its result."""
+    if y is None:
+        return g
+    if activation == "relu":
+        return g * (y > 0)
+    return g * (1 - y * y) if activation == "tanh" else g * (y * (1 - y))
+
+
 def _linear(xp: Any) -> Kernel:
-    def forward(x: Array, weight: Array, bias: Array | None) -> tuple[Array, None]:
+    def forward(
+        x: Array, weight: Array, bias: Array | None, *, activation: str | None = None
+    ) -> tuple[Array, Array | None]:
         y = xp.dot(_rows(x), weight.T)
         if bias is not None:
             y += bias
-        return y.reshape(*x.shape[:-1], weight.shape[0]), None
+        y = activate(xp, y, activation)
+        return y.reshape(*x.shape[:-1], weight.shape[0]), None if activation is None else y
 
     def backward(
-        g: Array, saved: None, needs: Needs, x: Array, weight: Array, bias: Array | None
-    ) -> tuple[Array | None, ...]:
-        rows = _rows(g)
+        g: Array, y: Array | None, needs: Needs, x: Array, weight: Array, bias: Array | None,
+        *, activation: str | None = None,
+    ) -> tuple[Array | None, ...]:  # fmt: skip
+        rows = derive(_rows(g), y, activation)
         dx = xp.dot(rows, weight).reshape(x.shape) if needs[0] else None
         dw = xp.dot(rows.T, _rows(x)) if needs[1] else None
         db = rows.sum(axis=0) if needs[2] else None
@@ -209,5 +234,38 @@ def _silu(xp: Any) -> Kernel:
     def backward(g: Array, saved: None, needs: Needs, x: Array) -> tuple[Array]:
         s = sigmoid(x)
         return (g * (s * (1 + x * (1 - s))),)
+
+    return Kernel(forward, backward)
+
+
+def _dropout(xp: Any) -> Kernel:
+    def forward(x: Array, key: Array, *, p: float) -> tuple[Array, Array]:
+        keep = kept(xp, key, x.size, p).reshape(x.shape)
+        return apply(x, keep, p), keep
+
+    def apply(x: Array, keep: Array, p: float) -> Array:
+        factor = keep.astype(x.dtype)
+        if p < 1:
+            factor *= 1 / (1 - p)
+        return x * factor
+
+    def backward(
+        g: Array, keep: Array, needs: Needs, x: Array, key: Array, *, p: float
+    ) -> tuple[Array, None]:
+        return apply(g, keep, p), None
+
+    return Kernel(forward, backward)
+
+
+def _embedding(xp: Any) -> Kernel:
+    def forward(weight: Array, indices: Array) -> tuple[Array, None]:
+        return weight[indices], None
+
+    def backward(
+        g: Array, saved: None, needs: Needs, weight: Array, indices: Array
+    ) -> tuple[Array, None]:
+        d = xp.zeros(weight.shape, dtype=weight.dtype)
+        xp.add.at(d, indices, g)
+        return d, None
 
     return Kernel(forward, backward)

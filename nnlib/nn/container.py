@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
-from itertools import count
+from itertools import count, zip_longest
 from typing import Any
 
 from nnlib.errors import OptionError
+from nnlib.nn.activation import ReLU, Sigmoid, Tanh
+from nnlib.nn.linear import Linear
 from nnlib.nn.module import Module
 
 __all__ = ["ModuleDict", "ModuleList", "Sequential"]
+
+
+#: Layers whose ``forward`` can apply an activation itself, and the layers that it spares then.
+_FUSING: tuple[type[Module], ...] = (Linear,)
+_FUSED: dict[type[Module], str] = {ReLU: "relu", Tanh: "tanh", Sigmoid: "sigmoid"}
 
 
 class _Container(Module):
@@ -97,6 +104,9 @@ class ModuleList(_Container):
 class Sequential(ModuleList):
     """Modules applied one after another.
 
+    A linear layer and the ReLU, Tanh or Sigmoid right behind it are computed in one go, unless one
+    of them has a forward hook: the result is the same.
+
     Parameters
     ----------
     *modules : Module, or one dict of name → Module
@@ -124,9 +134,23 @@ class Sequential(ModuleList):
 
     def forward(self, x: Any) -> Any:
         """Apply every module in turn."""
-        for module in self._modules.values():
-            x = module(x)
+        modules = list(self._modules.values())
+        done = False
+        for module, behind in zip_longest(modules, modules[1:]):
+            if done:  # along with the one before it
+                done = False
+                continue
+            activation = _fused(module, behind)
+            done = activation is not None
+            x = module(x, activation) if done else module(x)
         return x
+
+
+def _fused(module: Module, behind: Module | None) -> str | None:
+    """Name of the activation that ``module`` can apply in place of the module behind it."""
+    if type(module) not in _FUSING or behind is None or module._hooks or behind._hooks:
+        return None
+    return _FUSED.get(type(behind))
 
 
 class ModuleDict(_Container):

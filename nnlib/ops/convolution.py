@@ -4,22 +4,36 @@ Images are (N, H, W, C), filters (O, kh, kw, C / groups).
 """
 
 from nnlib.errors import ShapeError, describe
+from nnlib.ops.activation import relu, sigmoid
+from nnlib.ops.hyperbolic import tanh
 from nnlib.ops.linalg import matmul
 from nnlib.ops.operation import fused, primitive
 from nnlib.ops.shaping import concatenate, pad, reshape, transpose
 
-__all__ = ["conv2d", "extract_patches", "fold_patches", "linear"]
+__all__ = ["ACTIVATIONS", "conv2d", "extract_patches", "fold_patches", "linear"]
+
+#: What a layer's operation can apply to its result; the derivative of each needs the result only.
+ACTIVATIONS = {"relu": relu, "tanh": tanh, "sigmoid": sigmoid}
 
 
-@fused(samples=[([(5, 3), (4, 3), (4,)], {}), ([(2, 3, 7), (33, 7), None], {})])
-def linear(x, weight, bias=None):
-    """``x Wᵀ + b``, the course's z = W a + b with instances as rows.
+@fused(
+    samples=[
+        ([(5, 3), (4, 3), (4,)], {}),
+        ([(2, 3, 7), (33, 7), None], {}),
+        ([(5, 3), (4, 3), (4,)], {"activation": "relu"}),
+        ([(3, 33), (20, 33), (20,)], {"activation": "tanh"}),
+        ([(2, 9, 31), (17, 31), (17,)], {"activation": "sigmoid"}),
+    ]
+)
+def linear(x, weight, bias=None, *, activation=None):
+    """``x Wᵀ + b``, the course's z = W a + b with instances as rows, then an activation.
 
     Parameters
     ----------
     x : (..., n_in)
     weight : (n_out, n_in)
     bias : (n_out,), optional
+    activation : {None, "relu", "tanh", "sigmoid"}
 
     Returns
     -------
@@ -32,7 +46,8 @@ def linear(x, weight, bias=None):
     array([[3.5]])
     """
     y = matmul(x, transpose(weight))
-    return y if bias is None else y + bias
+    y = y if bias is None else y + bias
+    return y if activation is None else ACTIVATIONS[activation](y)
 
 
 @primitive

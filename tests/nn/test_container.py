@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 
 import nnlib
 from nnlib import nn
-from nnlib.errors import OptionError
+from nnlib.errors import OptionError, ShapeError
 
 
 def test_sequential_applies_in_turn():
@@ -88,3 +89,50 @@ def test_only_modules_go_in():
     with pytest.raises(OptionError, match="ModuleList holds modules"):
         net[0] = nn.functional.relu
     assert len(net) == 1
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.Sigmoid])
+def test_layer_and_activation_in_one_go_are_the_same(activation, backend):
+    x = nnlib.tensor(np.linspace(-2, 2, 24, dtype="float32").reshape(4, 6), requires_grad=True)
+    model = nn.Sequential(nn.Linear(6, 37), activation(), nn.Linear(37, 3))
+    seen = []
+    found = []
+    for hooked in (False, True):
+        if hooked:  # a hook must see every layer, so nothing is joined
+            model[1].register_forward_hook(lambda module, inputs, y: seen.append(type(module)))
+        y = model(x)
+        y.sum().backward()
+        found.append([y.numpy(), x.grad.numpy(), *(p.grad.numpy() for p in model.parameters())])
+        x.grad = None
+        model.zero_grad()
+    assert seen == [activation]
+    for joined, apart in zip(*found, strict=True):
+        np.testing.assert_array_equal(joined, apart)
+
+
+def test_only_the_very_classes_are_joined():
+    class Doubled(nn.ReLU):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    class Linear(nn.Linear):
+        def forward(self, x):
+            return super().forward(x) + 1
+
+    x = nnlib.ones(2, 3)
+    first = nn.Linear(3, 4)
+    own = Linear(3, 4)
+    own.load_state_dict(first.state_dict())
+    expected = np.maximum(first(x).numpy(), 0)
+    np.testing.assert_array_equal(nn.Sequential(first, Doubled())(x).numpy(), 2 * expected)
+    np.testing.assert_array_equal(
+        nn.Sequential(own, nn.ReLU())(x).numpy(), np.maximum(first(x).numpy() + 1, 0)
+    )
+    np.testing.assert_array_equal(nn.Sequential(first)(x).numpy(), first(x).numpy())
+
+
+def test_error_in_a_joined_layer_names_its_path():
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(5, 2), nn.ReLU())
+    with pytest.raises(ShapeError) as caught:
+        model(nnlib.ones(1, 3))
+    assert caught.value.layer_path == "2"

@@ -5,11 +5,18 @@ from ops.table import Row, case, floats, integers, positive, sample_cases
 from scipy import special
 
 from nnlib import ops
+from nnlib_backends.philox import philox4x32
 
 
-def linear(x, weight, bias=None):
-    y = np.einsum("...i,oi->...o", x, weight)
-    return y if bias is None else y + bias
+def linear(x, weight, bias=None, activation=None):
+    y = np.einsum("...i,oi->...o", x, weight) + (0 if bias is None else bias)
+    return activated(y, activation)
+
+
+def activated(y, activation):
+    if activation == "relu":
+        return np.maximum(y, 0)
+    return {None: y, "tanh": np.tanh(y), "sigmoid": special.expit(y)}[activation]
 
 
 def windows(x, size, stride=(1, 1), dilation=(1, 1)):
@@ -83,6 +90,17 @@ def sigmoid_cross_entropy(logits, targets):
     return -targets * np.log(p) - (1 - targets) * np.log(1 - p)
 
 
+def dropout_factor(key, shape, p, dtype):
+    seed, offset = (int(n) for n in key)
+    words = philox4x32(np, seed, offset, np.prod(shape, dtype=int))
+    factor = (words < int((1 - p) * 2**32)).astype(dtype)
+    return (factor / (1 - p if p < 1 else 1)).reshape(shape).astype(dtype)
+
+
+def dropout(x, key, p):
+    return x * dropout_factor(key, x.shape, p, "float64")
+
+
 PATCHES = [
     {"size": (2, 3)},
     {"size": (2, 2), "stride": (2, 1)},
@@ -138,4 +156,13 @@ LOSSES = [
     ]),
 ]  # fmt: skip
 
-ROWS = [*CONVOLUTION, *NORMALIZATION, *LOSSES]
+DROPOUT = [
+    Row(ops.dropout, dropout, [
+        *sample_cases(ops.dropout), case(floats(0, 3), integers(5, 2), p=0.5),
+    ]),
+    Row(ops.dropout_factor, dropout_factor, [
+        case(integers(5, 2), shape=(3, 5), p=0.25, dtype="float32"),
+    ], 0),
+]  # fmt: skip
+
+ROWS = [*CONVOLUTION, *NORMALIZATION, *LOSSES, *DROPOUT]

@@ -10,24 +10,30 @@ from nnlib.errors import DTypeError, LabelError, OptionError, ShapeError
 from nnlib.nn.functional.checks import (
     TensorLike,
     as_tensor,
+    check_choice,
     check_fraction,
     check_range,
     check_shape,
     floating,
 )
+from nnlib.ops.convolution import ACTIVATIONS
 from nnlib.random import Generator, default_generator
 
 __all__ = ["dropout", "embedding", "linear", "one_hot"]
 
 
-def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``x Wᵀ + b``, the course's z = W a + b with instances as rows.
+def linear(
+    x: TensorLike, weight: Tensor, bias: Tensor | None = None, activation: str | None = None
+) -> Tensor:
+    """``x Wᵀ + b``, the course's z = W a + b with instances as rows; then an activation.
 
     Parameters
     ----------
     x : Tensor, (..., in_features)
     weight : Tensor, (out_features, in_features)
     bias : Tensor, (out_features,), optional
+    activation : {None, "relu", "tanh", "sigmoid"}
+        Computed along with the product, which is faster than afterwards.
 
     Returns
     -------
@@ -37,6 +43,8 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     ------
     ShapeError, DTypeError
         If the shapes do not fit, or x holds integers.
+    OptionError
+        If ``activation`` is another word.
 
     Examples
     --------
@@ -55,7 +63,10 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             f"Received: {x.dtype} {x.shape}"
         )
     check_shape(bias, weight.shape[:1], "the bias of linear")
-    return ops.linear(x, weight, bias)
+    if activation is None:
+        return ops.linear(x, weight, bias)
+    check_choice(activation, tuple(ACTIVATIONS), "activation")
+    return ops.linear(x, weight, bias, activation=activation)
 
 
 def embedding(indices: TensorLike, weight: Tensor, padding_idx: int | None = None) -> Tensor:
@@ -100,7 +111,7 @@ def embedding(indices: TensorLike, weight: Tensor, padding_idx: int | None = Non
             "Convert them: indices.astype('int64')"
         )
     check_range(indices, 0, weight.shape[0] - 1, OptionError, "indices")
-    rows = weight[indices]
+    rows = ops.embedding(weight, indices)
     if padding_idx is None:
         return rows
     learned = ops.expand_dims(indices != padding_idx % weight.shape[0], axis=-1)
@@ -180,8 +191,5 @@ def dropout(
     x = floating(x, "dropout")
     if not training or p == 0:
         return x
-    keep = (generator or default_generator).bernoulli(x.shape, 1 - p, backend=x.backend)
-    factor = keep.astype(x.dtype)
-    if p < 1:
-        factor *= 1 / (1 - p)
-    return x * Tensor(factor, x.backend)
+    key = (generator or default_generator).reserve(x.size, x.backend)
+    return ops.dropout(x, key, p=p)

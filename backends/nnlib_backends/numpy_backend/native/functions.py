@@ -15,7 +15,9 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-__all__ = ["bits_of", "erf", "exp", "float_of", "log", "log1p", "select", "sigmoid", "tanh"]
+__all__ = [
+    "bits_of", "erf", "exp", "float_of", "less", "log", "log1p", "select", "sigmoid", "tanh",
+]  # fmt: skip
 
 f4 = np.float32
 
@@ -145,15 +147,26 @@ def exp(x):
 
 @njit(fastmath=_CONTRACT, forceinline=True)
 def tanh(x):
-    """Hyperbolic tangent, by ``e ** (-2 |x|) - 1``, which keeps the digits of a small x."""
+    """Hyperbolic tangent: from ``e = exp(-2 |x|)`` where large, else from ``e - 1``."""
     z = -abs(x + x)
     z = TANH_FLAT if z < TANH_FLAT else z
     rounded = z * LOG2_E + ROUND
     n = rounded - ROUND
     scale = _power_of_two(rounded)
-    t = scale * _expm1_near_zero((z - n * LN2_HIGH) - n * LN2_LOW) + (scale - ONE)
-    y = -t / (TWO + t)
+    p = _expm1_near_zero((z - n * LN2_HIGH) - n * LN2_LOW)
+    e, e_less_one = scale * p + scale, scale * p + (scale - ONE)
+    inverse = ONE / (ONE + e)
+    y = select(z < -ONE, ONE - (e + e) * inverse, -e_less_one * inverse)
     return y if x > f4(0.0) else -y
+
+
+@njit(fastmath={"arcp"}, forceinline=True)
+def less(a, b):
+    """``a - b``, which stays that difference: kernels may otherwise reorder sums.
+
+    (``arcp`` is about divisions.  Code without any such permission would get the kernel's.)
+    """
+    return a - b
 
 
 @njit(fastmath=_CONTRACT, forceinline=True)

@@ -9,7 +9,7 @@ import numpy as np
 from nnlib_backends.numpy_backend import launch
 from nnlib_backends.numpy_backend.launch import Array
 
-__all__ = ["ELEMENTS", "is_float32", "long_integers", "place"]
+__all__ = ["ELEMENTS", "is_float32", "long_integers", "place", "require"]
 
 ELEMENTS = 1 << 15  #: least numbers of a chunk, for kernels that do little with each
 
@@ -51,3 +51,15 @@ def long_integers(x: Array) -> Array:
     copy = launch.empty(x.shape, np.int64)
     launch.call(np.copyto, copy, x, "unsafe")
     return copy
+
+
+def require(condition: bool, what: str) -> None:
+    """Refuse shapes with which a kernel would leave its arrays.
+
+    Raises
+    ------
+    ValueError
+        If the condition does not hold; operations turn it into an error with all shapes.
+    """
+    if not condition:
+        raise ValueError(f"{what} is needed")

@@ -5,7 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from nnlib_backends.contract import Kernel, PrimitiveKernel
-from nnlib_backends.numpy_backend.native import abi, activation, attention, gru, lstm, rnn
+from nnlib_backends.numpy_backend.native import (
+    abi,
+    activation,
+    attention,
+    batch_norm,
+    dropout,
+    embedding,
+    gru,
+    linear,
+    lstm,
+    reduction,
+    rnn,
+    row_norm,
+    softmax,
+)
 
 __all__ = ["KERNELS", "PRIMITIVES", "compilation", "probe"]
 
@@ -15,9 +29,19 @@ KERNELS: dict[str, Kernel] = {
     **gru.KERNELS,
     **lstm.KERNELS,
     **rnn.KERNELS,
+    **dropout.KERNELS,
+    **embedding.KERNELS,
+    **linear.KERNELS,
+    **batch_norm.KERNELS,
+    **row_norm.KERNELS,
+    **softmax.KERNELS,
 }
 
-PRIMITIVES: dict[str, PrimitiveKernel] = {**activation.PRIMITIVES}
+PRIMITIVES: dict[str, PrimitiveKernel] = {
+    **activation.PRIMITIVES,
+    **reduction.PRIMITIVES,
+    **softmax.PRIMITIVES,
+}
 
 
 def probe() -> None:

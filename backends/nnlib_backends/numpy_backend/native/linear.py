@@ -1,0 +1,313 @@
+"""Fully connected layers: a product, bias and activation while the result is in cache.
+
+Products of some size are BLAS's, each thread computing its part of the result.  Two kinds are not:
+tiny ones, where calling BLAS takes longer than multiplying, and those of a few rows with a large
+matrix, where all time goes into moving the matrix: it is then read or written exactly once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from nnlib_backends.contract import Kernel
+from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
+from nnlib_backends.numpy_backend.native.abi import (
+    address,
+    gemm,
+    integer,
+    is_absent,
+    kernel,
+    matrix,
+    vector,
+)  # fmt: skip
+from nnlib_backends.numpy_backend.native.activation import CODES, activate, derive
+from nnlib_backends.numpy_backend.native.host import place, require
+from nnlib_backends.numpy_backend.native.program import sgemm_address
+
+__all__ = ["KERNELS"]
+
+ZERO = np.float32(0.0)
+LINE = 16  # floats in a cache line: two threads should not write into one
+TINY = 2048  # multiplications, below which BLAS is slower than a loop
+FEW = 4  # rows, up to which a product is a matter of memory
+STRETCH = 2048  # columns at a time of such a product: FEW rows of them stay in the L1 cache
+WORK = 1 << 17  # multiplications worth a second thread
+
+
+@njit
+def bound(n, piece, pieces):
+    """Where a piece of n items begins, at a whole cache line."""
+    return min(n, (n + LINE - 1) // LINE * piece // pieces * LINE)
+
+
+@njit
+def few_rows_by_transposed(x, w, y, first, last):
+    """``y[:, first:last] = x w[first:last]ᵀ`` for 1 to 4 rows of x."""
+    k, m = x.shape[1], x.shape[0]
+    for begin in range(0, k, STRETCH):
+        part = slice(begin, min(begin + STRETCH, k))
+        x0, x1 = x[0, part], x[min(1, m - 1), part]
+        x2, x3 = x[min(2, m - 1), part], x[m - 1, part]
+        for j in range(first, last):
+            row = w[j, part]
+            s0, s1, s2, s3 = ZERO, ZERO, ZERO, ZERO
+            for i in range(row.size):
+                v = row[i]
+                s0 += x0[i] * v
+                s1 += x1[i] * v
+                s2 += x2[i] * v
+                s3 += x3[i] * v
+            for r in range(m):
+                s = s0 if r == 0 else s3 if r == m - 1 else s1 if r == 1 else s2
+                y[r, j] = s if begin == 0 else y[r, j] + s
+
+
+@njit
+def few_rows_by_matrix(d, w, dx, first, last):
+    """``dx[:, first:last] = d w[:, first:last]``, four rows of w at a time."""
+    n = w.shape[0]
+    for begin in range(first, last, STRETCH):
+        part = slice(begin, min(begin + STRETCH, last))
+        for r in range(d.shape[0]):
+            row = dx[r, part]
+            for i in range(row.size):
+                row[i] = ZERO
+        for j in range(0, n - 3, 4):
+            w0, w1, w2, w3 = w[j, part], w[j + 1, part], w[j + 2, part], w[j + 3, part]
+            for r in range(d.shape[0]):
+                row = dx[r, part]
+                d0, d1, d2, d3 = d[r, j], d[r, j + 1], d[r, j + 2], d[r, j + 3]
+                for i in range(row.size):
+                    row[i] += d0 * w0[i] + d1 * w1[i] + (d2 * w2[i] + d3 * w3[i])
+        for j in range(n // 4 * 4, n):
+            w0 = w[j, part]
+            for r in range(d.shape[0]):
+                row, d0 = dx[r, part], d[r, j]
+                for i in range(row.size):
+                    row[i] += d0 * w0[i]
+
+
+@njit
+def few_rows_outer(g, x, dw, first, last):
+    """``dw[first:last] = g[:, first:last]ᵀ x`` for 1 to 4 rows."""
+    m = x.shape[0]
+    x0, x1, x2, x3 = x[0], x[min(1, m - 1)], x[min(2, m - 1)], x[m - 1]
+    for j in range(first, last):
+        row = dw[j]
+        g0 = g[0, j]
+        g1 = g[1, j] if m > 2 else ZERO
+        g2 = g[2, j] if m > 3 else ZERO
+        g3 = g[m - 1, j] if m > 1 else ZERO
+        if m == 1:  # 0 times infinity would be NaN
+            for i in range(row.size):
+                row[i] = g0 * x0[i]
+        elif m == 2:
+            for i in range(row.size):
+                row[i] = g0 * x0[i] + g3 * x3[i]
+        elif m == 3:
+            for i in range(row.size):
+                row[i] = g0 * x0[i] + g1 * x1[i] + g3 * x3[i]
+        else:
+            for i in range(row.size):
+                row[i] = g0 * x0[i] + g1 * x1[i] + (g2 * x2[i] + g3 * x3[i])
+
+
+@njit
+def outer_by_loops(a, b, c):
+    """``c = aᵀ b``, row by row."""
+    for j in range(c.shape[0]):
+        row = c[j]
+        for i in range(row.size):
+            row[i] = ZERO
+        for r in range(a.shape[0]):
+            factor, source = a[r, j], b[r]
+            for i in range(row.size):
+                row[i] += factor * source[i]
+
+
+@njit
+def product_by_loops(a, b, c):
+    """``c = a b``, row by row."""
+    for r in range(c.shape[0]):
+        row = c[r]
+        for i in range(row.size):
+            row[i] = ZERO
+        for j in range(a.shape[1]):
+            factor, source = a[r, j], b[j]
+            for i in range(row.size):
+                row[i] += factor * source[i]
+
+
+@kernel
+def linear_forward(t, chunk, start, stop):
+    """Arguments: x, w, bias, y, BLAS, activation, pieces (negative: of the rows of y)."""
+    x, w, y, pieces = matrix(t, 0), matrix(t, 1), matrix(t, 3), integer(t, 6)
+    m, n, k = x.shape[0], w.shape[0], x.shape[1]
+    top, bottom, first, last = 0, m, 0, n
+    if pieces < 0:
+        top, bottom = bound(m, start, -pieces), bound(m, stop, -pieces)
+    else:
+        first, last = bound(n, start, pieces), bound(n, stop, pieces)
+    if m * n * k < TINY:
+        for r in range(m):
+            for j in range(n):
+                s = ZERO
+                for i in range(k):
+                    s += x[r, i] * w[j, i]
+                y[r, j] = s
+    elif m <= FEW:
+        few_rows_by_transposed(x, w, y, first, last)
+    elif top < bottom and first < last:
+        gemm(
+            integer(t, 4), False, True, bottom - top, last - first, k,
+            address(t, 0) + 4 * k * top, k, address(t, 1) + 4 * k * first, k,
+            0.0, address(t, 3) + 4 * (n * top + first), n,
+        )  # fmt: skip
+    code = integer(t, 5)
+    for r in range(top, bottom):
+        row = y[r, first:last]
+        if not is_absent(t, 2):
+            bias = vector(t, 2)[first:last]
+            for j in range(row.size):
+                row[j] += bias[j]
+        activate(row, row, code)
+
+
+DELTAS, PRODUCTS = 1, 2  # what a launch of the backward kernel does
+
+
+@kernel
+def linear_backward(t, chunk, start, stop):
+    """Arguments: g, y, d, db, x, w, dx, dw, BLAS, activation, what to do, pieces.
+
+    Where there is no activation d is g.  Each piece has its own columns of d and db, of dx, and
+    its own rows of dw (or its own rows of dx and columns of dw, where these are more).
+    """
+    x, w, d, what, pieces = matrix(t, 4), matrix(t, 5), matrix(t, 2), integer(t, 10), integer(t, 11)
+    m, n, k = x.shape[0], w.shape[0], x.shape[1]
+    if what & DELTAS:
+        first, last = bound(n, start, pieces), bound(n, stop, pieces)
+        deltas(t, d, first, last)
+    if what & PRODUCTS == 0:
+        return
+    tiny = m * n * k < TINY
+    if not is_absent(t, 7):
+        if tiny:
+            outer_by_loops(d, x, matrix(t, 7))
+        elif m <= FEW:
+            few_rows_outer(d, x, matrix(t, 7), bound(n, start, pieces), bound(n, stop, pieces))
+        else:
+            weight_gradient(t, m, n, k, start, stop, pieces)
+    if not is_absent(t, 6):
+        if tiny:
+            product_by_loops(d, w, matrix(t, 6))
+        elif m <= FEW:
+            first, last = bound(k, start, pieces), bound(k, stop, pieces)
+            few_rows_by_matrix(d, w, matrix(t, 6), first, last)
+        else:
+            input_gradient(t, m, n, k, start, stop, pieces)
+
+
+@njit
+def deltas(t, d, first, last):
+    """``d = g · activation'`` and its sum over the rows, for some columns."""
+    code, summed = integer(t, 9), not is_absent(t, 3)
+    if summed:
+        total = vector(t, 3)[first:last]
+        for j in range(total.size):
+            total[j] = ZERO
+    for r in range(d.shape[0]):
+        row = d[r, first:last]
+        if code:
+            derive(matrix(t, 0)[r, first:last], matrix(t, 1)[r, first:last], row, code)
+        if summed:
+            total = vector(t, 3)[first:last]
+            for j in range(total.size):
+                total[j] += row[j]
+
+
+@njit
+def weight_gradient(t, m, n, k, start, stop, pieces):
+    """``dw = dᵀ x``, some rows or columns of it."""
+    top, bottom, first, last = 0, n, 0, k
+    if n >= k:
+        top, bottom = bound(n, start, pieces), bound(n, stop, pieces)
+    else:
+        first, last = bound(k, start, pieces), bound(k, stop, pieces)
+    if top < bottom and first < last:
+        gemm(
+            integer(t, 8), True, False, bottom - top, last - first, m,
+            address(t, 2) + 4 * top, n, address(t, 4) + 4 * first, k,
+            0.0, address(t, 7) + 4 * (k * top + first), k,
+        )  # fmt: skip
+
+
+@njit
+def input_gradient(t, m, n, k, start, stop, pieces):
+    """``dx = d w``, some rows or columns of it."""
+    top, bottom, first, last = 0, m, 0, k
+    if m >= k:
+        top, bottom = bound(m, start, pieces), bound(m, stop, pieces)
+    else:
+        first, last = bound(k, start, pieces), bound(k, stop, pieces)
+    if top < bottom and first < last:
+        gemm(
+            integer(t, 8), False, False, bottom - top, last - first, n,
+            address(t, 2) + 4 * n * top, n, address(t, 5) + 4 * first, k,
+            0.0, address(t, 6) + 4 * (k * top + first), k,
+        )  # fmt: skip
+
+
+def _rows(x: Array) -> Array:
+    """(..., D) → (N, D), C-contiguous."""
+    return dense(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _forward(
+    x: Array, weight: Array, bias: Array | None, *, activation: str | None = None
+) -> tuple[Array, Array | None]:
+    rows, weight = _rows(x), dense(weight)
+    (m, k), n = rows.shape, weight.shape[0]
+    require(weight.shape == (n, k), "a weight with as many columns as x")
+    require(bias is None or bias.shape == (n,), "a bias for each row of the weight")
+    y = empty((m, n))
+    pieces = split(m * n * k, WORK)
+    sign = -1 if m > max(n, FEW) else 1
+    if bias is not None:
+        bias = dense(bias)
+    if y.size:
+        launch(
+            linear_forward, rows, weight, bias, y, sgemm_address(), CODES[activation],
+            sign * pieces, items=pieces, chunks=pieces,
+        )  # fmt: skip
+    return y.reshape(*x.shape[:-1], n), None if activation is None else y
+
+
+def _backward(
+    g: Array, y: Array | None, needs: Sequence[Any], x: Array, weight: Array, bias: Array | None,
+    *, activation: str | None = None,
+) -> tuple[Array | None, ...]:  # fmt: skip
+    rows, weight, g = _rows(x), dense(weight), _rows(g)
+    (m, k), n = rows.shape, weight.shape[0]
+    dx, dw = place(needs[0], x.shape), place(needs[1], (n, k))
+    db = place(needs[2], (n,))
+    d = g if activation is None else empty((m, n))
+    pieces = split(m * n * k, WORK)
+    args = (
+        g, y, d, db, rows, weight, None if dx is None else dx.reshape(m, k), dw, sgemm_address(),
+        CODES[activation],
+    )  # fmt: skip
+    if pieces == 1 or activation is None:  # then nobody waits for another's columns of d
+        launch(linear_backward, *args, DELTAS | PRODUCTS, pieces, items=pieces, chunks=pieces)
+    else:
+        launch(linear_backward, *args, DELTAS, pieces, items=pieces, chunks=pieces)
+        launch(linear_backward, *args, PRODUCTS, pieces, items=pieces, chunks=pieces)
+    return dx, dw, db
+
+
+KERNELS: dict[str, Kernel] = {"linear": Kernel(_forward, _backward)}
