@@ -234,7 +234,7 @@ class Cache:
         shape = (batch, config.context, config.heads, config.width // config.heads)
         self.length = 0
         self.keys, self.values = (
-            [zeros(shape, like.dtype, backend=like.backend) for _ in range(config.layers)]
+            [zeros(shape, dtype=like.dtype, backend=like.backend) for _ in range(config.layers)]
             for _ in range(2)
         )
 
