@@ -12,10 +12,11 @@ RELIED_ON = {
         gradcheck enable_grad exp sum where concatenate zeros ones""",
     "nnlib.nn": """Module Parameter Sequential Linear Conv2d MaxPool2d AvgPool2d Flatten BatchNorm1d
         BatchNorm2d LayerNorm RMSNorm Dropout Embedding Sigmoid Tanh Softplus ReLU LeakyReLU ELU
-        GELU SiLU Softmax CrossEntropyLoss BCEWithLogitsLoss MSELoss functional init""",
+        GELU SiLU Softmax RNN LSTM GRU MultiheadAttention CrossEntropyLoss BCEWithLogitsLoss
+        MSELoss functional init""",
     "nnlib.optim": "SGD Adam AdamW RMSprop Adagrad schedules",
     "nnlib.data": "digits mnist fashion_mnist cifar10 text ArrayDataset DataLoader",
-    "nnlib.models": "MLP LeNet5 VGG",
+    "nnlib.models": "MLP LeNet5 VGG CharRNN GPT",
 }
 
 

@@ -1,8 +1,11 @@
 """Whole networks, one file each, and a table of them by name."""
 
+from nnlib.models.charrnn import CharRNN
+from nnlib.models.gpt import GPT, GPTConfig
 from nnlib.models.lenet import LeNet5
 from nnlib.models.mlp import MLP
 from nnlib.models.registry import available, create
+from nnlib.models.sampling import sample
 from nnlib.models.vgg import VGG
 
-__all__ = ["MLP", "VGG", "LeNet5", "available", "create"]
+__all__ = ["GPT", "MLP", "VGG", "CharRNN", "GPTConfig", "LeNet5", "available", "create", "sample"]

@@ -26,6 +26,7 @@ from nnlib.nn.activation import (
     Softsign,
     Tanh,
 )
+from nnlib.nn.attention import MultiheadAttention
 from nnlib.nn.container import ModuleDict, ModuleList, Sequential
 from nnlib.nn.conv import Conv1d, Conv2d
 from nnlib.nn.dropout import Dropout
@@ -46,11 +47,15 @@ from nnlib.nn.module import Module
 from nnlib.nn.norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
 from nnlib.nn.parameter import Parameter
 from nnlib.nn.pool import AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool, MaxPool2d
+from nnlib.nn.recurrent import GRU, LSTM, RNN
 from nnlib.nn.shaping import Flatten, Identity, Unflatten
 
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SELU",
     "AdaptiveAvgPool2d",
     "AvgPool2d",
@@ -84,6 +89,7 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
     "Parameter",

@@ -33,6 +33,7 @@ from nnlib.ops.arithmetic import (
     square,
     subtract,
 )
+from nnlib.ops.attention import attention, hide_future, self_attention
 from nnlib.ops.comparison import (
     all,
     any,
@@ -64,6 +65,7 @@ from nnlib.ops.indexing import embedding, getitem, take_along_axis
 from nnlib.ops.linalg import dot, matmul, outer
 from nnlib.ops.normalization import batch_norm, layer_norm, rms_norm
 from nnlib.ops.pooling import avg_pool2d, max_pool2d
+from nnlib.ops.recurrent import gru, lstm, rnn
 from nnlib.ops.reduction import cumsum, logsumexp, max, mean, min, prod, std, sum, var
 from nnlib.ops.shaping import (
     astype,
@@ -90,6 +92,7 @@ __all__ = [
     "argmax",
     "argmin",
     "astype",
+    "attention",
     "avg_pool2d",
     "batch_norm",
     "bitwise_and",
@@ -120,7 +123,9 @@ __all__ = [
     "getitem",
     "greater",
     "greater_equal",
+    "gru",
     "hardtanh",
+    "hide_future",
     "invert",
     "isfinite",
     "isnan",
@@ -138,6 +143,7 @@ __all__ = [
     "logical_not",
     "logical_or",
     "logsumexp",
+    "lstm",
     "matmul",
     "max",
     "max_pool2d",
@@ -157,7 +163,9 @@ __all__ = [
     "relu",
     "reshape",
     "rms_norm",
+    "rnn",
     "roll",
+    "self_attention",
     "selu",
     "sigmoid",
     "sigmoid_cross_entropy",

@@ -128,9 +128,10 @@ def tensors(drawn: list[Any], backend: Any, how: str = "rows", dtype: Any = None
 
 def table() -> list[Row]:
     """Return all rows."""
-    from ops import table_arrays, table_elementwise, table_layers
+    from ops import table_arrays, table_elementwise, table_layers, table_sequences
 
-    return [*table_elementwise.ROWS, *table_arrays.ROWS, *table_layers.ROWS]
+    tables = (table_elementwise, table_arrays, table_layers, table_sequences)
+    return [row for one in tables for row in one.ROWS]
 
 
 def rows(least_derivatives: int = 0) -> list[Any]:

@@ -36,17 +36,22 @@ def variants(operation, drawn):
         i for i, name in enumerate(operation.arrays)
         if operation.__signature__.parameters[name].default is None and i < len(drawn)
     ]  # fmt: skip
-    for count in range(len(optional) + 1):
+    for count in counts(len(optional)):
         for absent in itertools.combinations(optional, count):
             yield [None if i in absent else x for i, x in enumerate(drawn)]
 
 
 def subsets(arguments):
     """Every choice of floating-point arguments that somebody wants the gradient of."""
-    able = [isinstance(x, np.ndarray) and x.dtype.kind == "f" for x in arguments]
-    for wanted in itertools.product(*([False, True] if a else [False] for a in able)):
-        if any(wanted):
-            yield wanted
+    able = [i for i, x in enumerate(arguments) if isinstance(x, np.ndarray) and x.dtype.kind == "f"]
+    for count in counts(len(able)):
+        for wanted in itertools.combinations(able, count) if count else ():
+            yield tuple(i in wanted for i in range(len(arguments)))
+
+
+def counts(n):
+    """How many of ``n`` things to choose: each number, of many none, one, all but one, all."""
+    return range(n + 1) if n <= 3 else sorted({0, 1, n - 1, n})
 
 
 def upstream(shape):

@@ -9,8 +9,10 @@ from nnlib_backends import (
     DeviceInfo,
     Kernel,
     MemoryInfo,
+    attention,
     patches,
     portable,
+    recurrent,
     register_backend,
     registered_backends,
 )
@@ -26,6 +28,8 @@ class StrictBackend(Backend):
     kernels: ClassVar[dict[str, Kernel]] = {
         **portable.make_kernels(NAMESPACE),
         **patches.make_kernels(NAMESPACE),
+        **recurrent.make_kernels(NAMESPACE),
+        **attention.make_kernels(NAMESPACE),
     }
 
     def asarray(self, obj: Any, dtype: Any = None, *, copy: bool | None = None) -> StrictArray:

@@ -8,7 +8,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-from nnlib_backends import patches, portable
+from nnlib_backends import attention, patches, portable, recurrent
 from nnlib_backends.contract import Array, Backend, DeviceInfo, Kernel, MemoryInfo, Timer
 from nnlib_backends.cupy_backend import convolution, namespace
 from nnlib_backends.registry import owner_of
@@ -38,6 +38,8 @@ class CupyBackend(Backend):
         in_xp = {
             **portable.make_kernels(self.xp),
             **patches.make_kernels(self.xp, block_bytes=_BLOCK_BYTES),
+            **recurrent.make_kernels(self.xp),
+            **attention.make_kernels(self.xp),
         }
         cudnn = convolution.import_cudnn()
         self.cudnn_version = cudnn.backend_version_string() if cudnn else None

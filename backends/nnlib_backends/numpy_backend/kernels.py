@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nnlib_backends import patches, portable
+from nnlib_backends import attention, patches, portable, recurrent
 from nnlib_backends.contract import Array, Kernel, PrimitiveKernel
 from nnlib_backends.numpy_backend import namespace
 from nnlib_backends.numpy_backend.updates import UPDATES
@@ -59,6 +59,8 @@ def general_kernels() -> dict[str, Kernel]:
     return {
         **portable.make_kernels(namespace),
         **patches.make_kernels(namespace, block_bytes=4 << 20),
+        **recurrent.make_kernels(namespace),
+        **attention.make_kernels(namespace),
     }
 
 

@@ -26,6 +26,7 @@ from nnlib.nn.functional.activation import (
     softsign,
     tanh,
 )
+from nnlib.nn.functional.attention import scaled_dot_product_attention
 from nnlib.nn.functional.crossentropy import cross_entropy, nll_loss
 from nnlib.nn.functional.image import (
     adaptive_avg_pool2d,
@@ -80,6 +81,7 @@ __all__ = [
     "relu",
     "relu6",
     "rms_norm",
+    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",

@@ -27,8 +27,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 __all__ = [
-    "WORDS", "NativeKernel", "address", "bytes1", "call", "cube", "doubles", "gemm", "integer",
-    "integers", "is_absent", "kernel", "kernels", "matrix", "number", "pointer", "quad", "vector",
+    "WORDS", "NativeKernel", "address", "at", "bytes1", "call", "cube", "doubles", "gemm",
+    "integer", "integers", "is_absent", "kernel", "kernels", "matrix", "number", "pointer", "quad",
+    "vector",
     "words",
 ]  # fmt: skip
 
@@ -194,6 +195,12 @@ def words(t, k):
 def bytes1(t, k):
     """Argument ``k``, uint8 or bool, as one axis."""
     return carray(pointer(_word(t, 8 * k), u1), (_word(t, 8 * k + 7),))
+
+
+@njit
+def at(address, size):
+    """``size`` float32 numbers at an address."""
+    return carray(pointer(address, f4), (size,))
 
 
 # Calling -----------------------------------------------------------------------------------------

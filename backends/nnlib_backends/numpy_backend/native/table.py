@@ -8,13 +8,17 @@ from nnlib_backends.contract import Kernel, PrimitiveKernel
 from nnlib_backends.numpy_backend.native import (
     abi,
     activation,
+    attention,
     batch_norm,
     convolution,
     dropout,
     embedding,
+    gru,
     linear,
+    lstm,
     pooling,
     reduction,
+    rnn,
     row_norm,
     softmax,
 )
@@ -25,6 +29,10 @@ __all__ = ["KERNELS", "PRIMITIVES", "UPDATES", "compilation", "probe"]
 KERNELS: dict[str, Kernel] = {
     **activation.KERNELS,
     **convolution.KERNELS,
+    **attention.KERNELS,
+    **gru.KERNELS,
+    **lstm.KERNELS,
+    **rnn.KERNELS,
     **dropout.KERNELS,
     **embedding.KERNELS,
     **linear.KERNELS,

@@ -1,0 +1,145 @@
+"""The character-level recurrent language model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from nnlib import nn, ops
+from nnlib.autograd import Tensor, no_grad
+from nnlib.errors import ShapeError
+from nnlib.models.sampling import sample
+from nnlib.nn.functional.checks import TensorLike, as_tensor, check_choice
+from nnlib.random import Generator
+
+__all__ = ["CELLS", "CharRNN", "detached"]
+
+CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+
+
+class CharRNN(nn.Module):
+    """Embedding, recurrent layers, logits of the next character.
+
+    Parameters
+    ----------
+    vocab_size : int
+        How many characters there are.
+    width : int
+        Features of a character and of a state.
+    layers : int
+        Recurrent layers.
+    cell : {"lstm", "gru", "rnn"}
+    dropout : float
+        Between layers and before the output, in training.
+
+    Attributes
+    ----------
+    embedding : nn.Embedding
+    recurrent : nn.LSTM, nn.GRU or nn.RNN
+    output : nn.Linear
+
+    Examples
+    --------
+    >>> model = CharRNN(65, width=16)
+    >>> model([[1, 2, 3]]).shape
+    (1, 3, 65)
+    >>> model.generate([[1, 2, 3]], 5, temperature=0).shape
+    (1, 8)
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        width: int = 128,
+        layers: int = 1,
+        cell: str = "lstm",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_choice(cell, tuple(CELLS), "cell")
+        self.embedding = nn.Embedding(vocab_size, width)
+        self.recurrent = CELLS[cell](width, width, num_layers=layers, dropout=dropout)
+        self.drop = nn.Dropout(dropout)
+        self.output = nn.Linear(width, vocab_size)
+
+    def forward(self, tokens: TensorLike) -> Tensor:
+        """(B, T) integers → (B, T, vocab_size) logits of what comes next."""
+        return self.advance(tokens)[0]
+
+    def advance(self, tokens: TensorLike, state: Any = None) -> tuple[Tensor, Any]:
+        """Compute logits and the final state, from the final state of the text before.
+
+        For back-propagation that is cut between the pieces of a long text, pass `detached` states.
+
+        Examples
+        --------
+        >>> model = CharRNN(65, width=16, cell="gru")
+        >>> logits, state = model.advance([[1, 2]])
+        >>> model.advance([[3, 4]], detached(state))[0].shape
+        (1, 2, 65)
+        """
+        tokens = as_tensor(tokens, self.embedding.weight)
+        if tokens.ndim != 2:
+            raise ShapeError(f"tokens must be (batch, time). Received: {tokens.shape}")
+        y, state = self.recurrent(self.embedding(tokens), state)
+        return self.output(self.drop(y)), state
+
+    def stream(
+        self,
+        tokens: TensorLike,
+        max_new_tokens: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        generator: Generator | None = None,
+    ) -> Iterator[Tensor]:
+        """Continue a text, one character (B,) after the other; see `generate`."""
+        tokens, state = as_tensor(tokens, self.embedding.weight), None
+        for _ in range(max_new_tokens):
+            with no_grad():
+                logits, state = self.advance(tokens, state)
+                chosen = sample(logits[:, -1], temperature, top_k, top_p, generator)
+                tokens = chosen.reshape(-1, 1)
+            yield chosen
+
+    def generate(
+        self,
+        tokens: TensorLike,
+        max_new_tokens: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Continue a text.  Call ``eval()`` before, or dropout is applied.
+
+        Parameters
+        ----------
+        tokens : Tensor of integers, (B, T)
+            At least one character of every text.
+        max_new_tokens : int
+            How many characters to add.
+        temperature, top_k, top_p, generator
+            See `nnlib.models.sample`; a temperature of 0 takes the likeliest character.
+
+        Returns
+        -------
+        Tensor of integers, (B, T + max_new_tokens)
+        """
+        tokens = as_tensor(tokens, self.embedding.weight)
+        new = self.stream(tokens, max_new_tokens, temperature, top_k, top_p, generator)
+        return ops.concatenate([tokens, *(chosen.reshape(-1, 1) for chosen in new)], axis=1)
+
+
+def detached(state: Any) -> Any:
+    """Return a recurrent layer's state without its history.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> detached((nnlib.ones(1, requires_grad=True), None))
+    (tensor([1.]), None)
+    """
+    if isinstance(state, tuple):
+        return tuple(detached(part) for part in state)
+    return None if state is None else state.detach()

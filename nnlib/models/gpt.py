@@ -1,0 +1,323 @@
+"""The decoder-only transformer, as GPT-2 has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from nnlib import nn, ops
+from nnlib.autograd import Tensor, no_grad, zeros
+from nnlib.errors import OptionError, ShapeError
+from nnlib.models.sampling import sample
+from nnlib.nn.functional.attention import dropout_factor
+from nnlib.nn.functional.checks import TensorLike, as_tensor, check_choice
+from nnlib.random import Generator
+
+__all__ = ["GPT", "Block", "Cache", "CausalSelfAttention", "GPTConfig"]
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """Sizes and options of a `GPT`; the defaults are GPT-2's smallest.
+
+    Attributes
+    ----------
+    vocab_size : int
+        How many tokens there are.
+    context : int
+        Longest sequence.
+    layers, heads, width : int
+        Blocks, attention heads in each, and features of a position.
+    dropout : float
+        Of embeddings, attention weights and each block's two contributions.
+    tied : bool
+        Whether the output layer's weight is the embedding's.
+    positions : {"learned", "rotary"}
+        A learned vector for every position, or queries and keys turned by an angle that grows with
+        the position (Su et al., 2021).
+    bias : bool
+        Whether linear layers and normalisations have one.
+
+    Examples
+    --------
+    >>> GPTConfig(vocab_size=65, context=64, layers=4, heads=4, width=128).dropout
+    0.0
+    """
+
+    vocab_size: int = 50257
+    context: int = 1024
+    layers: int = 12
+    heads: int = 12
+    width: int = 768
+    dropout: float = 0.0
+    tied: bool = True
+    positions: str = "learned"
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        check_choice(self.positions, ("learned", "rotary"), "positions")
+        least = min(self.vocab_size, self.context, self.layers, self.heads, self.width)
+        pairs = 2 if self.positions == "rotary" else 1
+        if least < 1 or self.width % (self.heads * pairs):
+            raise OptionError(
+                "sizes must be at least 1, and width a multiple of heads (of twice as many with "
+                f"rotary positions). Received: {self}"
+            )
+
+
+class GPT(nn.Module):
+    """Token and position embeddings, blocks of attention and a small network, logits.
+
+    Sources: Radford et al. (2019), whose names the parts have; the blocks normalise first.
+
+    Parameters
+    ----------
+    config : GPTConfig, optional
+    **options
+        Those of `GPTConfig`, if no config is given.
+
+    Attributes
+    ----------
+    config : GPTConfig
+    wte, wpe : nn.Embedding
+        Of tokens and (if learned) of positions.
+    h : nn.ModuleList
+        The blocks.
+    ln_f : nn.LayerNorm
+    lm_head : nn.Linear
+        Without bias; its weight is that of ``wte`` if tied.
+
+    Examples
+    --------
+    >>> model = GPT(vocab_size=65, context=64, layers=2, heads=2, width=32)
+    >>> model([[1, 2, 3]]).shape
+    (1, 3, 65)
+    >>> model.generate([[1, 2, 3]], 5, temperature=0).shape
+    (1, 8)
+    """
+
+    def __init__(self, config: GPTConfig | None = None, **options: Any) -> None:
+        super().__init__()
+        if config is not None and options:
+            raise OptionError(f"give a config or its options. Received both: {options}")
+        self.config = config = config or GPTConfig(**options)
+        with nn.init.skip():  # `reset_parameters` draws all
+            self._add_parts(config)
+        self.reset_parameters()
+
+    def _add_parts(self, config: GPTConfig) -> None:
+        self.wte = nn.Embedding(config.vocab_size, config.width)
+        if config.positions == "learned":
+            self.wpe = nn.Embedding(config.context, config.width)
+        self.drop = nn.Dropout(config.dropout)
+        self.h = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.ln_f = nn.LayerNorm(config.width, bias=config.bias)
+        self.lm_head = nn.Linear(config.width, config.vocab_size, bias=False)
+        if config.tied:
+            self.lm_head.weight = self.wte.weight
+
+    def reset_parameters(self) -> None:
+        """Draw new initial values, as GPT-2: normal of deviation 0.02, biases 0.
+
+        What a block adds to its input is divided by √(2 · layers), so that the sum of all does not
+        grow with the depth.
+        """
+        last = 0.02 / (2 * self.config.layers) ** 0.5
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                std = last if name.endswith("c_proj") else 0.02
+                nn.init.normal_(module.weight, std=std)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    def forward(self, tokens: TensorLike, cache: Cache | None = None) -> Tensor:
+        """(B, T) integers → (B, T, vocab_size) logits of what comes next.
+
+        Parameters
+        ----------
+        tokens : Tensor of integers, (B, T)
+        cache : Cache, optional
+            Keys and values of the positions before, which these tokens follow; theirs are added.
+
+        Raises
+        ------
+        ShapeError
+            If there are more positions than ``context``.
+        """
+        tokens = as_tensor(tokens, self.wte.weight)
+        start = 0 if cache is None else cache.length
+        if tokens.ndim != 2 or start + tokens.shape[1] > self.config.context:
+            raise ShapeError(
+                f"tokens must be (batch, time) with at most {self.config.context} positions in "
+                f"all. Received: {tokens.shape} after {start}"
+            )
+        x = self.wte(tokens)
+        if self.config.positions == "learned":
+            x = x + self.wpe.weight[start : start + tokens.shape[1]]
+        x = self.drop(x)
+        for layer, block in enumerate(self.h):
+            x = block(x, cache, layer)
+        if cache is not None:
+            cache.length += tokens.shape[1]
+        return self.lm_head(self.ln_f(x))  # type: ignore[no-any-return]
+
+    def stream(
+        self,
+        tokens: TensorLike,
+        max_new_tokens: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        generator: Generator | None = None,
+    ) -> Iterator[Tensor]:
+        """Continue a text, one token (B,) after the other; see `generate`."""
+        tokens = as_tensor(tokens, self.wte.weight)
+        context, cache, known = self.config.context, None, tokens
+        for _ in range(max_new_tokens):
+            with no_grad():
+                if cache is None or cache.length + known.shape[1] > context:
+                    # Positions count from the start of what is seen, so a full window begins anew,
+                    # with room for some more.
+                    room = min(context, max(1, context - context // 4))
+                    known = tokens if tokens.shape[1] <= context else tokens[:, -room:]
+                    cache = Cache(self.config, known.shape[0], self.wte.weight)
+                logits = self(known, cache)[:, -1]
+                chosen = sample(logits, temperature, top_k, top_p, generator)
+                known = chosen.reshape(-1, 1)
+                tokens = ops.concatenate([tokens, known], axis=1)
+            yield chosen
+
+    def generate(
+        self,
+        tokens: TensorLike,
+        max_new_tokens: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Continue a text.  Call ``eval()`` before, or dropout is applied.
+
+        Parameters
+        ----------
+        tokens : Tensor of integers, (B, T)
+            At least one token of every text.
+        max_new_tokens : int
+            How many tokens to add.
+        temperature, top_k, top_p, generator
+            See `nnlib.models.sample`; a temperature of 0 takes the likeliest token.
+
+        Returns
+        -------
+        Tensor of integers, (B, T + max_new_tokens)
+        """
+        tokens = as_tensor(tokens, self.wte.weight)
+        new = self.stream(tokens, max_new_tokens, temperature, top_k, top_p, generator)
+        return ops.concatenate([tokens, *(chosen.reshape(-1, 1) for chosen in new)], axis=1)
+
+    def extra_repr(self) -> str:
+        """Return the options."""
+        return str(self.config)
+
+
+class Cache:
+    """Keys and values of all positions so far, layer by layer.
+
+    Attributes
+    ----------
+    length : int
+        How many positions there are.
+    """
+
+    def __init__(self, config: GPTConfig, batch: int, like: Tensor) -> None:
+        shape = (batch, config.context, config.heads, config.width // config.heads)
+        self.length = 0
+        self.keys, self.values = (
+            [zeros(shape, dtype=like.dtype, backend=like.backend) for _ in range(config.layers)]
+            for _ in range(2)
+        )
+
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Add keys and values (B, T, heads, D) of a layer; return all of it."""
+        end = self.length + k.shape[1]
+        self.keys[layer][:, self.length : end] = k
+        self.values[layer][:, self.length : end] = v
+        return self.keys[layer][:, :end], self.values[layer][:, :end]
+
+
+class Block(nn.Module):
+    """What a position learns from those before it, then what it makes of that."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.width, bias=config.bias)
+        self.attn = CausalSelfAttention(config)
+        self.ln_2 = nn.LayerNorm(config.width, bias=config.bias)
+        self.mlp = nn.Sequential(
+            {
+                "c_fc": nn.Linear(config.width, 4 * config.width, config.bias),
+                "act": nn.GELU("tanh"),
+                "c_proj": nn.Linear(4 * config.width, config.width, config.bias),
+                "drop": nn.Dropout(config.dropout),
+            }
+        )
+
+    def forward(self, x: Tensor, cache: Cache | None, layer: int) -> Tensor:
+        """(B, T, width), and out comes the same shape."""
+        x = x + self.attn(self.ln_1(x), cache, layer)
+        return x + self.mlp(self.ln_2(x))  # type: ignore[no-any-return]
+
+
+class CausalSelfAttention(nn.Module):
+    """Attention of every position to itself and those before."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.heads, self.context, self.p = config.heads, config.context, config.dropout
+        self.rotary = config.positions == "rotary"
+        self.c_attn = nn.Linear(config.width, 3 * config.width, config.bias)
+        self.c_proj = nn.Linear(config.width, config.width, config.bias)
+        self.drop = nn.Dropout(config.dropout)
+        if self.rotary:
+            for name, table in rotation(config.context, config.width // config.heads, self.c_attn):
+                self.register_buffer(name, table, persistent=False)
+
+    def forward(self, x: Tensor, cache: Cache | None, layer: int) -> Tensor:
+        """(B, T, width), and out comes the same shape."""
+        B, T, width = x.shape
+        start = 0 if cache is None else cache.length
+        qkv = self.c_attn(x).reshape(B, T, 3, self.heads, width // self.heads)
+        factor = None
+        if self.training and self.p:
+            factor = dropout_factor((B, self.heads, T, start + T), self.p, x)
+        if cache is None and not self.rotary:
+            y = ops.self_attention(qkv, None, factor, causal=True)
+        else:
+            q, k, v = (qkv[:, :, part] for part in range(3))
+            if self.rotary:
+                q, k = (self._turn(z, start) for z in (q, k))
+            if cache is not None:
+                k, v = cache.extend(layer, k, v)
+            y = ops.attention(q, k, v, None, factor, causal=True)
+        return self.drop(self.c_proj(y.reshape(B, T, width)))  # type: ignore[no-any-return]
+
+    def _turn(self, x: Tensor, start: int) -> Tensor:
+        """Turn each pair of features (i, i + D/2) by an angle that grows with the position."""
+        steps, half = slice(start, start + x.shape[1]), x.shape[-1] // 2
+        cos, sin = self.cos[steps], self.sin[steps]  # (T, 1, D/2)
+        a, b = x[..., :half], x[..., half:]
+        return ops.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+
+
+def rotation(context: int, features: int, place: nn.Linear) -> list[tuple[str, Tensor]]:
+    """Cosines and sines of the angles ``position / 10000 ** (2 i / D)``: (context, 1, D/2)."""
+    backend = place.weight.backend
+    xp = backend.xp
+    rates = 10000.0 ** (-2.0 * xp.arange(features // 2) / features)
+    angles = (xp.arange(context)[:, None] * rates)[:, None]
+    tables = (("cos", xp.cos(angles)), ("sin", xp.sin(angles)))
+    return [(name, Tensor(table.astype("float32"), backend)) for name, table in tables]

@@ -1,0 +1,128 @@
+"""Attention: every position asks all others, and averages their answers (Vaswani et al., 2017).
+
+Queries, keys and values are (B, T, H, D): batch, time, heads, features of a head, as a linear layer
+gives them.
+"""
+
+from nnlib.ops.activation import softmax
+from nnlib.ops.comparison import where
+from nnlib.ops.linalg import matmul
+from nnlib.ops.operation import Integers, fused, primitive
+from nnlib.ops.shaping import swapaxes
+
+__all__ = ["attention", "hide_future", "self_attention"]
+
+INFINITY = float("inf")
+HIDDEN = -1e30  # exp gives 0; the difference of two infinities would be no number
+
+
+@primitive
+def hide_future(xp, scores, *, value=-INFINITY):
+    """Put a value where a query (row) would see a later key (column); the last query sees all.
+
+    Examples
+    --------
+    >>> from nnlib import ops, zeros
+    >>> ops.hide_future(zeros(2, 3), value=9)
+    tensor([[0., 0., 9.],
+            [0., 0., 0.]])
+    """
+    queries, keys = scores.shape[-2:]
+    last = xp.arange(keys - queries, keys)
+    return xp.where(xp.arange(keys) > last[:, None], value, scores)
+
+
+@hide_future.vjp("scores")
+def _(g):
+    return hide_future(g, value=0.0)
+
+
+_QKV = ((2, 5, 3, 4), (2, 6, 3, 4), (2, 6, 3, 4))
+
+
+@fused(
+    samples=[
+        ([*_QKV, None, None], {}),
+        ([*_QKV, Integers((2, 1, 1, 6), 2), (2, 3, 5, 6)], {"causal": True, "scale": 0.3}),
+        ([*_QKV, (5, 6), None], {}),
+        ([*[(1, 33, 2, 16)] * 3, None, None], {"causal": True}),
+    ]
+)
+def attention(q, k, v, mask=None, factor=None, *, causal=False, scale=None):
+    """Scaled dot-product attention, ``softmax(q kᵀ / √D) v``, head by head.
+
+    Parameters
+    ----------
+    q : (B, T, H, D)
+    k, v : (B, S, H, D)
+        The features of v may be another number.
+    mask : broadcastable to (B, H, T, S), optional
+        Boolean (or integer): which keys a query may see; one that may see none gets 0.
+        Floating-point: added to the scores.
+    factor : broadcastable to (B, H, T, S), optional
+        By what to multiply the weights (for dropout: 0 or 1/(1 − p)).
+    causal : bool
+        Whether a query must not see later keys; the last query sees all.
+    scale : float, optional
+        By what to multiply the scores; ``D ** -0.5`` if not given.
+
+    Returns
+    -------
+    (B, T, H, D)
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> from nnlib import ops
+    >>> q = k = nnlib.zeros(1, 2, 1, 4)
+    >>> ops.attention(q, k, nnlib.tensor([[[[1.0]], [[3.0]]]]), causal=True).numpy().ravel()
+    array([1., 2.], dtype=float32)
+    """
+    q, k, v = (swapaxes(x, axis1=1, axis2=2) for x in (q, k, v))  # (B, H, T, D)
+    scores = matmul(q, swapaxes(k, axis1=2, axis2=3)) * (scale or q.shape[-1] ** -0.5)
+    choice = mask is not None and mask.dtype.kind != "f"
+    if choice:
+        scores = where(mask, scores, HIDDEN)
+    elif mask is not None:
+        scores = scores + mask
+    if causal:
+        scores = hide_future(scores)
+    weights = softmax(scores)
+    if choice:  # a query that sees nothing
+        weights = where(mask, weights, 0.0)
+    if factor is not None:
+        weights = weights * factor
+    return swapaxes(matmul(weights, v), axis1=1, axis2=2)
+
+
+@fused(
+    samples=[
+        ([(2, 5, 3, 2, 4), None, None], {"causal": True}),
+        ([(2, 5, 3, 2, 4), Integers((2, 1, 1, 5), 2), (2, 2, 5, 5)], {"scale": 0.3}),
+        ([(1, 33, 3, 2, 16), None, None], {"causal": True}),
+    ]
+)
+def self_attention(qkv, mask=None, factor=None, *, causal=False, scale=None):
+    """`attention` of a sequence to itself, with q, k and v in one array.
+
+    So they can be the output of one linear layer, and nothing is copied.
+
+    Parameters
+    ----------
+    qkv : (B, T, 3, H, D)
+    mask, factor, causal, scale
+        See `attention`.
+
+    Returns
+    -------
+    (B, T, H, D)
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> from nnlib import ops
+    >>> ops.self_attention(nnlib.ones(1, 7, 3, 2, 4)).shape
+    (1, 7, 2, 4)
+    """
+    q, k, v = (qkv[:, :, part] for part in range(3))
+    return attention(q, k, v, mask, factor, causal=causal, scale=scale)
