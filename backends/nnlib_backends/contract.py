@@ -188,6 +188,10 @@ class Recording(ABC):
     def results(self) -> list[Array]:
         """Return the arrays in which replays leave the results, always the same ones."""
 
+    def profile(self, repeats: int) -> list[tuple[str, str, float]]:
+        """Replay piece by piece; return what each piece is, its line, and its median seconds."""
+        return []
+
     @abstractmethod
     def difference(self, other: Recording) -> str | None:
         """Say where another recording of the same function did something else."""

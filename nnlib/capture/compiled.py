@@ -57,6 +57,46 @@ class Compiled(Generic[P, R]):
         """Memory that all recordings hold for themselves, in bytes."""
         return sum(v.recording.nbytes for k in self._kinds.values() for v in k.variants)
 
+    def profile(self, repeats: int = 10) -> list[tuple[str, int, float]]:
+        """Replay the recording that was made last piece by piece, and see where the time goes.
+
+        The function's effects happen at each replay: a training step trains.
+
+        Parameters
+        ----------
+        repeats : int
+            How many replays to take the median of.
+
+        Returns
+        -------
+        list of (str, int, float)
+            Name of a kernel or Python function, how often it is called in one replay, and seconds
+            of these calls together; the longest first.
+
+        Raises
+        ------
+        CaptureError
+            If nothing was recorded yet.
+
+        Examples
+        --------
+        >>> import nnlib
+        >>> double = nnlib.compile(lambda x: x + x)
+        >>> results = [double(nnlib.ones(3)) for _ in range(2)]
+        >>> [(name, count) for name, count, _ in double.profile()]
+        [('combine', 1)]
+        """
+        with self._lock:
+            variants = [v for kind in self._kinds.values() for v in kind.variants]
+            if not variants:
+                raise CaptureError("a profile needs a recording. Call the function first")
+            totals: dict[str, tuple[int, float]] = {}
+            for name, _, seconds in variants[-1].recording.profile(repeats):
+                count, total = totals.get(name, (0, 0.0))
+                totals[name] = (count + 1, total + seconds)
+        rows = [(name, count, seconds) for name, (count, seconds) in totals.items()]
+        return sorted(rows, key=lambda row: -row[2])
+
     def clear(self) -> None:
         """Forget all recordings and give their memory back."""
         with self._lock:

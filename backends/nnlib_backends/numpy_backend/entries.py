@@ -73,6 +73,15 @@ class Entry:
     items: int = 0
     chunks: int = 0
 
+    @property
+    def title(self) -> str:
+        """What is done: the kernel's name, or the operation or function that Python calls."""
+        if self.items:
+            return str(self.function.name)
+        named = (a.name for a in self.args if hasattr(a, "name") and not isinstance(a, np.ndarray))
+        name = getattr(self.function, "__qualname__", repr(self.function))
+        return f"{next(named, name)} (Python)"
+
 
 def address(array: Array) -> int:
     """Where the first element is."""

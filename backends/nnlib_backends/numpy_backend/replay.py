@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -55,6 +57,23 @@ class NumpyRecording(Recording):
             self._build()
         return [self._located(result) for result in self._results]
 
+    def profile(self, repeats: int) -> list[tuple[str, str, float]]:
+        """Replay piece by piece; return what each piece is, its line, and its median seconds."""
+        if self._memory is None:
+            self._build()
+        steps = [self._step(entry) for entry in self.entries]
+        samples = np.empty((repeats, len(steps)))
+        for row in samples:
+            for i, step in enumerate(steps):
+                begin = time.perf_counter()
+                step()
+                row[i] = time.perf_counter() - begin
+        medians = np.median(samples, axis=0).tolist()
+        return [
+            (entry.title, entry.line, seconds)
+            for entry, seconds in zip(self.entries, medians, strict=True)
+        ]
+
     # Building --------------------------------------------------------------------------------
 
     def _build(self) -> None:
@@ -62,19 +81,13 @@ class NumpyRecording(Recording):
         block = np.empty(self.nbytes + 64, np.uint8)
         start = -address(block) % 64  # so that vectors never straddle a cache line
         self._memory = block[start : start + self.nbytes]
-        launches: list[Entry] = []
-        for entry in self.entries:
-            if entry.items:
-                launches.append(entry)
+        for launched, group in itertools.groupby(self.entries, lambda entry: entry.items > 0):
+            if launched:
+                self._steps.append(self._program(list(group)))
             else:
-                self._add_program(launches)
-                launches = []
-                self._steps.append(self._host_step(entry))
-        self._add_program(launches)
+                self._steps += [self._step(entry) for entry in group]
 
-    def _add_program(self, launches: list[Entry]) -> None:
-        if not launches:
-            return
+    def _program(self, launches: list[Entry]) -> Step:
         from nnlib_backends.numpy_backend.native import program
 
         args = [self._located(entry.args) for entry in launches]
@@ -84,9 +97,11 @@ class NumpyRecording(Recording):
             (entry.function, table, entry.items, entry.chunks)
             for entry, table in zip(launches, tables, strict=True)
         ]
-        self._steps.append(partial(program.run, launch.make_program(rows)))
+        return partial(program.run, launch.make_program(rows))
 
-    def _host_step(self, entry: Entry) -> Step:
+    def _step(self, entry: Entry) -> Step:
+        if entry.items:
+            return self._program([entry])
         args, options = self._located(entry.args), self._located(entry.options)
         function = partial(entry.function, *args, **options)
         if entry.results is None:

@@ -8,6 +8,7 @@ from nnlib_backends.contract import Kernel, PrimitiveKernel
 from nnlib_backends.numpy_backend.native import (
     abi,
     activation,
+    arithmetic,
     attention,
     batch_norm,
     convolution,
@@ -44,6 +45,7 @@ KERNELS: dict[str, Kernel] = {
 
 PRIMITIVES: dict[str, PrimitiveKernel] = {
     **activation.PRIMITIVES,
+    **arithmetic.PRIMITIVES,
     **reduction.PRIMITIVES,
     **softmax.PRIMITIVES,
 }
