@@ -1,6 +1,8 @@
 """Compiled functions do what the function does: the same bits, or an error that says why not."""
 
 import gc
+import subprocess
+import sys
 import weakref
 
 import numpy as np
@@ -403,6 +405,27 @@ def test_gradients_of_functions():
     gradient = nnlib.compile(nnlib.grad(lambda x: (x**3).sum()))
     for i in range(5):
         assert gradient(nnlib.tensor([float(i), 1.0])).tolist() == [3.0 * i**2, 3.0]
+
+
+def test_a_process_may_begin_with_a_compiled_step():
+    """Kernels that are tried out at their first use are no part of the step."""
+    program = """
+import nnlib
+from nnlib import nn, optim
+model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+optimizer = optim.SGD(model.parameters(), lr=0.1)
+@nnlib.compile
+def step(x):
+    optimizer.zero_grad()
+    loss = (model(x) ** 2).mean()
+    loss.backward()
+    optimizer.step()
+    return loss
+losses = [step(nnlib.ones(5, 3)).item() for _ in range(4)]
+assert losses == sorted(losses, reverse=True), losses
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_recordings_hold_no_results():

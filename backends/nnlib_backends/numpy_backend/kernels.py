@@ -16,7 +16,7 @@ import numpy as np
 
 from nnlib_backends import attention, patches, portable, recurrent
 from nnlib_backends.contract import Array, Kernel, PrimitiveKernel
-from nnlib_backends.numpy_backend import namespace
+from nnlib_backends.numpy_backend import launch, namespace
 from nnlib_backends.numpy_backend.updates import UPDATES
 
 __all__ = ["compilation", "either", "general_kernels", "kernels", "native", "primitives", "updates"]
@@ -75,7 +75,8 @@ def native() -> tuple[Any, str]:
     try:
         from nnlib_backends.numpy_backend.native import table
 
-        table.probe()
+        with launch.unrecorded():  # the first kernel may be asked for while a step is recorded
+            table.probe()
     except ImportError as error:
         return None, f"{error.name or 'Numba'} cannot be imported: {error}"
     except Exception as error:  # noqa: BLE001 - LLVM, the cache folder, SciPy's BLAS: many can fail

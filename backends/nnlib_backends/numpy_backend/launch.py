@@ -12,7 +12,8 @@ import functools
 import os
 import struct
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -29,6 +30,17 @@ Argument: TypeAlias = "Array | int | float | None"
 
 recording: ContextVar[NumpyRecorder | None] = ContextVar("nnlib_numpy_recorder", default=None)
 _recorder = recording.get
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Compute something that belongs to no step."""
+    token = recording.set(None)
+    try:
+        yield
+    finally:
+        recording.reset(token)
+
 
 WORDS = 8  # of the table, for each argument; see native/abi.py
 _ZEROS = [0] * (WORDS - 1)
