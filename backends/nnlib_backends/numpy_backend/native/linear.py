@@ -140,7 +140,7 @@ def linear_forward(t, chunk, start, stop):
             bias = vector(t, 2)[first:last]
             for j in range(row.size):
                 row[j] += bias[j]
-        activate(row, row, code)
+        activate(row, code)
 
 
 DELTAS, PRODUCTS = 1, 2  # what a launch of the backward kernel does
