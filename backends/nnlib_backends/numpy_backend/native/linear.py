@@ -56,12 +56,16 @@ def few_rows_by_transposed(x, w, y, first, last):
         for j in range(first, last):
             row = w[j, part]
             s0, s1, s2, s3 = ZERO, ZERO, ZERO, ZERO
-            for i in range(row.size):
-                v = row[i]
-                s0 += x0[i] * v
-                s1 += x1[i] * v
-                s2 += x2[i] * v
-                s3 += x3[i] * v
+            if m == 1:
+                for i in range(row.size):
+                    s0 += x0[i] * row[i]
+            else:
+                for i in range(row.size):
+                    v = row[i]
+                    s0 += x0[i] * v
+                    s1 += x1[i] * v
+                    s2 += x2[i] * v
+                    s3 += x3[i] * v
             for r in range(m):
                 s = s0 if r == 0 else s3 if r == m - 1 else s1 if r == 1 else s2
                 y[r, j] = s if begin == 0 else y[r, j] + s
@@ -95,17 +99,23 @@ def few_rows_by_matrix(d, w, dx, first, last):
 @njit
 def few_rows_outer(d, x, dw, first, last):
     """``dw[first:last] = d[:, first:last]ᵀ x``, a stretch of a row of dw complete at a time."""
-    k = x.shape[1]
+    m, k = x.shape
     for j in range(first, last):
         for begin in range(0, k, STRETCH):
             part = slice(begin, min(begin + STRETCH, k))
             row = dw[j, part]
             for i in range(row.size):
                 row[i] = ZERO
-            for r in range(d.shape[0]):
-                factor, source = d[r, j], x[r, part]
+            fours = m // 4 * 4
+            for r in range(0, fours, 4):
+                d0, d1, d2, d3 = d[r, j], d[r + 1, j], d[r + 2, j], d[r + 3, j]
+                x0, x1, x2, x3 = x[r, part], x[r + 1, part], x[r + 2, part], x[r + 3, part]
                 for i in range(row.size):
-                    row[i] += factor * source[i]
+                    row[i] += d0 * x0[i] + d1 * x1[i] + (d2 * x2[i] + d3 * x3[i])
+            for r in range(fours, m):
+                d0, x0 = d[r, j], x[r, part]
+                for i in range(row.size):
+                    row[i] += d0 * x0[i]
 
 
 @kernel
@@ -140,7 +150,7 @@ def linear_forward(t, chunk, start, stop):
             bias = vector(t, 2)[first:last]
             for j in range(row.size):
                 row[j] += bias[j]
-        activate(row, row, code)
+        activate(row, code)
 
 
 DELTAS, PRODUCTS = 1, 2  # what a launch of the backward kernel does
