@@ -14,7 +14,7 @@ from typing import Any
 from nnlib.errors import OptionError, StateError
 from nnlib_backends import Backend, get_backend, load_backend
 from nnlib_backends.contract import Array
-from nnlib_backends.philox import philox4x32
+from nnlib_backends.philox import limit, philox4x32
 
 __all__ = ["Generator", "default_generator", "manual_seed"]
 
@@ -71,10 +71,28 @@ class Generator:
     def bits(self, count: int, backend: Backend | str | None = None) -> Array:
         """Return ``count`` random uint32 words."""
         target = get_backend() if backend is None else load_backend(backend)
+        return philox4x32(target.xp, self._seed, self._advance(count), count)
+
+    def reserve(self, count: int, backend: Backend | str | None = None) -> Array:
+        """Leave ``count`` words to somebody else, such as `nnlib.ops.dropout`.
+
+        Returns
+        -------
+        array of int64, shape (2,)
+            The seed (its bits as a signed number), and where in its stream the words begin.
+        """
+        target = get_backend() if backend is None else load_backend(backend)
+        seed = self._seed - 2**64 if self._seed >= 2**63 else self._seed
+        key = target.xp.empty((2,), dtype="int64")
+        key[0], key[1] = seed, self._advance(count)  # on a device, no copy from the host
+        return key
+
+    def _advance(self, count: int) -> int:
+        """Move on by ``count`` words; return the position before that."""
         with self._lock:
             offset = self._offset
             self._offset += -(-count // 4)
-        return philox4x32(target.xp, self._seed, offset, count)
+        return offset
 
     def uniform(
         self,
@@ -137,7 +155,7 @@ class Generator:
     ) -> Array:
         """Booleans, true with probability ``p`` (resolution 2**-32)."""
         words = self.bits(math.prod(shape), backend).reshape(shape)
-        return words < min(int(p * 2**32), 2**32 - 1) if p < 1 else words >= 0
+        return words < limit(p) if p < 1 else words >= 0
 
     def integers(self, low: int, high: int, size: tuple[int, ...] | int) -> Array:
         """Host integers in [low, high), int64; for indices, which live on the host."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nnlib_backends.contract import Array, Kernel
+from nnlib_backends.philox import kept
 
 Needs = Sequence[bool]
 
@@ -30,6 +31,8 @@ def make_kernels(xp: Any) -> dict[str, Kernel]:
         "batch_norm": _batch_norm(xp),
         "gelu": _gelu(xp),
         "silu": _silu(xp),
+        "dropout": _dropout(xp),
+        "embedding": _embedding(xp),
     }
 
 
@@ -231,5 +234,38 @@ def _silu(xp: Any) -> Kernel:
     def backward(g: Array, saved: None, needs: Needs, x: Array) -> tuple[Array]:
         s = sigmoid(x)
         return (g * (s * (1 + x * (1 - s))),)
+
+    return Kernel(forward, backward)
+
+
+def _dropout(xp: Any) -> Kernel:
+    def forward(x: Array, key: Array, *, p: float) -> tuple[Array, Array]:
+        keep = kept(xp, key, x.size, p).reshape(x.shape)
+        return apply(x, keep, p), keep
+
+    def apply(x: Array, keep: Array, p: float) -> Array:
+        factor = keep.astype(x.dtype)
+        if p < 1:
+            factor *= 1 / (1 - p)
+        return x * factor
+
+    def backward(
+        g: Array, keep: Array, needs: Needs, x: Array, key: Array, *, p: float
+    ) -> tuple[Array, None]:
+        return apply(g, keep, p), None
+
+    return Kernel(forward, backward)
+
+
+def _embedding(xp: Any) -> Kernel:
+    def forward(weight: Array, indices: Array) -> tuple[Array, None]:
+        return weight[indices], None
+
+    def backward(
+        g: Array, saved: None, needs: Needs, weight: Array, indices: Array
+    ) -> tuple[Array, None]:
+        d = xp.zeros(weight.shape, dtype=weight.dtype)
+        xp.add.at(d, indices, g)
+        return d, None
 
     return Kernel(forward, backward)

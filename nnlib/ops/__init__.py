@@ -57,9 +57,10 @@ from nnlib.ops.comparison import (
 )
 from nnlib.ops.convolution import conv2d, extract_patches, fold_patches, linear
 from nnlib.ops.crossentropy import sigmoid_cross_entropy, softmax_cross_entropy
+from nnlib.ops.dropout import dropout, dropout_factor
 from nnlib.ops.explog import erf, exp, expm1, log, log1p, logaddexp
 from nnlib.ops.hyperbolic import cos, cosh, sin, sinh, tanh
-from nnlib.ops.indexing import getitem, take_along_axis
+from nnlib.ops.indexing import embedding, getitem, take_along_axis
 from nnlib.ops.linalg import dot, matmul, outer
 from nnlib.ops.normalization import batch_norm, layer_norm, rms_norm
 from nnlib.ops.pooling import avg_pool2d, max_pool2d
@@ -103,7 +104,10 @@ __all__ = [
     "cumsum",
     "divide",
     "dot",
+    "dropout",
+    "dropout_factor",
     "elu",
+    "embedding",
     "equal",
     "erf",
     "exp",

@@ -1,8 +1,8 @@
 """Reading by index, and its adjoint: adding at an index."""
 
-from nnlib.ops.operation import primitive
+from nnlib.ops.operation import Integers, fused, primitive
 
-__all__ = ["add_at", "getitem", "take_along_axis"]
+__all__ = ["add_at", "embedding", "getitem", "take_along_axis"]
 
 
 @primitive
@@ -77,3 +77,32 @@ def _put_along_axis(xp, values, indices, *, axis, shape):
 @_put_along_axis.vjp("values")
 def _(g, indices, axis):
     return take_along_axis(g, indices, axis=axis)
+
+
+@fused(
+    samples=[
+        ([(5, 3), Integers((4,), 5)], {}),
+        ([(7, 33), Integers((2, 9), 7)], {}),
+        ([(3, 4), Integers((), 3)], {}),
+    ]
+)
+def embedding(weight, indices):
+    """Rows of a table: ``weight[indices]``.
+
+    Parameters
+    ----------
+    weight : (V, D)
+    indices : integers in [0, V), any shape
+
+    Returns
+    -------
+    (..., D)
+
+    Examples
+    --------
+    >>> from nnlib import ops, tensor
+    >>> ops.embedding(tensor([[1.0, 2.0], [3.0, 4.0]]), tensor([1, 0]))
+    tensor([[3., 4.],
+            [1., 2.]])
+    """
+    return weight[indices]

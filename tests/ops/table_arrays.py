@@ -1,7 +1,7 @@
 """Rows of functions that reduce, reshape, index or multiply whole arrays."""
 
 import numpy as np
-from ops.table import Row, case, floats, integers
+from ops.table import Row, case, floats, integers, sample_cases
 from scipy import special
 
 from nnlib import ops
@@ -129,6 +129,9 @@ KEYS = [
 INDEXING = [
     Row(ops.getitem, lambda x, key: x[key], [
         *(case(floats(4, 3), key=key) for key in KEYS), case(floats(), key=()),
+    ]),
+    Row(ops.embedding, lambda weight, indices: weight[indices], [
+        *sample_cases(ops.embedding), case(floats(4, 3), integers(4, 0)),
     ]),
     Row(indexing.add_at, add_at, [
         case(floats(2, 3), key=slice(0, 4, 2), shape=(4, 3)),

@@ -5,6 +5,7 @@ from ops.table import Row, case, floats, integers, positive, sample_cases
 from scipy import special
 
 from nnlib import ops
+from nnlib_backends.philox import philox4x32
 
 
 def linear(x, weight, bias=None, activation=None):
@@ -91,6 +92,17 @@ def sigmoid_cross_entropy(logits, targets):
     return -targets * np.log(p) - (1 - targets) * np.log(1 - p)
 
 
+def dropout_factor(key, shape, p, dtype):
+    seed, offset = (int(n) for n in key)
+    words = philox4x32(np, seed, offset, np.prod(shape, dtype=int))
+    factor = (words < int((1 - p) * 2**32)).astype(dtype)
+    return (factor / (1 - p if p < 1 else 1)).reshape(shape).astype(dtype)
+
+
+def dropout(x, key, p):
+    return x * dropout_factor(key, x.shape, p, "float64")
+
+
 PATCHES = [
     {"size": (2, 3)},
     {"size": (2, 2), "stride": (2, 1)},
@@ -146,4 +158,13 @@ LOSSES = [
     ]),
 ]  # fmt: skip
 
-ROWS = [*CONVOLUTION, *NORMALIZATION, *LOSSES]
+DROPOUT = [
+    Row(ops.dropout, dropout, [
+        *sample_cases(ops.dropout), case(floats(0, 3), integers(5, 2), p=0.5),
+    ]),
+    Row(ops.dropout_factor, dropout_factor, [
+        case(integers(5, 2), shape=(3, 5), p=0.25, dtype="float32"),
+    ], 0),
+]  # fmt: skip
+
+ROWS = [*CONVOLUTION, *NORMALIZATION, *LOSSES, *DROPOUT]

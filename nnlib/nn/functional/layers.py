@@ -111,7 +111,7 @@ def embedding(indices: TensorLike, weight: Tensor, padding_idx: int | None = Non
             "Convert them: indices.astype('int64')"
         )
     check_range(indices, 0, weight.shape[0] - 1, OptionError, "indices")
-    rows = weight[indices]
+    rows = ops.embedding(weight, indices)
     if padding_idx is None:
         return rows
     learned = ops.expand_dims(indices != padding_idx % weight.shape[0], axis=-1)
@@ -191,8 +191,5 @@ def dropout(
     x = floating(x, "dropout")
     if not training or p == 0:
         return x
-    keep = (generator or default_generator).bernoulli(x.shape, 1 - p, backend=x.backend)
-    factor = keep.astype(x.dtype)
-    if p < 1:
-        factor *= 1 / (1 - p)
-    return x * Tensor(factor, x.backend)
+    key = (generator or default_generator).reserve(x.size, x.backend)
+    return ops.dropout(x, key, p=p)

@@ -93,54 +93,19 @@ def few_rows_by_matrix(d, w, dx, first, last):
 
 
 @njit
-def few_rows_outer(g, x, dw, first, last):
-    """``dw[first:last] = g[:, first:last]ᵀ x`` for 1 to 4 rows."""
-    m = x.shape[0]
-    x0, x1, x2, x3 = x[0], x[min(1, m - 1)], x[min(2, m - 1)], x[m - 1]
+def few_rows_outer(d, x, dw, first, last):
+    """``dw[first:last] = d[:, first:last]ᵀ x``, a stretch of a row of dw complete at a time."""
+    k = x.shape[1]
     for j in range(first, last):
-        row = dw[j]
-        g0 = g[0, j]
-        g1 = g[1, j] if m > 2 else ZERO
-        g2 = g[2, j] if m > 3 else ZERO
-        g3 = g[m - 1, j] if m > 1 else ZERO
-        if m == 1:  # 0 times infinity would be NaN
+        for begin in range(0, k, STRETCH):
+            part = slice(begin, min(begin + STRETCH, k))
+            row = dw[j, part]
             for i in range(row.size):
-                row[i] = g0 * x0[i]
-        elif m == 2:
-            for i in range(row.size):
-                row[i] = g0 * x0[i] + g3 * x3[i]
-        elif m == 3:
-            for i in range(row.size):
-                row[i] = g0 * x0[i] + g1 * x1[i] + g3 * x3[i]
-        else:
-            for i in range(row.size):
-                row[i] = g0 * x0[i] + g1 * x1[i] + (g2 * x2[i] + g3 * x3[i])
-
-
-@njit
-def outer_by_loops(a, b, c):
-    """``c = aᵀ b``, row by row."""
-    for j in range(c.shape[0]):
-        row = c[j]
-        for i in range(row.size):
-            row[i] = ZERO
-        for r in range(a.shape[0]):
-            factor, source = a[r, j], b[r]
-            for i in range(row.size):
-                row[i] += factor * source[i]
-
-
-@njit
-def product_by_loops(a, b, c):
-    """``c = a b``, row by row."""
-    for r in range(c.shape[0]):
-        row = c[r]
-        for i in range(row.size):
-            row[i] = ZERO
-        for j in range(a.shape[1]):
-            factor, source = a[r, j], b[j]
-            for i in range(row.size):
-                row[i] += factor * source[i]
+                row[i] = ZERO
+            for r in range(d.shape[0]):
+                factor, source = d[r, j], x[r, part]
+                for i in range(row.size):
+                    row[i] += factor * source[i]
 
 
 @kernel
@@ -154,8 +119,8 @@ def linear_forward(t, chunk, start, stop):
     else:
         first, last = bound(n, start, pieces), bound(n, stop, pieces)
     if m * n * k < TINY:
-        for r in range(m):
-            for j in range(n):
+        for r in range(top, bottom):
+            for j in range(first, last):
                 s = ZERO
                 for i in range(k):
                     s += x[r, i] * w[j, i]
@@ -175,7 +140,7 @@ def linear_forward(t, chunk, start, stop):
             bias = vector(t, 2)[first:last]
             for j in range(row.size):
                 row[j] += bias[j]
-        activate(row, row, code)
+        activate(row, code)
 
 
 DELTAS, PRODUCTS = 1, 2  # what a launch of the backward kernel does
@@ -195,18 +160,14 @@ def linear_backward(t, chunk, start, stop):
         deltas(t, d, first, last)
     if what & PRODUCTS == 0:
         return
-    tiny = m * n * k < TINY
+    by_loops = m <= FEW or m * n * k < TINY
     if not is_absent(t, 7):
-        if tiny:
-            outer_by_loops(d, x, matrix(t, 7))
-        elif m <= FEW:
+        if by_loops:
             few_rows_outer(d, x, matrix(t, 7), bound(n, start, pieces), bound(n, stop, pieces))
         else:
             weight_gradient(t, m, n, k, start, stop, pieces)
     if not is_absent(t, 6):
-        if tiny:
-            product_by_loops(d, w, matrix(t, 6))
-        elif m <= FEW:
+        if by_loops:
             first, last = bound(k, start, pieces), bound(k, stop, pieces)
             few_rows_by_matrix(d, w, matrix(t, 6), first, last)
         else:

@@ -8,10 +8,14 @@ from nnlib_backends.contract import Kernel, PrimitiveKernel
 from nnlib_backends.numpy_backend.native import (
     abi,
     activation,
+    batch_norm,
     convolution,
+    dropout,
+    embedding,
     linear,
-    normalization,
     pooling,
+    reduction,
+    row_norm,
     softmax,
 )
 
@@ -20,13 +24,20 @@ __all__ = ["KERNELS", "PRIMITIVES", "compilation", "probe"]
 KERNELS: dict[str, Kernel] = {
     **activation.KERNELS,
     **convolution.KERNELS,
-    **linear.KERNELS,
-    **normalization.KERNELS,
     **pooling.KERNELS,
+    **dropout.KERNELS,
+    **embedding.KERNELS,
+    **linear.KERNELS,
+    **batch_norm.KERNELS,
+    **row_norm.KERNELS,
     **softmax.KERNELS,
 }
 
-PRIMITIVES: dict[str, PrimitiveKernel] = {**activation.PRIMITIVES, **softmax.PRIMITIVES}
+PRIMITIVES: dict[str, PrimitiveKernel] = {
+    **activation.PRIMITIVES,
+    **reduction.PRIMITIVES,
+    **softmax.PRIMITIVES,
+}
 
 
 def probe() -> None:

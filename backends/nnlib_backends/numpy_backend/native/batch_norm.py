@@ -1,0 +1,154 @@
+"""Batch normalisation: each channel over all other axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nnlib_backends.contract import Kernel
+from nnlib_backends.numpy_backend.launch import Array, empty, launch, split
+from nnlib_backends.numpy_backend.native.abi import (
+    is_absent,
+    kernel,
+    matrix,
+    number,
+    vector,
+)  # fmt: skip
+from nnlib_backends.numpy_backend.native.host import ELEMENTS, place
+from nnlib_backends.numpy_backend.native.row_norm import (
+    check_parameters,
+    clear,
+    dense_or_none,
+    flat,
+)
+
+__all__ = ["KERNELS"]
+
+f4 = np.float32
+ZERO, ONE = f4(0.0), f4(1.0)
+LINE = 16  # floats in a cache line
+BLOCK = 1 << 14  # numbers that stay in the L2 cache between two passes
+
+
+@kernel
+def batch_norm_forward(t, chunk, start, stop):
+    """Arguments: x, weight, bias, y, (mean, scale, workspace, workspace) by channel, eps.
+
+    A thread has some channels.  Mean and sum of squares are those of a block of rows, which is read
+    twice while in cache, and then joined with the ones before (Chan, Golub & LeVeque, 1979).
+    """
+    x, y = matrix(t, 0), matrix(t, 3)
+    first, last = min(start * LINE, x.shape[1]), min(stop * LINE, x.shape[1])
+    part = slice(first, last)
+    mean, square = matrix(t, 4)[0, part], matrix(t, 4)[1, part]
+    block, block_square = matrix(t, 4)[2, part], matrix(t, 4)[3, part]
+    clear(mean)
+    clear(square)
+    step = max(1, BLOCK // x.shape[1])  # the same for every number of threads
+    for top in range(0, x.shape[0], step):
+        bottom = min(top + step, x.shape[0])
+        count, before = f4(bottom - top), f4(top)
+        clear(block)
+        for r in range(top, bottom):
+            row = x[r, part]
+            for j in range(row.size):
+                block[j] += row[j]
+        for j in range(block.size):
+            block[j] /= count
+        clear(block_square)
+        for r in range(top, bottom):
+            row = x[r, part]
+            for j in range(row.size):
+                d = row[j] - block[j]
+                block_square[j] += d * d
+        share, joint = count / (before + count), before * count / (before + count)
+        for j in range(block.size):
+            d = block[j] - mean[j]
+            mean[j] += d * share
+            square[j] += block_square[j] + d * d * joint
+    eps, count = number(t, 5), f4(x.shape[0])
+    factor, offset = block, block_square  # y = (x - mean) factor + offset
+    for j in range(mean.size):
+        square[j] = ONE / np.sqrt(square[j] / count + eps)
+        factor[j] = square[j]
+        offset[j] = ZERO
+    if not is_absent(t, 1):
+        weight = vector(t, 1)[part]
+        for j in range(factor.size):
+            factor[j] *= weight[j]
+    if not is_absent(t, 2):
+        bias = vector(t, 2)[part]
+        for j in range(offset.size):
+            offset[j] = bias[j]
+    for r in range(x.shape[0]):
+        row, out = x[r, part], y[r, part]
+        for j in range(row.size):
+            out[j] = (row[j] - mean[j]) * factor[j] + offset[j]
+
+
+@kernel
+def batch_norm_backward(t, chunk, start, stop):
+    """Arguments: g, x, weight, saved, dx, dw, db, workspace."""
+    g, x, saved = matrix(t, 0), matrix(t, 1), matrix(t, 3)
+    part = slice(min(start * LINE, x.shape[1]), min(stop * LINE, x.shape[1]))
+    mean, scale = saved[0, part], saved[1, part]
+    product, total = vector(t, 5)[part], vector(t, 6)[part]
+    clear(product)
+    clear(total)
+    for r in range(x.shape[0]):
+        up, row = g[r, part], x[r, part]
+        for j in range(row.size):
+            product[j] += up[j] * (row[j] - mean[j])
+            total[j] += up[j]
+    for j in range(product.size):
+        product[j] *= scale[j]
+    if is_absent(t, 4):
+        return
+    count = f4(x.shape[0])
+    factor = vector(t, 7)[part]
+    for j in range(factor.size):
+        factor[j] = scale[j]
+    if not is_absent(t, 2):
+        weight = vector(t, 2)[part]
+        for j in range(factor.size):
+            factor[j] *= weight[j]
+    for r in range(x.shape[0]):
+        up, row, out = g[r, part], x[r, part], matrix(t, 4)[r, part]
+        for j in range(row.size):
+            normal = (row[j] - mean[j]) * scale[j]
+            out[j] = (up[j] - total[j] / count - normal * (product[j] / count)) * factor[j]
+
+
+def _batch_norm(
+    x: Array, weight: Array | None, bias: Array | None, *, eps: float
+) -> tuple[Array, Array]:
+    check_parameters(x, weight, bias)
+    y, rows = empty(x.shape), flat(x)[0]
+    saved = empty((4, x.shape[-1]))
+    lines = -(-x.shape[-1] // LINE)
+    launch(
+        batch_norm_forward, rows, dense_or_none(weight), dense_or_none(bias),
+        y.reshape(rows.shape), saved, float(eps),
+        items=lines, chunks=min(lines, split(x.size, ELEMENTS)),
+    )  # fmt: skip
+    return y, saved
+
+
+def _batch_norm_backward(
+    g: Array, saved: Array, needs: Sequence[Any], x: Array, weight: Any, bias: Any, *, eps: float
+) -> list[Array | None]:
+    rows, lines = flat(x)[0], -(-x.shape[-1] // LINE)
+    dx = place(needs[0], x.shape)
+    # dx takes both sums, so they are computed in any case
+    sums = [place(True if need is False else need, x.shape[-1:]) for need in needs[1:3]]
+    launch(
+        batch_norm_backward, flat(g)[0], rows, dense_or_none(weight), saved,
+        None if dx is None else dx.reshape(rows.shape), *sums, empty(x.shape[-1:]),
+        items=lines, chunks=min(lines, split(x.size, ELEMENTS)),
+    )  # fmt: skip
+    return [dx, *sums]
+
+
+KERNELS: dict[str, Kernel] = {"batch_norm": Kernel(_batch_norm, _batch_norm_backward)}

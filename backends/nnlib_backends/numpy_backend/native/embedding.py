@@ -1,0 +1,76 @@
+"""Rows of a table by index, and their gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nnlib_backends.contract import Kernel
+from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
+from nnlib_backends.numpy_backend.native.abi import integers, kernel, matrix
+from nnlib_backends.numpy_backend.native.host import ELEMENTS, long_integers, place, require
+
+__all__ = ["KERNELS"]
+
+ZERO = np.float32(0.0)
+
+
+@kernel
+def embedding_forward(t, chunk, start, stop):
+    """Arguments: table, indices, y (indices, D)."""
+    table, indices, y = matrix(t, 0), integers(t, 1), matrix(t, 2)
+    for r in range(start, stop):
+        # what is out of range is refused elsewhere
+        source, row = table[min(max(indices[r], 0), table.shape[0] - 1)], y[r]
+        for j in range(row.size):
+            row[j] = source[j]
+
+
+@kernel
+def embedding_backward(t, chunk, start, stop):
+    """Arguments: g (indices, D), indices, gradient of the table.
+
+    A chunk has some rows of the table, and adds to them in the order of the indices: the result
+    does not depend on the threads.
+    """
+    g, indices, table = matrix(t, 0), integers(t, 1), matrix(t, 2)
+    for k in range(start, stop):
+        row = table[k]
+        for j in range(row.size):
+            row[j] = ZERO
+    for r in range(indices.size):
+        k = min(max(indices[r], 0), table.shape[0] - 1)
+        if start <= k < stop:
+            row, source = table[k], g[r]
+            for j in range(row.size):
+                row[j] += source[j]
+
+
+def _forward(weight: Array, indices: Array) -> tuple[Array, None]:
+    y = empty((*indices.shape, weight.shape[1]))
+    if y.size:
+        require(len(weight) > 0, "a table with rows")
+        launch(
+            embedding_forward, dense(weight), long_integers(indices),
+            y.reshape(indices.size, weight.shape[1]), items=indices.size,
+            chunks=min(indices.size, split(y.size, ELEMENTS)),
+        )  # fmt: skip
+    return y, None
+
+
+def _backward(
+    g: Array, saved: None, needs: Sequence[Any], weight: Array, indices: Array
+) -> tuple[Array | None, None]:
+    dw = place(needs[0], weight.shape)
+    if dw is not None and dw.size:
+        launch(
+            embedding_backward, dense(g).reshape(indices.size, weight.shape[1]),
+            long_integers(indices), dw, items=len(weight),
+            chunks=min(len(weight), split(dw.size + g.size, ELEMENTS)),
+        )  # fmt: skip
+    return dw, None
+
+
+KERNELS: dict[str, Kernel] = {"embedding": Kernel(_forward, _backward)}
