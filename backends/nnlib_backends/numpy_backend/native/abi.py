@@ -123,7 +123,7 @@ f4, f8, i8, u4, u1 = np.float32, np.float64, np.int64, np.uint32, np.uint8
 
 @intrinsic
 def integer(typingctx: Any, t: Any, k: Any) -> Any:
-    """Argument ``k``, an integer.  (An intrinsic: Numba would compile a function for each ``k``.)"""
+    """Argument ``k``, an integer."""  # a function would be compiled again for each ``k``
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         base = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
