@@ -123,16 +123,18 @@ def pointer(typingctx: Any, address: Any, dtype: Any) -> Any:
 f4, f8, i8, u4, u1 = np.float32, np.float64, np.int64, np.uint32, np.uint8
 
 
-@njit
-def address(t, k):
-    """Address of array ``k``."""
-    return _word(t, 8 * k)
+@intrinsic
+def integer(typingctx: Any, t: Any, k: Any) -> Any:
+    """Argument ``k``, an integer."""  # a function would be compiled again for each ``k``
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        base = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+        return builder.load(builder.gep(base, [builder.mul(args[1], ir.IntType(64)(WORDS))]))
+
+    return types.intp(types.intp, types.intp), codegen
 
 
-@njit
-def integer(t, k):
-    """Argument ``k``, an integer."""
-    return _word(t, 8 * k)
+address = integer  #: of array ``k``: the same word
 
 
 @njit

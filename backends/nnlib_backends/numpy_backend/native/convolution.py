@@ -9,6 +9,7 @@ from typing import Any
 from nnlib_backends.contract import Kernel
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, thread_count
 from nnlib_backends.numpy_backend.native import (
+    across_images,
     axes,
     direct,
     direct_gradient,
@@ -72,6 +73,12 @@ def _as_pixels(
     )
 
 
+def _way(y: Array, along: tuple[axes.Axis, axes.Axis]) -> Any:
+    """Return the module that convolves other than by Winograd's way."""
+    small = across_images.is_worthwhile(y.shape[0], y.shape[3], along)
+    return across_images if small and along[0].taps * along[1].taps else direct
+
+
 def _image_gradient(
     g: Array, weight: Array, dx: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> None:
@@ -83,7 +90,8 @@ def _image_gradient(
             spread.spread(g, weight, dx, rows, padding[1])
             continue
         for columns in all_columns:
-            direct.convolve(g, weight, None, dx, (rows, columns), groups, turned=True)
+            way = _way(dx, (rows, columns))
+            way.convolve(g, weight, None, dx, (rows, columns), groups, turned=True)
 
 
 def forward(
@@ -112,7 +120,8 @@ def forward(
         image, filters, result = _as_pixels(x, weight, y, stride, padding, groups)
         if result is not y:
             along = axes.axes_forward(image, filters, (1, 1), (0, 0), (1, 1))
-        direct.convolve(image, filters, bias, result, along, groups, activation)
+        way = _way(result, along)
+        way.convolve(image, filters, bias, result, along, groups, activation)
     return y, y if activation else None
 
 
@@ -155,7 +164,9 @@ def backward(
         _image_gradient(result, filters, target, stride, padding, dilation, groups)
     if dw is not None:
         along = axes.axes_forward(image, filters, stride, padding, dilation)
-        direct_gradient.filter_gradient(image, result, dw.reshape(filters.shape), along, groups)
+        small = _way(result, along) is across_images
+        way = across_images if small else direct_gradient
+        way.filter_gradient(image, result, dw.reshape(filters.shape), along, groups)
     return dx, dw, db
 
 

@@ -38,7 +38,7 @@ from nnlib_backends.numpy_backend.native.vectors import (
     store_some,
 )  # fmt: skip
 
-__all__ = ["PIXELS", "convolve", "copy_window", "rows_at_once"]
+__all__ = ["PIXELS", "convolve", "copy_out", "copy_window", "rows_at_once"]
 
 f4 = np.float32
 Pair = tuple[int, int]
@@ -106,7 +106,7 @@ def _add_bias(place, step, rows, count, bias):
 
 
 @njit
-def _copy_out(product, product_row, place, step, rows, count, bias, ordered):
+def copy_out(product, product_row, place, step, rows, count, bias, ordered):
     """Copy the first ``count`` columns of a product to pixels ``step`` bytes apart; add the bias.
 
     In order, a pixel may be written beyond its end, where the next comes, but for the last ones.
@@ -182,7 +182,7 @@ def convolve_rows(t, chunk, start, stop):
                 )  # fmt: skip
                 bias = address(t, 2) + 4 * channel if address(t, 2) != 0 else 0
                 if not whole:
-                    _copy_out(
+                    copy_out(
                         product, panel_row, place, 4 * every_x * filters, across, some, bias,
                         packed.shape[0] == 1 and every_x == 1,
                     )  # fmt: skip

@@ -35,7 +35,7 @@ from nnlib_backends.numpy_backend.native.vectors import (
     transpose,
 )  # fmt: skip
 
-__all__ = ["filter_gradient"]
+__all__ = ["filter_gradient", "finish"]
 
 f4 = np.float32
 
@@ -160,8 +160,13 @@ def filter_gradient(x: Array, g: Array, dw: Array, axes: tuple[Axis, Axis], grou
         columns, empty(chunks * size // 4), size, empty(chunks * block * across.positions * width),
         empty(chunks * 3 * block, np.int64), items=rows, chunks=chunks,
     )  # fmt: skip
-    blocks = padded // LANES
-    finishers = split(blocks, 1 + 4096 // (LANES * panels * width * chunks))
+    finish(sums, dw, groups)
+
+
+def finish(sums: Array, dw: Array, groups: int) -> None:
+    """Add up sums (parts, groups * panels, taps * inputs, width) and transpose them into ``dw``."""
+    blocks = sums.shape[2] // LANES
+    finishers = split(blocks, 1 + 4096 // (LANES * sums[:, :, 0].size))
     launch(
         finish_filter_gradient, sums, dw.reshape(dw.shape[0], -1, dw.shape[3]), groups,
         empty(finishers * 2 * LANES * LANES), items=blocks, chunks=finishers,

@@ -68,7 +68,7 @@ def rnn_forward(t, chunk, start, stop):
                     add(z, vector(t, 3))
                 if not is_absent(t, 4):
                     add(z, vector(t, 4))
-                activate(z, z, integer(t, 11))
+                activate(z, integer(t, 11))
                 copy(z, new_h)
             else:
                 copy(new_h, z)

@@ -34,11 +34,11 @@ KERNELS: dict[str, Kernel] = {
     **gru.KERNELS,
     **lstm.KERNELS,
     **rnn.KERNELS,
+    **pooling.KERNELS,
     **dropout.KERNELS,
     **embedding.KERNELS,
     **linear.KERNELS,
     **batch_norm.KERNELS,
-    **pooling.KERNELS,
     **row_norm.KERNELS,
     **softmax.KERNELS,
 }

@@ -136,14 +136,19 @@ def _masked(builder: Any, name: str, result: Any, arguments: Any) -> Any:
     return builder.call(function, arguments)
 
 
+def load_first(builder: Any, address: Any, count: Any) -> Any:
+    """Emit `load_some`."""
+    zeros = ir.Constant(VECTOR, [0.0] * LANES)
+    pointer, mask = vector_at(builder, address), _first(builder, count)
+    return _masked(builder, "load", VECTOR, [pointer, ir.IntType(32)(4), mask, zeros])
+
+
 @intrinsic
 def load_some(typingctx: Any, address: Any, count: Any) -> Any:
     """The first ``count`` numbers from an address, then zeros; what lies behind is not touched."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        zeros = ir.Constant(VECTOR, [0.0] * LANES)
-        pointer, mask = vector_at(builder, args[0]), _first(builder, args[1])
-        return _masked(builder, "load", VECTOR, [pointer, ir.IntType(32)(4), mask, zeros])
+        return load_first(builder, *args)
 
     return Vector(types.intp, types.intp), codegen
 

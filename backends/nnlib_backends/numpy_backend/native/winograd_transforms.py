@@ -15,10 +15,25 @@ Transformed tiles lie in *panels* (multiply.PANEL channels): (panel, frequency, 
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit
+from typing import Any
 
-from nnlib_backends.numpy_backend.native.vectors import BYTES, load, load_some, splat, store
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from nnlib_backends.numpy_backend.native.vectors import (
+    BYTES,
+    CONTRACT,
+    LANES,
+    LONG,
+    VECTOR,
+    load_first,
+    load_some,
+    splat,
+    store,
+    vector_at,
+)  # fmt: skip
 
 __all__ = [
     "SCRATCH", "gather", "transform_filter", "transform_image", "transform_result",
@@ -28,57 +43,89 @@ __all__ = [
 f4 = np.float32
 SCRATCH = 36 * BYTES  #: bytes that a two-dimensional transform needs in between
 
-
-@njit
-def _image(a, b, c, d, e, f):
-    """Bᵀ: 6 → 6."""
-    two, four, five = splat(f4(2.0)), splat(f4(4.0)), splat(f4(5.0))
-    p, q = e - four * c, d - four * b
-    r, s = e - c, two * (d - b)
-    return four * a - five * c + e, p + q, p - q, r + s, r - s, four * b - five * d + f
-
-
-@njit
-def _result(a, b, c, d, e, f):
-    """Aᵀ: 6 → 4."""
-    s, t, u, v = b + c, b - c, d + e, d - e
-    return (
-        a + s + u,
-        t + splat(f4(2.0)) * v,
-        s + splat(f4(4.0)) * u,
-        t + splat(f4(8.0)) * v + f,
-    )
-
-
-@njit
-def _result_adjoint(a, b, c, d):
-    """A: 4 → 6."""
-    four = splat(f4(4.0))
-    p, q = a + c, b + d
-    r, s = a + four * c, splat(f4(2.0)) * (b + four * d)
-    return a, p + q, p - q, r + s, r - s, d
+IMAGE = np.array([  # Bᵀ
+    [4, 0, -5, 0, 1, 0],
+    [0, -4, -4, 1, 1, 0],
+    [0, 4, -4, -1, 1, 0],
+    [0, -2, -1, 2, 1, 0],
+    [0, 2, -1, -2, 1, 0],
+    [0, 4, 0, -5, 0, 1],
+])  # fmt: skip
+FILTER = np.array([  # G
+    [1 / 4, 0, 0],
+    [-1 / 6, -1 / 6, -1 / 6],
+    [-1 / 6, 1 / 6, -1 / 6],
+    [1 / 24, 1 / 12, 1 / 6],
+    [1 / 24, -1 / 12, 1 / 6],
+    [0, 0, 1],
+])  # fmt: skip
+RESULT = np.array([  # Aᵀ
+    [1, 1, 1, 1, 1, 0],
+    [0, 1, -1, 2, -2, 0],
+    [0, 1, 1, 4, 4, 0],
+    [0, 1, -1, 8, -8, 1],
+])  # fmt: skip
+PAIRS = ((1, 2), (3, 4))  # rows or columns of six that are mirror images of each other
 
 
-@njit
-def _filter(a, b, c):
-    """G: 3 → 6."""
-    sixth, twelfth = splat(f4(1 / 6)), splat(f4(1 / 12))
-    p, q = (a + c) * sixth, b * sixth
-    r, s = a * splat(f4(1 / 24)) + c * sixth, b * twelfth
-    zero = splat(f4(0.0))
-    return a * splat(f4(0.25)), zero - p - q, q - p, r + s, r - s, c
+def _combine(builder: Any, factors: Any, vectors: Any) -> Any:
+    """Emit the sum of vectors times constant factors."""
+    total = None
+    for factor, vector in zip(factors, vectors, strict=True):
+        if factor:
+            many = ir.Constant(VECTOR, [float(f4(factor))] * LANES)
+            term = vector if factor == 1 else builder.fmul(vector, many, flags=CONTRACT)
+            total = term if total is None else builder.fadd(total, term, flags=CONTRACT)
+    return ir.Constant(VECTOR, [0.0] * LANES) if total is None else total
 
 
-@njit
-def _filter_adjoint(a, b, c, d, e, f):
-    """Gᵀ: 6 → 3."""
-    sixth = splat(f4(1 / 6))
-    s, t = (b + c) * sixth, d + e
-    return (
-        a * splat(f4(0.25)) - s + t * splat(f4(1 / 24)),
-        (c - b) * sixth + (d - e) * splat(f4(1 / 12)),
-        t * sixth - s + f,
-    )
+def _product(builder: Any, matrix: Any, vectors: Any) -> list[Any]:
+    """Emit a matrix times vectors; what mirror images have in common is computed once."""
+    if len(matrix) == 6:  # rows: sum and difference of two halves
+        out = [
+            _combine(builder, row, vectors) if i in (0, 5) else None for i, row in enumerate(matrix)
+        ]
+        for i, j in PAIRS:
+            half = _combine(builder, (matrix[i] + matrix[j]) / 2, vectors)
+            other = _combine(builder, (matrix[i] - matrix[j]) / 2, vectors)
+            out[i] = builder.fadd(half, other, flags=CONTRACT)
+            out[j] = builder.fsub(half, other, flags=CONTRACT)
+        return out
+    matrix, vectors = np.array(matrix, float), list(vectors)
+    for i, j in PAIRS:
+        a, b = vectors[i], vectors[j]
+        vectors[i] = builder.fadd(a, b, flags=CONTRACT)
+        vectors[j] = builder.fsub(a, b, flags=CONTRACT)
+        total, difference = matrix[:, i] + matrix[:, j], matrix[:, i] - matrix[:, j]
+        matrix[:, i], matrix[:, j] = total / 2, difference / 2
+    return [_combine(builder, row, vectors) for row in matrix]
+
+
+def _transform(matrix: Any) -> Any:
+    """Return code that multiplies a constant matrix by vectors, read and written at steps."""
+
+    @intrinsic
+    def apply(
+        typingctx: Any, source: Any, source_step: Any, count: Any, target: Any, target_step: Any
+    ) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            source, source_step, count, target, target_step = args
+            vectors = [
+                load_first(builder, builder.add(source, builder.mul(source_step, LONG(i))), count)
+                for i in range(matrix.shape[1])
+            ]
+            for i, vector in enumerate(_product(builder, matrix, vectors)):
+                place = builder.add(target, builder.mul(target_step, LONG(i)))
+                builder.store(vector, vector_at(builder, place), align=4)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 5), codegen
+
+    return apply
+
+
+_image, _filter, _result = _transform(IMAGE), _transform(FILTER), _transform(RESULT)
+_filter_adjoint, _result_adjoint = _transform(FILTER.T), _transform(RESULT.T)
 
 
 @njit
@@ -88,57 +135,27 @@ def transform_image(source, row, pixel, count, target, step, scratch):
     The 36 vectors go to ``target``, ``target + step``, …; ``row`` and ``pixel`` are strides.
     """
     for j in range(6):
-        p = source + j * pixel
-        a, b, c = load_some(p, count), load_some(p + row, count), load_some(p + 2 * row, count)
-        p += 3 * row
-        d, e, f = load_some(p, count), load_some(p + row, count), load_some(p + 2 * row, count)
-        p = scratch + j * BYTES
-        a, b, c, d, e, f = _image(a, b, c, d, e, f)
-        store(p, a)
-        store(p + 6 * BYTES, b)
-        store(p + 12 * BYTES, c)
-        store(p + 18 * BYTES, d)
-        store(p + 24 * BYTES, e)
-        store(p + 30 * BYTES, f)
+        _image(source + j * pixel, row, count, scratch + j * BYTES, 6 * BYTES)
     for i in range(6):
-        p, q = scratch + 6 * i * BYTES, target + 6 * i * step
-        a, b, c, d, e, f = _image(*_six(p, BYTES))
-        _store_six(q, step, a, b, c, d, e, f)
+        _image(scratch + 6 * i * BYTES, BYTES, LANES, target + 6 * i * step, step)
 
 
 @njit
 def transform_result(source, row, pixel, count, target, step, scratch):
     """A y Aᵀ of 4×4 pixels, otherwise like `transform_image`."""
     for j in range(4):
-        p = source + j * pixel
-        a, b = load_some(p, count), load_some(p + row, count)
-        c, d = load_some(p + 2 * row, count), load_some(p + 3 * row, count)
-        a, b, c, d, e, f = _result_adjoint(a, b, c, d)
-        _store_six(scratch + j * BYTES, 4 * BYTES, a, b, c, d, e, f)
+        _result_adjoint(source + j * pixel, row, count, scratch + j * BYTES, 4 * BYTES)
     for i in range(6):
-        p, q = scratch + 4 * i * BYTES, target + 6 * i * step
-        a, b, c, d = load(p), load(p + BYTES), load(p + 2 * BYTES), load(p + 3 * BYTES)
-        a, b, c, d, e, f = _result_adjoint(a, b, c, d)
-        _store_six(q, step, a, b, c, d, e, f)
+        _result_adjoint(scratch + 4 * i * BYTES, BYTES, LANES, target + 6 * i * step, step)
 
 
 @njit
 def untransform_result(source, step, scratch):
     """Aᵀ m A of 36 vectors: 16 vectors, left in ``scratch``."""
     for j in range(6):
-        a, b, c, d = _result(*_six(source + j * step, 6 * step))
-        p = scratch + j * BYTES
-        store(p, a)
-        store(p + 6 * BYTES, b)
-        store(p + 12 * BYTES, c)
-        store(p + 18 * BYTES, d)
-    for i in range(4):
-        a, b, c, d = _result(*_six(scratch + 6 * i * BYTES, BYTES))
-        p = scratch + 4 * i * BYTES  # these have been read
-        store(p, a)
-        store(p + BYTES, b)
-        store(p + 2 * BYTES, c)
-        store(p + 3 * BYTES, d)
+        _result(source + j * step, 6 * step, LANES, scratch + j * BYTES, 6 * BYTES)
+    for i in range(4):  # over what has been read
+        _result(scratch + 6 * i * BYTES, BYTES, LANES, scratch + 4 * i * BYTES, BYTES)
 
 
 @njit
@@ -146,53 +163,18 @@ def transform_filter(source, tap, count, turned, target, step, scratch):
     """G g Gᵀ of nine vectors ``tap`` bytes apart, turned by 180° if asked; 36 vectors."""
     first, tap = (source + 8 * tap, -tap) if turned else (source, tap)
     for j in range(3):
-        p = first + j * tap
-        a, b = load_some(p, count), load_some(p + 3 * tap, count)
-        a, b, c, d, e, f = _filter(a, b, load_some(p + 6 * tap, count))
-        _store_six(scratch + j * BYTES, 3 * BYTES, a, b, c, d, e, f)
+        _filter(first + j * tap, 3 * tap, count, scratch + j * BYTES, 3 * BYTES)
     for i in range(6):
-        p = scratch + 3 * i * BYTES
-        a, b, c, d, e, f = _filter(load(p), load(p + BYTES), load(p + 2 * BYTES))
-        _store_six(target + 6 * i * step, step, a, b, c, d, e, f)
+        _filter(scratch + 3 * i * BYTES, BYTES, LANES, target + 6 * i * step, step)
 
 
 @njit
 def untransform_filter(source, step, scratch):
     """Gᵀ u G of 36 vectors: nine vectors, left in ``scratch``."""
     for j in range(6):
-        a, b, c = _filter_adjoint(*_six(source + j * step, 6 * step))
-        p = scratch + j * BYTES
-        store(p, a)
-        store(p + 6 * BYTES, b)
-        store(p + 12 * BYTES, c)
-    for i in range(3):
-        a, b, c = _filter_adjoint(*_six(scratch + 6 * i * BYTES, BYTES))
-        p = scratch + 3 * i * BYTES
-        store(p, a)
-        store(p + BYTES, b)
-        store(p + 2 * BYTES, c)
-
-
-@njit
-def _six(p, step):
-    return (
-        load(p),
-        load(p + step),
-        load(p + 2 * step),
-        load(p + 3 * step),
-        load(p + 4 * step),
-        load(p + 5 * step),
-    )
-
-
-@njit
-def _store_six(p, step, a, b, c, d, e, f):
-    store(p, a)
-    store(p + step, b)
-    store(p + 2 * step, c)
-    store(p + 3 * step, d)
-    store(p + 4 * step, e)
-    store(p + 5 * step, f)
+        _filter_adjoint(source + j * step, 6 * step, LANES, scratch + j * BYTES, 6 * BYTES)
+    for i in range(3):  # over what has been read
+        _filter_adjoint(scratch + 6 * i * BYTES, BYTES, LANES, scratch + 3 * i * BYTES, BYTES)
 
 
 @njit
