@@ -95,6 +95,7 @@ def test_a_failing_compiler_is_no_failure(monkeypatch):
         raise RuntimeError("no code today")
 
     monkeypatch.setattr(table, "probe", broken)
+    monkeypatch.delenv("NNLIB_NATIVE", raising=False)
     module.native.cache_clear()
     try:
         assert module.native() == (None, "Numba does not work here: RuntimeError: no code today")

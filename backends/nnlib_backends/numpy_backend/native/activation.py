@@ -27,18 +27,18 @@ RELU, TANH, SIGMOID = 1, 2, 3
 
 
 @njit
-def activate(x, y, code):
-    """``y = activation(x)`` of two vectors, which may be one."""
+def activate(y, code):
+    """``y = activation(y)``, in place: LLVM vectorises that, but not ``f(x, y)`` with y = x."""
     if code == RELU:
-        for i in range(x.size):
-            v = x[i]
+        for i in range(y.size):
+            v = y[i]
             y[i] = ZERO if v <= ZERO else v  # a NaN stays
     elif code == TANH:
-        for i in range(x.size):
-            y[i] = fn.tanh(x[i])
+        for i in range(y.size):
+            y[i] = fn.tanh(y[i])
     elif code == SIGMOID:
-        for i in range(x.size):
-            y[i] = fn.sigmoid(x[i])
+        for i in range(y.size):
+            y[i] = fn.sigmoid(y[i])
 
 
 @njit
@@ -57,7 +57,17 @@ def derive(g, y, out, code):
 
 @kernel
 def activation_forward(t, chunk, start, stop):
-    activate(vector(t, 0)[start:stop], vector(t, 1)[start:stop], integer(t, 2))
+    x, y, code = vector(t, 0)[start:stop], vector(t, 1)[start:stop], integer(t, 2)
+    if code == RELU:
+        for i in range(x.size):
+            v = x[i]
+            y[i] = ZERO if v <= ZERO else v
+    elif code == TANH:
+        for i in range(x.size):
+            y[i] = fn.tanh(x[i])
+    elif code == SIGMOID:
+        for i in range(x.size):
+            y[i] = fn.sigmoid(x[i])
 
 
 @kernel

@@ -146,6 +146,15 @@ def exp(x):
 
 
 @njit(fastmath=_CONTRACT, forceinline=True)
+def _exp_of_moderate(x):
+    """``e ** x`` for -80 < x < 80, without the care that others need."""
+    rounded = x * LOG2_E + ROUND
+    n = rounded - ROUND
+    scale = _power_of_two(rounded)
+    return scale + scale * _expm1_near_zero((x - n * LN2_HIGH) - n * LN2_LOW)
+
+
+@njit(fastmath=_CONTRACT, forceinline=True)
 def tanh(x):
     """Hyperbolic tangent: from ``e = exp(-2 |x|)`` where large, else from ``e - 1``."""
     z = -abs(x + x)
@@ -207,6 +216,6 @@ def erf(x):
     u = x * x
     near = x * (S0 + u * (S1 + u * (S2 + u * (S3 + u * (S4 + u * (S5 + u * S6))))))
     w = ERF_FLAT if size > ERF_FLAT else size
-    far = ONE - exp(L0 + w * (L1 + w * (L2 + w * (L3 + w * (L4 + w * (L5 + w * L6))))))
+    far = ONE - _exp_of_moderate(L0 + w * (L1 + w * (L2 + w * (L3 + w * (L4 + w * (L5 + w * L6))))))
     far = far if x > f4(0.0) else -far
     return select(size > ERF_SPLIT, far, near)

@@ -56,12 +56,16 @@ def few_rows_by_transposed(x, w, y, first, last):
         for j in range(first, last):
             row = w[j, part]
             s0, s1, s2, s3 = ZERO, ZERO, ZERO, ZERO
-            for i in range(row.size):
-                v = row[i]
-                s0 += x0[i] * v
-                s1 += x1[i] * v
-                s2 += x2[i] * v
-                s3 += x3[i] * v
+            if m == 1:
+                for i in range(row.size):
+                    s0 += x0[i] * row[i]
+            else:
+                for i in range(row.size):
+                    v = row[i]
+                    s0 += x0[i] * v
+                    s1 += x1[i] * v
+                    s2 += x2[i] * v
+                    s3 += x3[i] * v
             for r in range(m):
                 s = s0 if r == 0 else s3 if r == m - 1 else s1 if r == 1 else s2
                 y[r, j] = s if begin == 0 else y[r, j] + s
@@ -93,54 +97,25 @@ def few_rows_by_matrix(d, w, dx, first, last):
 
 
 @njit
-def few_rows_outer(g, x, dw, first, last):
-    """``dw[first:last] = g[:, first:last]ᵀ x`` for 1 to 4 rows."""
-    m = x.shape[0]
-    x0, x1, x2, x3 = x[0], x[min(1, m - 1)], x[min(2, m - 1)], x[m - 1]
+def few_rows_outer(d, x, dw, first, last):
+    """``dw[first:last] = d[:, first:last]ᵀ x``, a stretch of a row of dw complete at a time."""
+    m, k = x.shape
     for j in range(first, last):
-        row = dw[j]
-        g0 = g[0, j]
-        g1 = g[1, j] if m > 2 else ZERO
-        g2 = g[2, j] if m > 3 else ZERO
-        g3 = g[m - 1, j] if m > 1 else ZERO
-        if m == 1:  # 0 times infinity would be NaN
+        for begin in range(0, k, STRETCH):
+            part = slice(begin, min(begin + STRETCH, k))
+            row = dw[j, part]
             for i in range(row.size):
-                row[i] = g0 * x0[i]
-        elif m == 2:
-            for i in range(row.size):
-                row[i] = g0 * x0[i] + g3 * x3[i]
-        elif m == 3:
-            for i in range(row.size):
-                row[i] = g0 * x0[i] + g1 * x1[i] + g3 * x3[i]
-        else:
-            for i in range(row.size):
-                row[i] = g0 * x0[i] + g1 * x1[i] + (g2 * x2[i] + g3 * x3[i])
-
-
-@njit
-def outer_by_loops(a, b, c):
-    """``c = aᵀ b``, row by row."""
-    for j in range(c.shape[0]):
-        row = c[j]
-        for i in range(row.size):
-            row[i] = ZERO
-        for r in range(a.shape[0]):
-            factor, source = a[r, j], b[r]
-            for i in range(row.size):
-                row[i] += factor * source[i]
-
-
-@njit
-def product_by_loops(a, b, c):
-    """``c = a b``, row by row."""
-    for r in range(c.shape[0]):
-        row = c[r]
-        for i in range(row.size):
-            row[i] = ZERO
-        for j in range(a.shape[1]):
-            factor, source = a[r, j], b[j]
-            for i in range(row.size):
-                row[i] += factor * source[i]
+                row[i] = ZERO
+            fours = m // 4 * 4
+            for r in range(0, fours, 4):
+                d0, d1, d2, d3 = d[r, j], d[r + 1, j], d[r + 2, j], d[r + 3, j]
+                x0, x1, x2, x3 = x[r, part], x[r + 1, part], x[r + 2, part], x[r + 3, part]
+                for i in range(row.size):
+                    row[i] += d0 * x0[i] + d1 * x1[i] + (d2 * x2[i] + d3 * x3[i])
+            for r in range(fours, m):
+                d0, x0 = d[r, j], x[r, part]
+                for i in range(row.size):
+                    row[i] += d0 * x0[i]
 
 
 @kernel
@@ -154,8 +129,8 @@ def linear_forward(t, chunk, start, stop):
     else:
         first, last = bound(n, start, pieces), bound(n, stop, pieces)
     if m * n * k < TINY:
-        for r in range(m):
-            for j in range(n):
+        for r in range(top, bottom):
+            for j in range(first, last):
                 s = ZERO
                 for i in range(k):
                     s += x[r, i] * w[j, i]
@@ -175,7 +150,7 @@ def linear_forward(t, chunk, start, stop):
             bias = vector(t, 2)[first:last]
             for j in range(row.size):
                 row[j] += bias[j]
-        activate(row, row, code)
+        activate(row, code)
 
 
 DELTAS, PRODUCTS = 1, 2  # what a launch of the backward kernel does
@@ -195,18 +170,14 @@ def linear_backward(t, chunk, start, stop):
         deltas(t, d, first, last)
     if what & PRODUCTS == 0:
         return
-    tiny = m * n * k < TINY
+    by_loops = m <= FEW or m * n * k < TINY
     if not is_absent(t, 7):
-        if tiny:
-            outer_by_loops(d, x, matrix(t, 7))
-        elif m <= FEW:
+        if by_loops:
             few_rows_outer(d, x, matrix(t, 7), bound(n, start, pieces), bound(n, stop, pieces))
         else:
             weight_gradient(t, m, n, k, start, stop, pieces)
     if not is_absent(t, 6):
-        if tiny:
-            product_by_loops(d, w, matrix(t, 6))
-        elif m <= FEW:
+        if by_loops:
             first, last = bound(k, start, pieces), bound(k, stop, pieces)
             few_rows_by_matrix(d, w, matrix(t, 6), first, last)
         else:

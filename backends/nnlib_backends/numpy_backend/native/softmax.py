@@ -62,7 +62,14 @@ def shift(x, y, top, stop):
 
 
 @njit
-def exponentiate(x, y):
+def exponentiate(x):
+    """``x = exp(x)``, in place: LLVM vectorises that, but not ``f(x, y)`` with y = x."""
+    for i in range(x.size):
+        x[i] = fn.exp(x[i])
+
+
+@njit
+def exponentiate_into(x, y):
     for i in range(x.size):
         y[i] = fn.exp(x[i])
 
@@ -90,7 +97,7 @@ def softmax_forward(t, chunk, start, stop):
         end = min(top + step, stop)
         shift(x, y[top:end], top, end)
         part = vector(t, 1)[top * columns : end * columns]
-        exponentiate(part, part)
+        exponentiate(part)
         for r in range(top, end):
             row = y[r]
             scale = ONE / sum_of(row)
@@ -119,7 +126,9 @@ def log_softmax_forward(t, chunk, start, stop):
     for top in range(start, stop, step):
         end = min(top + step, stop)
         shift(x, y[top:end], top, end)
-        exponentiate(vector(t, 1)[top * columns : end * columns], block[: (end - top) * columns])
+        exponentiate_into(
+            vector(t, 1)[top * columns : end * columns], block[: (end - top) * columns]
+        )
         for r in range(top, end):
             row = y[r]
             log_total = fn.log(sum_of(block[(r - top) * columns : (r - top + 1) * columns]))
@@ -136,7 +145,7 @@ def log_softmax_backward(t, chunk, start, stop):
     for top in range(start, stop, step):
         end = min(top + step, stop)
         part = slice(top * columns, end * columns)
-        exponentiate(vector(t, 1)[part], vector(t, 2)[part])
+        exponentiate_into(vector(t, 1)[part], vector(t, 2)[part])
         for r in range(top, end):
             source, row = g[r], dx[r]
             total = sum_of(source)
@@ -159,7 +168,7 @@ def softmax_cross_entropy_forward(t, chunk, start, stop):
             for j in range(row.size):
                 row[j] = source[j] - peak
         part = block[: (end - top) * columns]
-        exponentiate(part, part)
+        exponentiate(part)
         for r in range(top, end):
             total = sum_of(block[(r - top) * columns : (r - top + 1) * columns])
             label = min(max(labels[r], 0), columns - 1)  # what is out of range is refused elsewhere
@@ -181,7 +190,7 @@ def softmax_cross_entropy_backward(t, chunk, start, stop):
             for j in range(row.size):
                 row[j] = source[j] - peak
         part = vector(t, 4)[top * columns : end * columns]
-        exponentiate(part, part)
+        exponentiate(part)
         for r in range(top, end):
             row, scale = dx[r], saved[r, 1] * g[r]
             for j in range(row.size):
