@@ -148,7 +148,11 @@ def recurrent_weights(t, chunk, start, stop):
         _outer(t, 0, 2, 4, first, last)
         _outer(t, 1, 3, 5, first, last)
         _sum_rows(from_x, address(t, 6), first, last)
-        _sum_rows(from_h, address(t, 7), first, last)
+        if address(t, 0) == address(t, 1) and address(t, 6) != 0 and address(t, 7) != 0:
+            part = last - first  # the same sums once more
+            copy(at(address(t, 6) + 4 * first, part), at(address(t, 7) + 4 * first, part))
+        else:
+            _sum_rows(from_h, address(t, 7), first, last)
     first, last, D = _bound(rows, start, pieces), _bound(rows, stop, pieces), matrix(t, 2).shape[1]
     if not is_absent(t, 8) and first < last:
         gemm(

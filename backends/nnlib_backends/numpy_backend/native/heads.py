@@ -1,0 +1,226 @@
+"""Scaled dot-product attention, head by head.
+
+The weights (B, H, T, S) are never in memory as a whole: a thread computes those of a block of
+queries, and the backward pass computes them again from the scores and their logsumexp, the only
+thing that is kept (Dao et al., 2022, do the same on GPUs).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from nnlib_backends.numpy_backend.native import functions as fn
+from nnlib_backends.numpy_backend.native.abi import (
+    address,
+    at,
+    bytes1,
+    integer,
+    is_absent,
+    kernel,
+    number,
+)  # fmt: skip
+from nnlib_backends.numpy_backend.native.tile import LANES, multiply
+
+__all__ = ["BLOCK", "attention_backward", "attention_forward"]
+
+BLOCK = 64  #: queries at a time: with 64 keys their scores and the keys fit the L1 cache
+
+f4, i4 = np.float32, np.int32
+ZERO, ONE, HIDDEN = f4(0.0), f4(1.0), f4(-1e30)
+
+# Arguments of both kernels: q, k, v; mask, factor, scale; H, T, S, D, E, whether q, k and v are one
+# array, whether the future is hidden; how far batches, heads and queries of the mask are apart;
+# logsumexp (B, H, T), workspace, how much of it is a chunk's, address of `multiply`.  Then y, or g,
+# dq, dk and dv.
+LSE, WORK, SHARE, TILE, MORE = 16, 17, 18, 19, 20
+
+
+@njit
+def sizes(t):
+    """``H, T, S, D, E``."""
+    return integer(t, 6), integer(t, 7), integer(t, 8), integer(t, 9), integer(t, 10)
+
+
+@njit
+def strides(t):
+    """How far positions of q, k and v are apart."""
+    H, D, E = integer(t, 6), integer(t, 9), integer(t, 10)
+    return (3 * H * D, 3 * H * D, 3 * H * D) if integer(t, 11) else (H * D, H * D, H * E)
+
+
+@njit
+def heads(t, first, item):
+    """Where the item's head is in q, k and v (or their gradients), from argument ``first`` on."""
+    H, T, S, D, E = sizes(t)
+    b, h = item // H, item % H
+    if integer(t, 11):
+        q = address(t, first) + 4 * (b * T * 3 * H + h) * D
+        return q, q + 4 * H * D, q + 8 * H * D
+    q = address(t, first) + 4 * (b * T * H + h) * D
+    k = address(t, first + 1) + 4 * (b * S * H + h) * D
+    return q, k, address(t, first + 2) + 4 * (b * S * H + h) * E
+
+
+@njit
+def up(n):
+    """``n`` rounded up to whole vectors."""
+    return (n + LANES - 1) // LANES * LANES
+
+
+@njit
+def transposed(x, stride, rows, columns, to, factor):
+    """``factor xᵀ``, with rows padded to whole vectors."""
+    P = up(rows)
+    target, source = at(to, columns * P), at(x, (rows - 1) * stride + columns)
+    for i in range(rows):
+        line = source[i * stride : i * stride + columns]
+        for j in range(line.size):
+            target[j * P + i] = line[j] * factor
+    for j in range(columns):
+        for i in range(rows, P):
+            target[j * P + i] = ZERO
+
+
+@njit
+def seen(t, query):
+    """How many keys come before the future of a query."""
+    T, S = integer(t, 7), integer(t, 8)
+    return max(0, min(S, query + S - T + 1)) if integer(t, 12) else S
+
+
+@njit
+def hide(t, item, query, scores, value):
+    """Put a value where the mask forbids."""
+    if is_absent(t, 3):
+        return
+    H, S = integer(t, 6), integer(t, 8)
+    start = item // H * integer(t, 13) + item % H * integer(t, 14) + query * integer(t, 15)
+    allowed = bytes1(t, 3)[start : start + S]
+    for j in range(scores.size):
+        scores[j] = scores[j] if allowed[j] else value
+
+
+@njit
+def factors(t, item, query, n):
+    """By what to multiply the weights of a query for its first n keys."""
+    T, S = integer(t, 7), integer(t, 8)
+    return at(address(t, 4) + 4 * (item * T + query) * S, n)
+
+
+@njit
+def rest(line, n):
+    """Set a line to 0 from n on: what a query must not see."""
+    hidden = line[n:]
+    for j in range(hidden.size):
+        hidden[j] = ZERO
+
+
+@njit
+def times(x, y):
+    for j in range(x.size):
+        x[j] *= y[j]
+
+
+@njit
+def softmax(x):
+    """In place; return the logsumexp."""
+    top = i4(-(2**31))
+    for j in range(x.size):
+        bits = fn.bits_of(x[j])
+        top = bits if bits > top else top
+    peak, total = fn.float_of(top), ZERO
+    for j in range(x.size):
+        x[j] = fn.exp(x[j] - peak)
+        total += x[j]
+    scale = ONE / total
+    for j in range(x.size):
+        x[j] *= scale
+    return peak + fn.log(total)
+
+
+@kernel
+def attention_forward(t, chunk, start, stop):
+    """Some heads: y and the logsumexp of all scores."""
+    H, T, S, D, E = sizes(t)
+    tile, P, (q_stride, k_stride, v_stride) = integer(t, TILE), up(S), strides(t)
+    keys_t = address(t, WORK) + 4 * chunk * integer(t, SHARE)
+    scores, lse = keys_t + 4 * D * P, address(t, LSE)
+    for item in range(start, stop):
+        q, k, v = heads(t, 0, item)
+        y = address(t, MORE) + 4 * (item // H * T * H + item % H) * E
+        transposed(k, k_stride, S, D, keys_t, number(t, 5))
+        for first in range(0, T, BLOCK):
+            last = min(first + BLOCK, T)
+            n, keys = last - first, seen(t, last - 1)
+            multiply(
+                tile, n, up(keys), D, q + 4 * first * q_stride, q_stride, 1, keys_t, P, scores, P, 0
+            )
+            for i in range(n):
+                line, own = at(scores + 4 * i * P, keys), seen(t, first + i)
+                weights = line[:own]
+                hide(t, item, first + i, weights, HIDDEN)
+                at(lse + 4 * (item * T + first + i), 1)[0] = softmax(weights)
+                hide(t, item, first + i, weights, ZERO)
+                if not is_absent(t, 4):
+                    times(weights, factors(t, item, first + i, own))
+                rest(line, own)
+            multiply(tile, n, E, keys, scores, P, 1, v, v_stride, y + 4 * first * H * E, H * E, 0)
+
+
+@kernel
+def attention_backward(t, chunk, start, stop):
+    """Some heads: gradients by q, k and v."""
+    H, T, S, D, E = sizes(t)
+    tile, P, (q_stride, k_stride, v_stride) = integer(t, TILE), up(S), strides(t)
+    keys_t = address(t, WORK) + 4 * chunk * integer(t, SHARE)
+    values_t = keys_t + 4 * D * P
+    weights = values_t + 4 * E * P
+    slopes = weights + 4 * BLOCK * P
+    for item in range(start, stop):
+        q, k, v = heads(t, 0, item)
+        dq, dk, dv = heads(t, MORE + 1, item)
+        g = address(t, MORE) + 4 * (item // H * T * H + item % H) * E
+        transposed(k, k_stride, S, D, keys_t, number(t, 5))
+        transposed(v, v_stride, S, E, values_t, ONE)
+        for i in range(S):
+            rest(at(dk + 4 * i * k_stride, D), 0)
+            rest(at(dv + 4 * i * v_stride, E), 0)
+        for first in range(0, T, BLOCK):
+            last = min(first + BLOCK, T)
+            n, keys = last - first, seen(t, last - 1)
+            q_block, g_block = q + 4 * first * q_stride, g + 4 * first * H * E
+            multiply(tile, n, up(keys), D, q_block, q_stride, 1, keys_t, P, weights, P, 0)
+            multiply(tile, n, up(keys), E, g_block, H * E, 1, values_t, P, slopes, P, 0)
+            for i in range(n):
+                back(
+                    t, item, first + i, at(weights + 4 * i * P, keys), at(slopes + 4 * i * P, keys)
+                )
+            multiply(tile, keys, E, n, weights, 1, P, g_block, H * E, dv, v_stride, 1)
+            multiply(tile, keys, D, n, slopes, 1, P, q_block, q_stride, dk, k_stride, 1)
+            multiply(
+                tile, n, D, keys, slopes, P, 1, k, k_stride, dq + 4 * first * q_stride, q_stride, 0
+            )
+
+
+@njit
+def back(t, item, query, line, slopes):
+    """Of one query: scores become weights (times factors), slopes by those become by q k."""
+    own, scale = seen(t, query), number(t, 5)
+    w, d = line[:own], slopes[:own]
+    hide(t, item, query, w, HIDDEN)
+    lse = at(address(t, LSE) + 4 * (item * integer(t, 7) + query), 1)[0]
+    for j in range(w.size):
+        w[j] = fn.exp(w[j] - lse)
+    hide(t, item, query, w, ZERO)
+    if not is_absent(t, 4):
+        times(d, factors(t, item, query, own))
+    total = ZERO
+    for j in range(w.size):
+        total += w[j] * d[j]
+    for j in range(d.size):
+        d[j] = w[j] * (d[j] - total) * scale
+    if not is_absent(t, 4):
+        times(w, factors(t, item, query, own))
+    rest(line, own)
+    rest(slopes, own)
