@@ -185,6 +185,8 @@ def test_sequence_models_are_the_same_everywhere(monkeypatch, kind):
     ("name", "reason"),
     [
         ("lenet", "fully connected layers only"),
+        ("lstm", "fully connected layers only"),
+        ("gpt", "fully connected layers only"),
         ("mlp-tiny", "not a softmax of two"),
         ("mlp-adamw", "has no adamw"),
     ],
