@@ -41,6 +41,20 @@ def conv(
     return 2 * batch * h * w * c_out * kh * kw * c_in
 
 
+def causal_attention(batch: int, time: int, width: int) -> int:
+    """Operations of scores and weighted sums, all heads together.
+
+    Only pairs of a position with itself and with those before it count: nobody needs the others.
+
+    Examples
+    --------
+    >>> causal_attention(1, 2, width=10)  # 3 pairs, 2 products
+    120
+    """
+    pairs = time * (time + 1) // 2
+    return 2 * 2 * batch * pairs * width
+
+
 def training_step(layers: Sequence[int]) -> int:
     """Operations of forward and backward: each layer three times, the first twice.
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nnlib_benchmarks.peers.jax_sequences import SEQUENCE_WEIGHTS, gpt, lstm
 from nnlib_benchmarks.peers.server import Peer, cores, processor, serve
 
 FEW_CHANNELS, SMALL_IMAGE = 8, 64  #: up to so many channels or pixels, patches are faster
@@ -29,6 +30,10 @@ def forward(layers: list[dict[str, Any]], weights: list[Any], x: Any) -> Any:
             x = x @ next(rest) + next(rest)
         elif kind == "conv":
             x = _convolve(layer, x, next(rest)) + next(rest)
+        elif kind == "lstm":
+            x = lstm(rest, x)
+        elif kind == "gpt":
+            x = gpt(layer, rest, x)
         elif kind == "flatten":
             x = x.reshape(x.shape[0], -1)
         elif kind in ("maxpool", "avgpool"):
@@ -131,6 +136,7 @@ class Jax(Peer):
 
     def batch(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Copy to JAX's arrays."""
+        x = x if x.dtype == "float32" else x.astype("int32")
         arrays = jnp.asarray(x), jnp.asarray(y.astype("int32"))
         jax.block_until_ready(arrays)
         return arrays
@@ -152,6 +158,9 @@ def _arrange(layers: list[dict[str, Any]], weights: list[Any]) -> Iterator[Any]:
         if layer["kind"] in ("linear", "conv"):
             yield jnp.array(np.moveaxis(next(rest), 0, -1))
             yield jnp.array(next(rest))
+        elif layer["kind"] in SEQUENCE_WEIGHTS:
+            for name in SEQUENCE_WEIGHTS[layer["kind"]](layer):
+                yield jnp.array(next(rest).T if name == "product" else next(rest))
 
 
 if __name__ == "__main__":

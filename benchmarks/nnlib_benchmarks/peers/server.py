@@ -73,7 +73,7 @@ class Peer(ABC):
 
     @abstractmethod
     def batch(self, x: Any, y: Any) -> Any:
-        """Bring a batch into the library's own arrays: float32 (images NHWC), int64 labels."""
+        """Bring a batch into the library's own arrays: float32 (NHWC) or int64, labels int64."""
 
     @abstractmethod
     def step(self, batch: Any) -> Any:
@@ -139,6 +139,8 @@ class Server:
         return self._peer.batch(self._prepare(pixels), labels)
 
     def _prepare(self, pixels: Any) -> Any:
+        if self._spec["scale"] is None:  # tokens
+            return pixels.astype(np.int64)
         x = pixels.astype(np.float32)
         x *= np.float32(self._spec["scale"])
         if self._spec["shift"]:

@@ -3,7 +3,8 @@
 Images are laid out channels-last, the layout that oneDNN likes best and nnlib uses; the optimizer
 is the fused one, by far the fastest of PyTorch's on a CPU.  ``torch-compile`` compiles forward and
 loss together, and with them the backward pass, in the default mode: "max-autotune" chose the same
-kernels and compiling the optimizer's step did not beat the fused one.
+kernels and compiling the optimizer's step did not beat the fused one.  An LSTM it runs as it is and
+compiles what is around it: traced too (``allow_rnn``), PyTorch 2.13 fails.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from nnlib_benchmarks.peers.server import Peer, processor, seconds, serve
+from nnlib_benchmarks.peers.torch_sequences import SEQUENCE_LAYERS, with_weights
 
 
 class Flatten(nn.Module):  # type: ignore[misc]
@@ -35,6 +37,8 @@ def build(layers: list[dict[str, Any]], weights: list[Any]) -> nn.Sequential:
         kind = layer["kind"]
         if kind in ("linear", "conv"):
             made.append(_weighted(layer, torch.from_numpy(next(rest)), next(rest)))
+        elif kind in SEQUENCE_LAYERS:
+            made.append(with_weights(SEQUENCE_LAYERS[kind](layer), rest))
         elif kind == "flatten":
             made.append(Flatten())
         elif kind == "maxpool":
@@ -111,7 +115,8 @@ class Torch(Peer):
         self._loss: Callable[..., torch.Tensor] = self._forward
         if self._compiled:
             torch._dynamo.reset()  # or the next task's shapes would be compiled as variable ones
-            self._loss = torch.compile(self._forward, dynamic=False, fullgraph=True)
+            recurrent = any(isinstance(m, nn.LSTM) for m in self._model.modules())
+            self._loss = torch.compile(self._forward, dynamic=False, fullgraph=not recurrent)
 
     def _forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         scores = self._model(x)

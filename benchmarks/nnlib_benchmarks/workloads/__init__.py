@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nnlib.errors import OptionError
-from nnlib_benchmarks.workloads import compare, lenet, mlp, mlp_mnist, vgg16
+from nnlib_benchmarks.workloads import compare, lenet, mlp, mlp_mnist, sequences, vgg16
 from nnlib_benchmarks.workloads.compare import MakeWorkload
 
 TRAINING: dict[str, MakeWorkload] = {
@@ -14,6 +14,8 @@ TRAINING: dict[str, MakeWorkload] = {
     "vgg16": vgg16.workload,
     "mlp-mnist": mlp_mnist.workload,
     **compare.WORKLOADS,
+    "lstm": sequences.lstm,
+    "gpt": sequences.gpt,
 }
 """Name → function of (quick, seed) that makes the workload."""
 

@@ -99,23 +99,27 @@ class Plan:
 
 @dataclass(frozen=True)
 class Samples:
-    """Images in host memory as they come from a file: bytes, turned to float32 batch by batch.
+    """Images, sequences or tokens in host memory: bytes, turned to numbers batch by batch.
 
     Attributes
     ----------
     pixels : array of uint8, (N, …)
     labels : array of int64, (N,) or, where an example has a label at every position, (N, …)
-    scale, shift : float
-        A batch is ``pixels · scale + shift``.
+    scale : float or None
+        ``None`` for tokens: a batch is their numbers, int64.
+    shift : float
+        Otherwise a batch is ``pixels · scale + shift``, float32.
     """
 
     pixels: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
-    scale: float
+    scale: float | None
     shift: float = 0.0
 
     def prepare(self, pixels: Any) -> Any:
-        """Turn the pixels of a batch into float32."""
+        """Turn the bytes of a batch into what the model sees."""
+        if self.scale is None:
+            return pixels.astype(np.int64)
         x = pixels.astype(np.float32)
         x *= np.float32(self.scale)
         if self.shift:

@@ -207,7 +207,7 @@ def _named(make: Callable[..., Workload], name: str, *arguments: object, **more:
 
 
 WORKLOADS: dict[str, MakeWorkload] = {}
-"""Name → function of (quick, seed), beside ``mlp-mnist``."""
+"""Name → function of (quick, seed), beside ``mlp-mnist``, ``lstm`` and ``gpt``."""
 
 _named(mlp, "mlp-tiny", (2, 3, 2), 4, block=200)
 _named(mlp, "mlp-digits", (64, 32, 10), 32, data=digits, block=200)
@@ -235,7 +235,7 @@ _named(vgg, "vgg11-48", 11, 48, 10, 3, rate=0.01, seconds=20.0, block=5)
 
 COMPARE = (
     "mlp-tiny", "mlp-digits", "mlp-mnist", "mlp-wide", "lenet-64", "lenet-512", "vgg16-32",
-    "vgg16-b2", "vgg16-b8",
+    "vgg16-b2", "vgg16-b8", "lstm", "gpt",
 )  # fmt: skip
 COMPARE_ODD = (
     "mlp-odd-1", "mlp-odd-37", "mlp-adamw", "mlp-512", "lenet-1", "lenet-100", "cnn-odd",

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, TypeAlias
 
-from nnlib import nn
+from nnlib import models, nn
+from nnlib.autograd import Tensor
 from nnlib_benchmarks import flops
 
 Layer: TypeAlias = dict[str, Any]
@@ -45,6 +46,19 @@ def activation(name: str) -> Layer:
     return {"kind": name}
 
 
+def lstm(inputs: int, outputs: int) -> Layer:
+    """Describe an LSTM from sequences (batch, time, inputs) to the last step's output."""
+    return {"kind": "lstm", "inputs": inputs, "outputs": outputs}
+
+
+def gpt(vocabulary: int, context: int, blocks: int, heads: int, width: int) -> Layer:
+    """Describe `nnlib.models.GPT` as it is without further options, from tokens to logits."""
+    return {
+        "kind": "gpt", "vocabulary": vocabulary, "context": context, "blocks": blocks,
+        "heads": heads, "width": width,
+    }  # fmt: skip
+
+
 FLATTEN: Layer = {"kind": "flatten"}  #: images, in the order height, width, channels, to rows
 
 
@@ -60,6 +74,19 @@ def mlp(sizes: Sequence[int], hidden: str = "relu") -> list[Layer]:
     for inputs, outputs in pairwise(sizes):
         layers += [linear(inputs, outputs), activation(hidden)]
     return layers[:-1]
+
+
+class LastOutput(nn.Module):
+    """An LSTM whose output is that of the last step."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, inputs) → (B, outputs)."""
+        y, _ = self.lstm(x)
+        return y[:, -1]  # type: ignore[no-any-return]
 
 
 def build(layers: Sequence[Layer]) -> nn.Sequential:
@@ -89,6 +116,16 @@ def _module(layer: Layer) -> nn.Module:
             stride=layer["stride"],
             padding=layer["padding"],
         )
+    if kind == "lstm":
+        return LastOutput(layer["inputs"], layer["outputs"])
+    if kind == "gpt":
+        return models.GPT(
+            vocab_size=layer["vocabulary"],
+            context=layer["context"],
+            layers=layer["blocks"],
+            heads=layer["heads"],
+            width=layer["width"],
+        )
     if kind == "maxpool":
         return nn.MaxPool2d(layer["size"])
     if kind == "avgpool":
@@ -97,14 +134,14 @@ def _module(layer: Layer) -> nn.Module:
 
 
 def operations(layers: Sequence[Layer], shape: Sequence[int], batch: int) -> list[int]:
-    """Forward operations of each layer that has weights (see `nnlib_benchmarks.flops`).
+    """Forward operations of one product after the other (see `nnlib_benchmarks.flops`).
 
     Parameters
     ----------
     layers : sequence of dict
         The model.
     shape : sequence of int
-        Of one example: (features,) or (height, width, channels).
+        Of one example: (features,), (height, width, channels), (time, features) or (time,).
     batch : int
         Examples.
 
@@ -126,4 +163,24 @@ def operations(layers: Sequence[Layer], shape: Sequence[int], batch: int) -> lis
             found.append(flops.conv(batch, (height, width), channels, (n, n)))
         elif kind in ("maxpool", "avgpool"):
             height, width = height // layer["size"], width // layer["size"]
+        elif kind == "lstm":
+            positions, gates = batch * shape[0], 4 * layer["outputs"]
+            found.append(flops.linear(positions, layer["inputs"], gates))
+            found.append(flops.linear(positions, layer["outputs"], gates))
+        elif kind == "gpt":
+            found += _gpt_operations(layer, batch, shape[0])
     return found
+
+
+def _gpt_operations(layer: Layer, batch: int, time: int) -> list[int]:
+    width, positions = layer["width"], batch * time
+    block = [
+        flops.linear(positions, width, 3 * width),
+        flops.causal_attention(batch, time, width),
+        flops.linear(positions, width, width),
+        flops.linear(positions, width, 4 * width),
+        flops.linear(positions, 4 * width, width),
+    ]
+    embedding = 0  # looks up, and is the first, whose input needs no gradient
+    logits = flops.linear(positions, width, layer["vocabulary"])
+    return [embedding, *layer["blocks"] * block, logits]

@@ -145,11 +145,48 @@ def test_every_layer_and_optimizer_is_the_same_everywhere(monkeypatch, optimizer
         np.testing.assert_allclose(ours.losses, theirs.losses, rtol=1e-4)
 
 
+def sequence_workload(kind):
+    """A small LSTM or GPT of odd sizes."""
+    random = np.random.default_rng(0)
+    if kind == "lstm":
+        described = [layers.lstm(5, 7), layers.linear(7, 3)]
+        pixels, labels, scale = random.integers(0, 256, (20, 9, 5)), (20,), 1 / 256
+    else:
+        described = [layers.gpt(vocabulary=3, context=6, blocks=2, heads=3, width=15)]
+        pixels, labels, scale = random.integers(0, 3, (20, 6)), (20, 6), None
+    train = Samples(pixels.astype(np.uint8), random.integers(0, 3, labels), scale)
+    steps = Budget(seconds=0.0, least=6, most=6)
+    return Workload(
+        kind, kind, "noise", kind, described, lambda: layers.build(described), train, None, 0.0,
+        Optimizer("adamw", 0.02, weight_decay=0.1),
+        Plan(5, 4, steps, steps, block=3, breakdown=1, epochs=0),
+    )  # fmt: skip
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("kind", ["lstm", "gpt"])
+def test_sequence_models_are_the_same_everywhere(monkeypatch, kind):
+    monkeypatch.setattr(field, "SETTLE", 0.0)
+    names = ("torch", "torch-compile", "jax")
+    who = [describe_backend("numpy"), *(describe_peer(n, [32]) for n in names)]
+    makers = {c.name: lambda *task, n=c.name: PeerTrainee(n, *task) for c in who[1:]}
+
+    result = training.run_training(sequence_workload(kind), who, makers, 0, SilentProgress())
+
+    ours, *others = result.results
+    assert len(others) == 3
+    assert abs(ours.losses[0] - ours.losses[-1]) > 0.02
+    for theirs in others:
+        np.testing.assert_allclose(ours.losses, theirs.losses, rtol=1e-4)
+
+
 @pytest.mark.peers
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
         ("lenet", "fully connected layers only"),
+        ("lstm", "fully connected layers only"),
+        ("gpt", "fully connected layers only"),
         ("mlp-tiny", "not a softmax of two"),
         ("mlp-adamw", "has no adamw"),
     ],
