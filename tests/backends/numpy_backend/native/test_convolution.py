@@ -12,14 +12,15 @@ from nnlib.ops import conv2d
 from nnlib_backends import load_backend
 from nnlib_backends.numpy_backend.kernels import general_kernels
 from nnlib_backends.numpy_backend.native import convolution, winograd, winograd_gradient
+from nnlib_backends.numpy_backend.native.vectors import LANES
 
 KERNEL = convolution.KERNELS["conv2d"]
 
 #: shapes of image and filters, and options that are not the default
 CASES = [
-    ((2, 17, 23, 20), (33, 3, 3, 20), {"padding": (1, 1)}),  # Winograd's way from here …
-    ((1, 9, 8, 16), (16, 3, 3, 16), {}),
-    ((3, 8, 8, 33), (64, 3, 3, 33), {"padding": (2, 0)}),
+    ((2, 17, 23, 24), (40, 3, 3, 24), {"padding": (1, 1)}),  # Winograd's way from here …
+    ((1, 9, 8, 24), (32, 3, 3, 24), {}),
+    ((3, 8, 8, 60), (64, 3, 3, 60), {"padding": (2, 0)}),
     ((2, 6, 5, 40), (17, 3, 3, 40), {"padding": (5, 3)}),  # … to here
     ((9, 2, 2, 20), (100, 3, 3, 20), {"padding": (1, 1)}),
     ((8, 5, 7, 7), (198, 3, 3, 7), {"padding": (1, 1), "stride": (2, 2)}),
@@ -80,6 +81,16 @@ def test_all_passes(number, activation, threads, poisoned):
     assert all(a is b for a, b in zip(gradients, targets, strict=True))
     for ours, right in zip((y, *gradients), expected, strict=True):
         agree(ours, right)
+
+
+@pytest.mark.parametrize("number", range(len(CASES)))
+def test_which_cases_go_which_way(number):
+    (_, weight, _), options, g, _ = example(number, None)
+    found = convolution.prefers_winograd(
+        g.shape, weight.shape, options["stride"], options["dilation"], options["groups"]
+    )
+    if LANES == 16:  # panels are narrower elsewhere
+        assert found == (number < 4)
 
 
 @pytest.mark.parametrize("number", [0, 4, 8, 10, 14])
