@@ -7,7 +7,7 @@ from nnlib_backends.numpy_backend.native.tile import multiply, multiply_address
 
 
 @kernel
-def multiply_for_test(t, chunk, start, stop):
+def tile_product_for_test(t, chunk, start, stop):
     multiply(
         integer(t, 3), integer(t, 4), integer(t, 5), integer(t, 6), address(t, 0), integer(t, 7),
         integer(t, 8), address(t, 1), integer(t, 9), address(t, 2), integer(t, 10), integer(t, 11),
@@ -28,7 +28,7 @@ def test_product(m, n, k, transposed, add):
     result = c.astype(np.float32)
     row, step = (1, m) if transposed else (k, 1)
     launch.launch(
-        multiply_for_test, left, right, result, multiply_address(), m, n, k, row, step, n + 2,
+        tile_product_for_test, left, right, result, multiply_address(), m, n, k, row, step, n + 2,
         n + 3, add, items=1,
     )  # fmt: skip
     np.testing.assert_allclose(result[:, :n], a @ b + add * c[:, :n], rtol=1e-5, atol=1e-5)
@@ -41,7 +41,7 @@ def test_numbers_that_are_none_stay_so():
     a[1, 0], a[2, 0] = np.nan, np.inf
     result = launch.empty((5, 16))
     launch.launch(
-        multiply_for_test, a, b, result, multiply_address(), 5, 16, 2, 2, 1, 16, 16, 0, items=1
+        tile_product_for_test, a, b, result, multiply_address(), 5, 16, 2, 2, 1, 16, 16, 0, items=1
     )
     assert np.isnan(result[1]).all()
     assert (result[2] == np.inf).all()
