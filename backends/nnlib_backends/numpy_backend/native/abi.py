@@ -18,12 +18,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, cfunc, njit, types
+from numba import carray, njit, types
 from numba.core import cgutils
+from numba.core.ccallback import CFunc
+from numba.core.sigutils import normalize_signature
 from numba.extending import intrinsic
 
 __all__ = [
@@ -40,6 +43,13 @@ SIGNATURE = types.void(types.intp, types.intp, types.intp, types.intp)
 # Sums may be reordered (or they would not be vectorised) and a * b + c may be one instruction.
 # Nothing else: NaN and infinity must stay what they are.
 FASTMATH = {"reassoc", "contract", "nsz"}
+
+OPTIONS: dict[str, Any] = {
+    "nopython": True,
+    "error_model": "numpy",
+    "fastmath": FASTMATH,
+    "boundscheck": bool(os.environ.get("NUMBA_BOUNDSCHECK")),
+}
 
 
 class NativeKernel:
@@ -66,21 +76,29 @@ class NativeKernel:
         """Where the machine code is."""
         if not self._address:
             begin = time.perf_counter()
-            self._compiled = cfunc(
-                SIGNATURE,
-                nopython=True,
-                cache=True,
-                error_model="numpy",
-                fastmath=FASTMATH,
-                boundscheck=bool(os.environ.get("NUMBA_BOUNDSCHECK")),
-            )(self.function)
-            self._address = self._compiled.address
+            self._compiled = CFunc(self.function, normalize_signature(SIGNATURE), {}, OPTIONS)
+            self._compiled.enable_caching()
+            _key_on_whole_folder(self._compiled)
+            self._compiled.compile()
+            self._address = int(self._compiled.address or 0)
             self.from_cache = bool(self._compiled.cache_hits)
             self.seconds = time.perf_counter() - begin
         return self._address
 
     def __repr__(self) -> str:
         return f"<nnlib kernel {self.name}>"
+
+
+def _key_on_whole_folder(compiled: Any) -> None:
+    """Have the cached machine code count as old when any file of this folder has changed.
+
+    Numba looks at the kernel's own file only, not at those whose functions it calls.
+    """
+    files = [path.stat() for path in Path(__file__).parent.glob("*.py")]
+    stamp = (max(file.st_mtime for file in files), sum(file.st_size for file in files))
+    index: Any = getattr(compiled._cache, "_cache_file", None)
+    if hasattr(index, "_source_stamp"):  # else another version of Numba: as it does by itself
+        index._source_stamp = stamp
 
 
 kernels: dict[str, NativeKernel] = {}  #: all kernels by name
