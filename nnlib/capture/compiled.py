@@ -21,7 +21,7 @@ __all__ = ["Compiled", "compile"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_MOST_VARIANTS = 8  # for one kind of arguments: more would mean that recordings never hold
+_MOST_VARIANTS = 4  # for one kind of arguments, each with memory of its own: modes, frozen layers
 _MOST_KINDS = 256
 
 

@@ -140,7 +140,9 @@ def flattened(params: list[Tensor]) -> list[Flat]:
     kinds: dict[tuple[Backend, Any], list[Tensor]] = {}
     loose = []
     for p in params:
-        if p.data.base is None and math.prod(p.shape) > 0:
+        # its own array, or a place in the buffer of an earlier optimizer
+        movable = p.data.base is None or (p.node is not None and p.node.home is not None)
+        if movable and math.prod(p.shape) > 0:
             kinds.setdefault((p.backend, p.dtype), []).append(p)
         else:
             loose.append(p)

@@ -55,6 +55,12 @@ class Steps:
         self.clip_norm = clip_norm
         self.learning_rate: float = optimizer.param_groups[0]["lr"]  #: of the last step
         self.metrics = list(metrics)
+        for metric in self.metrics:
+            if type(metric).update is not Metric.update:
+                raise OptionError(
+                    "a metric must define total(), or measure() and add(), which a compiled step "
+                    f"calls. Received: {type(metric).__name__}, with its own update()"
+                )
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._train = compiled(self._train_as_it_is) if compile else self._train_as_it_is
         self._test = compiled(self._test_as_it_is) if compile else self._test_as_it_is

@@ -65,3 +65,19 @@ def test_asarray_without_a_copy_is_the_array_itself(backend):
     assert backend.to_numpy(array).tolist() == [1, 2]
     with pytest.raises(ValueError, match="copy"):
         backend.asarray(array, dtype="float32", copy=False)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "float32"])
+def test_inside_tells_about_the_values_as_they_are_now(dtype, backend):
+    array = backend.asarray([0, 3, 9], dtype=dtype)
+    inside = backend.inside(array, 0, 9)
+    assert inside()
+    assert not backend.inside(array, 0, 8)()
+    assert not backend.inside(array, 1, 9)()
+    array[1] = 10
+    assert not inside()
+    array[1] = 9
+    assert inside()
+    if dtype != "uint8":
+        array[2] = -1
+        assert not inside()

@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, TypeAlias
 
-from nnlib import models, nn
-from nnlib.autograd import Tensor
+from nnlib import Tensor, models, nn
 from nnlib_benchmarks import flops
 
 Layer: TypeAlias = dict[str, Any]
