@@ -20,6 +20,7 @@ from nnlib_backends.contract import (
     PrimitiveKernel,
 )
 from nnlib_backends.numpy_backend import kernels, namespace
+from nnlib_backends.numpy_backend.launch import thread_count
 from nnlib_backends.numpy_backend.recorder import NumpyRecorder
 from nnlib_backends.registry import owner_of
 
@@ -41,6 +42,12 @@ class NumpyBackend(Backend):
     array_type = np.ndarray
     host_memory = True
     writes_gradients = True
+
+    def __init__(self) -> None:
+        if os.environ.get("NNLIB_NUM_THREADS"):  # for products that NumPy computes by itself
+            from threadpoolctl import threadpool_limits
+
+            threadpool_limits(limits=thread_count(), user_api="blas")
 
     # Made at first use: this is what imports Numba and compiles.
     @cached_property

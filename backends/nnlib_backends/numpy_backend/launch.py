@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from nnlib_backends.errors import BackendError
+
 if TYPE_CHECKING:
     from nnlib_backends.numpy_backend.native.abi import NativeKernel
     from nnlib_backends.numpy_backend.recorder import NumpyRecorder
@@ -115,10 +117,22 @@ def split(items: int, least: int = 1) -> int:
 
 @functools.cache
 def thread_count() -> int:
-    """How many threads compute: ``NNLIB_NUM_THREADS``, or the usable cores."""
+    """How many threads compute: ``NNLIB_NUM_THREADS``, or the usable cores.
+
+    Raises
+    ------
+    BackendError
+        If that variable is not a positive integer.
+    """
     wanted = os.environ.get("NNLIB_NUM_THREADS", "")
+    if wanted:
+        if not wanted.isdigit() or int(wanted) == 0:
+            raise BackendError(
+                f"NNLIB_NUM_THREADS must be a positive integer. Received: {wanted!r}"
+            )
+        return int(wanted)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, int(wanted)) if wanted.isdigit() else usable or 1
+    return usable or 1
 
 
 def dense(x: Array) -> Array:

@@ -1,6 +1,11 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
+from nnlib_backends.errors import BackendError
 from nnlib_backends.numpy_backend import launch
 from nnlib_backends.numpy_backend.native.abi import (
     address,
@@ -75,7 +80,27 @@ def test_product_on_several_threads_leaves_blas_threads_as_they_were():
 
 def test_thread_count_can_be_chosen(monkeypatch):
     launch.thread_count.cache_clear()
+    for wrong in ("0", "-1", "two"):
+        monkeypatch.setenv("NNLIB_NUM_THREADS", wrong)
+        with pytest.raises(BackendError, match="positive integer"):
+            launch.thread_count()
     monkeypatch.setenv("NNLIB_NUM_THREADS", "3")
     assert launch.thread_count() == 3
     assert [launch.split(n, 10) for n in (0, 9, 25, 100)] == [1, 1, 2, 3]
     launch.thread_count.cache_clear()
+
+
+def test_the_variable_also_limits_numpys_own_products():
+    program = """
+import nnlib
+from threadpoolctl import threadpool_info
+nnlib.ones(2)
+blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+assert blas
+assert {pool["num_threads"] for pool in blas} == {1}, blas
+"""
+    environment = {**os.environ, "NNLIB_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

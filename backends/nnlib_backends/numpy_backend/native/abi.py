@@ -29,14 +29,14 @@ from numba.core.ccallback import CFunc
 from numba.core.sigutils import normalize_signature
 from numba.extending import intrinsic
 
+from nnlib_backends.numpy_backend.launch import WORDS
+
 __all__ = [
     "WORDS", "NativeKernel", "address", "at", "bytes1", "call", "cube", "doubles", "gemm",
     "integer", "integers", "is_absent", "kernel", "kernels", "matrix", "number", "pointer", "quad",
     "vector",
     "words",
 ]  # fmt: skip
-
-WORDS = 8  #: of the table, for each argument
 
 SIGNATURE = types.void(types.intp, types.intp, types.intp, types.intp)
 
