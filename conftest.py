@@ -1,8 +1,9 @@
-"""Where to look for doctests: not in files that import what this machine lacks (CuPy, Numba)."""
+"""Where to look for doctests: not in files that import what this machine lacks (the extras)."""
 
 from importlib.util import find_spec
 
 collect_ignore = []
+collect_ignore_glob = []
 if find_spec("cupy") is None:
     cupy_backend = "backends/nnlib_backends/cupy_backend"
     collect_ignore += [
@@ -15,3 +16,8 @@ if find_spec("numba") is None:
         "tests/backends/numpy_backend/native",
         "tests/backends/numpy_backend/test_launch.py",
     ]
+
+peers = "benchmarks/nnlib_benchmarks/peers"
+for package in ("torch", "jax", "sklearn"):
+    if find_spec(package) is None:
+        collect_ignore_glob.append(f"{peers}/{package}_*.py")
