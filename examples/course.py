@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,29 @@ STYLE = {
 
 def output_folder(story: str) -> Path:
     """Read ``--out DIR`` from the command line; ``--help`` tells the story."""
+    return arguments(story)[0]
+
+
+def arguments(story: str, full: str = "") -> tuple[Path, bool]:
+    """Read ``--out DIR`` and, for an example with a long training, ``--full``, which ``full`` tells.
+
+    A full run is meant to be kept, so what it prints begins with its command and the machine.
+    """
     parser = argparse.ArgumentParser(
         description=story, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("nnlib-course"), metavar="DIR")
-    folder: Path = parser.parse_args().out
-    folder.mkdir(parents=True, exist_ok=True)
+    if full:
+        parser.add_argument("--full", action="store_true", help=full)
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    if full and given.full:
+        info = nnlib.backend_info()
+        print(f"$ python examples/{Path(sys.argv[0]).name} --full")
+        print(f"nnlib {nnlib.__version__}, {datetime.now(UTC):%Y-%m-%d}: ", end="")
+        print(f"{info['backend']} on {info['name']}, {info['cores']} cores", end="\n\n")
     print(story.strip(), end="\n\n")
-    return folder
+    return given.out, bool(full and given.full)
 
 
 def here(*arrays: Any) -> list[nnlib.Tensor]:
