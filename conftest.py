@@ -3,7 +3,6 @@
 from importlib.util import find_spec
 
 collect_ignore = []
-collect_ignore_glob = []
 if find_spec("cupy") is None:
     cupy_backend = "backends/nnlib_backends/cupy_backend"
     collect_ignore += [
@@ -18,6 +17,8 @@ if find_spec("numba") is None:
     ]
 
 peers = "benchmarks/nnlib_benchmarks/peers"
-for package in ("torch", "jax", "sklearn"):
-    if find_spec(package) is None:
-        collect_ignore_glob.append(f"{peers}/{package}_*.py")
+collect_ignore_glob = [
+    f"{peers}/{package}_*.py"
+    for package in ("torch", "jax", "sklearn")
+    if find_spec(package) is None
+]

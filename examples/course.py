@@ -26,9 +26,10 @@ def output_folder(story: str) -> Path:
 
 
 def arguments(story: str, full: str = "") -> tuple[Path, bool]:
-    """Read ``--out DIR`` and, for an example with a long training, ``--full``, which ``full`` tells.
+    """Read ``--out DIR`` and, for an example with a long training, ``--full``.
 
-    A full run is meant to be kept, so what it prints begins with its command and the machine.
+    ``full`` says what that does.  Such a run is meant to be kept, so what it prints begins with its
+    command and the machine.
     """
     parser = argparse.ArgumentParser(
         description=story, formatter_class=argparse.RawDescriptionHelpFormatter
