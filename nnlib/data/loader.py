@@ -67,6 +67,9 @@ class DataLoader:
         Visit the examples in a new random order each epoch.
     drop_last : bool
         Leave out the last batch if it is smaller than the others.
+    batches_per_epoch : int, optional
+        End an epoch after so many batches: of a large set, such as all windows of a text, each
+        epoch then sees another random part (without shuffling, the same first one).
     prefetch : int
         How many batches a background thread prepares ahead (indexing and transforms; the move to
         the backend stays in the caller's thread and stream).  0: none.  A dataset that lies on a
@@ -82,7 +85,7 @@ class DataLoader:
     Raises
     ------
     OptionError
-        If ``batch_size`` is not at least 1 or ``prefetch`` not at least 0.
+        If ``batch_size`` or ``batches_per_epoch`` is not at least 1, ``prefetch`` not at least 0.
     DataError
         If there would be no batch at all, or ``dataset`` is not a dataset.
     UnknownBackendError, BackendUnavailableError
@@ -108,6 +111,7 @@ class DataLoader:
         shuffle: bool = False,
         drop_last: bool = False,
         *,
+        batches_per_epoch: int | None = None,
         prefetch: int = 0,
         transform: Transform | None = None,
         target_transform: Transform | None = None,
@@ -118,6 +122,11 @@ class DataLoader:
         self.batch_size = _integer("batch_size", batch_size, minimum=1)
         self.shuffle = shuffle
         self.drop_last = drop_last
+        self.batches_per_epoch = (
+            None
+            if batches_per_epoch is None
+            else _integer("batches_per_epoch", batches_per_epoch, minimum=1)
+        )
         self.prefetch = _integer("prefetch", prefetch, minimum=0)
         self.transform = transform
         self.target_transform = target_transform
@@ -145,7 +154,8 @@ class DataLoader:
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
         full, rest = divmod(len(self.dataset), self.batch_size)
-        return full + (rest > 0 and not self.drop_last)
+        count = full + (rest > 0 and not self.drop_last)
+        return count if self.batches_per_epoch is None else min(count, self.batches_per_epoch)
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         """Begin an epoch."""

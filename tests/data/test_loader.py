@@ -35,6 +35,18 @@ class TestBatches:
         assert labels(DataLoader(counting(5), 2, drop_last=True)) == [[0, 1], [2, 3]]
         assert labels(DataLoader(counting(2))) == [[0], [1]]
 
+    def test_part_of_a_large_set_in_each_epoch(self):
+        loader = DataLoader(counting(100), 4, shuffle=True, batches_per_epoch=3)
+        assert len(loader) == 3
+        first, second = labels(loader), labels(loader)
+        assert [len(part) for part in (*first, *second)] == [4] * 6
+        assert first != second
+        assert len(list(loader)) == 3
+        assert loader.state_dict()["epoch"] == 3, "the epoch is over"
+        assert len(DataLoader(counting(7), 4, batches_per_epoch=9)) == 2
+        with pytest.raises(OptionError, match="batches_per_epoch"):
+            DataLoader(counting(7), 4, batches_per_epoch=0)
+
     def test_tensors_of_the_dataset_s_dtypes(self):
         ((x, y),) = DataLoader(counting(3), 3)
         assert isinstance(x, nnlib.Tensor)
