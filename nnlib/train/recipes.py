@@ -75,6 +75,8 @@ class Recipe:
         Names in `OPTIMIZERS`, `SCHEDULES`, `AUGMENTATIONS`.
     lr, weight_decay : float
     batch_size : int
+    clip_norm : float or None
+        Upper limit of the gradients' common norm.
     """
 
     optimizer: str
@@ -83,6 +85,7 @@ class Recipe:
     batch_size: int = 64
     schedule: str = "cosine"
     augment: str = "none"
+    clip_norm: float | None = None
 
     def changed(self, **given: Any) -> Recipe:
         """Replace what is given; another optimizer without a learning rate gets a usual one.

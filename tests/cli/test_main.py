@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 import nnlib
 from nnlib import cli
+from nnlib.cli.train.command import TASKS
 from nnlib.errors import BackendUnavailableError, MissingExtraError, OptionError
 
 
@@ -46,9 +47,11 @@ def test_help_lists_every_verb_without_loading_it():
         assert verb in done.stdout
 
 
-@pytest.mark.parametrize("verb", cli.VERBS)
+@pytest.mark.parametrize(
+    "verb", [*([verb] for verb in cli.VERBS if verb != "train"), *(["train", m] for m in TASKS)]
+)
 def test_every_verb_has_help_and_json(verb):
-    result = run(verb, "--help")
+    result = run(*verb, "--help")
     assert result.exit_code == 0, result.output
     assert "--json" in result.output
 

@@ -119,6 +119,7 @@ class NumpyBackend(Backend):
         from threadpoolctl import threadpool_info
 
         blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+        blas.sort(key=lambda pool: "numpy.libs" not in pool["filepath"])  # NumPy's before SciPy's
         libraries = {"numpy": np.__version__}
         if blas:
             libraries["blas"] = f"{blas[0]['internal_api']} {blas[0]['version']}"

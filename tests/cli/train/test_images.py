@@ -136,7 +136,9 @@ def test_colour_images(monkeypatch):
     rng = np.random.default_rng(0)
     x = rng.random((32, 32, 32, 3), np.float32)
     part = nnlib.data.ArrayDataset(x, np.arange(32) % 10, classes=[str(i) for i in range(10)])
-    monkeypatch.setitem(import_module("nnlib.cli.train").DATA, "cifar10", lambda root: (part, part))
+    monkeypatch.setitem(
+        import_module("nnlib.cli.train.images").DATA, "cifar10", lambda root: (part, part)
+    )
     report = json.loads(run("lenet", "--data", "cifar10", "--epochs", 1, "--json").stdout)
     assert report["options"]["data"] == "cifar10"
 
