@@ -10,9 +10,12 @@ from nnlib.data.digits import digits
 from nnlib.data.idx import fashion_mnist, mnist, read_idx
 from nnlib.data.loader import DataLoader, Dataset
 from nnlib.data.text import CharacterText, text
+from nnlib.data.tokenizers import BPETokenizer, CharTokenizer, tokenizer_from_json
 
 __all__ = [
     "ArrayDataset",
+    "BPETokenizer",
+    "CharTokenizer",
     "CharacterText",
     "DataLoader",
     "Dataset",
@@ -22,5 +25,6 @@ __all__ = [
     "mnist",
     "read_idx",
     "text",
+    "tokenizer_from_json",
     "transforms",
 ]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nnlib.data.files import ENVIRONMENT_VARIABLE
-from nnlib.errors import DataError, DataNotFoundError, LabelError, OptionError
+from nnlib.data.tokenizers import CharTokenizer, Ids, code_points
+from nnlib.errors import DataError, DataNotFoundError, OptionError
 
 __all__ = ["CharacterText", "text"]
 
@@ -41,39 +41,18 @@ class CharacterText:
     train: npt.NDArray[np.int64]
     validation: npt.NDArray[np.int64]
 
+    @cached_property
+    def tokenizer(self) -> CharTokenizer:
+        """What turns characters into numbers and back."""
+        return CharTokenizer(self.vocabulary)
+
     def encode(self, text: str) -> npt.NDArray[np.int64]:
-        """Turn characters into numbers.
+        """Turn characters into numbers, see `CharTokenizer.encode`."""
+        return self.tokenizer.encode(text)
 
-        Raises
-        ------
-        DataError
-            If a character does not occur in the vocabulary.
-        """
-        known, wanted = _code_points(self.vocabulary), _code_points(text)
-        found = np.searchsorted(known, wanted).clip(max=len(known) - 1)
-        unknown = known[found] != wanted
-        if unknown.any():
-            raise DataError(
-                f"every character must be one of the vocabulary's {len(known)}. "
-                f"Received: {chr(wanted[unknown][0])!r} at position {unknown.argmax()}"
-            )
-        return found.astype(np.int64)
-
-    def decode(self, numbers: Sequence[int] | npt.NDArray[Any]) -> str:
-        """Turn numbers (on the host, one axis) into characters.
-
-        Raises
-        ------
-        LabelError
-            If a number stands for no character.
-        """
-        index = np.asarray(numbers, dtype=np.int64)
-        if index.size and (index.min() < 0 or index.max() >= len(self.vocabulary)):
-            raise LabelError(
-                f"numbers must be in 0 … {len(self.vocabulary) - 1}. "
-                f"Received: {index.min()} … {index.max()}"
-            )
-        return "".join(self.vocabulary[i] for i in index.tolist())
+    def decode(self, numbers: Ids) -> str:
+        """Turn numbers (on the host, one axis) into characters, see `CharTokenizer.decode`."""
+        return self.tokenizer.decode(numbers)
 
     def __repr__(self) -> str:
         return (
@@ -117,7 +96,7 @@ def text(path: str | os.PathLike[str], *, validation: float = 0.1) -> CharacterT
     if not 0 <= validation < 1:
         raise OptionError(f"validation must be in [0, 1). Received: {validation}")
     content = _read(path)
-    known, numbers = np.unique(_code_points(content), return_inverse=True)
+    known, numbers = np.unique(code_points(content), return_inverse=True)
     cut = len(numbers) - round(len(numbers) * validation)
     numbers = numbers.astype(np.int64)
     return CharacterText("".join(map(chr, known.tolist())), numbers[:cut], numbers[cut:])
@@ -144,7 +123,3 @@ def _read(path: str | os.PathLike[str]) -> str:
         f"a text file must exist. Looked for: {', '.join(map(str, dict.fromkeys(places)))}. "
         f"Give its full path, or set {ENVIRONMENT_VARIABLE} to its folder"
     )
-
-
-def _code_points(text: str) -> npt.NDArray[np.uint32]:
-    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
