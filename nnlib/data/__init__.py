@@ -11,6 +11,7 @@ from nnlib.data.idx import fashion_mnist, mnist, read_idx
 from nnlib.data.loader import DataLoader, Dataset
 from nnlib.data.text import CharacterText, text
 from nnlib.data.tokenizers import BPETokenizer, CharTokenizer, tokenizer_from_json
+from nnlib.data.windows import TextWindows
 
 __all__ = [
     "ArrayDataset",
@@ -19,6 +20,7 @@ __all__ = [
     "CharacterText",
     "DataLoader",
     "Dataset",
+    "TextWindows",
     "cifar10",
     "digits",
     "fashion_mnist",

@@ -41,6 +41,13 @@ def _warmup(optimizer: optim.Optimizer, steps: int) -> schedules.LRScheduler:
     return schedules.SequentialLR(optimizer, [rise, fall], milestones=[up])
 
 
+def _warmup_tenth(optimizer: optim.Optimizer, steps: int) -> schedules.LRScheduler:
+    up, lr = max(1, steps // 20), optimizer.param_groups[0]["lr"]
+    rise = schedules.LinearLR(optimizer, start_factor=0.01, total_iters=up)
+    fall = schedules.CosineAnnealingLR(optimizer, T_max=max(1, steps - up), eta_min=lr / 10)
+    return schedules.SequentialLR(optimizer, [rise, fall], milestones=[up])
+
+
 def _step(optimizer: optim.Optimizer, steps: int) -> schedules.LRScheduler:
     return schedules.StepLR(optimizer, step_size=max(1, steps // 3), gamma=0.1)
 
@@ -49,6 +56,7 @@ SCHEDULES: dict[str, Callable[[optim.Optimizer, int], schedules.LRScheduler | No
     "constant": lambda optimizer, steps: None,
     "cosine": _cosine,  # from the initial rate to 0
     "warmup": _warmup,  # up for a twentieth of the steps, then the cosine
+    "warmup-tenth": _warmup_tenth,  # the same, but down to a tenth of the rate
     "onecycle": _onecycle,
     "step": _step,  # a tenth of it after each third of the steps
 }
@@ -75,8 +83,13 @@ class Recipe:
         Names in `OPTIMIZERS`, `SCHEDULES`, `AUGMENTATIONS`.
     lr, weight_decay : float
     batch_size : int
-    clip_norm : float or None
-        Upper limit of the gradients' common norm.
+    decay : {"all", "matrices"}
+        Which parameters the weight decay is for: all, or those of two and more axes, which leaves
+        out biases and the scales of normalisations.
+    betas : (float, float), optional
+        Of Adam and AdamW, if not their own.
+    clip_norm : float, optional
+        For the trainer.
     """
 
     optimizer: str
@@ -85,6 +98,8 @@ class Recipe:
     batch_size: int = 64
     schedule: str = "cosine"
     augment: str = "none"
+    decay: str = "all"
+    betas: tuple[float, float] | None = None
     clip_norm: float | None = None
 
     def changed(self, **given: Any) -> Recipe:
@@ -102,12 +117,29 @@ class Recipe:
         return replace(self, **given)
 
     def make_optimizer(self, model: Module) -> optim.Optimizer:
-        """Make the optimizer of a model."""
+        """Make the optimizer of a model.
+
+        Examples
+        --------
+        >>> from nnlib import nn
+        >>> optimizer = recipe_for("char-gpt").make_optimizer(nn.Linear(2, 3))
+        >>> [group["weight_decay"] for group in optimizer.param_groups]
+        [0.1, 0.0]
+        """
         make = _lookup(OPTIMIZERS, self.optimizer, "optimizer")
-        optimizer: optim.Optimizer = make(
-            model.parameters(), lr=self.lr, weight_decay=self.weight_decay
-        )
+        options: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
+        if self.betas is not None:
+            options["betas"] = self.betas
+        optimizer: optim.Optimizer = make(self._groups(model), **options)
         return optimizer
+
+    def _groups(self, model: Module) -> list[Any]:
+        parameters = list(model.parameters())
+        if _lookup({"all": False, "matrices": True}, self.decay, "decay"):
+            matrices = [p for p in parameters if p.ndim >= 2]
+            others = {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0}
+            return [group for group in ({"params": matrices}, others) if group["params"]]
+        return parameters
 
     def make_schedule(self, optimizer: optim.Optimizer, steps: int) -> schedules.LRScheduler | None:
         """Make the schedule for a training of that many steps."""
@@ -125,6 +157,16 @@ RECIPES = {
     "mlp": Recipe("adam", lr=1e-3),
     "lenet": Recipe("sgd", lr=0.05, weight_decay=5e-4),
     "vgg": Recipe("sgd", lr=0.05, weight_decay=5e-4, batch_size=128, schedule="warmup"),
+    "char-gpt": Recipe(
+        "adamw",
+        lr=1e-3,
+        weight_decay=0.1,
+        batch_size=12,
+        schedule="warmup-tenth",
+        decay="matrices",
+        betas=(0.9, 0.99),
+        clip_norm=1.0,
+    ),
 }
 """By the model's family: its name without a number."""
 

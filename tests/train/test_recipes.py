@@ -4,6 +4,7 @@ import pytest
 import nnlib
 from nnlib import nn
 from nnlib.errors import OptionError
+from nnlib.models import GPT
 from nnlib.train.recipes import AUGMENTATIONS, OPTIMIZERS, RECIPES, SCHEDULES, recipe_for
 
 
@@ -41,6 +42,33 @@ def test_changes():
     assert recipe.changed(optimizer="sgd", lr=0.3).lr == 0.3
     assert recipe_for("vgg11") == recipe_for("vgg19")
     assert recipe_for("mlp", 1000).batch_size < recipe_for("mlp").batch_size
+
+
+def test_char_gpt_decays_matrices_only():
+    model = GPT(vocab_size=5, context=4, layers=1, heads=1, width=8)
+    recipe = recipe_for("char-gpt")
+    matrices, others = recipe.make_optimizer(model).param_groups
+    assert (matrices["weight_decay"], others["weight_decay"]) == (0.1, 0)
+    assert {p.ndim for p in matrices["params"]} == {2}
+    assert {p.ndim for p in others["params"]} == {1}
+    assert len(matrices["params"]) + len(others["params"]) == len(list(model.parameters()))
+    assert matrices["betas"] == others["betas"] == (0.9, 0.99)
+    with pytest.raises(OptionError, match="decay must be one of all, matrices"):
+        recipe.changed(decay="biases").make_optimizer(model)
+
+
+def test_warmup_ends_at_nothing_or_a_tenth():
+    model = nn.Linear(2, 1)
+    for schedule, end in (("warmup", 0), ("warmup-tenth", 0.1)):
+        recipe = RECIPES["mlp"].changed(schedule=schedule, lr=1.0)
+        optimizer = recipe.make_optimizer(model)
+        plan, rates = recipe.make_schedule(optimizer, 200), []
+        for _ in range(201):
+            rates.append(optimizer.param_groups[0]["lr"])
+            plan.step()
+        assert np.argmax(rates) == 10
+        assert (rates[0], rates[10]) == pytest.approx((0.01, 1))
+        assert rates[-1] == pytest.approx(end, abs=1e-6)
 
 
 def test_misspelt_names():
