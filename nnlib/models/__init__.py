@@ -1,6 +1,7 @@
 """Whole networks, one file each, and a table of them by name."""
 
 from nnlib.models.charrnn import CharRNN
+from nnlib.models.generation import LanguageModel, stream_text
 from nnlib.models.gpt import GPT, GPTConfig
 from nnlib.models.lenet import LeNet5
 from nnlib.models.mlp import MLP
@@ -8,4 +9,16 @@ from nnlib.models.registry import available, create
 from nnlib.models.sampling import sample
 from nnlib.models.vgg import VGG
 
-__all__ = ["GPT", "MLP", "VGG", "CharRNN", "GPTConfig", "LeNet5", "available", "create", "sample"]
+__all__ = [
+    "GPT",
+    "MLP",
+    "VGG",
+    "CharRNN",
+    "GPTConfig",
+    "LanguageModel",
+    "LeNet5",
+    "available",
+    "create",
+    "sample",
+    "stream_text",
+]

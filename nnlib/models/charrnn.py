@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-from nnlib import nn, ops
-from nnlib.autograd import Tensor, no_grad
+from nnlib import nn
+from nnlib.autograd import Tensor
 from nnlib.errors import ShapeError
-from nnlib.models.sampling import sample
+from nnlib.models.generation import LanguageModel
 from nnlib.nn.functional.checks import TensorLike, as_tensor, check_choice
-from nnlib.random import Generator
 
 __all__ = ["CELLS", "CharRNN", "detached"]
 
 CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 
-class CharRNN(nn.Module):
+class CharRNN(LanguageModel):
     """Embedding, recurrent layers, logits of the next character.
 
     Parameters
@@ -84,51 +82,10 @@ class CharRNN(nn.Module):
         y, state = self.recurrent(self.embedding(tokens), state)
         return self.output(self.drop(y)), state
 
-    def stream(
-        self,
-        tokens: TensorLike,
-        max_new_tokens: int,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        generator: Generator | None = None,
-    ) -> Iterator[Tensor]:
-        """Continue a text, one character (B,) after the other; see `generate`."""
-        tokens, state = as_tensor(tokens, self.embedding.weight), None
-        for _ in range(max_new_tokens):
-            with no_grad():
-                logits, state = self.advance(tokens, state)
-                chosen = sample(logits[:, -1], temperature, top_k, top_p, generator)
-                tokens = chosen.reshape(-1, 1)
-            yield chosen
-
-    def generate(
-        self,
-        tokens: TensorLike,
-        max_new_tokens: int,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        generator: Generator | None = None,
-    ) -> Tensor:
-        """Continue a text.  Call ``eval()`` before, or dropout is applied.
-
-        Parameters
-        ----------
-        tokens : Tensor of integers, (B, T)
-            At least one character of every text.
-        max_new_tokens : int
-            How many characters to add.
-        temperature, top_k, top_p, generator
-            See `nnlib.models.sample`; a temperature of 0 takes the likeliest character.
-
-        Returns
-        -------
-        Tensor of integers, (B, T + max_new_tokens)
-        """
-        tokens = as_tensor(tokens, self.embedding.weight)
-        new = self.stream(tokens, max_new_tokens, temperature, top_k, top_p, generator)
-        return ops.concatenate([tokens, *(chosen.reshape(-1, 1) for chosen in new)], axis=1)
+    def continued(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Compute the logits after some more characters; the state is the recurrent layers'."""
+        logits, state = self.advance(tokens, state)
+        return logits[:, -1], state
 
 
 def detached(state: Any) -> Any:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
 from dataclasses import dataclass
 from typing import Any
 
 from nnlib import nn, ops
-from nnlib.autograd import Tensor, no_grad, zeros
-from nnlib.errors import OptionError, ShapeError
-from nnlib.models.sampling import sample
+from nnlib.autograd import Tensor, zeros
+from nnlib.errors import OptionError, ShapeError, StateError
+from nnlib.models.generation import LanguageModel
+from nnlib.models.gpt2 import read_gpt2
 from nnlib.nn.functional.attention import dropout_factor
 from nnlib.nn.functional.checks import TensorLike, as_tensor, check_choice
-from nnlib.random import Generator
+from nnlib_backends import Backend, get_backend, use_backend
 
 __all__ = ["GPT", "Block", "Cache", "CausalSelfAttention", "GPTConfig"]
 
@@ -66,7 +67,7 @@ class GPTConfig:
             )
 
 
-class GPT(nn.Module):
+class GPT(LanguageModel):
     """Token and position embeddings, blocks of attention and a small network, logits.
 
     Sources: Radford et al. (2019), whose names the parts have; the blocks normalise first.
@@ -105,6 +106,55 @@ class GPT(nn.Module):
         with nn.init.skip():  # `reset_parameters` draws all
             self._add_parts(config)
         self.reset_parameters()
+
+    @classmethod
+    def from_gpt2(
+        cls,
+        path: str | os.PathLike[str],
+        heads: int | None = None,
+        backend: Backend | str | None = None,
+    ) -> GPT:
+        """Load GPT-2's published weights, of any size, from a safetensors file.
+
+        Names may begin with ``"transformer."``; the masks among them are not needed.  Sizes follow
+        from the shapes.
+
+        Parameters
+        ----------
+        path : path
+        heads : int, optional
+            If not given, what ``config.json`` beside the file says, or one for every 64 features.
+        backend : Backend or str, optional
+            Where the model goes; the current backend if not given.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read; where there is none, also a ``FileNotFoundError``.
+        FileFormatError
+            If it is damaged, or not GPT-2's.
+        StateError
+            If names are missing or unknown, or shapes do not fit each other.
+        OptionError
+            If the number of heads does not follow, or does not divide the width.
+
+        Examples
+        --------
+        ::
+
+            model = GPT.from_gpt2("gpt2/model.safetensors")
+            pieces = nnlib.data.BPETokenizer.from_file("gpt2/tokenizer.json")
+            for text in nnlib.models.stream_text(model, pieces, "A cat", 40, top_k=50):
+                print(text, end="")
+        """
+        options, state = read_gpt2(path, heads)
+        with nn.init.skip(), use_backend(backend or get_backend()):
+            model = cls(**options)
+        try:
+            model.load_state_dict(state)
+        except StateError as error:
+            raise StateError(f"{path}: {error}") from error
+        return model
 
     def _add_parts(self, config: GPTConfig) -> None:
         self.wte = nn.Embedding(config.vocab_size, config.width)
@@ -162,59 +212,19 @@ class GPT(nn.Module):
             cache.length += tokens.shape[1]
         return self.lm_head(self.ln_f(x))  # type: ignore[no-any-return]
 
-    def stream(
-        self,
-        tokens: TensorLike,
-        max_new_tokens: int,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        generator: Generator | None = None,
-    ) -> Iterator[Tensor]:
-        """Continue a text, one token (B,) after the other; see `generate`."""
-        tokens = as_tensor(tokens, self.wte.weight)
-        context, cache, known = self.config.context, None, tokens
-        for _ in range(max_new_tokens):
-            with no_grad():
-                if cache is None or cache.length + known.shape[1] > context:
-                    # Positions count from the start of what is seen, so a full window begins anew,
-                    # with room for some more.
-                    room = min(context, max(1, context - context // 4))
-                    known = tokens if tokens.shape[1] <= context else tokens[:, -room:]
-                    cache = Cache(self.config, known.shape[0], self.wte.weight)
-                logits = self(known, cache)[:, -1]
-                chosen = sample(logits, temperature, top_k, top_p, generator)
-                known = chosen.reshape(-1, 1)
-                tokens = ops.concatenate([tokens, known], axis=1)
-            yield chosen
-
-    def generate(
-        self,
-        tokens: TensorLike,
-        max_new_tokens: int,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        generator: Generator | None = None,
-    ) -> Tensor:
-        """Continue a text.  Call ``eval()`` before, or dropout is applied.
-
-        Parameters
-        ----------
-        tokens : Tensor of integers, (B, T)
-            At least one token of every text.
-        max_new_tokens : int
-            How many tokens to add.
-        temperature, top_k, top_p, generator
-            See `nnlib.models.sample`; a temperature of 0 takes the likeliest token.
-
-        Returns
-        -------
-        Tensor of integers, (B, T + max_new_tokens)
-        """
-        tokens = as_tensor(tokens, self.wte.weight)
-        new = self.stream(tokens, max_new_tokens, temperature, top_k, top_p, generator)
-        return ops.concatenate([tokens, *(chosen.reshape(-1, 1) for chosen in new)], axis=1)
+    def continued(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Compute the logits after some more tokens; the state is all tokens and a `Cache`."""
+        seen, cache = (tokens, None) if state is None else state
+        if state is not None:
+            seen = ops.concatenate([seen, tokens], axis=1)
+        context = self.config.context
+        if cache is None or cache.length + tokens.shape[1] > context:
+            # Positions count from the start of what is seen, so a full window begins anew, with
+            # room for some more.
+            room = min(context, max(1, context - context // 4))
+            tokens = seen if seen.shape[1] <= context else seen[:, -room:]
+            cache = Cache(self.config, tokens.shape[0], self.wte.weight)
+        return self(tokens, cache)[:, -1], (seen, cache)
 
     def extra_repr(self) -> str:
         """Return the options."""

@@ -1,0 +1,107 @@
+"""GPT-2's published weights: their names, their layout, and the sizes that follow from them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from nnlib.autograd import Tensor
+from nnlib.errors import FileFormatError, OptionError, describe
+from nnlib.io import load, reading
+
+__all__ = ["read_gpt2"]
+
+HEAD_WIDTH = 64  # features of a head in all published sizes
+PREFIX = "transformer."
+PRODUCTS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")  # kept as (inputs, outputs)
+MASKS = (".attn.bias", ".attn.masked_bias")  # no parameters: which positions see which
+FIXED = {  # what `GPT` computes, by the names of config.json
+    "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
+    "layer_norm_epsilon": (1e-5,),
+    "scale_attn_weights": (True,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+}
+
+
+def read_gpt2(
+    path: str | os.PathLike[str], heads: int | None = None
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read such a file; see `nnlib.models.GPT.from_gpt2`.
+
+    Returns
+    -------
+    options : dict
+        Of `nnlib.models.GPTConfig`.
+    state : dict of str to Tensor
+        By nnlib's names and in its layout, on the host.
+    """
+    state = {name.removeprefix(PREFIX): value for name, value in load(path, "numpy").items()}
+    state = {name: value for name, value in state.items() if not name.endswith(MASKS)}
+    options = _sizes(path, state)
+    options["heads"] = heads or _heads(path, options["width"])
+    head = state.get("lm_head.weight")
+    options["tied"] = head is None or _equal(head, state["wte.weight"])
+    if options["tied"]:
+        state.pop("lm_head.weight", None)
+    for name in state:
+        if name.removesuffix(".weight").endswith(PRODUCTS):
+            state[name] = state[name].T
+    return options, state
+
+
+def _sizes(path: str | os.PathLike[str], state: dict[str, Tensor]) -> dict[str, Any]:
+    """Read sizes off the shapes."""
+    needed = ("wte.weight", "wpe.weight", "h.0.attn.c_attn.weight", "ln_f.weight")
+    missing = [name for name in needed if name not in state]
+    if missing:
+        raise FileFormatError(
+            f"{path} must hold GPT-2's weights by their usual names. Missing: {', '.join(missing)}."
+            f" Received: {', '.join(list(state)[:4]) or 'nothing'}, …"
+        )
+    tokens, positions, product, _ = (state[name] for name in needed)
+    width = tokens.shape[-1]
+    if product.shape != (width, 3 * width):
+        raise FileFormatError(
+            f"{path}: h.0.attn.c_attn.weight must be (inputs, outputs), ({width}, {3 * width}), as "
+            f"GPT-2 keeps it. Received: {describe(product)}. A model that nnlib saved is read by "
+            "nnlib.load and load_state_dict"
+        )
+    layers = {int(part[1]) for name in state if (part := name.split("."))[0] == "h"}
+    return {
+        "vocab_size": tokens.shape[0],
+        "context": positions.shape[0],
+        "layers": max(layers) + 1,
+        "width": width,
+        "bias": "ln_f.bias" in state,
+    }
+
+
+def _heads(path: str | os.PathLike[str], width: int) -> int:
+    """Find the number of heads, which no shape tells, in the file beside or by the usual width."""
+    beside = Path(path).with_name("config.json")
+    if beside.is_file():
+        with reading(beside) as file:
+            try:
+                config = dict(json.loads(file.read()))
+            except (ValueError, TypeError) as error:
+                raise FileFormatError(f"{beside} must be a JSON object. {error}") from error
+        for name, allowed in FIXED.items():
+            if config.get(name, allowed[0]) not in allowed:
+                raise FileFormatError(
+                    f"{beside}: {name} must be {' or '.join(map(str, allowed))}, or the model is "
+                    f"another one than GPT-2. Received: {config[name]!r}"
+                )
+        if isinstance(config.get("n_head"), int):
+            return int(config["n_head"])
+    if width % HEAD_WIDTH:
+        raise OptionError(
+            f"heads must be given, or stand in config.json beside the file, for a width that is no "
+            f"multiple of {HEAD_WIDTH}. Received: {width}"
+        )
+    return width // HEAD_WIDTH
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and bool((a.data == b.data).all())
