@@ -95,14 +95,15 @@ def text(path: str | os.PathLike[str], *, validation: float = 0.1) -> CharacterT
     """
     if not 0 <= validation < 1:
         raise OptionError(f"validation must be in [0, 1). Received: {validation}")
-    content = _read(path)
+    content = read_text(path)
     known, numbers = np.unique(code_points(content), return_inverse=True)
     cut = len(numbers) - round(len(numbers) * validation)
     numbers = numbers.astype(np.int64)
     return CharacterText("".join(map(chr, known.tolist())), numbers[:cut], numbers[cut:])
 
 
-def _read(path: str | os.PathLike[str]) -> str:
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Return the content of a UTF-8 file, which may lie in the folder ``NNLIB_DATA``."""
     places = [Path(path), Path(os.environ.get(ENVIRONMENT_VARIABLE, ""), path)]
     for place in places:
         if place.is_file():

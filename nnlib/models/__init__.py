@@ -7,6 +7,8 @@ from nnlib.models.lenet import LeNet5
 from nnlib.models.mlp import MLP
 from nnlib.models.registry import available, create
 from nnlib.models.sampling import sample
+from nnlib.models.transformer import Transformer, TransformerConfig
+from nnlib.models.translation import load_translator, save_translator, translate
 from nnlib.models.vgg import VGG
 
 __all__ = [
@@ -17,8 +19,13 @@ __all__ = [
     "GPTConfig",
     "LanguageModel",
     "LeNet5",
+    "Transformer",
+    "TransformerConfig",
     "available",
     "create",
+    "load_translator",
     "sample",
+    "save_translator",
     "stream_text",
+    "translate",
 ]
