@@ -4,6 +4,7 @@ Images are NHWC, float32 in [0, 1]; labels are int64.
 """
 
 from nnlib.data import transforms
+from nnlib.data.adding import adding_problem
 from nnlib.data.cifar import cifar10
 from nnlib.data.dataset import ArrayDataset
 from nnlib.data.digits import digits
@@ -11,11 +12,13 @@ from nnlib.data.idx import fashion_mnist, mnist, read_idx
 from nnlib.data.loader import DataLoader, Dataset
 from nnlib.data.pairs import PairDataset, PairLoader
 from nnlib.data.parallel import ParallelSplit, ParallelText, near_duplicates, parallel_text
+from nnlib.data.reber import REBER_SYMBOLS, embedded_reber, reber_dataset, reber_successors
 from nnlib.data.text import CharacterText, text
 from nnlib.data.tokenizers import BPETokenizer, CharTokenizer, tokenizer_from_json
 from nnlib.data.windows import TextWindows
 
 __all__ = [
+    "REBER_SYMBOLS",
     "ArrayDataset",
     "BPETokenizer",
     "CharTokenizer",
@@ -27,13 +30,17 @@ __all__ = [
     "ParallelSplit",
     "ParallelText",
     "TextWindows",
+    "adding_problem",
     "cifar10",
     "digits",
+    "embedded_reber",
     "fashion_mnist",
     "mnist",
     "near_duplicates",
     "parallel_text",
     "read_idx",
+    "reber_dataset",
+    "reber_successors",
     "text",
     "tokenizer_from_json",
     "transforms",

@@ -7,6 +7,7 @@ from nnlib.models.lenet import LeNet5
 from nnlib.models.mlp import MLP
 from nnlib.models.registry import available, create
 from nnlib.models.sampling import sample
+from nnlib.models.sequence import SequenceRegressor
 from nnlib.models.transformer import Transformer, TransformerConfig
 from nnlib.models.translation import load_translator, save_translator, translate
 from nnlib.models.vgg import VGG
@@ -19,6 +20,7 @@ __all__ = [
     "GPTConfig",
     "LanguageModel",
     "LeNet5",
+    "SequenceRegressor",
     "Transformer",
     "TransformerConfig",
     "available",

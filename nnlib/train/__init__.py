@@ -10,6 +10,7 @@ from nnlib.train.metrics import (
     MeanAbsoluteError,
     MeanSquaredError,
     TopKAccuracy,
+    Within,
     get_metric,
 )
 from nnlib.train.monitors import Checkpoint, EarlyStopping
@@ -33,5 +34,6 @@ __all__ = [
     "NaNStop",
     "TopKAccuracy",
     "Trainer",
+    "Within",
     "get_metric",
 ]

@@ -18,6 +18,7 @@ __all__ = [
     "MeanAbsoluteError",
     "MeanSquaredError",
     "TopKAccuracy",
+    "Within",
     "get_metric",
 ]
 
@@ -218,6 +219,47 @@ class MeanAbsoluteError(Metric):
         return ops.sum(ops.abs(output - target))
 
 
+class Within(Metric):
+    """Share of values with |output − target| below a tolerance; outputs and targets have one shape.
+
+    Parameters
+    ----------
+    tolerance : float
+        As a name: ``"within0.04"`` for 0.04.
+
+    Raises
+    ------
+    OptionError
+        If the tolerance is not positive.
+    ShapeError
+        When updated, if the shapes differ.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> metric = Within(0.5)
+    >>> metric.update(nnlib.tensor([1.0, 4.0]), nnlib.tensor([1.25, 2.0]))
+    >>> metric.name, metric.compute()
+    ('within0.5', 0.5)
+    """
+
+    higher_is_better = True
+
+    def __init__(self, tolerance: float) -> None:
+        if not 0 < tolerance < float("inf"):
+            raise OptionError(f"tolerance must be a positive number. Received: {tolerance!r}")
+        super().__init__()
+        self.tolerance, self.name = tolerance, f"within{tolerance:g}"
+
+    def total(self, output: Tensor, target: Tensor) -> Tensor:
+        """Count the values that are near enough."""
+        _same_shape(self.name, output, target)
+        return ops.sum(ops.less(ops.abs(output - target), self.tolerance))
+
+    def __repr__(self) -> str:
+        return f"Within({self.tolerance:g})"
+
+
 METRICS: dict[str, Callable[[], Metric]] = {
     "accuracy": Accuracy,
     "error_rate": ErrorRate,
@@ -235,7 +277,7 @@ def get_metric(metric: MetricLike) -> Metric:
     ----------
     metric : str, Metric or callable
         ``"accuracy"``, ``"error_rate"``, ``"top5"`` (any number), ``"binary_accuracy"``,
-        ``"mse"``, ``"mae"``; or see `FunctionMetric`.
+        ``"mse"``, ``"mae"``, ``"within0.04"`` (any number); or see `FunctionMetric`.
 
     Raises
     ------
@@ -256,9 +298,11 @@ def get_metric(metric: MetricLike) -> Metric:
             return METRICS[metric]()
         if re.fullmatch(r"top[1-9]\d*", metric):
             return TopKAccuracy(int(metric[3:]))
+        if re.fullmatch(r"within\d*\.?\d+", metric):
+            return Within(float(metric[6:]))
         raise OptionError(
-            f"a metric must be one of {', '.join(METRICS)} (top1, top2, …). "
-            f"Received: {metric!r}.{did_you_mean(metric, METRICS)}"
+            f"a metric must be one of {', '.join(METRICS)} (top1, top2, …), within0.04 (or another "
+            f"number). Received: {metric!r}.{did_you_mean(metric, METRICS)}"
         )
     if callable(metric) and not isinstance(metric, type):
         return FunctionMetric(metric)

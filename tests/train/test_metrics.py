@@ -14,6 +14,7 @@ from nnlib.train import (
     MeanSquaredError,
     Metric,
     TopKAccuracy,
+    Within,
     get_metric,
 )
 from nnlib.train.metrics import unique_names
@@ -34,6 +35,7 @@ CASES = {
     "binary_accuracy": (VALUES, BITS, ((VALUES > 0) == (BITS > 0.5)).mean()),
     "mse": (VALUES, TARGETS, ((VALUES - TARGETS).astype(np.float64) ** 2).mean()),
     "mae": (VALUES, TARGETS, np.abs(VALUES - TARGETS).astype(np.float64).mean()),
+    "within0.5": (VALUES, TARGETS, (np.abs(VALUES - TARGETS) < 0.5).mean()),
 }
 
 
@@ -144,6 +146,23 @@ def test_function_metric_must_give_one_value():
 def test_top_k_needs_more_classes():
     with pytest.raises(OptionError, match="more than 5 classes"):
         TopKAccuracy(5).update(nnlib.zeros(2, 5), nnlib.tensor([0, 1]))
+
+
+def test_tolerance():
+    for name, expected in (("within.04", 0.04), ("within2", 2), ("within1.50", 1.5)):
+        metric = get_metric(name)
+        assert (metric.tolerance, metric.name) == (expected, f"within{expected}")
+    assert repr(Within(0.04)) == "Within(0.04)"
+    metric.update(nnlib.tensor([0.0, np.nan, 1.5]), nnlib.zeros(3))
+    assert metric.compute() == pytest.approx(1 / 3)  # below it, and a number
+    for wrong in (0, -1.0, np.nan, np.inf):
+        with pytest.raises(OptionError, match="positive"):
+            Within(wrong)
+    for name in ("within", "within0", "within-1", "withinx"):
+        with pytest.raises(OptionError):
+            get_metric(name)
+    with pytest.raises(ShapeError, match="one shape"):
+        Within(1.0).update(nnlib.zeros(3, 1), nnlib.zeros(3))
 
 
 def test_misspelt_name_gets_a_hint():
