@@ -33,6 +33,7 @@ VERBS = {
     "bench": "Time the same training on every backend.",
     "doctor": "Check that nnlib works here, and say how to mend what does not.",
     "info": "Describe this machine: what to paste into a bug report.",
+    "sample": "Let a trained language model write, or translate.",
     "summary": "Show a model's layers, shapes, parameters, FLOPs and memory.",
     "train": "Train a model on a data set.",
 }

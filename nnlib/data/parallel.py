@@ -24,6 +24,13 @@ class ParallelSplit(NamedTuple):
     train, validation, test : ParallelText
     removed : int
         How many pairs were left out of training because they repeat a held-out one.
+
+    Examples
+    --------
+    >>> numbers = ParallelText(tuple("abcdefgh"), tuple("ABCDEFGH"))
+    >>> parts = numbers.split(validation=1, test=2)
+    >>> [len(part) for part in parts[:3]], parts.removed
+    ([5, 1, 2], 0)
     """
 
     train: ParallelText

@@ -1,6 +1,11 @@
 """Whole networks, one file each, and a table of them by name."""
 
 from nnlib.models.charrnn import CharRNN
+from nnlib.models.files import (
+    language_model_notes,
+    load_language_model,
+    save_language_model,
+)
 from nnlib.models.generation import LanguageModel, stream_text
 from nnlib.models.gpt import GPT, GPTConfig
 from nnlib.models.lenet import LeNet5
@@ -9,7 +14,7 @@ from nnlib.models.registry import available, create
 from nnlib.models.sampling import sample
 from nnlib.models.sequence import SequenceRegressor
 from nnlib.models.transformer import Transformer, TransformerConfig
-from nnlib.models.translation import load_translator, save_translator, translate
+from nnlib.models.translation import translate
 from nnlib.models.vgg import VGG
 
 __all__ = [
@@ -25,9 +30,10 @@ __all__ = [
     "TransformerConfig",
     "available",
     "create",
-    "load_translator",
+    "language_model_notes",
+    "load_language_model",
     "sample",
-    "save_translator",
+    "save_language_model",
     "stream_text",
     "translate",
 ]

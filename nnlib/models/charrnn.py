@@ -55,6 +55,13 @@ class CharRNN(LanguageModel):
     ) -> None:
         super().__init__()
         check_choice(cell, tuple(CELLS), "cell")
+        self.options = {  # to make such a model again
+            "vocab_size": vocab_size,
+            "width": width,
+            "layers": layers,
+            "cell": cell,
+            "dropout": dropout,
+        }
         self.embedding = nn.Embedding(vocab_size, width)
         self.recurrent = CELLS[cell](width, width, num_layers=layers, dropout=dropout)
         self.drop = nn.Dropout(dropout)

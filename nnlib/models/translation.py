@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any, Protocol, overload
 
 from nnlib.autograd import Tensor, tensor
-from nnlib.data import tokenizer_from_json
-from nnlib.errors import FileFormatError, NnlibError, OptionError
-from nnlib.io import load, save
-from nnlib.models.transformer import Transformer, TransformerConfig
+from nnlib.errors import OptionError
+from nnlib.models.transformer import Transformer
 from nnlib.nn.inference import inference
-from nnlib_backends import Backend, use_backend
+from nnlib_backends import use_backend
 
-__all__ = ["Codec", "load_translator", "save_translator", "translate"]
-
-KIND = "Transformer"  # in a file's metadata
+__all__ = ["Codec", "translate"]
 
 
 class Codec(Protocol):
@@ -118,84 +111,3 @@ def _padded(sequences: list[list[int]], model: Transformer) -> Tensor:
     longest = max(map(len, sequences))
     rows = [ids + [model.config.padding] * (longest - len(ids)) for ids in sequences]
     return tensor(rows, dtype="int64", backend=model.embedding.weight.backend)
-
-
-def save_translator(model: Transformer, tokenizer: Any, path: str | os.PathLike[str]) -> None:
-    """Write a model with its sizes and its tokenizer to one safetensors file.
-
-    The sizes and the tokenizer are JSON texts in the file's metadata, ``config`` and ``tokenizer``.
-
-    Parameters
-    ----------
-    model : Transformer
-    tokenizer : BPETokenizer or CharTokenizer
-    path : path
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from nnlib.data import CharTokenizer
-    >>> path = tempfile.mkdtemp() + "/translator.safetensors"
-    >>> model = Transformer(vocab_size=7, layers=1, heads=2, width=8, hidden=16)
-    >>> save_translator(model, CharTokenizer("_^$ abc"), path)
-    >>> load_translator(path)[1]
-    CharTokenizer('_^$ abc')
-    """
-    metadata = {
-        "model": KIND,
-        "config": json.dumps(asdict(model.config)),
-        "tokenizer": tokenizer.to_json(),
-    }
-    save(model, path, metadata)
-
-
-def load_translator(
-    path: str | os.PathLike[str], backend: str | Backend | None = None
-) -> tuple[Transformer, Any]:
-    """Read what `save_translator` wrote.
-
-    Parameters
-    ----------
-    path : path
-    backend : str or Backend, optional
-        Where the parameters go; the current backend if not given.
-
-    Returns
-    -------
-    model : Transformer
-        In evaluation mode.
-    tokenizer : BPETokenizer or CharTokenizer
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read.
-    FileFormatError
-        If it is damaged or holds something else.
-    MissingExtraError
-        If it has a `BPETokenizer` and the ``tokenizers`` library is not installed.
-    """
-    state, notes = load(path, backend, with_metadata=True)
-    if notes.get("model") != KIND:
-        raise FileFormatError(
-            f"{path} must be a translator, with its config and tokenizer in the metadata. "
-            f"Received: metadata {sorted(notes)}"
-        )
-    try:
-        config = TransformerConfig(**json.loads(notes["config"]))
-        tokenizer = tokenizer_from_json(notes["tokenizer"])
-        home = next(iter(state.values())).backend
-        with use_backend(home):
-            model = Transformer(config)
-        model.load_state_dict(state)
-    except (LookupError, TypeError, ValueError, StopIteration) as error:
-        if isinstance(error, FileFormatError):
-            raise
-        reason = error if isinstance(error, NnlibError) else repr(error)
-        raise FileFormatError(f"{path} is no whole translator: {reason}") from error
-    return model.eval(), tokenizer

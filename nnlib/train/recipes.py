@@ -114,6 +114,7 @@ class Recipe:
         optimizer = given.get("optimizer", self.optimizer)
         if optimizer != self.optimizer and optimizer in LEARNING_RATES:
             given.setdefault("lr", LEARNING_RATES[optimizer])
+            given.setdefault("betas", None)  # were meant for the recipe's own
         return replace(self, **given)
 
     def make_optimizer(self, model: Module) -> optim.Optimizer:

@@ -18,6 +18,7 @@ TASKS = {
     "vgg13": ("images", "VGG with 10 convolutions, on images."),
     "vgg16": ("images", "VGG with 13 convolutions, on images."),
     "vgg19": ("images", "VGG with 16 convolutions, on images."),
+    "char-gpt": ("char_gpt", "A small GPT, on the characters of a text."),
 }
 """What can be trained → the module that has it, and its line in ``nnlib train --help``."""
 

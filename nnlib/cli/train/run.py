@@ -47,8 +47,8 @@ class Job:
         Batch size, where ``held_out`` is a dataset.
     options : dict
         Further options, such as the model's sizes.
-    notes : dict
-        What is kept with the weights, so that the model can be used without its data.
+    notes : callable
+        Model → what is kept with its weights, so that it can be used without the data.
     afterwards : callable, optional
         Trained model → further results, by name.
     """
@@ -65,7 +65,7 @@ class Job:
     metrics: Sequence[MetricLike] = ()
     held_out_batch: int = 256
     options: Mapping[str, Any] = field(default_factory=dict)
-    notes: Mapping[str, str] = field(default_factory=dict)
+    notes: Callable[[Module], Mapping[str, str]] = lambda model: {}
     afterwards: Callable[[Module], dict[str, Any]] | None = None
 
 
@@ -78,6 +78,7 @@ def run(job: Job, settings: Settings) -> None:
         **job.options,
         **asdict(job.recipe),
     }
+    options = json.loads(json.dumps(options))  # as a file gives them back: no tuples
     if settings.out is not None:
         _check_folder(settings.out, options, settings.resume)
     nnlib.manual_seed(settings.seed)
@@ -117,7 +118,7 @@ def _fit(job: Job, net: Module, settings: Settings) -> History:
             )
     history = trainer.fit(loader, val=job.held_out, epochs=epochs, batch_size=job.held_out_batch)
     if out is not None:
-        save(net, out / "weights.safetensors", metadata=job.notes)
+        save(net, out / "weights.safetensors", metadata=job.notes(net))
         history.to_json(out / "history.json")
     return history
 
