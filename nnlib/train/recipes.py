@@ -158,6 +158,16 @@ RECIPES = {
     "mlp": Recipe("adam", lr=1e-3),
     "lenet": Recipe("sgd", lr=0.05, weight_decay=5e-4),
     "vgg": Recipe("sgd", lr=0.05, weight_decay=5e-4, batch_size=128, schedule="warmup"),
+    "lstm-adding": Recipe("adam", lr=0.01, batch_size=10, clip_norm=1.0),
+    "translate": Recipe(
+        "adamw",
+        lr=1.5e-3,
+        weight_decay=0.01,
+        batch_size=512,
+        schedule="warmup",
+        betas=(0.9, 0.98),
+        clip_norm=1.0,
+    ),  # its batches are counted in tokens
     "char-gpt": Recipe(
         "adamw",
         lr=1e-3,

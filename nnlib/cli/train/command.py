@@ -18,6 +18,8 @@ TASKS = {
     "vgg13": ("images", "VGG with 10 convolutions, on images."),
     "vgg16": ("images", "VGG with 13 convolutions, on images."),
     "vgg19": ("images", "VGG with 16 convolutions, on images."),
+    "lstm-adding": ("adding", "An LSTM, on adding two numbers of a long sequence."),
+    "translate": ("translation", "A transformer, on texts and their translations."),
     "char-gpt": ("char_gpt", "A small GPT, on the characters of a text."),
 }
 """What can be trained → the module that has it, and its line in ``nnlib train --help``."""

@@ -60,7 +60,7 @@ class Job:
     load: Callable[[], Iterable[Any]]
     held_out: Any
     about: str
-    results: Callable[[Mapping[str, float]], dict[str, float]]
+    results: Callable[[Mapping[str, float]], Mapping[str, float | str]]
     loss: str | LossFunction = "cross_entropy"
     metrics: Sequence[MetricLike] = ()
     held_out_batch: int = 256
@@ -203,14 +203,14 @@ def _report(
 ) -> dict[str, Any]:
     last = history.epochs[-1]
     files = ("weights.safetensors", "checkpoint.safetensors", "history.json", "history.csv")
-    results = job.results(last)
+    results = dict(job.results(last))
     if job.afterwards is not None:
         results |= job.afterwards(net)
     return {
         "options": options,
         "parameters": _parameters(net),
         "epochs": len(history),
-        "results": list(results),
+        "results": [name for name, value in results.items() if not isinstance(value, list)],
         **results,
         "train_loss": last["loss"],
         "train_seconds": round(sum(history["seconds"]), 3),
@@ -233,12 +233,17 @@ def _table(report: dict[str, Any]) -> str:
         ("machine", _machine(report["machine"])),
         *(("file", name) for name in report["files"]),
     ]
+    examples = [
+        "\n".join(f"{name:<11}  {text}" for name, text in example.items())
+        for example in report.get("translations", ())
+    ]
     width = max(14, *(len(name) for name, _ in rows))
-    return "\n".join(f"{name:<{width}} {value}" for name, value in rows)
+    table = "\n".join(f"{name:<{width}} {value}" for name, value in rows)
+    return "\n\n".join([table, *examples])
 
 
 def _number(name: str, value: Any) -> str:
     if not isinstance(value, float):
         return str(value)
-    share = name.endswith(("error", "accuracy", "solved"))
+    share = name.endswith(("error", "accuracy"))
     return f"{value:.2%}" if share else f"{value:.4f}"
