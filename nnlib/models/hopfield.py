@@ -173,7 +173,7 @@ class Hopfield(nn.Module):
         order = None if neurons is None else [int(i) for i in neurons]
         if order is not None and not all(0 <= i < self.size for i in order):
             raise OptionError(f"neurons must be in 0 … {self.size - 1}. Received: {neurons}")
-        return self._update(self._states(states, "states"), order)
+        return Tensor(self._update(self._states(states, "states").data, order), self.weight.backend)
 
     def recall(
         self,
@@ -211,7 +211,7 @@ class Hopfield(nn.Module):
 
         Notes
         -----
-        The host reads one value a step: whether all probes have come to an end.
+        The host reads once a step which probes have not come to an end; the others are left alone.
 
         Examples
         --------
@@ -222,22 +222,25 @@ class Hopfield(nn.Module):
         """
         check_choice(mode, MODES, "mode")
         _check_positive(max_steps, "max_steps")
-        states, before = self._states(probes, "probes"), None
         source = generator or default_generator
-        period = zeros(len(states), dtype="int64", backend=states.backend)
-        steps = period + max_steps
+        backend, start = self.weight.backend, self._states(probes, "probes")
+        xp, s, before = backend.xp, start.data, None
+        going = xp.arange(len(s))  # the probes that have not come to an end: only they are updated
+        states, period = xp.empty(s.shape, dtype=s.dtype), xp.zeros(len(s), dtype="int64")
+        steps = xp.zeros(len(s), dtype="int64")
         for step in range(1, max_steps + 1):
             order = source.permutation(self.size).tolist() if mode == MODES[0] else None
-            new = self._update(states, order)
-            found = ops.where(_same(new, states), 1, 0)
+            new = self._update(s, order)
+            found = xp.where(xp.all(new == s, axis=1), 1, 0)
             if order is None and before is not None:
-                found = ops.where((found == 0) & _same(new, before), 2, found)
-            ended = (period == 0) & (found > 0)
-            steps, period = ops.where(ended, step - found, steps), period + found * ended
-            before, states = states, new
-            if bool(ops.all(period > 0)):
+                found = xp.where((found == 0) & xp.all(new == before, axis=1), 2, found)
+            states[going], period[going] = new, found
+            steps[going] = xp.where(found > 0, step - found, max_steps)
+            rest = xp.flatnonzero(found == 0)
+            if not len(rest):
                 break
-        return Recall(states, steps, period)
+            going, before, s = going[rest], s[rest], new[rest]
+        return Recall(*(Tensor(value, backend) for value in (states, steps, period)))
 
     def forward(self, probes: TensorLike) -> Tensor:
         """(B, N) probes → (B, N) states at the end of asynchronous recall."""
@@ -260,18 +263,17 @@ class Hopfield(nn.Module):
             )
         return states.detach().astype(self.weight.dtype)
 
-    def _update(self, states: Tensor, order: list[int] | None) -> Tensor:
+    def _update(self, s: Array, order: list[int] | None) -> Array:
         W, backend = self.weight.data, self.weight.backend
         xp = backend.xp
         # A field this small is 0 but for rounding.  Only changes that truly lower the energy are
         # made, so recall comes to an end in floating-point numbers, too.
         slack = 4 * float(xp.finfo(W.dtype).eps) * xp.sum(xp.abs(W), axis=1)  # (N,)
         if order is None:
-            turn = ops.matmul(states.data, W) * states.data < -slack
-            return Tensor(xp.where(turn, -states.data, states.data), backend)
-        s = states.data.T.copy()
-        _one_by_one(backend, W, slack, s, order)
-        return Tensor(s.T.copy(), backend)
+            return xp.where(ops.matmul(s, W) * s < -slack, -s, s)
+        columns = s.T.copy()  # (N, B): what belongs to a neuron lies together
+        _one_by_one(backend, W, slack, columns, order)
+        return columns.T.copy()
 
 
 class ModernHopfield(nn.Module):
@@ -428,7 +430,7 @@ def _projection(xp: Any, patterns: Array) -> Array:
     _, sizes, basis = xp.linalg.svd(patterns.astype("float64"), full_matrices=False)
     basis = basis * (sizes > sizes[0] * max(patterns.shape) * 2.0**-52)[:, None]
     W = xp.matmul(basis.T, basis)
-    W = (W + W.T) / 2
+    W = (W + W.T) / 2  # a product need not be symmetric to the last bit
     return xp.where(xp.abs(W) < 1e-12, 0, W)  # 0 but for rounding: fields must be 0 then, too
 
 
@@ -454,10 +456,6 @@ def _one_by_one(backend: Backend, W: Array, slack: Array, s: Array, order: list[
             change = (fields[k] * s[i] < least[k]) * s[i] * -2
             s[i] += change
             fields[k + 1 :] += between[k + 1 :, k : k + 1] * change
-
-
-def _same(a: Tensor, b: Tensor) -> Tensor:
-    return ops.all(a == b, axis=1)
 
 
 def _check_positive(value: int, name: str) -> None:
