@@ -93,7 +93,7 @@ def overlaps(N: int, P: int, seed: int) -> tuple[np.ndarray, np.ndarray, int]:
     """Final overlaps of P patterns, from themselves and from 10 % wrong, and the sweeps needed."""
     patterns = np.random.default_rng(seed).choice(np.float32([-1, 1]), (P, N))
     memory = make("Hebb's rule", patterns)
-    probes = here(np.concatenate([patterns, damage(patterns, N // 10, seed)]))
+    probes = here(np.concatenate([patterns, damage(patterns, N // 10, seed=10**6 + seed)]))
     states, steps, period = memory.recall(*probes, max_steps=1000, generator=Generator(seed))
     if not period.numpy().all():
         raise RuntimeError(f"no fixed point in 1000 sweeps: N = {N}, P = {P}, seed {seed}")
