@@ -14,9 +14,11 @@ so a picture of ±1 runs downhill in energy until nothing changes.  Three memori
 
 How many random patterns does Hebb's rule hold?  In theory 0.138 N (Amit, Gutfreund & Sompolinsky
 1985): there the overlap m = ξ·s / N of a pattern with where it ends jumps from 0.967 down.  Said
-before it was measured: a pattern is recalled if recall that starts at it ends with m > 0.9.  The
+before it was measured: a pattern is recalled if recall that starts at it ends with m > 0.9, and the
 capacity is the load P / N at which the fraction of patterns recalled falls through 1/2, on straight
-lines between the measured loads.  With finite N the jump is a slope, the steeper the larger N is.
+lines between the measured loads.  The theory is for N → ∞: in finite networks the jump is a slope,
+and lies higher.  So the capacity is measured for several N, and a straight line in N^(−1/2) gives
+that for N → ∞.  (The line was added when 250 and 500 neurons had been measured, not yet more.)
 """
 
 from pathlib import Path
@@ -32,7 +34,7 @@ from nnlib.random import Generator
 BETA = 1.0
 NETWORKS = ("Hebb's rule", "projection", "modern")
 FULL = {
-    "sizes": {250: 20, 500: 10, 1000: 20, 2000: 3},
+    "sizes": {250: 20, 500: 20, 1000: 12, 2000: 3},
     "loads": (0.05, 0.07, 0.09, 0.10, 0.11, 0.12, 0.125, 0.13, 0.132, 0.134, 0.136, 0.138, 0.14,
               0.142, 0.144, 0.146, 0.148, 0.15, 0.155, 0.16, 0.17, 0.18, 0.20),
 }  # fmt: skip
@@ -136,6 +138,12 @@ def crossing(x: np.ndarray, y: np.ndarray) -> float:
     return float(x[k] + (y[k] - 0.5) / (y[k] - y[k + 1]) * (x[k + 1] - x[k]))
 
 
+def extrapolate(capacities: dict[int, float]) -> float:
+    """Follow a straight line in N^(−1/2) to 0; NaN for fewer than two sizes."""
+    x = np.array([N**-0.5 for N in capacities])
+    return float(np.polyfit(x, list(capacities.values()), 1)[1]) if len(x) > 1 else float("nan")
+
+
 # The whole ---------------------------------------------------------------------------------------
 
 
@@ -163,9 +171,11 @@ def main(
             for N, points in curves.items()
         ],
     )
+    limit = extrapolate({N: points["capacity"] for N, points in curves.items()})
+    print(f"A straight line in N^(-1/2) through these capacities gives {limit:.4f} N for N → ∞\n")
     path = out / "l15_hopfield.png"
     picture(path, (13, 6), lambda figure: draw(figure, pictures[2], walks, curves))
-    return {"recalled": shares, "walks": walks, "curves": curves}
+    return {"recalled": shares, "walks": walks, "curves": curves, "limit": limit}
 
 
 def draw(figure: Any, wanted: np.ndarray, walks: dict[Any, Any], curves: dict[int, Any]) -> None:

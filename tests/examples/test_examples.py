@@ -180,6 +180,7 @@ def test_l15_hopfield(example, out, capsys):
     x, y = np.array([0.1, 0.2, 0.3]), np.array([1.0, 0.75, 0.25])
     assert module.crossing(x, y) == pytest.approx(0.25)
     assert math.isnan(module.crossing(x, y + 1))
+    assert module.extrapolate({100: 0.3, 400: 0.2}) == pytest.approx(0.1)
 
 
 def test_every_example_has_a_test():
