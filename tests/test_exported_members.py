@@ -16,7 +16,7 @@ RELIED_ON = {
         MSELoss functional init""",
     "nnlib.optim": "SGD Adam AdamW RMSprop Adagrad schedules",
     "nnlib.data": "digits mnist fashion_mnist cifar10 text ArrayDataset DataLoader",
-    "nnlib.models": "MLP LeNet5 VGG CharRNN GPT",
+    "nnlib.models": "MLP LeNet5 VGG Hopfield CharRNN GPT",
 }
 
 

@@ -8,6 +8,7 @@ from nnlib.models.files import (
 )
 from nnlib.models.generation import LanguageModel, stream_text
 from nnlib.models.gpt import GPT, GPTConfig
+from nnlib.models.hopfield import Hopfield, ModernHopfield
 from nnlib.models.lenet import LeNet5
 from nnlib.models.mlp import MLP
 from nnlib.models.registry import available, create
@@ -23,8 +24,10 @@ __all__ = [
     "VGG",
     "CharRNN",
     "GPTConfig",
+    "Hopfield",
     "LanguageModel",
     "LeNet5",
+    "ModernHopfield",
     "SequenceRegressor",
     "Transformer",
     "TransformerConfig",

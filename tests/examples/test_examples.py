@@ -24,6 +24,7 @@ QUICK = {
     "l08_depth": {"depths": (1, 4), "steps": 3},
     "l10_universality": {"widths": (1, 2), "steps": 3, "seeds": 1},
     "l11_heads": {"epochs": 1},
+    "l15_hopfield": {"counts": (3,), "sizes": {40: 1}, "loads": (0.05, 0.5)},
 }
 
 
@@ -159,6 +160,27 @@ def test_l13_dimensions(example, tmp_path):
         ("3", "1 × 3", "1 × 1", "1 × 10", "4"),
         ("all", "", "", "", "43"),
     ]
+
+
+def test_l15_hopfield(example, out, capsys):
+    module = example("l15_hopfield")
+    results = module.main(out, counts=(3, 10, 1000), sizes={200: 2}, loads=(0.05, 0.1, 0.3))
+    recalled = results["recalled"]
+    assert set(recalled[3].values()) == {1.0}
+    assert recalled[10] == {"Hebb's rule": 0, "projection": 1, "modern": 1}
+    assert recalled[1000]["projection"] == 0 < 0.8 < recalled[1000]["modern"]
+    for walk in results["walks"].values():
+        fall = np.diff(walk["energy"])
+        assert (fall < 1e-4).all(), "energy never rises"
+        assert fall.sum() < -1
+    points = results["curves"][200]
+    assert points["fraction"][0] > 0.99 > 0.1 > points["fraction"][-1]
+    assert 0.1 < points["capacity"] < 0.3
+    assert re.search(r"^200 +0\.\d{4} N", capsys.readouterr().out, re.MULTILINE)
+    x, y = np.array([0.1, 0.2, 0.3]), np.array([1.0, 0.75, 0.25])
+    assert module.crossing(x, y) == pytest.approx(0.25)
+    assert math.isnan(module.crossing(x, y + 1))
+    assert module.extrapolate({100: 0.3, 400: 0.2}) == pytest.approx(0.1)
 
 
 def test_every_example_has_a_test():
