@@ -17,6 +17,11 @@ def make_kernels(xp: Any) -> dict[str, Kernel]:
     return {"attention": _attention(xp), "self_attention": _self_attention(xp)}
 
 
+def factor_of(scale: float | None, q: Array) -> float:
+    """Return what scores are multiplied by: 1/√D if nothing is given."""
+    return float(q.shape[-1] ** -0.5 if scale is None else scale)
+
+
 def _heads(x: Array) -> Array:
     """(B, T, H, D) → (B, H, T, D), and back."""
     return x.swapaxes(1, 2)
@@ -73,15 +78,13 @@ def _attention(xp: Any) -> Kernel:
     def forward(
         q: Array, k: Array, v: Array, mask: Any, factor: Any, *, causal: bool, scale: float | None
     ) -> tuple[Array, Array]:
-        return _attend(xp, q, k, v, mask, factor, causal, scale or q.shape[-1] ** -0.5)
+        return _attend(xp, q, k, v, mask, factor, causal, factor_of(scale, q))
 
     def backward(
         grad: Array, weights: Array, needs: Needs,
         q: Array, k: Array, v: Array, mask: Any, factor: Any, *, causal: bool, scale: float | None,
     ) -> list[Array | None]:  # fmt: skip
-        *d, dscores, dfactor = _attend_back(
-            xp, grad, weights, q, k, v, factor, scale or q.shape[-1] ** -0.5
-        )
+        *d, dscores, dfactor = _attend_back(xp, grad, weights, q, k, v, factor, factor_of(scale, q))
         return [
             *d,
             _sum_to(dscores, mask.shape) if needs[3] else None,
@@ -98,14 +101,14 @@ def _self_attention(xp: Any) -> Kernel:
     def forward(
         qkv: Array, mask: Any, factor: Any, *, causal: bool, scale: float | None
     ) -> tuple[Array, Array]:
-        scale = scale or qkv.shape[-1] ** -0.5
+        scale = factor_of(scale, qkv)
         return _attend(xp, *split(qkv), mask, factor, causal, scale)
 
     def backward(
         grad: Array, weights: Array, needs: Needs,
         qkv: Array, mask: Any, factor: Any, *, causal: bool, scale: float | None,
     ) -> list[Array | None]:  # fmt: skip
-        scale = scale or qkv.shape[-1] ** -0.5
+        scale = factor_of(scale, qkv)
         *d, dscores, dfactor = _attend_back(xp, grad, weights, *split(qkv), factor, scale)
         return [
             xp.stack(d, axis=2) if needs[0] else None,

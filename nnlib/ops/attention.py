@@ -79,7 +79,9 @@ def attention(q, k, v, mask=None, factor=None, *, causal=False, scale=None):
     array([1., 2.], dtype=float32)
     """
     q, k, v = (swapaxes(x, axis1=1, axis2=2) for x in (q, k, v))  # (B, H, T, D)
-    scores = matmul(q, swapaxes(k, axis1=2, axis2=3)) * (scale or q.shape[-1] ** -0.5)
+    scores = matmul(q, swapaxes(k, axis1=2, axis2=3)) * (
+        q.shape[-1] ** -0.5 if scale is None else scale
+    )
     choice = mask is not None and mask.dtype.kind != "f"
     if choice:
         scores = where(mask, scores, HIDDEN)

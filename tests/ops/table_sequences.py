@@ -79,7 +79,10 @@ def attention(q, k, v, mask=None, factor=None, causal=False, scale=None):
     for b, t, h in np.ndindex(B, T, H):
         seen = [s for s in range(S) if visible[b, h, t, s] and (not causal or s <= t + S - T)]
         if seen:
-            scores = k[b, seen, h] @ q[b, t, h] * (scale or D**-0.5) + added[b, h, t, seen]
+            scores = (
+                k[b, seen, h] @ q[b, t, h] * (D**-0.5 if scale is None else scale)
+                + added[b, h, t, seen]
+            )
             out[b, t, h] = (special.softmax(scores) * factors[b, h, t, seen]) @ v[b, seen, h]
     return out
 
@@ -112,6 +115,7 @@ ROWS = [
         *sample_cases(ops.attention),
         case(floats(1, 2, 1, 3), floats(1, 4, 1, 3), floats(1, 4, 1, 2), causal=True),
         case(*[floats(2, 3, 1, 2)] * 3, booleans(2, 1, 3, 3)),
+        case(*[floats(2, 3, 1, 2)] * 3, scale=0.0),  # the mean of all
     ]),
     Row(ops.self_attention, self_attention, [*sample_cases(ops.self_attention)]),
 ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from nnlib_backends.attention import factor_of
 from nnlib_backends.contract import Kernel
 from nnlib_backends.numpy_backend.kernels import general_kernels, into_targets
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
@@ -53,7 +54,7 @@ class Shapes:
         share *= self.padded
         launch(
             kernel, *(parts * 3 if self.packed else parts), mask, *optional(factor),
-            float(scale or self.D**-0.5), self.H, self.T, self.S, self.D, self.E, int(self.packed),
+            factor_of(scale, parts[0]), self.H, self.T, self.S, self.D, self.E, int(self.packed),
             int(causal), *strides, lse, empty(chunks * share), share,
             multiply_address(), *more,
             items=self.B * self.H, chunks=chunks,
