@@ -115,7 +115,7 @@ def main(out: Path, epochs: int = 12, pairs: int = 3000) -> dict[str, Any]:
             for s, w, t, r in zip(unseen.source[:8], written, unseen.target, right, strict=False)
         ],
     )
-    print(f"{np.mean(right):.1%} of {len(right)} such numbers are right to the last word\n")
+    print(f"{np.mean(right):.1%} of {len(right)} such numbers are right to the last word", end="\n\n")
     shown = "4 7 3 1"
     answer = models.translate(model, words, shown, beam=4)
     map_ = alignment(model, words, shown, answer)
@@ -199,7 +199,7 @@ def full(out: Path, epochs: int = 14, lr: float = 1.5e-3, vocabulary: int = 3000
     )
     print(f"trained for {minutes:.1f} minutes", end="\n\n")
     path = out / "translator.safetensors"
-    models.save_translator(model, fit, path)
+    models.save_language_model(model, fit, path)
     report(model, fit, parts, set(near))
     print(f"weights, sizes and tokenizer: {path.name}", file=sys.stderr)
 

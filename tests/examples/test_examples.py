@@ -24,6 +24,7 @@ QUICK = {
     "l08_depth": {"depths": (1, 4), "steps": 3},
     "l10_universality": {"widths": (1, 2), "steps": 3, "seeds": 1},
     "l11_heads": {"epochs": 1},
+    "l19_translation": {"epochs": 1, "pairs": 100},
 }
 
 
@@ -159,6 +160,21 @@ def test_l13_dimensions(example, tmp_path):
         ("3", "1 × 3", "1 × 1", "1 × 10", "4"),
         ("all", "", "", "", "43"),
     ]
+
+
+def test_l19_translation(example, out):
+    module = example("l19_translation")
+    for n, words in {
+        0: "cero", 16: "dieciséis", 31: "treinta y uno", 100: "cien", 101: "ciento uno",
+        500: "quinientos", 1000: "mil", 2022: "dos mil veintidós",
+        9999: "nueve mil novecientos noventa y nueve",
+    }.items():  # fmt: skip
+        assert module.spanish(n) == words
+    results = module.main(out, epochs=10, pairs=1500)
+    assert results["right"] > 0.8
+    assert results["answer"] == "cuatro mil setecientos treinta y uno"
+    rows = dict(zip([*results["answer"].split(), "end"], results["map"], strict=True))
+    assert [rows[word].argmax() for word in ("cuatro", "setecientos", "treinta")] == [0, 1, 2]
 
 
 def test_every_example_has_a_test():
