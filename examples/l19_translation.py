@@ -115,7 +115,9 @@ def main(out: Path, epochs: int = 12, pairs: int = 3000) -> dict[str, Any]:
             for s, w, t, r in zip(unseen.source[:8], written, unseen.target, right, strict=False)
         ],
     )
-    print(f"{np.mean(right):.1%} of {len(right)} such numbers are right to the last word", end="\n\n")
+    print(
+        f"{np.mean(right):.1%} of {len(right)} such numbers are right to the last word", end="\n\n"
+    )
     shown = "4 7 3 1"
     answer = models.translate(model, words, shown, beam=4)
     map_ = alignment(model, words, shown, answer)

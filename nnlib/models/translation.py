@@ -26,7 +26,7 @@ class Codec(Protocol):
 
 
 @overload
-def translate(
+def translate(  # type: ignore[overload-overlap] # a str is a sequence of str, but comes first
     model: Transformer,
     tokenizer: Codec,
     text: str,
