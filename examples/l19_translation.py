@@ -119,7 +119,7 @@ def main(out: Path, epochs: int = 12, pairs: int = 3000) -> dict[str, Any]:
         f"{np.mean(right):.1%} of {len(right)} such numbers are right to the last word", end="\n\n"
     )
     shown = "4 7 3 1"
-    answer = models.translate(model, words, shown, beam=4)
+    answer = models.translate(model, words, shown, beam=4, max_new_tokens=12)
     map_ = alignment(model, words, shown, answer)
     path = out / "l19_translation.png"
     picture(path, (11, 4.2), lambda figure: draw(figure, history, shown, answer, map_))
@@ -154,7 +154,7 @@ def draw(figure: Any, history: Any, source: str, target: str, weights: np.ndarra
     sources, targets = [*source.split(), "end"], [*target.split(), "end"]
     right.set_xticks(range(len(sources)), sources)
     right.set_yticks(range(len(targets)), targets)
-    right.set(xlabel="source", ylabel="written")
+    right.set(xlabel="source: the digits", ylabel="target: the words")
     right.spines[["left", "bottom"]].set_visible(False)
     right.tick_params(length=0)
     right.set_title("Where the decoder looked for each word")
