@@ -64,6 +64,41 @@ def test_stops_when_all_have_ended():
     assert (written[:, 1:] == PAD).all()
 
 
+def beam_search_by_hand(model, x, steps, beam, length_penalty):
+    """One source, no cache: every beginning is decoded anew at every step."""
+    kept = [((), 0.0)]
+
+    def rank(hypothesis):
+        return hypothesis[1] / len(hypothesis[0]) ** length_penalty
+
+    for _ in range(steps):
+        candidates = []
+        for y, score in kept:
+            if y and y[-1] == END:
+                candidates.append((y, score))
+                continue
+            logits = model(x[None], np.array([[START, *y]])).numpy()[0, -1].astype("float64")
+            gains = logits - np.log(np.exp(logits).sum())
+            candidates += [
+                ((*y, token), score + gains[token])
+                for token in range(len(gains))
+                if token not in (PAD, START)
+            ]
+        kept = sorted(candidates, key=rank, reverse=True)[:beam]
+        if all(y[-1] == END for y, _ in kept):
+            break
+    return list(kept[0][0])
+
+
+@pytest.mark.parametrize(("beam", "length_penalty"), [(2, 1.0), (4, 0.6), (5, 0.0)])
+def test_as_by_hand(beam, length_penalty):
+    model, source = make(20, 2.0, layers=2), sources(12, vocab_size=20)
+    written = model.generate(source, 7, beam, length_penalty).tolist()
+    for row, x in zip(written, source, strict=True):
+        expected = beam_search_by_hand(model, x, 7, beam, length_penalty)
+        assert row == expected + [PAD] * (len(row) - len(expected))
+
+
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0])
 def test_wide_beam_finds_the_best_of_all(backend, length_penalty):
     """With two steps and a beam for every first token nothing is lost."""

@@ -5,12 +5,12 @@ from nnlib.errors import OptionError, ShapeError
 from nnlib.models import Transformer, load_language_model, save_language_model, translate
 
 LETTERS = CharTokenizer("_^$ abcdef")
-TEXTS = ["abc", "a", "fed cab", "", "bad"]
+TEXTS = ["abc", "a", "fed cab", "", "a bad cab faded abed"]  # of 1 … 21 tokens, their ends included
 
 
 def make():
     return Transformer(
-        vocab_size=10, context=16, layers=1, heads=2, width=16, hidden=24, dropout=0.5
+        vocab_size=10, context=40, layers=1, heads=2, width=16, hidden=24, dropout=0.5
     )
 
 
@@ -35,8 +35,8 @@ def test_as_generate_does():
 
 
 def test_errors():
-    with pytest.raises(ShapeError, match="at most 16"):
-        translate(make(), LETTERS, "a" * 16)
+    with pytest.raises(ShapeError, match="at most 40"):
+        translate(make(), LETTERS, "a" * 40)
     with pytest.raises(OptionError, match="batch_size"):
         translate(make(), LETTERS, "a", batch_size=0)
 
