@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from nnlib.data.loader import DataLoader
 from nnlib.data.parallel import ParallelText
-from nnlib.data.tokenizers import Tokenizer
 from nnlib.errors import DataError, OptionError
 from nnlib.random import Generator
 from nnlib_backends import Backend
@@ -19,6 +18,13 @@ from nnlib_backends.contract import Array
 __all__ = ["PairDataset", "PairLoader"]
 
 _Ids = npt.NDArray[np.int64]
+
+
+class Encoder(Protocol):
+    """The half of a tokenizer that a data set needs."""
+
+    def encode(self, text: str) -> _Ids:
+        """Turn a text into the numbers of its tokens."""
 
 
 class PairDataset:
@@ -76,7 +82,7 @@ class PairDataset:
 
     @classmethod
     def of_text(
-        cls, text: ParallelText, tokenizer: Tokenizer, longest: int | None = None, **options: int
+        cls, text: ParallelText, tokenizer: Encoder, longest: int | None = None, **options: int
     ) -> PairDataset:
         """Encode the pairs of a text.
 

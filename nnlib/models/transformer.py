@@ -305,6 +305,8 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Layers in which every target position asks those before it, then the source."""
 
+    layers: Any  # a ModuleList of DecoderLayer
+
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.layers))
@@ -327,7 +329,7 @@ class Attention(nn.MultiheadAttention):
     def ask(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
         """Let positions (B, T, width) ask keys; the mask says which of them may be seen."""
         y = ops.attention(self._project(x, 0), k, v, mask, None, causal=causal)
-        return self.out_proj(y.reshape(x.shape))
+        return self.out_proj(y.reshape(x.shape))  # type: ignore[no-any-return]
 
 
 class Layer(nn.Module):
@@ -356,7 +358,7 @@ class EncoderLayer(Layer):
         """(B, S, width) and what is padding (B, S) → (B, S, width)."""
         y = self.norm1(x)
         x = x + self.drop(self.self_attn(y, y, y, key_padding_mask=hidden)[0])
-        return x + self._feed(self.norm2(x))  # type: ignore[no-any-return]
+        return x + self._feed(self.norm2(x))
 
 
 class DecoderLayer(Layer):
@@ -374,7 +376,7 @@ class DecoderLayer(Layer):
         x = self._before(x)
         answer, _ = self.multihead_attn(self.norm2(x), memory, memory, key_padding_mask=hidden)
         x = x + self.drop(answer)
-        return x + self._feed(self.norm3(x))  # type: ignore[no-any-return]
+        return x + self._feed(self.norm3(x))
 
     def look(self, x: Tensor, memory: Tensor, hidden: Tensor) -> Tensor:
         """Return the weights (B, T, S) with which positions look at the memory."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any, Protocol, overload
 
 from nnlib.autograd import Tensor, tensor
@@ -25,7 +26,7 @@ class Codec(Protocol):
 
 
 @overload
-def translate(
+def translate(  # type: ignore[overload-overlap] # a str is a sequence of str, but comes first
     model: Transformer,
     tokenizer: Codec,
     text: str,
@@ -65,9 +66,11 @@ def translate(
     beam, length_penalty
         As of `Transformer.generate`.
     max_new_tokens : int, optional
-        Longest translation; if not given twice the source's tokens and 10, within ``context``.
+        Longest translation; if not given, twice the source's tokens, rounded up to a multiple of
+        16, but at most ``context``.
     batch_size : int
-        How many texts to translate at once; those of similar length go together.
+        How many texts to translate at once; those of similar length go together.  A translation
+        does not depend on the others.
 
     Returns
     -------
@@ -95,16 +98,28 @@ def translate(
     sources = [[*map(int, tokenizer.encode(one)), model.config.end] for one in texts]
     order = sorted(range(len(texts)), key=lambda i: len(sources[i]))
     results = [""] * len(texts)
-    for first in range(0, len(order), batch_size):
-        some = order[first : first + batch_size]
+    for some in _groups(order, [_rounded(len(ids)) for ids in sources], batch_size):
         batch = _padded([sources[i] for i in some], model)
-        steps = max_new_tokens or min(model.config.context, 2 * batch.shape[1] + 10)
+        limit = min(model.config.context, 2 * _rounded(batch.shape[1]))
+        steps = limit if max_new_tokens is None else max_new_tokens
         with inference(model), use_backend(batch.backend):
             written = model.generate(batch, steps, beam, length_penalty).tolist()
         for i, ids in zip(some, written, strict=True):
             end = ids.index(model.config.end) if model.config.end in ids else len(ids)
             results[i] = tokenizer.decode(ids[:end])
     return results[0] if isinstance(text, str) else results
+
+
+def _rounded(length: int) -> int:
+    return -(-length // 16) * 16
+
+
+def _groups(order: list[int], lengths: list[int], size: int) -> Iterator[list[int]]:
+    """Cut sorted indices into groups of one length: its limit of steps must not be another's."""
+    for _, same in groupby(order, key=lambda i: lengths[i]):
+        members = list(same)
+        for first in range(0, len(members), size):
+            yield members[first : first + size]
 
 
 def _padded(sequences: list[list[int]], model: Transformer) -> Tensor:

@@ -25,6 +25,7 @@ QUICK = {
     "l10_universality": {"widths": (1, 2), "steps": 3, "seeds": 1},
     "l11_heads": {"epochs": 1},
     "l15_hopfield": {"counts": (3,), "sizes": {40: 1}, "loads": (0.05, 0.5)},
+    "l19_translation": {"epochs": 1, "pairs": 100},
 }
 
 
@@ -181,6 +182,19 @@ def test_l15_hopfield(example, out, capsys):
     assert module.crossing(x, y) == pytest.approx(0.25)
     assert math.isnan(module.crossing(x, y + 1))
     assert module.extrapolate({100: 0.3, 400: 0.2}) == pytest.approx(0.1)
+def test_l19_translation(example, out):
+    module = example("l19_translation")
+    for n, words in {
+        0: "cero", 16: "dieciséis", 31: "treinta y uno", 100: "cien", 101: "ciento uno",
+        500: "quinientos", 1000: "mil", 2022: "dos mil veintidós",
+        9999: "nueve mil novecientos noventa y nueve",
+    }.items():  # fmt: skip
+        assert module.spanish(n) == words
+    results = module.main(out, epochs=10, pairs=1500)
+    assert results["right"] > 0.8
+    assert results["answer"] == "cuatro mil setecientos treinta y uno"
+    rows = dict(zip([*results["answer"].split(), "end"], results["map"], strict=True))
+    assert [rows[word].argmax() for word in ("cuatro", "setecientos", "treinta")] == [0, 1, 2]
 
 
 def test_every_example_has_a_test():
