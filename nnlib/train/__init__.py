@@ -1,7 +1,9 @@
 """Training: the loop, its metrics, callbacks, checkpoints and history."""
 
 from nnlib.train.callbacks import Callback, CSVLogger, LearningRateLogger
+from nnlib.train.curve import LearningCurve
 from nnlib.train.history import History
+from nnlib.train.learning import learning_curve
 from nnlib.train.metric import FunctionMetric, Metric
 from nnlib.train.metrics import (
     Accuracy,
@@ -27,6 +29,7 @@ __all__ = [
     "ErrorRate",
     "FunctionMetric",
     "History",
+    "LearningCurve",
     "LearningRateLogger",
     "MeanAbsoluteError",
     "MeanSquaredError",
@@ -36,4 +39,5 @@ __all__ = [
     "Trainer",
     "Within",
     "get_metric",
+    "learning_curve",
 ]

@@ -12,8 +12,8 @@ __all__ = ["Progress", "epoch_line", "make_progress"]
 class Progress:
     """Says nothing; the base of those that do."""
 
-    def begin(self, epochs: int) -> None:
-        """A run of that many epochs begins."""
+    def begin(self, epochs: int, unit: str = "epoch") -> None:
+        """A run of that many epochs begins, or of other units that consist of steps."""
 
     def begin_epoch(self, epoch: int, steps: int | None, done: int = 0) -> None:
         """An epoch begins; the number of its steps is known for most loaders."""
@@ -37,7 +37,7 @@ class Progress:
 class PlainProgress(Progress):
     """One line an epoch, for logs and pipes."""
 
-    def begin(self, epochs: int) -> None:
+    def begin(self, epochs: int, unit: str = "epoch") -> None:
         """Remember how many epochs there will be."""
         self.epochs = epochs
 
@@ -53,7 +53,7 @@ class PlainProgress(Progress):
 class RichProgress(Progress):
     """A bar for the epoch that runs, above it the lines of those that are done."""
 
-    def begin(self, epochs: int) -> None:
+    def begin(self, epochs: int, unit: str = "epoch") -> None:
         """Show the bar."""
         from rich.console import Console
         from rich.progress import (
@@ -64,7 +64,7 @@ class RichProgress(Progress):
             TimeRemainingColumn,
         )
 
-        self.epochs = epochs
+        self.epochs, self.unit = epochs, unit
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -81,7 +81,7 @@ class RichProgress(Progress):
         """Start the bar again."""
         self._bars.reset(
             self._task,
-            description=f"epoch {epoch}/{self.epochs}",
+            description=f"{self.unit} {epoch}/{self.epochs}",
             total=steps,
             completed=done,
             loss="",
