@@ -64,6 +64,7 @@ def draw(figure: Any, courses: dict[int, Any], m: int) -> None:
         by_epoch.semilogy(costs, label=label)
         by_time.semilogy(seconds, costs, label=label)
     by_epoch.set(xlabel="epochs", ylabel="cost J on all training instances")
+    by_epoch.xaxis.get_major_locator().set_params(integer=True)
     by_time.set(xlabel="training time, s")
     by_epoch.legend()
     figure.suptitle(f"Gradient descent on the digits: 64-32-10 network, α = {α}")

@@ -18,13 +18,18 @@ EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("l*.py"))
 WITHOUT_PICTURE = {"l13_dimensions"}
 QUICK = {
     "l01_learned_features": {"epochs": 1, "seeds": 1},
+    "l02_gpu_claim": {"workload": "mlp-tiny", "backends": ("numpy", "strict")},
+    "l03_parallel": {"matmul": (8, 16), "sides": (7,), "elements": (1024,)},
     "l05_forward_pass": {"instances": (1, 5)},
     "l06_gradient_descent": {"epochs": 1},
     "l07_symmetry": {"epochs": 1},
     "l08_depth": {"depths": (1, 4), "steps": 3},
     "l10_universality": {"widths": (1, 2), "steps": 3, "seeds": 1},
     "l11_heads": {"epochs": 1},
+    "l12_playground": {"moments": (0, 1)},
     "l15_hopfield": {"counts": (3,), "sizes": {40: 1}, "loads": (0.05, 0.5)},
+    "l16_learning_curves": {"hidden": (2, 4), "sizes": (20, 40), "steps": 3, "seeds": 2},
+    "l17_interface": {"epochs": 1},
     "l19_translation": {"epochs": 1, "pairs": 100},
 }
 
@@ -62,6 +67,43 @@ def test_l01_learned_features(example, out):
     (network,) = errors["is it odd?", "multi-layer network"]
     assert network < 0.05 < 0.07 < logistic
     assert max(errors["which digit?", "logistic regression"]) < 0.06
+
+
+def test_l02_gpu_claim(example, out, capsys):
+    module = example("l02_gpu_claim")
+    claim, training = module.main(out, workload="mlp-tiny", backends=("numpy",))
+    (projection,) = claim.projections
+    seconds = training.results[0].compute.median / training.batch
+    assert projection.days == pytest.approx(seconds * 1_280_000 * 74 / 86400)
+    text = capsys.readouterr().out
+    assert f"{projection.days:,.2f}" in text
+    assert re.search(r"DGX-1, 8 GPUs +0.96 +57.4 ", text)
+    assert "No GPU here: what it would make of the claim is not measured" in text
+    bars = [("published", 55.0, "published"), ("numpy", 400.0, "cpu"), ("cupy", 2.0, "gpu")]
+    module.picture(out / "l02_gpu_claim.png", (9, 3), lambda f: module.draw(f, bars, [projection]))
+
+
+def test_l03_parallel(example, out):
+    module = example("l03_parallel")
+    results = module.main(out, matmul=(16, 64), sides=(7,), elements=(1024, 4096))["results"]
+    assert "1 thread" in results
+    for result in results.values():
+        assert [(size, work) for size, _, work in result["matmul"]] == [(16, 8192), (64, 524288)]
+        assert [work for _, _, work in result["relu"]] == [8 * 1024, 8 * 4096]
+        assert all(seconds > 0 for points in result.values() for _, seconds, _ in points)
+
+
+def test_l03_parallel_finds_where_curves_cross(example):
+    module = example("l03_parallel")
+    times = {"1 thread": (1, 4, 16), "2 threads": (2, 3, 8), "cupy": (5, 5, 5)}
+    results = {
+        who: {"matmul": [(10**i, seconds, 1.0) for i, seconds in enumerate(column, 1)]}
+        for who, column in times.items()
+    }
+    assert module.crossovers(results, ["matmul"]) == {
+        ("matmul", "2 threads", "1 thread"): ("100", 2.0),
+        ("matmul", "cupy", "2 threads"): ("1,000", 1.6),
+    }
 
 
 def test_l04_network(example, out, capsys):
@@ -151,6 +193,20 @@ def test_l11_heads(example, out):
             assert not np.isfinite(written).any()
 
 
+def test_l12_playground(example, out):
+    results = example("l12_playground").main(out, moments=(0, 100))
+    for name, (surfaces, course, accuracy) in results.items():
+        assert course.shape == (101, 2)
+        assert np.abs(surfaces[0]).mean() < 0.7, "almost flat at first"
+        if name != "spiral":
+            assert course[100].max() < 0.1 < 0.7 < course[0].min()
+            assert accuracy > 0.97
+    circle = results["circle"][0][100]
+    assert circle[50, 50] > 0.8
+    assert max(circle[0, 0], circle[0, -1], circle[-1, 0], circle[-1, -1]) < -0.8
+    assert results["spiral"][1][100].min() > 0.7, "needs more time"
+
+
 def test_l13_dimensions(example, tmp_path):
     answers = example("l13_dimensions").main(tmp_path, m=10)
     assert sorted(len(sizes) - 1 for sizes in answers) == [1, 2, 3, 6]
@@ -195,6 +251,40 @@ def test_l19_translation(example, out):
     assert results["answer"] == "cuatro mil setecientos treinta y uno"
     rows = dict(zip([*results["answer"].split(), "end"], results["map"], strict=True))
     assert [rows[word].argmax() for word in ("cuatro", "setecientos", "treinta")] == [0, 1, 2]
+
+
+def test_l16_learning_curves(example, out, capsys):
+    curve = example("l16_learning_curves").main(
+        out, hidden=(4, 128), sizes=(20, 1442), steps=400, seeds=2
+    )
+    (few4, all4), (few128, all128) = (curve.test_mean[name] for name in curve.models)
+    assert all128 < few128 < few4
+    assert few128 / all128 > 2 > few4 / all4, "the larger one profits longer"
+    assert re.search(r"20 → 1,442 +[01]\.\d\d ", capsys.readouterr().out)
+
+
+def test_l17_interface(example, out, monkeypatch, capsys):
+    module = example("l17_interface")
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    losses = module.main(out, epochs=3)
+    assert losses["nnlib, loop"] == losses["nnlib, Trainer"]
+    assert losses["nnlib, loop"][-1] < 0.5 < losses["nnlib, loop"][0]
+    text = capsys.readouterr().out
+    assert "PyTorch is not installed" in text
+    assert "\nnnlib       from nnlib import data, nn, optim\nPyTorch     import torch\n" in text
+    assert "\n                    loss.backward()\n" in text
+    compile(module.KERAS, "keras", "exec")
+    for name, *_ in module.NAMES[1]:
+        root, _, member = re.match(r"[\w.]+", name).group().partition(".")
+        place = {"nnlib": nnlib, "nn": nnlib.nn, "optim": nnlib.optim, "data": nnlib.data}.get(root)
+        assert place is None or hasattr(place, member), name
+
+
+@pytest.mark.peers
+def test_l17_interface_is_pytorchs(example, tmp_path):
+    pytest.importorskip("torch")
+    losses = example("l17_interface").main(tmp_path, epochs=3)
+    np.testing.assert_allclose(losses["PyTorch, loop"], losses["nnlib, loop"], rtol=1e-4)
 
 
 def test_every_example_has_a_test():
