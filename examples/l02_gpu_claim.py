@@ -10,6 +10,7 @@ Here a few steps of the same training are run – VGG-16, 224×224 images, forwa
 epochs (Simonyan and Zisserman, 2014, trained for 74).  `nnlib bench` does the same with more steps.
 """
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,10 @@ def main(
         print("No GPU here: what it would make of the claim is not measured.\n")
     for gpu in gpus:
         print(f"{gpu.contestant} is {cpus[0].days / gpu.days:.1f}× as fast as {cpus[0].contestant}")
-    print(f"Measured: {training.compute_steps} steps with {training.batch} images each.")
-    print(*claim.notes, sep="\n", end="\n\n")
+    for result in training.results:
+        print(f"Measured: {training.compute_steps} steps of {training.batch} images on "
+              f"{result.contestant}, {result.compute.median:.3g} s each (median).")  # fmt: skip
+    print(*(textwrap.fill(note, 100) for note in claim.notes), sep="\n", end="\n\n")
     picture(out / "l02_gpu_claim.png", (9, 1.8 + 0.5 * len(bars)), lambda f: draw(f, bars, gpus))
     return claim, training
 

@@ -8,8 +8,11 @@ The rate of an operation is its work over its time:
 Each is called at many sizes on one thread, on all threads and, where there is one, on a GPU.
 Starting many threads, or a GPU, costs some microseconds whatever the size; so there is a crossover,
 the size from which they are faster, there and at all larger sizes.  Products and convolutions
-compute much with every number they fetch, so more cores help fully.  An activation computes next to
-nothing: beyond the caches it is as fast as the memory, however many cores wait for it.
+compute much with every number they fetch, so they can use all cores.  ReLU computes next to
+nothing: beyond the caches it is as fast as the memory, and cores wait for that together.
+
+Measure on a machine with nothing else to do: threads that have to wait for their turn make a small
+operation many times slower than one thread alone.
 """
 
 import json

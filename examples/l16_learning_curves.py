@@ -21,7 +21,7 @@ from nnlib import optim
 from nnlib.models import MLP
 from nnlib.train import LearningCurve, learning_curve
 
-FULL = "MNIST instead of the digits, 100 to 60,000 images, 10 to 1,000 hidden neurons (half an hour)"
+FULL = "MNIST instead of the digits, 100 to 60,000 images, 10 to 1,000 hidden neurons (30 minutes)"
 
 
 def settings(full: bool) -> dict[str, Any]:
