@@ -238,6 +238,8 @@ def test_l15_hopfield(example, out, capsys):
     assert module.crossing(x, y) == pytest.approx(0.25)
     assert math.isnan(module.crossing(x, y + 1))
     assert module.extrapolate({100: 0.3, 400: 0.2}) == pytest.approx(0.1)
+
+
 def test_l19_translation(example, out):
     module = example("l19_translation")
     for n, words in {
