@@ -55,11 +55,13 @@ class Samples(Callback):
         self.rows: list[tuple[int, float, str]] = []
 
     def write(self, model: GPT) -> str:
+        """Return the prompt and what the model makes of it."""
         random = nnlib.random.Generator(1)  # its own: training is not disturbed
         new = stream_text(model, self.tokenizer, self.prompt, 56, 0.8, generator=random)
         return self.prompt + "".join(new)
 
     def on_epoch_end(self, trainer: Any, logs: dict[str, float]) -> None:
+        """Take a note."""
         self.rows.append((trainer.step, logs["val_loss"], self.write(trainer.model)))
 
 

@@ -26,6 +26,7 @@ QUICK = {
     "l11_heads": {"epochs": 1},
     "l15_hopfield": {"counts": (3,), "sizes": {40: 1}, "loads": (0.05, 0.5)},
     "l19_translation": {"epochs": 1, "pairs": 100},
+    "l19_gpt": {"steps": 4, "points": 2},
 }
 
 
@@ -182,6 +183,8 @@ def test_l15_hopfield(example, out, capsys):
     assert module.crossing(x, y) == pytest.approx(0.25)
     assert math.isnan(module.crossing(x, y + 1))
     assert module.extrapolate({100: 0.3, 400: 0.2}) == pytest.approx(0.1)
+
+
 def test_l19_translation(example, out):
     module = example("l19_translation")
     for n, words in {
@@ -195,6 +198,24 @@ def test_l19_translation(example, out):
     assert results["answer"] == "cuatro mil setecientos treinta y uno"
     rows = dict(zip([*results["answer"].split(), "end"], results["map"], strict=True))
     assert [rows[word].argmax() for word in ("cuatro", "setecientos", "treinta")] == [0, 1, 2]
+
+
+def test_l19_gpt(example, out, monkeypatch, capsys):
+    monkeypatch.delenv("NNLIB_DATA", raising=False)
+    results = example("l19_gpt").main(out, steps=80, points=2)
+    assert results["steps"] == [40, 80]
+    nothing, by_frequency, by_neighbour = results["levels"]
+    assert nothing > by_frequency > by_neighbour
+    assert results["val_loss"][1] < results["val_loss"][0] < nothing
+    assert results["val_loss"][1] < by_frequency, "it looks at the characters before"
+    assert len(results["step_losses"]) == 80
+    assert len(set(results["samples"])) == 3
+    assert all(text.startswith("Parameters") for text in results["samples"])
+    maps = results["attention"]
+    assert maps.shape == (3, 4, 32, 32)
+    np.testing.assert_allclose(maps.sum(axis=-1), 1, atol=1e-5)
+    assert (np.triu(maps, k=1) == 0).all(), "nobody looks ahead"
+    assert "nnlib's docstrings: " in capsys.readouterr().out
 
 
 def test_every_example_has_a_test():
