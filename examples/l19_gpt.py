@@ -96,7 +96,7 @@ def attention(model: GPT, tokens: np.ndarray) -> np.ndarray:
 
 
 def main(
-    out: Path, steps: int = 800, points: int = 4, seed: int = 0, full: bool = False
+    out: Path, steps: int = 1000, points: int = 4, seed: int = 0, full: bool = False
 ) -> dict[str, Any]:
     nnlib.manual_seed(seed)
     name, text = read()
@@ -167,9 +167,7 @@ def draw(figure: Any, results: dict[str, Any]) -> None:
     for level, what in zip(results["levels"], names, strict=True):
         axes.axhline(level, color="C3", linewidth=1, linestyle=":")
         axes.text(len(losses), level, what, ha="right", va="bottom", fontsize="small", color="C3")
-    axes.set(
-        title="Cross-entropy of the next character", xlabel="step", ylabel="nats", ylim=(1, None)
-    )
+    axes.set(title="Cross-entropy of the next character", xlabel="step", ylabel="nats")
     axes.legend(loc="lower left")
 
     maps, letters = results["attention"], results["characters"]
@@ -180,12 +178,13 @@ def draw(figure: Any, results: dict[str, Any]) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(range(len(marks)), marks, fontsize="x-small")
         axis.set_tick_params(length=0)
-    axes.set(title=f"Block {layer + 1}, head {head + 1}: who (row) looks at whom")
+    axes.set(title=f"Head {layer + 1}.{head + 1}: which character (row) looks at which")
 
-    right.suptitle("All heads; rows are blocks", fontsize="medium")
-    for row, tiles in zip(maps, right.subplots(*maps.shape[:2], squeeze=False), strict=True):
-        for weights, tile in zip(row, tiles, strict=True):
-            tile.imshow(weights, cmap="Blues", vmin=0, vmax=1)
+    right.suptitle("All heads of all blocks, on the same text", fontsize="medium")
+    for i, tiles in enumerate(right.subplots(*maps.shape[:2], squeeze=False)):
+        for j, tile in enumerate(tiles):
+            tile.imshow(maps[i, j], cmap="Blues", vmin=0, vmax=1)
+            tile.set_title(f"{i + 1}.{j + 1}", fontsize="small", pad=3)
             tile.set(xticks=[], yticks=[])
 
 
