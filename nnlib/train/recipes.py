@@ -170,7 +170,7 @@ RECIPES = {
     ),  # its batches are counted in tokens
     "char-gpt": Recipe(
         "adamw",
-        lr=1e-3,
+        lr=2e-3,
         weight_decay=0.1,
         batch_size=12,
         schedule="warmup-tenth",

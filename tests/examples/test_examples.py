@@ -31,6 +31,7 @@ QUICK = {
     "l16_learning_curves": {"hidden": (2, 4), "sizes": (20, 40), "steps": 3, "seeds": 2},
     "l17_interface": {"epochs": 1},
     "l19_translation": {"epochs": 1, "pairs": 100},
+    "l19_gpt": {"steps": 4, "points": 2},
 }
 
 
@@ -287,6 +288,24 @@ def test_l17_interface_is_pytorchs(example, tmp_path):
     pytest.importorskip("torch")
     losses = example("l17_interface").main(tmp_path, epochs=3)
     np.testing.assert_allclose(losses["PyTorch, loop"], losses["nnlib, loop"], rtol=1e-4)
+
+
+def test_l19_gpt(example, out, monkeypatch, capsys):
+    monkeypatch.delenv("NNLIB_DATA", raising=False)
+    results = example("l19_gpt").main(out, steps=80, points=2)
+    assert results["steps"] == [40, 80]
+    nothing, by_frequency, by_neighbour = results["levels"]
+    assert nothing > by_frequency > by_neighbour
+    assert results["val_loss"][1] < results["val_loss"][0] < nothing
+    assert results["val_loss"][1] < by_frequency, "it looks at the characters before"
+    assert len(results["step_losses"]) == 80
+    assert len(set(results["samples"])) == 3
+    assert all(text.startswith("Parameters") for text in results["samples"])
+    maps = results["attention"]
+    assert maps.shape == (3, 4, 32, 32)
+    np.testing.assert_allclose(maps.sum(axis=-1), 1, atol=1e-5)
+    assert (np.triu(maps, k=1) == 0).all(), "nobody looks ahead"
+    assert "nnlib's docstrings: " in capsys.readouterr().out
 
 
 def test_every_example_has_a_test():

@@ -3,6 +3,7 @@ import pytest
 
 import nnlib
 from nnlib import nn
+from nnlib.data import DataLoader, TextWindows
 from nnlib.errors import OptionError, ShapeError
 from nnlib.models import GPT, GPTConfig
 from nnlib.models.gpt import Cache
@@ -103,10 +104,12 @@ def test_generation_continues_the_text_greedily(backend):
         np.testing.assert_array_equal(y[:, length], logits[:, -1].argmax(axis=-1))
 
 
+@pytest.mark.parametrize("positions", POSITIONS)
 @pytest.mark.parametrize("length", [1, 8, 20])
-def test_generation_goes_on_past_the_context(length):
-    model = GPT(**SMALL).eval()
-    assert model.generate(tokens(2, length), 30, top_k=3).shape == (2, length + 30)
+def test_generation_goes_on_past_the_context(backend, length, positions):
+    model = GPT(**SMALL, positions=positions).eval()
+    given = nnlib.tensor(tokens(2, length), backend=backend)
+    assert model.generate(given, 30, top_k=3, top_p=0.9).shape == (2, length + 30)
 
 
 def test_sampling_is_reproducible():
@@ -141,6 +144,22 @@ def test_learns_to_copy(backend):
         optimizer.step()
         losses.append(float(loss.numpy()))
     assert losses[-1] < losses[0] / 3
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_compiled_training_is_the_same(positions):
+    """With dropout, whose masks change from step to step."""
+    windows, losses = TextWindows(tokens(200), 8), []
+    for compile in (False, True):
+        nnlib.manual_seed(4)
+        model = GPT(**SMALL, dropout=0.2, positions=positions)
+        optimizer = nnlib.optim.AdamW(model.parameters(), lr=1e-2)
+        options = {"clip_norm": 1.0, "compile": compile, "progress": False}
+        trainer = nnlib.Trainer(model, "cross_entropy", optimizer, **options)
+        loader = DataLoader(windows, 8, shuffle=True, batches_per_epoch=6)
+        losses.append(trainer.fit(loader, val=windows).step_losses)
+    assert losses[0] == losses[1]
+    assert len(set(losses[0])) == 6
 
 
 def test_forward_and_backward_read_nothing(backend):
