@@ -24,6 +24,8 @@ QUICK = {
     "l08_depth": {"depths": (1, 4), "steps": 3},
     "l10_universality": {"widths": (1, 2), "steps": 3, "seeds": 1},
     "l11_heads": {"epochs": 1},
+    "l15_adding": {"tasks": (("lstm", 20), ("rnn", 20)), "sequences": 60, "looks": 2},
+    "l15_reber": {"trials": 1, "cap": 400},
     "l15_hopfield": {"counts": (3,), "sizes": {40: 1}, "loads": (0.05, 0.5)},
     "l19_translation": {"epochs": 1, "pairs": 100},
 }
@@ -163,6 +165,44 @@ def test_l13_dimensions(example, tmp_path):
     ]
 
 
+def test_l15_adding(example, out):
+    courses = example("l15_adding").main(
+        out, tasks=(("lstm", 40), ("rnn", 40)), sequences=10_000, looks=5
+    )
+    assert courses["lstm", 40, 0][-1][1] > 0.95
+    assert courses["rnn", 40, 0][-1][1] < 0.3
+    assert [seen for seen, _ in courses["lstm", 40, 0]] == [2000, 4000, 6000, 8000, 10_000]
+
+
+def test_l15_reber(example, out):
+    module = example("l15_reber")
+    lstm, elman = module.QUICK[0], module.Way("rnn", 15, 0.3, "SGD", 1, through_time=False)
+    results = module.main(out, (lstm, elman), trials=1, cap=6000)
+    assert results["LSTM 16, Adam"][0][-1] == 1.0
+    (shares,) = results["Elman 15, SGD, one step"]
+    assert len(shares) == 6000 // module.LOOK
+    assert max(shares) < 0.7
+
+
+def test_the_gradient_through_one_step_is_that_of_a_cut_sequence(example):
+    """Step by step, each from the detached state of the one before."""
+    module = example("l15_reber")
+    way = module.Way("rnn", 5, 0.1, through_time=False)
+    model = module.Predictor(way)
+    x, steps = nnlib.randn(2, 6, 7), nnlib.tensor([6, 6])
+    weights = nnlib.randn(2, 6, 7)
+    (model(x, steps) * weights).sum().backward()
+    gradients = [p.grad.numpy() for p in model.parameters()]
+    model.zero_grad()
+    state, loss = None, 0.0
+    for t in range(6):
+        y, state = model.recurrent(x[:, t : t + 1], None if state is None else state.detach())
+        loss = loss + (model.output(y)[:, 0] * weights[:, t]).sum()
+    loss.backward()
+    for found, p in zip(gradients, model.parameters(), strict=True):
+        np.testing.assert_allclose(found, p.grad.numpy(), atol=1e-5)
+
+
 def test_l15_hopfield(example, out, capsys):
     module = example("l15_hopfield")
     results = module.main(out, counts=(3, 10, 1000), sizes={200: 2}, loads=(0.05, 0.1, 0.3))
@@ -182,6 +222,8 @@ def test_l15_hopfield(example, out, capsys):
     assert module.crossing(x, y) == pytest.approx(0.25)
     assert math.isnan(module.crossing(x, y + 1))
     assert module.extrapolate({100: 0.3, 400: 0.2}) == pytest.approx(0.1)
+
+
 def test_l19_translation(example, out):
     module = example("l19_translation")
     for n, words in {
