@@ -53,8 +53,8 @@ THOROUGH = (
     *QUICK,
     Way("rnn", 30, 0.005),
     Way("lstm", 8, 1.0, "SGD", 1),
-    Way("rnn", 15, 0.3, "SGD", 1),
-    Way("rnn", 15, 0.3, "SGD", 1, through_time=False),
+    Way("rnn", 15, 0.1, "SGD", 1),
+    Way("rnn", 15, 0.1, "SGD", 1, through_time=False),
 )
 
 
@@ -147,7 +147,7 @@ def main(
     print(f"\nAt most {cap:,} strings; strings until solved: mean of the trials that were.")
     head = ("network", "weights", "batch", "rate", "solved", "strings until solved", "worst trial")
     table(head, rows)
-    picture(out / "l15_reber.png", (11, 4), lambda figure: draw(figure, results, shown, cap))
+    picture(out / "l15_reber.png", (11, 4.5), lambda figure: draw(figure, results, shown, cap))
     return results
 
 
@@ -161,7 +161,7 @@ def draw(figure: Any, results: dict[str, list[list[float]]], model: Any, cap: in
     left.set(xlabel="training strings", ylabel="share of strings predicted at every step")
     left.set(title="Mean of all trials", ylim=(0, 1.02))
     left.grid(alpha=0.3)
-    left.legend(fontsize="small", loc="lower right")
+    figure.legend(loc="outside lower center", ncols=min(4, len(results)))
     string = "BPBTSXXTVPSEPE"
     x, steps, _ = reber_dataset([string]).arrays
     with nnlib.no_grad():
