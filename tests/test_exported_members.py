@@ -15,8 +15,9 @@ RELIED_ON = {
         GELU SiLU Softmax RNN LSTM GRU MultiheadAttention CrossEntropyLoss BCEWithLogitsLoss
         MSELoss functional init""",
     "nnlib.optim": "SGD Adam AdamW RMSprop Adagrad schedules",
-    "nnlib.data": "digits mnist fashion_mnist cifar10 text ArrayDataset DataLoader",
-    "nnlib.models": "MLP LeNet5 VGG Hopfield CharRNN GPT",
+    "nnlib.data": """digits mnist fashion_mnist cifar10 text adding_problem embedded_reber
+        ArrayDataset DataLoader""",
+    "nnlib.models": "MLP LeNet5 VGG Hopfield CharRNN SequenceRegressor GPT",
 }
 
 

@@ -11,6 +11,10 @@ from nnlib.nn.functional.checks import TensorLike, check_choice
 __all__ = ["SequenceRegressor"]
 
 
+_GATES = {"lstm": {"input_bias": 0, "forget_bias": 1}, "gru": {"forget_bias": 1}, "rnn": {}}
+"""Cell → option → place of the gate: LSTMs have i, f, g, o and GRUs r, z, n."""
+
+
 class SequenceRegressor(nn.Module):
     """Recurrent layers over a sequence, and a linear layer on the last state.
 
@@ -31,7 +35,8 @@ class SequenceRegressor(nn.Module):
         Where the biases of an LSTM's input and forget gates start; at random around 0 as all others
         if not given.  A network that has to remember for long should begin with gates that let
         little in (Hochreiter & Schmidhuber, 1997: −3, −6, …) and that forget little (Gers,
-        Schmidhuber & Cummins, 2000): −2 and 5 for a hundred steps.
+        Schmidhuber & Cummins, 2000): −2 and log T for T steps.  A GRU has one gate for both, z,
+        which ``forget_bias`` sets.
 
     Attributes
     ----------
@@ -41,7 +46,7 @@ class SequenceRegressor(nn.Module):
     Raises
     ------
     OptionError
-        If the cell is unknown, or another than an LSTM is given a bias of gates.
+        If the cell is unknown, or has no such gate.
 
     Examples
     --------
@@ -67,9 +72,11 @@ class SequenceRegressor(nn.Module):
         self.recurrent = CELLS[cell](inputs, width, num_layers=layers, dropout=dropout)
         self.drop = nn.Dropout(dropout)
         self.output = nn.Linear(width, outputs)
-        for gate, value in ((0, input_bias), (1, forget_bias)):
+        for name, value in (("input_bias", input_bias), ("forget_bias", forget_bias)):
             if value is not None:
-                self._start_gate(gate, value)
+                if name not in _GATES[cell]:
+                    raise OptionError(f"cell={cell!r} has no {name}. Received: {value}")
+                self._start_gate(_GATES[cell][name], value)
 
     def forward(self, x: TensorLike, lengths: TensorLike | None = None) -> Tensor:
         """(B, T, inputs), and how many steps each sequence has, → (B, outputs)."""
@@ -79,8 +86,6 @@ class SequenceRegressor(nn.Module):
 
     def _start_gate(self, gate: int, value: float) -> None:
         """Set the bias of a gate, the sum of two vectors, in all layers."""
-        if not isinstance(self.recurrent, nn.LSTM):
-            raise OptionError("only cell='lstm' has input_bias and forget_bias")
         size = self.recurrent.hidden_size
         for name, parameter in self.recurrent.named_parameters():
             if name.startswith("bias"):

@@ -27,6 +27,8 @@ QUICK = {
     "l10_universality": {"widths": (1, 2), "steps": 3, "seeds": 1},
     "l11_heads": {"epochs": 1},
     "l12_playground": {"moments": (0, 1)},
+    "l15_adding": {"tasks": (("lstm", 20), ("rnn", 20)), "sequences": 60, "looks": 2},
+    "l15_reber": {"trials": 1, "cap": 400},
     "l15_hopfield": {"counts": (3,), "sizes": {40: 1}, "loads": (0.05, 0.5)},
     "l16_learning_curves": {"hidden": (2, 4), "sizes": (20, 40), "steps": 3, "seeds": 2},
     "l17_interface": {"epochs": 1},
@@ -218,6 +220,44 @@ def test_l13_dimensions(example, tmp_path):
         ("3", "1 × 3", "1 × 1", "1 × 10", "4"),
         ("all", "", "", "", "43"),
     ]
+
+
+def test_l15_adding(example, out):
+    courses = example("l15_adding").main(
+        out, tasks=(("lstm", 40), ("rnn", 40)), sequences=10_000, looks=5
+    )
+    assert courses["lstm", 40, 0][-1][1] > 0.95
+    assert courses["rnn", 40, 0][-1][1] < 0.3
+    assert [seen for seen, _ in courses["lstm", 40, 0]] == [2000, 4000, 6000, 8000, 10_000]
+
+
+def test_l15_reber(example, out):
+    module = example("l15_reber")
+    lstm, elman = module.QUICK[0], module.Way("rnn", 15, 0.3, "SGD", 1, through_time=False)
+    results = module.main(out, (lstm, elman), trials=1, cap=6000)
+    assert results["LSTM 16, Adam"][0][-1] == 1.0
+    (shares,) = results["Elman 15, SGD, one step"]
+    assert len(shares) == 6000 // module.LOOK
+    assert max(shares) < 0.7
+
+
+def test_the_gradient_through_one_step_is_that_of_a_cut_sequence(example):
+    """Step by step, each from the detached state of the one before."""
+    module = example("l15_reber")
+    way = module.Way("rnn", 5, 0.1, through_time=False)
+    model = module.Predictor(way)
+    x, steps = nnlib.randn(2, 6, 7), nnlib.tensor([6, 6])
+    weights = nnlib.randn(2, 6, 7)
+    (model(x, steps) * weights).sum().backward()
+    gradients = [p.grad.numpy() for p in model.parameters()]
+    model.zero_grad()
+    state, loss = None, 0.0
+    for t in range(6):
+        y, state = model.recurrent(x[:, t : t + 1], None if state is None else state.detach())
+        loss = loss + (model.output(y)[:, 0] * weights[:, t]).sum()
+    loss.backward()
+    for found, p in zip(gradients, model.parameters(), strict=True):
+        np.testing.assert_allclose(found, p.grad.numpy(), atol=1e-5)
 
 
 def test_l15_hopfield(example, out, capsys):

@@ -29,6 +29,12 @@ def test_gates_start_where_they_are_told():
         assert np.abs(total[6:]).max() < 2
 
 
+def test_a_gru_that_keeps_its_state():
+    model = SequenceRegressor(2, width=3, cell="gru", forget_bias=30.0)
+    state = model.recurrent(nnlib.randn(2, 5, 2), nnlib.ones(1, 2, 3))[1]
+    np.testing.assert_allclose(state.numpy(), 1)
+
+
 def test_a_dropped_state_is_no_answer():
     model = SequenceRegressor(1, width=4, dropout=1.0)
     x = nnlib.ones(2, 3, 1)
@@ -40,8 +46,10 @@ def test_a_dropped_state_is_no_answer():
 def test_arguments_are_checked():
     with pytest.raises(OptionError, match="cell"):
         SequenceRegressor(2, cell="elman")
-    with pytest.raises(OptionError, match="lstm"):
-        SequenceRegressor(2, cell="gru", forget_bias=1.0)
+    with pytest.raises(OptionError, match="'gru' has no input_bias"):
+        SequenceRegressor(2, cell="gru", input_bias=-1.0)
+    with pytest.raises(OptionError, match="'rnn' has no forget_bias"):
+        SequenceRegressor(2, cell="rnn", forget_bias=1.0)
 
 
 def train_on_short_sums(compile, dropout=0.0):

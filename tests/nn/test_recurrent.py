@@ -188,3 +188,90 @@ def test_is_pytorchs(name, bias, lengths, bidirectional, double):
     loss_too.backward()
     for (label, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), atol=1e-10, err_msg=label)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_compiled_steps_with_everything_are_the_function_bit_by_bit(kind):
+    """Layers, directions, dropout, initial states, peepholes, and lengths that change."""
+    options = {"num_layers": 2, "bidirectional": True, "dropout": 0.3}
+    if kind is nn.LSTM:
+        options["peepholes"] = True
+    recorded = []
+
+    def trained(compiled):
+        nnlib.manual_seed(3)
+        layer = kind(D, H, **options)
+        optimizer = nnlib.optim.Adam(layer.parameters(), lr=0.01)
+
+        def step(x, lengths, start):
+            recorded.append(compiled)
+            optimizer.zero_grad()
+            result = layer(x, start_for(layer, *[start] * len(starts)), lengths)
+            loss = (result[0] ** 2).mean() + sum((s**2).mean() for s in states(result))
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        starts = (0, 1) if kind is nn.LSTM else (0,)
+        run = nnlib.compile(step) if compiled else step
+        rng = np.random.default_rng(0)
+        losses = []
+        for _ in range(6):
+            x = rng.standard_normal((B, T, D)).astype(np.float32)
+            start = rng.standard_normal((4, B, H)).astype(np.float32)
+            lengths = rng.integers(0, T + 1, B)
+            losses.append(run(*map(nnlib.tensor, (x, lengths, start))).item())
+        return losses, [p.numpy() for p in layer.parameters()]
+
+    (losses, parameters), (others, their_parameters) = trained(True), trained(False)
+    assert losses == others
+    assert recorded.count(True) == 2, "one kind of batch, whatever the lengths"
+    for p, q in zip(parameters, their_parameters, strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
+def test_a_replay_refuses_wrong_lengths():
+    layer = nn.GRU(D, H)
+    run = nnlib.compile(lambda x, lengths: layer(x, lengths=lengths)[0])
+    x = nnlib.ones(B, T, D)
+    for _ in range(3):
+        run(x, nnlib.tensor([1, 2, 3]))
+    with pytest.raises(OptionError, match="lengths"):
+        run(x, nnlib.tensor([1, 2, T + 1]))
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("kind", LAYERS)
+def test_compiled_truncated_training_is_pytorchs(kind, double):
+    """A long sequence in pieces: each step starts from the detached state of the one before."""
+    torch = pytest.importorskip("torch")
+    ours = double(kind(D, H, num_layers=2))
+    theirs = getattr(torch.nn, kind.__name__)(D, H, 2, batch_first=True, dtype=torch.float64)
+    theirs.load_state_dict({n: torch.tensor(v.numpy()) for n, v in ours.state_dict().items()})
+    optimizer = nnlib.optim.SGD(ours.parameters(), lr=0.1)
+    other = torch.optim.SGD(theirs.parameters(), lr=0.1)
+
+    @nnlib.compile
+    def step(x, *state):
+        optimizer.zero_grad()
+        result = ours(x, start_for(ours, *state))
+        (result[0] ** 2).sum().backward()
+        optimizer.step()
+        return [s.detach() for s in states(result)]
+
+    rng = np.random.default_rng(0)
+    state = [nnlib.zeros(2, B, H, dtype="float64")] * (2 if kind is nn.LSTM else 1)
+    peer = None
+    for number in range(5):
+        x = rng.standard_normal((B, T, D))
+        state = step(nnlib.tensor(x), *state)
+        other.zero_grad()
+        y, peer = theirs(torch.tensor(x), peer)
+        (y**2).sum().backward()
+        peer = tuple(s.detach() for s in peer) if kind is nn.LSTM else peer.detach()
+        for (label, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+            message = f"{label}, piece {number}"
+            np.testing.assert_allclose(
+                p.grad.numpy(), q.grad.numpy(), atol=1e-9, rtol=1e-9, err_msg=message
+            )
+        other.step()

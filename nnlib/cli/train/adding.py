@@ -39,7 +39,7 @@ def lstm_adding(settings: Settings, length: int, sequences: int, width: int) -> 
     recipe = recipe_for("lstm-adding").changed(**settings.changes)
     train_set = adding_problem(sequences, length, seed=2 * settings.seed)
     test_set = adding_problem(TEST, length, seed=2 * settings.seed + 1)
-    metric = Within(TOLERANCE)
+    metric, keep = Within(TOLERANCE), math.log(length)
 
     def results(last: Mapping[str, float]) -> dict[str, float | str]:
         right = last[f"val_{metric.name}"]
@@ -55,9 +55,7 @@ def lstm_adding(settings: Settings, length: int, sequences: int, width: int) -> 
         f"adding problem of {length} steps",
         recipe,
         # gates that let little in, and forget little in so many steps
-        make=lambda: SequenceRegressor(
-            2, width=width, input_bias=-2.0, forget_bias=math.log(length)
-        ),
+        make=lambda: SequenceRegressor(2, width=width, input_bias=-keep, forget_bias=keep),
         load=lambda: DataLoader(train_set, recipe.batch_size, shuffle=True),
         held_out=test_set,
         about=f"{sequences:,} training and {TEST:,} test sequences",

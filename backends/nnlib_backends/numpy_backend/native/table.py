@@ -21,6 +21,7 @@ from nnlib_backends.numpy_backend.native import (
     reduction,
     rnn,
     row_norm,
+    slicing,
     softmax,
 )
 from nnlib_backends.numpy_backend.native.updates import UPDATES
@@ -47,6 +48,7 @@ PRIMITIVES: dict[str, PrimitiveKernel] = {
     **activation.PRIMITIVES,
     **arithmetic.PRIMITIVES,
     **reduction.PRIMITIVES,
+    **slicing.PRIMITIVES,
     **softmax.PRIMITIVES,
 }
 
