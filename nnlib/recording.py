@@ -1,7 +1,7 @@
 """What is noted while `nnlib.compile` records a function of tensors.
 
 The backend's recorder writes down what is computed.  Here stands what that depends on besides the
-function's arguments: tensors from outside with their arrays, layers in training or evaluation mode,
+function's arguments: tensors from outside with their arrays, layers, their parts and their mode,
 gradients that were there already.  A recording is only replayed while all of that is as it was.
 """
 
@@ -22,7 +22,8 @@ __all__ = ["Dependencies", "current", "perform", "refuse_reading", "repeated"]
 _current: ContextVar[Dependencies | None] = ContextVar("nnlib_recording", default=None)
 current: Callable[[], Dependencies | None] = _current.get
 
-_data, _node, _training = attrgetter("data"), attrgetter("node"), attrgetter("training")
+_data, _node = attrgetter("data"), attrgetter("node")
+_training, _members = attrgetter("training"), attrgetter("_members")
 
 
 class Dependencies:
@@ -39,7 +40,7 @@ class Dependencies:
     def __init__(self, backend: Backend, recorder: Recorder) -> None:
         self.backend, self.recorder = backend, recorder
         self._tensors: dict[int, tuple[Any, Array, Any]] = {}
-        self._modules: dict[int, tuple[Any, bool]] = {}
+        self._modules: dict[int, tuple[Any, bool, object]] = {}
         self._guards: list[Callable[[], bool]] = []
         self._found_grads: dict[Any, Any] = {}  # node → its grad, where that mattered
         self.left_grads: dict[Any, None] = {}  #: nodes whose grad was set
@@ -68,8 +69,10 @@ class Dependencies:
         self._tensors[id(tensor)] = (tensor, tensor.data, tensor.node)
 
     def note_module(self, module: Any) -> None:
-        """A layer is called, whose result may depend on its mode."""
-        self._modules.setdefault(id(module), (module, module.training))
+        """A layer is called: its result depends on its mode, and on what it is made of."""
+        if id(module) not in self._modules:
+            for part in module.modules():  # lists of layers, too, which nobody calls
+                self._modules[id(part)] = (part, part.training, part._members)
 
     def note_guard(self, guard: Callable[[], bool]) -> None:
         """The recording is only right while ``guard()`` is true."""
@@ -93,7 +96,7 @@ class Dependencies:
     def freeze(self) -> Callable[[], bool]:
         """Return a function that tells whether all is still as it was noted."""
         tensors, arrays, nodes = _columns(self._tensors.values(), 3)
-        modules, modes = _columns(self._modules.values(), 2)
+        modules, modes, members = _columns(self._modules.values(), 3)
         guards = self._guards
         grads = [(node, None if g is None else g.data) for node, g in self._found_grads.items()]
 
@@ -102,6 +105,7 @@ class Dependencies:
                 all(map(is_, map(_data, tensors), arrays))
                 and all(map(is_, map(_node, tensors), nodes))
                 and all(map(is_, map(_training, modules), modes))
+                and all(map(is_, map(_members, modules), members))
                 and all(_grad_is(node, array) for node, array in grads)
                 and all(guard() for guard in guards)
             )

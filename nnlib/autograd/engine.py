@@ -244,6 +244,8 @@ def _accumulate(node: Node, g: Gradient, handed_out: set[int]) -> None:
     if recording is not None:
         recording.note_grad_read(node)
         recording.note_grad_written(node)
+        if node.home is None and not node.inputs:  # an optimizer may give it one: unfrozen layers
+            recording.note_guard(lambda: node.home is None)
     recorded = is_grad_enabled() and hasattr(g, "node")  # g is part of a graph itself
     node.home_taken = False
     if node.grad is None:

@@ -5,7 +5,8 @@ code, so that loading a stranger's file runs nothing.
 """
 
 from nnlib.io.atomic import writing
+from nnlib.io.layouts import from_keras, from_torch
 from nnlib.io.reading import reading
 from nnlib.io.safetensors import load, load_into, save
 
-__all__ = ["load", "load_into", "reading", "save", "writing"]
+__all__ = ["from_keras", "from_torch", "load", "load_into", "reading", "save", "writing"]

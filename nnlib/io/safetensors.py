@@ -18,7 +18,7 @@ from nnlib.autograd import Tensor
 from nnlib.errors import DTypeError, FileFormatError, StateError, describe
 from nnlib.io.atomic import writing
 from nnlib.io.reading import reading
-from nnlib.nn import Module
+from nnlib.nn import LoadReport, Module
 from nnlib_backends import Backend, backend_of, get_backend, load_backend
 
 __all__ = ["load", "load_into", "save"]
@@ -230,16 +230,29 @@ def load(
     return (tensors, metadata) if with_metadata else tensors
 
 
-def load_into(module: Module, path: str | os.PathLike[str], *, strict: bool = True) -> None:
+def load_into(
+    module: Module,
+    path: str | os.PathLike[str],
+    *,
+    strict: bool = True,
+    skip_mismatch: bool = False,
+) -> LoadReport:
     """Read a safetensors file into a module's parameters and buffers.
 
     Parameters
     ----------
     module : Module
-        On any backend.  Changed only if the whole file fits.
+        On any backend.  Changed only if the whole file fits, or as much of it as was asked for.
     path : path
     strict : bool
         Refuse missing and unexpected names.
+    skip_mismatch : bool
+        Leave out values of another shape instead of refusing them.
+
+    Returns
+    -------
+    LoadReport
+        What was loaded and what was not, see `nnlib.nn.Module.load_state_dict`.
 
     Raises
     ------
@@ -255,12 +268,13 @@ def load_into(module: Module, path: str | os.PathLike[str], *, strict: bool = Tr
     >>> first, second = nnlib.nn.Linear(3, 2), nnlib.nn.Linear(3, 2)
     >>> save(first, path)
     >>> load_into(second, path)
+    2 of 2 values of Linear were loaded
     >>> bool((first.weight == second.weight).data.all())
     True
     """
     state = load(path, "numpy")
     try:
-        module.load_state_dict(state, strict=strict)
+        return module.load_state_dict(state, strict=strict, skip_mismatch=skip_mismatch)
     except StateError as error:
         raise StateError(f"{path}: {error}") from error
 

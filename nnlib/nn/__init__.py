@@ -31,6 +31,7 @@ from nnlib.nn.container import ModuleDict, ModuleList, Sequential
 from nnlib.nn.conv import Conv1d, Conv2d
 from nnlib.nn.dropout import Dropout
 from nnlib.nn.embedding import Embedding
+from nnlib.nn.freezing import freeze, unfreeze
 from nnlib.nn.linear import Linear
 from nnlib.nn.loss import (
     BCELoss,
@@ -49,6 +50,7 @@ from nnlib.nn.parameter import Parameter
 from nnlib.nn.pool import AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool, MaxPool2d
 from nnlib.nn.recurrent import GRU, LSTM, RNN
 from nnlib.nn.shaping import Flatten, Identity, Unflatten
+from nnlib.nn.state import LoadReport
 
 __all__ = [
     "ELU",
@@ -81,6 +83,7 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LoadReport",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
@@ -105,6 +108,8 @@ __all__ = [
     "Softsign",
     "Tanh",
     "Unflatten",
+    "freeze",
     "functional",
     "init",
+    "unfreeze",
 ]

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from nnlib.autograd import Tensor, no_grad
 from nnlib.errors import DTypeError, NnlibError, OptionError, StateError
 from nnlib.nn.parameter import Parameter
-from nnlib.nn.state import misfits
+from nnlib.nn.state import LoadReport, compare
 from nnlib.recording import current
 from nnlib_backends import Backend, load_backend
 
@@ -39,8 +39,10 @@ class Module:
     """
 
     training: bool
+    frozen = False  # whether `train` leaves it as it is: see `nnlib.nn.freeze`
 
     def __init__(self) -> None:
+        self._members = object()  # another one whenever a parameter or module comes or goes
         self._parameters: dict[str, Parameter] = {}
         self._buffers: dict[str, Tensor | None] = {}
         self._passing: set[str] = set()  # buffers that are not part of the state
@@ -85,10 +87,13 @@ class Module:
         if "_modules" in self.__dict__:
             store = self._store_for(name, value)
             for other in (self._parameters, self._buffers, self._modules):
-                if other is not store:
-                    other.pop(name, None)
+                if other is not store and name in other:
+                    del other[name]
+                    self._note_members()
             if store is not None:
                 store[name] = value  # a name keeps its place, so a replaced layer keeps its turn
+                if store is not self._buffers:
+                    self._note_members()
         elif isinstance(value, Parameter | Module):
             raise StateError(f"{type(self).__name__} must call super().__init__() first")
         object.__setattr__(self, name, value)
@@ -103,7 +108,12 @@ class Module:
     def __delattr__(self, name: str) -> None:
         for store in (self._parameters, self._buffers, self._modules):
             store.pop(name, None)
+        self._note_members()
         object.__delattr__(self, name)
+
+    def _note_members(self) -> None:
+        """Let recordings of this module see that it is made of other parts now."""
+        object.__setattr__(self, "_members", object())
 
     def register_buffer(self, name: str, value: Tensor | None, persistent: bool = True) -> None:
         """Add a tensor that is not learned and moves with the module, such as a running mean.
@@ -217,9 +227,12 @@ class Module:
         return self
 
     def train(self: M, mode: bool = True) -> M:
-        """Switch to training behaviour (dropout, batch statistics); return self."""
+        """Switch to training behaviour (dropout, batch statistics); return self.
+
+        Batch normalisation that `nnlib.nn.freeze` froze stays as it is.
+        """
         for module in self.modules():
-            module.training = mode
+            module.training = mode and not module.frozen
         return self
 
     def eval(self: M) -> M:
@@ -289,8 +302,8 @@ class Module:
         yield from ((name, b) for name, b in self.named_buffers() if id(b) not in passing)
 
     def load_state_dict(
-        self, state: Mapping[str, Any], *, strict: bool = True
-    ) -> tuple[list[str], list[str]]:
+        self, state: Mapping[str, Any], *, strict: bool = True, skip_mismatch: bool = False
+    ) -> LoadReport:
         """Copy values into the parameters and buffers.
 
         Parameters
@@ -299,33 +312,40 @@ class Module:
             Path → tensor or array, of either backend.
         strict : bool
             Refuse missing and unexpected names.
+        skip_mismatch : bool
+            Leave out values of another shape, as of a head for other classes, instead of refusing
+            them.
 
         Returns
         -------
-        (missing, unexpected) : lists of str
+        LoadReport
+            What was loaded and what was not.
 
         Raises
         ------
         StateError
-            If names (when strict), shapes or kinds of numbers do not match (a float is never cut
-            to an integer).  Nothing was changed then.
+            If names (when strict), shapes or kinds of numbers (unless skipped) do not match; a
+            float is never cut to an integer.  Also if nothing at all matches, whatever was asked
+            for.  Nothing was changed then.
+
+        Examples
+        --------
+        >>> from nnlib import nn
+        >>> trained = nn.Sequential({"features": nn.Linear(4, 3), "head": nn.Linear(3, 1000)})
+        >>> model = nn.Sequential({"features": nn.Linear(4, 3), "head": nn.Linear(3, 10)})
+        >>> model.load_state_dict(trained.state_dict(), skip_mismatch=True)
+        2 of 4 values of Sequential were loaded
+          mismatched, left as they were (2):
+            head.weight must be floating-point numbers of shape (10, 3), received float32 (1000, 3)
+            head.bias must be floating-point numbers of shape (10,), received float32 (1000,)
         """
         own = dict(self._state())
-        missing = [name for name in own if name not in state]
-        unexpected = [name for name in state if name not in own]
-        problems = []
-        if strict and missing:
-            problems.append(f"missing: {', '.join(missing)}")
-        if strict and unexpected:
-            problems.append(f"unexpected: {', '.join(unexpected)}")
-        problems += misfits(own, state)
-        if problems:
-            raise StateError(f"the state does not fit {type(self).__name__}. {'; '.join(problems)}")
+        report = compare(type(self).__name__, own, state)
+        report.check(strict, skip_mismatch)
         with no_grad():
-            for name, value in own.items():
-                if name in state:
-                    value.copy_(state[name])
-        return missing, unexpected
+            for name in report.matched:
+                own[name].copy_(state[name])
+        return report
 
     # In words --------------------------------------------------------------------------------
 

@@ -61,7 +61,6 @@ class Steps:
                     "a metric must define total(), or measure() and add(), which a compiled step "
                     f"calls. Received: {type(metric).__name__}, with its own update()"
                 )
-        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._train = compiled(self._train_as_it_is) if compile else self._train_as_it_is
         self._test = compiled(self._test_as_it_is) if compile else self._test_as_it_is
 
@@ -103,7 +102,7 @@ class Steps:
 
     def _update(self) -> None:
         if self.clip_norm is not None:
-            clip_grad_norm_(self._parameters, self.clip_norm)
+            clip_grad_norm_(_parameters(self.optimizer), self.clip_norm)
         self.optimizer.step()
 
     def _go_on(self) -> None:
@@ -167,18 +166,47 @@ def _detached(value: Any) -> Any:
     return tuple(map(_detached, value)) if isinstance(value, list | tuple) else value
 
 
+def check_optimizer(model: Module, optimizer: Optimizer) -> None:
+    """Raise unless the optimizer is for this model as it is now.
+
+    It may leave parameters out, and it may have others, of a loss for instance.  Both together mean
+    that a layer was replaced: the old one would be trained, and the new one would not.
+
+    Raises
+    ------
+    OptionError
+        If it has no parameter of the model, or not those of a layer that has been replaced.
+    """
+    given = {id(p) for p in _parameters(optimizer)}
+    own = {id(p): name for name, p in model.named_parameters()}
+    if not given & own.keys():
+        raise OptionError(
+            "the optimizer must have parameters of this model. Received: only others (was the "
+            "model made anew after the optimizer?)"
+        )
+    left_out = [
+        name for name, p in model.named_parameters() if p.requires_grad and id(p) not in given
+    ]
+    if left_out and given - own.keys():
+        raise OptionError(
+            "the optimizer must be for the model as it is. Received: one with parameters that the "
+            f"model does not have, and without {', '.join(left_out)}. If a layer was replaced, "
+            "make the optimizer after that, or call optimizer.add_param_group; what shall not be "
+            "trained can be frozen: nnlib.nn.freeze"
+        )
+
+
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
 def _check_parts(model: Any, optimizer: Any, schedule: Any) -> None:
     if not isinstance(model, Module):
         raise DTypeError(f"model must be an nn.Module. Received: {type(model).__name__}")
     if not isinstance(optimizer, Optimizer):
         hint = " (a class: write it with model.parameters())" if isinstance(optimizer, type) else ""
         raise DTypeError(f"optimizer must be of nnlib.optim. Received: {optimizer!r}{hint}")
-    own = {id(p) for p in model.parameters()}
-    if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
-        raise OptionError(
-            "the optimizer must have parameters of this model. Received: only others (was the "
-            "model made anew after the optimizer?)"
-        )
+    check_optimizer(model, optimizer)
     if schedule is not None and not isinstance(schedule, LRScheduler):
         raise DTypeError(f"schedule must be of nnlib.optim.schedules. Received: {schedule!r}")
     if schedule is not None and schedule.optimizer is not optimizer:

@@ -29,6 +29,7 @@ from nnlib.train.losses import LossFunction
 from nnlib.train.metrics import MetricLike, get_metric, unique_names
 from nnlib.train.nonfinite import NaNStop
 from nnlib.train.progress import make_progress
+from nnlib.train.steps import check_optimizer
 from nnlib_backends import backend_info
 
 __all__ = ["Trainer"]
@@ -209,6 +210,7 @@ class Trainer(Epochs):
 
     def _prepare(self, data: Data, val: Data | None, batch_size: int, initial_epoch: int) -> None:
         self.backend, self.dtype = home_of(self.model)
+        check_optimizer(self.model, self.optimizer)  # a layer may have been replaced
         if self.resumed:
             self.begin_readings()
         elif initial_epoch:

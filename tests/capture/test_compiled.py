@@ -201,6 +201,96 @@ def test_mode_and_frozen_layers_are_noticed():
     assert model[0].weight.grad is None
 
 
+@pytest.mark.parametrize("holder", ["sequential", "list", "attribute", "parameter"])
+def test_another_layer_in_its_place_is_noticed(holder):
+    """A replaced head: a recording must not go on computing the old one."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(3, 4), nn.Tanh())
+            self.list = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
+            self.head = nn.Linear(4, 2)
+            self.scale = nn.Parameter([1.0])
+
+        def forward(self, x):
+            x = self.body(x)
+            for layer in self.list:  # a list is not called, its layers are
+                x = layer(x)
+            return self.head(x) * self.scale
+
+    net = Net()
+    compiled = nnlib.compile(net)
+    x = nnlib.randn(5, 3)
+    for _ in range(3):
+        compiled(x)
+    if holder == "sequential":
+        net.body[0] = nn.Linear(3, 4)
+    elif holder == "list":
+        net.list[1] = nn.Linear(4, 4)
+    elif holder == "attribute":
+        net.head = nn.Linear(4, 7)
+    else:
+        net.scale = nn.Parameter([3.0])
+    for _ in range(4):
+        assert_same([compiled(x).numpy()], [net(x).numpy()])
+
+
+def test_a_replaced_head_is_trained_in_a_compiled_step():
+    """The step, recorded with the old head, follows; the optimizer learns of the new one."""
+
+    def run(compiled):
+        nnlib.manual_seed(0)
+        net = nn.Sequential({"body": nn.Linear(3, 4), "act": nn.ReLU(), "head": nn.Linear(4, 5)})
+        optimizer = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+
+        def step(x, y):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(net(x), y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        step = nnlib.compile(step) if compiled else step
+        x, y = nnlib.randn(6, 3), nnlib.tensor(np.arange(6) % 2)
+        losses = [step(x, y).item() for _ in range(4)]
+        net.head = nn.Linear(4, 2)
+        optimizer.add_param_group({"params": net.head.parameters(), "lr": 0.5})
+        losses += [step(x, y).item() for _ in range(4)]
+        nn.freeze(net, "body.*")
+        losses += [step(x, y).item() for _ in range(4)]
+        return [np.array(losses), *(p.numpy() for p in net.parameters())]
+
+    assert_same(run(True), run(False))
+
+
+@pytest.mark.parametrize("zero_grad", ["optimizer", "model"])
+def test_layers_unfrozen_after_the_optimizer_was_made(zero_grad):
+    """Their gradients have no place in its buffer until its next step, which the first recording
+    does not know yet."""
+
+    def run(compiled):
+        nnlib.manual_seed(0)
+        net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+        nn.freeze(net, "0.*")
+        optimizer = optim.SGD(net.parameters(), lr=0.1)
+        nn.unfreeze(net, "0.*")
+
+        def step(x, y):
+            (optimizer if zero_grad == "optimizer" else net).zero_grad()
+            loss = F.cross_entropy(net(x), y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        step = nnlib.compile(step) if compiled else step
+        x, y = nnlib.randn(6, 3), nnlib.tensor(np.arange(6) % 2)
+        losses = [step(x, y).item() for _ in range(6)]
+        return [np.array(losses), *(p.numpy() for p in net.parameters())]
+
+    assert_same(run(True), run(False))
+
+
 def test_options_of_the_optimizer_may_change():
     results = []
     for compiled in (False, True):

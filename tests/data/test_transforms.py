@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import strict_backend
 
 from nnlib.data import transforms
 from nnlib.errors import LabelError, OptionError, ShapeError
@@ -127,6 +128,24 @@ class TestCompose:
         assert first.shape == (50, 90)
         np.testing.assert_array_equal(first, again)
         assert (first != other).any()
+
+
+def test_augmentation_on_the_device(backend, images):
+    """Images are changed where they are, as on the host, and nothing is read back."""
+    augment = transforms.compose(
+        transforms.pad_crop(2), transforms.flip(), transforms.normalize([0.4] * 3, [0.2] * 3)
+    )
+    there = backend.asarray(images)
+    if backend.name == "strict":
+        with strict_backend.counting() as counts:
+            result = augment(there, Generator(3))
+        assert counts.reads == 0, counts.where
+    else:
+        result = augment(there, Generator(3))
+    assert type(result) is type(there)
+    np.testing.assert_allclose(
+        backend.to_numpy(result), augment(images, Generator(3)), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_flatten(images):

@@ -32,6 +32,8 @@ QUICK = {
     "l15_hopfield": {"counts": (3,), "sizes": {40: 1}, "loads": (0.05, 0.5)},
     "l16_learning_curves": {"hidden": (2, 4), "sizes": (20, 40), "steps": 3, "seeds": 2},
     "l17_interface": {"epochs": 1},
+    "l14_convolution": {"mnist": False, "epochs": 1},
+    "l18_transfer": {"shots": (1,), "seeds": 1, "steps": 1, "epochs": 1},
     "l19_translation": {"epochs": 1, "pairs": 100},
     "l19_gpt": {"steps": 4, "points": 2},
 }
@@ -346,6 +348,44 @@ def test_l19_gpt(example, out, monkeypatch, capsys):
     np.testing.assert_allclose(maps.sum(axis=-1), 1, atol=1e-5)
     assert (np.triu(maps, k=1) == 0).all(), "nobody looks ahead"
     assert "nnlib's docstrings: " in capsys.readouterr().out
+
+
+def test_l14_convolution(example, out, monkeypatch):
+    module = example("l14_convolution")
+    monkeypatch.setattr(module, "SHIFTS", range(5))
+    results = module.main(out, mnist=False, epochs=4)
+    lenet, mlp = results["LeNet-5"], results["MLP 784-78-10"]
+    assert lenet["parameters"] < mlp["parameters"] < 1.01 * lenet["parameters"]
+    assert lenet["error"] < 0.08
+    assert lenet["shifted"][0] == pytest.approx(lenet["error"])
+    assert sum(lenet["shifted"][1:3]) < sum(mlp["shifted"][1:3])
+    image = np.zeros((1, 28, 28, 1))
+    image[0, 10, 12] = 1
+    (place,) = np.argwhere(module.moved(image, 2, -3)[0, ..., 0])
+    assert place.tolist() == [12, 9]
+
+
+def test_l18_transfer(example, out, monkeypatch):
+    module = example("l18_transfer")
+    monkeypatch.setattr(module, "RATES", (0.003, 0.01))
+    results = module.main(out, shots=(2, 20), seeds=2, steps=20, epochs=4)
+    for row in results["accuracy"].values():
+        few, many = (np.mean(accuracies) for accuracies in row.values())
+        assert 0.3 < few < many
+        assert many > 0.8
+    mean, low, high = results["gain"]["fine-tuned"][2]
+    assert low < mean < high
+    one, other = (results["accuracy"][method][2] for method in ("fine-tuned", "from scratch"))
+    assert mean == pytest.approx(np.mean(one) - np.mean(other))
+    frozen, optimizer = module.prepared("frozen features", results["before"], 0.01)
+    assert [name for name, p in frozen.named_parameters() if p.requires_grad] == [
+        "head.weight", "head.bias"
+    ]  # fmt: skip
+    _, optimizer = module.prepared("fine-tuned", results["before"], 0.01)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.001, 0.01]
+    data = module.load(False)
+    drawn = module.drawn(data["pool"], 3, 0)[1]
+    assert np.bincount(drawn).tolist() == [3] * 5
 
 
 def test_every_example_has_a_test():

@@ -166,7 +166,7 @@ def test_buffers_may_be_absent_and_may_stay_out_of_the_state():
     assert list(net.state_dict()) == ["mean"]
     net.mean = None
     assert list(net.state_dict()) == []
-    assert net.load_state_dict({}) == ([], [])
+    assert net.load_state_dict({}).complete
     assert net.to("strict").mask.backend.name == "strict"
     net.register_buffer("mask", nnlib.ones(2))
     assert list(net.state_dict()) == ["mask"]
@@ -221,7 +221,7 @@ def same(a, b):
 def test_state_dict_travels_between_models(backend):
     a, b = Net(), Net()
     assert not same(snapshot(a), snapshot(b))
-    assert b.load_state_dict(a.state_dict()) == ([], [])
+    assert b.load_state_dict(a.state_dict()).complete
     assert same(snapshot(a), snapshot(b))
 
 
@@ -272,14 +272,59 @@ def test_state_that_does_not_fit_changes_nothing(change, message):
 
 def test_loose_loading_tells_what_did_not_fit():
     net = Net()
-    missing, unexpected = net.load_state_dict(
+    report = net.load_state_dict(
         {"scale": np.array([8.0, 9.0]), "head.weight": np.zeros(1)}, strict=False
     )
     assert net.scale.tolist() == [8, 9]
-    assert missing == [*NAMES[1:], "seen"]
-    assert unexpected == ["head.weight"]
+    assert report.matched == ["scale"]
+    assert report.missing == [*NAMES[1:], "seen"]
+    assert report.unexpected == ["head.weight"]
     with pytest.raises(StateError, match="scale must be floating"):
         net.load_state_dict({"scale": np.zeros(3)}, strict=False)
+
+
+def test_other_shapes_are_left_out_only_if_asked(backend):
+    net = Net()
+    before = snapshot(net)
+    state = {name: value + 1 for name, value in before.items()} | {"scale": np.zeros(3)}
+    with pytest.raises(StateError, match="scale must be floating"):
+        net.load_state_dict(state)
+    assert same(snapshot(net), before)
+    report = net.load_state_dict(state, skip_mismatch=True)
+    assert list(report.mismatched) == ["scale"]
+    assert report.matched == [*NAMES[1:], "seen"]
+    assert not report.complete
+    assert same(snapshot(net), {**before, **{name: before[name] + 1 for name in report.matched}})
+
+
+def test_a_report_is_readable():
+    net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
+    state = {"0.weight": np.ones((3, 2)), "0.bias": np.ones(4), "extra": np.ones(1)}
+    assert str(net.load_state_dict(state, strict=False, skip_mismatch=True)).splitlines() == [
+        "1 of 9 values of Sequential were loaded",
+        "  mismatched, left as they were (1):",
+        "    0.bias must be floating-point numbers of shape (3,), received float64 (4,)",
+        "  missing, left as they were (7):",
+        *(f"    1.{name}" for name in ("weight", "bias")),
+        *(f"    2.{name}" for name in ("weight", "bias")),
+        *(f"    1.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")),
+        "  unexpected, not used (1):",
+        "    extra",
+    ]
+    long = nn.Sequential(*[nn.PReLU() for _ in range(20)])
+    text = str(long.load_state_dict({"0.weight": np.ones(1)}, strict=False))
+    assert text.splitlines()[-1] == "    … and 7 more"
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_state_of_which_nothing_matches_is_never_taken(skip):
+    """For instance names with a prefix: loading none of them would go unnoticed."""
+    net = Net()
+    state = {f"module.{name}": value for name, value in snapshot(net).items()}
+    with pytest.raises(StateError, match=r"nothing in it matches: it has module.scale, ….*scale"):
+        net.load_state_dict(state, strict=False, skip_mismatch=skip)
+    with pytest.raises(StateError, match=r"nothing in it matches: it has scale must be"):
+        net.load_state_dict({"scale": np.zeros(3)}, strict=False, skip_mismatch=True)
 
 
 def test_moving_keeps_the_parameter_objects(backend):

@@ -131,3 +131,39 @@ def test_parts_are_checked():
     for value in (0, -1.0, float("nan"), float("inf")):
         with pytest.raises(OptionError, match="clip_norm"):
             Steps(model, "mse", optimizer, clip_norm=value)
+
+
+class TestReplacedLayer:
+    def test_an_optimizer_without_it_is_an_error(self):
+        steps = make()
+        steps.model[2] = nn.Linear(5, 2)
+        with pytest.raises(OptionError, match=r"without 2.weight, 2.bias. If a layer was replaced"):
+            Steps(steps.model, "cross_entropy", steps.optimizer)
+
+    def test_it_is_noticed_when_training_begins(self):
+        steps, x = make(), np.zeros((4, 4), np.float32)
+        trainer = nnlib.Trainer(steps.model, "cross_entropy", steps.optimizer, progress=False)
+        trainer.fit((x, np.zeros(4, int)))
+        steps.model[2] = nn.Linear(5, 2)
+        with pytest.raises(OptionError, match="add_param_group"):
+            trainer.fit((x, np.zeros(4, int)))
+
+    def test_added_to_the_optimizer_it_is_clipped_and_trained(self):
+        steps = make(clip_norm=1e-3)
+        steps.model[2] = nn.Linear(5, 3)
+        steps.optimizer.add_param_group({"params": steps.model[2].parameters()})
+        before = steps.model[2].weight.numpy()
+        steps.train_step([batch()])
+        norms = [np.linalg.norm(p.grad.numpy()) for p in steps.model.parameters()]
+        assert np.linalg.norm(norms) == pytest.approx(1e-3, rel=1e-3)
+        assert (steps.model[2].weight.numpy() != before).any()
+
+    def test_others_of_the_optimizer_and_frozen_layers_are_fine(self):
+        model = make().model
+        scale = nn.Parameter([1.0])  # of a loss
+        nn.freeze(model, "0.*")
+        optimizer = optim.SGD([scale, *model[2].parameters()], lr=0.1)
+        assert Steps(model, "cross_entropy", optimizer).train_step([batch()])
+        nn.unfreeze(model)
+        partly = optim.SGD(model[2].parameters(), lr=0.1)
+        assert Steps(model, "cross_entropy", partly).train_step([batch()])

@@ -175,6 +175,10 @@ def _difference(mine: Any, theirs: Any) -> str | None:
                 "Give it to the compiled function as an argument"
             )
         )
+    if isinstance(mine, np.ndarray) or isinstance(theirs, np.ndarray):
+        return (
+            "an array from outside in the place of one that was made inside, or the other way round"
+        )
     if mine is theirs or mine == theirs or (mine != mine and theirs != theirs):
         return None
     if isinstance(mine, Place) and isinstance(theirs, Place):
