@@ -250,6 +250,6 @@ def scores(
 if __name__ == "__main__":
     folder, long = arguments(
         __doc__,
-        full=f"learn English to Spanish from {FILE} in the folder NNLIB_DATA: about 30 minutes",
+        full=f"learn English to Spanish from {FILE} in the folder NNLIB_DATA: 20 to 40 minutes",
     )
     full(folder) if long else main(folder)
