@@ -226,11 +226,11 @@ def test_l13_dimensions(example, tmp_path):
 
 def test_l15_adding(example, out):
     courses = example("l15_adding").main(
-        out, tasks=(("lstm", 40), ("rnn", 40)), sequences=10_000, looks=5
+        out, tasks=(("lstm", 40), ("rnn", 40)), sequences=6000, looks=3
     )
-    assert courses["lstm", 40, 0][-1][1] > 0.95
+    assert courses["lstm", 40, 0][-1][1] > 0.8
     assert courses["rnn", 40, 0][-1][1] < 0.3
-    assert [seen for seen, _ in courses["lstm", 40, 0]] == [2000, 4000, 6000, 8000, 10_000]
+    assert [seen for seen, _ in courses["lstm", 40, 0]] == [2000, 4000, 6000]
 
 
 def test_l15_reber(example, out):
