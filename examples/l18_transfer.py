@@ -198,7 +198,8 @@ def draw(figure: Any, results: Any, data: dict[str, Images], full: bool) -> None
     axes = right.subplots()
     for method, row in results.items():
         scores = 100 * np.array(list(row.values()))  # (counts, starts)
-        (line,) = axes.plot(list(row), scores.mean(axis=1), "o-", label=method)
+        style = "o--" if method == "fine-tuned" else "o-"  # it may lie on top of another
+        (line,) = axes.plot(list(row), scores.mean(axis=1), style, label=method)
         axes.fill_between(list(row), scores.min(axis=1), scores.max(axis=1),
                           color=line.get_color(), alpha=0.15, linewidth=0)  # fmt: skip
     axes.set_xscale("log")
