@@ -36,7 +36,7 @@ LINE = 16  # floats in a cache line: two threads should not write into one
 TINY = 2048  # multiplications, below which BLAS is slower than a loop
 FEW = 4  # rows, up to which a product is a matter of memory
 STRETCH = 2048  # columns at a time of such a product: FEW rows of them stay in the L1 cache
-WORK = 1 << 17  # multiplications worth a second thread
+WORK = 1 << 19  # multiplications worth a second thread: measured, widths 48 to 256
 
 
 @njit
