@@ -12,7 +12,7 @@ from typing import Any
 
 from nnlib_backends.contract import Array, Kernel
 
-__all__ = ["make_kernels"]
+__all__ = ["make_kernels", "project", "start", "states_before", "weight_gradients"]
 
 Needs = Sequence[bool]
 
@@ -31,15 +31,15 @@ def _order(x: Array, reverse: bool) -> Iterable[int]:
     return reversed(steps) if reverse else steps
 
 
-def _project(xp: Any, x: Array, weight: Array, bias: Array | None) -> Array:
-    """``W x + b`` for all time steps: (B, T, D) → (B, T, G)."""
+def project(xp: Any, x: Array, weight: Array, bias: Array | None) -> Array:
+    """Return ``W x + b`` for all time steps: (B, T, D) → (B, T, G)."""
     z = xp.dot(x.reshape(-1, x.shape[-1]), weight.T).reshape(*x.shape[:-1], weight.shape[0])
     if bias is not None:
         z += bias
     return z
 
 
-def _start(xp: Any, x: Array, weight_hh: Array, state: Array | None) -> Array:
+def start(xp: Any, x: Array, weight_hh: Array, state: Array | None) -> Array:
     """Return the initial state, 0 if there is none."""
     if state is not None:
         return state
@@ -59,18 +59,18 @@ def _choose(xp: Any, present: Array | None, new: Array, old: Array) -> Array:
     return new if present is None else xp.where(present, new, old)
 
 
-def _before(xp: Any, states: Array, first: Array, reverse: bool) -> Array:
-    """States (B, T, H) before every step."""
+def states_before(xp: Any, states: Array, first: Array, reverse: bool) -> Array:
+    """Return the states (B, T, H) before every step."""
     first = first[:, None]
     if reverse:
         return xp.concatenate([states[:, 1:], first], axis=1)
     return xp.concatenate([first, states[:, :-1]], axis=1)
 
 
-def _weight_gradients(
+def weight_gradients(
     xp: Any, needs: Needs, from_x: Array, from_h: Array, x: Array, before: Array, weight_ih: Array
 ) -> list[Array | None]:
-    """Gradients by x, weight_ih, weight_hh, bias_ih, bias_hh from those by ``W x`` and ``R h``."""
+    """Return the gradients by x, both weights and both biases from those by ``W x``, ``R h``."""
     from_x, from_h = (d.reshape(-1, d.shape[-1]) for d in (from_x, from_h))
     return [
         xp.dot(from_x, weight_ih).reshape(x.shape) if needs[0] else None,
@@ -86,8 +86,8 @@ def _lstm(xp: Any) -> Kernel:
         x: Array, w: Array, r: Array, b: Any, d: Any, h0: Any, c0: Any, lengths: Any, peep: Any,
         *, reverse: bool,
     ) -> tuple[Array, Any]:  # fmt: skip
-        gates, n = _project(xp, x, w, b), r.shape[1]
-        h, c = _start(xp, x, r, h0), _start(xp, x, r, c0)
+        gates, n = project(xp, x, w, b), r.shape[1]
+        h, c = start(xp, x, r, h0), start(xp, x, r, c0)
         states = xp.empty((2, *x.shape[:2], n), dtype=gates.dtype)
         for t in _order(x, reverse):
             z, present = gates[:, t], _present(lengths, t)
@@ -113,7 +113,7 @@ def _lstm(xp: Any) -> Kernel:
     ) -> list[Array | None]:  # fmt: skip
         (states, gates), n = saved, r.shape[1]
         before = [
-            _before(xp, states[part], _start(xp, x, r, first), reverse)
+            states_before(xp, states[part], start(xp, x, r, first), reverse)
             for part, first in enumerate((h0, c0))
         ]
         slopes = xp.empty(gates.shape, dtype=gates.dtype)
@@ -145,7 +145,7 @@ def _lstm(xp: Any) -> Kernel:
             dpeepholes = xp.concatenate(
                 [(p * s).sum(axis=(0, 1)) for p, s in zip(parts, seen, strict=True)]
             )
-        weights = _weight_gradients(xp, needs, slopes, slopes, x, before[0], w)
+        weights = weight_gradients(xp, needs, slopes, slopes, x, before[0], w)
         return [*weights, dh, dc, None, dpeepholes]
 
     return Kernel(forward, backward)
@@ -155,8 +155,8 @@ def _gru(xp: Any) -> Kernel:
     def forward(
         x: Array, w: Array, r: Array, b: Any, d: Any, h0: Any, lengths: Any, *, reverse: bool
     ) -> tuple[Array, Any]:
-        gates, n = _project(xp, x, w, b), r.shape[1]
-        h = _start(xp, x, r, h0)
+        gates, n = project(xp, x, w, b), r.shape[1]
+        h = start(xp, x, r, h0)
         states = xp.empty((*x.shape[:2], n), dtype=gates.dtype)
         inner = xp.empty((*x.shape[:2], n), dtype=gates.dtype)  # R h + d of n
         for t in _order(x, reverse):
@@ -177,7 +177,7 @@ def _gru(xp: Any) -> Kernel:
         x: Array, w: Array, r: Array, b: Any, d: Any, h0: Any, lengths: Any, *, reverse: bool,
     ) -> list[Array | None]:  # fmt: skip
         (states, gates, inner), n = saved, r.shape[1]
-        before = _before(xp, states, _start(xp, x, r, h0), reverse)
+        before = states_before(xp, states, start(xp, x, r, h0), reverse)
         from_x, from_h = (xp.empty(gates.shape, dtype=gates.dtype) for _ in range(2))
         dh = xp.zeros((x.shape[0], n), dtype=gates.dtype)
         for t in _order(x, not reverse):
@@ -192,7 +192,7 @@ def _gru(xp: Any) -> Kernel:
                 from_x[:, t] *= present
                 from_h[:, t] *= present
             dh = _choose(xp, present, dh * update + xp.dot(from_h[:, t], r), dh)
-        return [*_weight_gradients(xp, needs, from_x, from_h, x, before, w), dh, None]
+        return [*weight_gradients(xp, needs, from_x, from_h, x, before, w), dh, None]
 
     return Kernel(forward, backward)
 
@@ -202,7 +202,7 @@ def _rnn(xp: Any) -> Kernel:
         x: Array, w: Array, r: Array, b: Any, d: Any, h0: Any, lengths: Any,
         *, nonlinearity: str, reverse: bool,
     ) -> tuple[Array, Any]:  # fmt: skip
-        states, h = _project(xp, x, w, b), _start(xp, x, r, h0)
+        states, h = project(xp, x, w, b), start(xp, x, r, h0)
         for t in _order(x, reverse):
             z = states[:, t]
             z += xp.dot(h, r.T) if d is None else xp.dot(h, r.T) + d
@@ -222,7 +222,7 @@ def _rnn(xp: Any) -> Kernel:
             dh, present = dh + grad[:, t], _present(lengths, t)
             slopes[:, t] *= dh if present is None else dh * present
             dh = _choose(xp, present, xp.dot(slopes[:, t], r), dh)
-        before = _before(xp, states, _start(xp, x, r, h0), reverse)
-        return [*_weight_gradients(xp, needs, slopes, slopes, x, before, w), dh, None]
+        before = states_before(xp, states, start(xp, x, r, h0), reverse)
+        return [*weight_gradients(xp, needs, slopes, slopes, x, before, w), dh, None]
 
     return Kernel(forward, backward)
