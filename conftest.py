@@ -6,7 +6,10 @@ collect_ignore = []
 if find_spec("cupy") is None:
     cupy_backend = "backends/nnlib_backends/cupy_backend"
     collect_ignore += [
-        *(f"{cupy_backend}/{name}.py" for name in ("backend", "convolution", "namespace")),
+        *(
+            f"{cupy_backend}/{name}.py"
+            for name in ("backend", "convolution", "kernels/driver", "namespace")
+        ),
         "tests/strict_backend/list_cupy_names.py",
     ]
 if find_spec("numba") is None:

@@ -11,6 +11,9 @@ import numpy as np
 from nnlib_backends import attention, patches, portable, recurrent
 from nnlib_backends.contract import Array, Backend, DeviceInfo, Kernel, MemoryInfo, Timer
 from nnlib_backends.cupy_backend import convolution, namespace
+from nnlib_backends.cupy_backend.kernels import table
+from nnlib_backends.cupy_backend.kernels.driver import CudaDriver
+from nnlib_backends.cupy_backend.kernels.launcher import Launcher
 from nnlib_backends.registry import owner_of
 
 #: A GPU wants few and large products; this much is taken for the patches of one.
@@ -46,7 +49,10 @@ class CupyBackend(Backend):
         if cudnn:
             planner = convolution.Planner(cudnn, self.device)
             in_xp["conv2d"] = convolution.make_kernel(planner, in_xp["conv2d"])
-        self.kernels: Mapping[str, Kernel] = in_xp
+        launcher = Launcher(self.xp, CudaDriver())
+        self.kernels: Mapping[str, Kernel] = {**in_xp, **table.make_kernels(launcher, in_xp)}
+        self.primitives = table.make_primitives(launcher)
+        self.updates = table.make_updates(launcher)
 
     def asarray(self, obj: Any, dtype: Any = None, *, copy: bool | None = None) -> Array:
         """Convert to an array on this GPU.

@@ -1,0 +1,65 @@
+// Work on a matrix column by column.
+//
+// A block takes a tile of up to 32 vectors side by side.  Its threads stand in lanes, each as wide as
+// the tile; all lanes of the gridDim.y blocks of a tile take the rows in turn.
+#pragma once
+#include "common.cuh"
+
+template <int N>
+struct Tile {
+    Size units;       // vectors in a row
+    int width, lanes; // of a tile
+    int place, lane;  // of this thread
+    Size first, step, rows;
+
+    __device__ Tile(Size all_rows, Size columns) {
+        units = columns / N;
+        width = units < WARP ? (int)units : WARP;
+        lanes = THREADS / width;
+        place = threadIdx.x % width;
+        lane = threadIdx.x / width;
+        first = (Size)blockIdx.y * lanes + lane;
+        step = (Size)gridDim.y * lanes;
+        rows = all_rows;
+    }
+
+    // Calls body(unit, active) once for each tile of this block.
+    template <class Body>
+    __device__ void for_units(Body body) const {
+        for (Size start = (Size)blockIdx.x * width; start < units; start += (Size)gridDim.x * width)
+            body(start + place, lane < lanes && start + place < units);
+    }
+
+    // Calls body(row) for the rows of this lane.
+    template <class Body>
+    __device__ void for_rows(Body body) const {
+        for (Size row = first; row < rows; row += step) body(row);
+    }
+};
+
+// Adds K terms up over the rows of each of gridDim.y blocks: out (gridDim.y, K, columns).
+// term(row, unit, sum) adds to sum[0] … sum[K - 1].
+template <int N, int K, class Term>
+__device__ void column_sums(Size rows, Size columns, real* out, Term term) {
+    __shared__ Vector<N> parts[THREADS];
+    Tile<N> tile(rows, columns);
+    tile.for_units([&](Size unit, bool active) {
+        Vector<N> sum[K];
+#pragma unroll
+        for (int k = 0; k < K; k++) sum[k] = filled<N>(0);
+        if (active) tile.for_rows([&](Size row) { term(row, unit, sum); });
+#pragma unroll
+        for (int k = 0; k < K; k++) {
+            __syncthreads();  // everybody has read the parts before
+            parts[threadIdx.x] = sum[k];
+            __syncthreads();
+            if (!active || tile.lane > 0) continue;
+            for (int lane = 1; lane < tile.lanes; lane++) {
+                Vector<N> part = parts[lane * tile.width + tile.place];
+#pragma unroll
+                for (int j = 0; j < N; j++) sum[k].v[j] += part.v[j];
+            }
+            store(out + ((Size)blockIdx.y * K + k) * columns, unit, sum[k]);
+        }
+    });
+}

@@ -1,0 +1,44 @@
+"""Launchers of ``cross_entropy.cu``: softmax cross-entropy without stored probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nnlib_backends.contract import Array, Kernel
+from nnlib_backends.cupy_backend.kernels.launcher import Launcher, either, real
+
+__all__ = ["make_kernels"]
+
+_FILE = "cross_entropy"
+
+
+def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str, Kernel]:
+    """Return ``softmax_cross_entropy``."""
+
+    def forward(logits: Array, labels: Array) -> tuple[Array, tuple[Array, Array]]:
+        rows = logits.shape[0]
+        loss, largest, logarithm = (launcher.empty((rows,), logits.dtype) for _ in range(3))
+        launcher.rows(
+            _FILE, "cross_entropy_forward", launcher.dense(logits, logits.dtype),
+            launcher.dense(labels, "int64"), loss, largest, logarithm,
+            shape=logits.shape, like=logits,
+        )  # fmt: skip
+        return loss, (largest, logarithm)
+
+    def backward(
+        g: Array, saved: tuple[Array, Array], needs: Sequence[Any], logits: Array, labels: Array
+    ) -> tuple[Array, None]:
+        d = launcher.empty(logits.shape, logits.dtype)
+        launcher.rows(
+            _FILE, "cross_entropy_backward", launcher.dense(g, logits.dtype),
+            launcher.dense(logits, logits.dtype), launcher.dense(labels, "int64"), *saved, d,
+            shape=logits.shape, like=logits,
+        )  # fmt: skip
+        return d, None
+
+    def served(logits: Array, labels: Array) -> bool:
+        return logits.ndim == 2 and real(logits)
+
+    name = "softmax_cross_entropy"
+    return {name: either(served, Kernel(forward, backward), general[name])}

@@ -1,0 +1,38 @@
+"""Launcher of ``dropout.cu``: the mask is a function of a key, and is not kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nnlib_backends.contract import Array, Kernel
+from nnlib_backends.cupy_backend.kernels.launcher import Launcher, either, real
+from nnlib_backends.philox import limit
+
+__all__ = ["make_kernels"]
+
+
+def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str, Kernel]:
+    """Return ``dropout``."""
+
+    def drop(x: Array, key: Array, p: float, dtype: Any) -> Array:
+        y = launcher.empty(x.shape, dtype)
+        scale = 1 / (1 - p) if p < 1 else 0.0
+        launcher.elementwise(
+            "dropout", "dropout", launcher.dense(x, dtype), y, launcher.dense(key, "int64"),
+            limit(1 - p), float(scale), x.size, n=x.size, like=y,
+        )  # fmt: skip
+        return y
+
+    def forward(x: Array, key: Array, *, p: float) -> tuple[Array, None]:
+        return drop(x, key, p, x.dtype), None
+
+    def backward(
+        g: Array, saved: None, needs: Sequence[Any], x: Array, key: Array, *, p: float
+    ) -> tuple[Array, None]:
+        return drop(g, key, p, x.dtype), None
+
+    def served(x: Array, key: Array, *, p: float) -> bool:
+        return real(x)
+
+    return {"dropout": either(served, Kernel(forward, backward), general["dropout"])}

@@ -1,0 +1,96 @@
+// Activations and sigmoid cross-entropy: each result from the numbers at its own place.
+#include "activation.cuh"
+
+constexpr double SQRT_HALF = 0.7071067811865476;
+constexpr double SQRT_TWO_OVER_PI = 0.7978845608028654;
+constexpr double ONE_OVER_SQRT_TWO_PI = 0.3989422804014327;
+constexpr double CUBIC = 0.044715;
+
+// y = f(a, b)
+template <class Function>
+__device__ void map(const real* a, const real* b, real* y, Size n, Function f) {
+    for_each(n, aligned(a, b, y), [=](auto size, Size i) {
+        constexpr int N = decltype(size)::value;
+        Vector<N> p = load<N>(a, i), q = load<N>(b, i);
+#pragma unroll
+        for (int j = 0; j < N; j++) p.v[j] = f(p.v[j], q.v[j]);
+        store(y, i, p);
+    });
+}
+
+// y = f(a)
+template <class Function>
+__device__ void map(const real* a, real* y, Size n, Function f) {
+    for_each(n, aligned(a, y), [=](auto size, Size i) {
+        constexpr int N = decltype(size)::value;
+        Vector<N> p = load<N>(a, i);
+#pragma unroll
+        for (int j = 0; j < N; j++) p.v[j] = f(p.v[j]);
+        store(y, i, p);
+    });
+}
+
+KERNEL activation_forward(const real* x, real* y, Size n, Size activation) {
+    map(x, y, n, [=](real v) { return activate(v, activation); });
+}
+
+KERNEL activation_backward(const real* g, const real* y, real* dx, Size n, Size activation) {
+    map(g, y, dx, n, [=](real gradient, real v) { return derive(gradient, v, activation); });
+}
+
+KERNEL gelu_forward(const real* x, real* y, Size n) {
+    map(x, y, n, [](real v) { return real(0.5) * v * (1 + erf(real(SQRT_HALF) * v)); });
+}
+
+KERNEL gelu_backward(const real* g, const real* x, real* dx, Size n) {
+    map(g, x, dx, n, [](real gradient, real v) {
+        real density = real(ONE_OVER_SQRT_TWO_PI) * exp(real(-0.5) * v * v);
+        return gradient * (real(0.5) * (1 + erf(real(SQRT_HALF) * v)) + v * density);
+    });
+}
+
+KERNEL gelu_tanh_forward(const real* x, real* y, Size n) {
+    map(x, y, n, [](real v) {
+        return real(0.5) * v * (1 + tanh(real(SQRT_TWO_OVER_PI) * (v + real(CUBIC) * v * v * v)));
+    });
+}
+
+KERNEL gelu_tanh_backward(const real* g, const real* x, real* dx, Size n) {
+    map(g, x, dx, n, [](real gradient, real v) {
+        real t = tanh(real(SQRT_TWO_OVER_PI) * v * (1 + real(CUBIC) * v * v));
+        real slope = real(0.5 * SQRT_TWO_OVER_PI) * (1 + real(3 * CUBIC) * v * v);
+        return gradient * (real(0.5) * (1 + t) + v * (1 - t * t) * slope);
+    });
+}
+
+KERNEL silu_forward(const real* x, real* y, Size n) {
+    map(x, y, n, [](real v) { return v * sigmoid(v); });
+}
+
+KERNEL silu_backward(const real* g, const real* x, real* dx, Size n) {
+    map(g, x, dx, n, [](real gradient, real v) {
+        real s = sigmoid(v);
+        return gradient * (s * (1 + v * (1 - s)));
+    });
+}
+
+KERNEL sigmoid_cross_entropy_forward(const real* x, const real* target, real* loss, Size n) {
+    map(x, target, loss, n, [](real v, real t) {
+        return (v < 0 ? real(0) : v) - v * t + log1p(exp(-abs(v)));
+    });
+}
+
+// dx and dtarget may be null.
+KERNEL sigmoid_cross_entropy_backward(
+    const real* g, const real* x, const real* target, real* dx, real* dtarget, Size n
+) {
+    if (dx)
+        for_each(n, aligned(g, x, target, dx), [=](auto size, Size i) {
+            constexpr int N = decltype(size)::value;
+            Vector<N> gradient = load<N>(g, i), v = load<N>(x, i), t = load<N>(target, i);
+#pragma unroll
+            for (int j = 0; j < N; j++) v.v[j] = gradient.v[j] * (sigmoid(v.v[j]) - t.v[j]);
+            store(dx, i, v);
+        });
+    if (dtarget) map(g, x, dtarget, n, [](real gradient, real v) { return -gradient * v; });
+}

@@ -1,0 +1,54 @@
+// The gradient of an embedding: rows that share an index are added up.
+#include "common.cuh"
+
+// The threads of a block stand in lanes as in columns.cuh: lane l adds the places l, l + lanes, …
+// of a run of equal indices.  The order of a run is that of the places, so the sum is always the
+// same.
+template <int N>
+__device__ void gradient(
+    const real* g, const Size* order, const Size* sorted, real* d, Size count, Size entries,
+    Size columns
+) {
+    __shared__ Vector<N> parts[THREADS];
+    Size units = columns / N;
+    int width = units < WARP ? (int)units : WARP, lanes = THREADS / width;
+    int place = threadIdx.x % width, lane = threadIdx.x / width;
+    for (Size first = blockIdx.x; first < count; first += gridDim.x) {
+        Size entry = sorted[first];
+        if (entry < 0 || entry >= entries) continue;  // the host cannot look at every index
+        if (first > 0 && sorted[first - 1] == entry) continue;  // not the beginning of a run
+        for (Size start = (Size)blockIdx.y * width; start < units;
+             start += (Size)gridDim.y * width) {
+            Size unit = start + place;
+            bool active = lane < lanes && unit < units;
+            Vector<N> sum = filled<N>(0);
+            if (active)
+                for (Size k = first + lane; k < count && sorted[k] == entry; k += lanes) {
+                    Vector<N> v = load<N>(g + order[k] * columns, unit);
+#pragma unroll
+                    for (int j = 0; j < N; j++) sum.v[j] += v.v[j];
+                }
+            __syncthreads();  // everybody has read the parts before
+            parts[threadIdx.x] = sum;
+            __syncthreads();
+            if (!active || lane > 0) continue;
+            for (int other = 1; other < lanes; other++) {
+                Vector<N> v = parts[other * width + place];
+#pragma unroll
+                for (int j = 0; j < N; j++) sum.v[j] += v.v[j];
+            }
+            store(d + entry * columns, unit, sum);
+        }
+    }
+}
+
+// g (count, columns), its rows in the order of their indices, these (count,) -> d, zeros before
+KERNEL embedding_gradient(
+    const real* g, const Size* order, const Size* sorted, real* d, Size count, Size entries,
+    Size columns
+) {
+    if (columns % PACK == 0 && aligned(g, d))
+        gradient<PACK>(g, order, sorted, d, count, entries, columns);
+    else
+        gradient<1>(g, order, sorted, d, count, entries, columns);
+}

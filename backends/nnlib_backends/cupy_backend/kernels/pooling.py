@@ -1,0 +1,83 @@
+"""Launchers of ``pooling.cu``: maxima and means of windows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nnlib_backends.contract import Array, Kernel
+from nnlib_backends.cupy_backend.kernels.launcher import Launcher, either, real
+from nnlib_backends.patches import Pair
+
+__all__ = ["make_kernels"]
+
+_FILE = "pooling"
+_MOST_POSITIONS = 255  # in a window: a byte says which one won
+_MOST_NUMBERS = 1 << 31  # in an array: kernels divide 32-bit integers to find their place
+
+
+def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str, Kernel]:
+    """Return ``max_pool2d`` and ``avg_pool2d``."""
+
+    def max_forward(x: Array, **window: Pair) -> tuple[Array, Array]:
+        y = launcher.empty(_result(x, **window), x.dtype)
+        winners = launcher.empty(y.shape, "uint8")
+        _launch(launcher, "max_pool_forward", launcher.dense(x, x.dtype), y, winners,
+                x=x, n=y.size, window=window)  # fmt: skip
+        return y, winners
+
+    def max_backward(
+        g: Array, winners: Array, needs: Sequence[Any], x: Array, **window: Pair
+    ) -> tuple[Array]:
+        dx = launcher.empty(x.shape, x.dtype)
+        _launch(launcher, "max_pool_backward", launcher.dense(g, x.dtype), winners, dx,
+                x=x, n=x.size, window=window)  # fmt: skip
+        return (dx,)
+
+    def mean_forward(x: Array, **window: Pair) -> tuple[Array, None]:
+        y = launcher.empty(_result(x, **window), x.dtype)
+        _launch(launcher, "avg_pool_forward", launcher.dense(x, x.dtype), y,
+                x=x, n=y.size, window=window)  # fmt: skip
+        return y, None
+
+    def mean_backward(
+        g: Array, saved: None, needs: Sequence[Any], x: Array, **window: Pair
+    ) -> tuple[Array]:
+        dx = launcher.empty(x.shape, x.dtype)
+        _launch(launcher, "avg_pool_backward", launcher.dense(g, x.dtype), dx,
+                x=x, n=x.size, window=window)  # fmt: skip
+        return (dx,)
+
+    own = {
+        "max_pool2d": Kernel(max_forward, max_backward),
+        "avg_pool2d": Kernel(mean_forward, mean_backward),
+    }
+    return {name: either(_served, kernel, general[name]) for name, kernel in own.items()}
+
+
+def _served(x: Array, *, size: Pair, stride: Pair, padding: Pair) -> bool:
+    """Every window has a pixel, and numbers are small."""
+    return (
+        real(x)
+        and x.size < _MOST_NUMBERS
+        and size[0] * size[1] <= _MOST_POSITIONS
+        and padding[0] < size[0]
+        and padding[1] < size[1]
+        and all(n > 0 for n in _result(x, size=size, stride=stride, padding=padding))
+    )
+
+
+def _result(x: Array, *, size: Pair, stride: Pair, padding: Pair) -> tuple[int, ...]:
+    rows, columns = (
+        (n + 2 * p - k) // s + 1
+        for n, k, s, p in zip(x.shape[1:3], size, stride, padding, strict=True)
+    )
+    return x.shape[0], rows, columns, x.shape[3]
+
+
+def _launch(
+    launcher: Launcher, kernel: str, *args: Any, x: Array, n: int, window: dict[str, Pair]
+) -> None:
+    _, rows, columns, _ = _result(x, **window)
+    geometry = (*x.shape, rows, columns, *window["size"], *window["stride"], *window["padding"])
+    launcher.elementwise(_FILE, kernel, *args, *geometry, n=n, like=x)

@@ -1,0 +1,76 @@
+"""Launchers of ``row_norm.cu``: layer norm and RMS norm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nnlib_backends.contract import Array, Kernel
+from nnlib_backends.cupy_backend.kernels.columns import total
+from nnlib_backends.cupy_backend.kernels.launcher import Launcher, as_matrix, either, real
+
+__all__ = ["make_kernels"]
+
+_FILE = "row_norm"
+
+
+def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str, Kernel]:
+    """Return ``layer_norm`` and ``rms_norm``."""
+
+    def layer_backward(
+        g: Array, saved: Any, needs: Sequence[Any], x: Array, weight: Any, bias: Any, *, eps: float
+    ) -> tuple[Array | None, ...]:
+        return _backward(launcher, g, saved, needs, x, weight)
+
+    def rms_backward(
+        g: Array, saved: Any, needs: Sequence[Any], x: Array, weight: Any, *, eps: float
+    ) -> tuple[Array | None, ...]:
+        return _backward(launcher, g, saved, (*needs, False), x, weight)[:2]
+
+    def layer_forward(x: Array, weight: Any, bias: Any, *, eps: float) -> tuple[Array, Any]:
+        return _forward(launcher, x, weight, bias, eps, centred=True)
+
+    def rms_forward(x: Array, weight: Any, *, eps: float) -> tuple[Array, Any]:
+        return _forward(launcher, x, weight, None, eps, centred=False)
+
+    own = {
+        "layer_norm": Kernel(layer_forward, layer_backward),
+        "rms_norm": Kernel(rms_forward, rms_backward),
+    }
+    return {name: either(real, kernel, general[name]) for name, kernel in own.items()}
+
+
+def _forward(
+    launcher: Launcher, x: Array, weight: Any, bias: Any, eps: float, *, centred: bool
+) -> tuple[Array, tuple[Array | None, Array]]:
+    shape = as_matrix(x.shape)
+    y = launcher.empty(x.shape, x.dtype)
+    scale = launcher.empty((shape[0],), x.dtype)
+    mean = launcher.empty((shape[0],), x.dtype) if centred else None
+    dense = [None if a is None else launcher.dense(a, x.dtype) for a in (x, weight, bias)]
+    launcher.rows(
+        _FILE, "row_norm_forward", *dense, y, mean, scale, float(eps), shape=shape, like=x
+    )
+    return y, (mean, scale)
+
+
+def _backward(
+    launcher: Launcher, g: Array, saved: Any, needs: Sequence[Any], x: Array, weight: Any
+) -> tuple[Array | None, Array | None, Array | None]:
+    mean, scale = saved
+    shape = as_matrix(x.shape)
+    g, x = launcher.dense(g, x.dtype), launcher.dense(x, x.dtype)
+    dx = dw = db = None
+    if needs[0]:
+        dx = launcher.empty(x.shape, x.dtype)
+        dense = None if weight is None else launcher.dense(weight, x.dtype)
+        launcher.rows(_FILE, "row_norm_backward", g, x, dense, mean, scale, dx, shape=shape, like=x)
+    if needs[1] or needs[2]:
+        chunks = launcher.chunks(shape, x)
+        sums = launcher.empty((chunks, 2, shape[1]), x.dtype)
+        launcher.columns(
+            _FILE, "row_norm_weight_gradient", g, x, mean, scale, sums,
+            shape=shape, chunks=chunks, like=x,
+        )  # fmt: skip
+        dw, db = total(launcher, sums)
+    return dx, dw if needs[1] else None, db if needs[2] else None

@@ -1,0 +1,51 @@
+// Work on a matrix row by row: one warp for a short row, one block for a long one.
+#pragma once
+#include "common.cuh"
+
+struct Add {
+    __device__ real operator()(real a, real b) const { return a + b; }
+};
+
+struct Larger {
+    __device__ real operator()(real a, real b) const { return a < b ? b : a; }
+};
+
+// The threads that share a row.
+template <bool BLOCK>
+struct Team {
+    static constexpr int SIZE = BLOCK ? THREADS : WARP;
+    static constexpr int COUNT = THREADS / SIZE;  // teams of a block
+
+    // All threads get the result, computed in one order always.
+    template <class Operator>
+    __device__ static real reduce(real x, Operator combine) {
+#pragma unroll
+        for (int distance = WARP / 2; distance > 0; distance /= 2)
+            x = combine(x, __shfl_xor_sync(0xffffffffu, x, distance));
+        if (!BLOCK) return x;
+        __shared__ real parts[THREADS / WARP];
+        __syncthreads();  // everybody has read the parts of an earlier call
+        if (threadIdx.x % WARP == 0) parts[threadIdx.x / WARP] = x;
+        __syncthreads();
+        x = parts[0];
+#pragma unroll
+        for (int i = 1; i < THREADS / WARP; i++) x = combine(x, parts[i]);
+        return x;
+    }
+
+    __device__ static real sum(real x) { return reduce(x, Add()); }
+    __device__ static real max(real x) { return reduce(x, Larger()); }
+
+    // Calls body(row) for the rows of this team.
+    template <class Body>
+    __device__ static void for_rows(Size rows, Body body) {
+        Size first = (Size)blockIdx.x * COUNT + threadIdx.x / SIZE;
+        for (Size row = first; row < rows; row += (Size)gridDim.x * COUNT) body(row);
+    }
+
+    // Calls body(Constant<N>(), i) for the vectors i of a row; packs need aligned rows.
+    template <class Body>
+    __device__ static void for_columns(Size columns, bool packs, Body body) {
+        for_vectors(columns, packs, threadIdx.x % SIZE, SIZE, body);
+    }
+};

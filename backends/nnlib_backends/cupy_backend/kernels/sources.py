@@ -1,0 +1,61 @@
+"""The texts of the kernels."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+
+__all__ = ["FOLDER", "files", "options", "source"]
+
+FOLDER = Path(__file__).parent
+_INCLUDE = re.compile(r'^#include "(.+)"$\n', re.MULTILINE)
+_PRAGMA_ONCE = "#pragma once\n"
+
+
+def files() -> list[str]:
+    """Names of the files with kernels, without the suffix.
+
+    Examples
+    --------
+    >>> "cross_entropy" in files()
+    True
+    """
+    return sorted(path.stem for path in FOLDER.glob("*.cu"))
+
+
+@functools.cache
+def source(file: str) -> str:
+    """Return the text of a file, the headers that it includes written out.
+
+    So the text is all that a compilation depends on, and CuPy's cache on disk, whose key it is,
+    notices a change in a header.
+
+    Examples
+    --------
+    >>> "#include" in source("cross_entropy")
+    False
+    """
+    seen: set[str] = set()
+
+    def read(name: str) -> str:
+        if name in seen:
+            return ""
+        seen.add(name)
+        text = (FOLDER / name).read_text(encoding="utf-8").replace(_PRAGMA_ONCE, "")
+        return _INCLUDE.sub(lambda match: read(match[1]), text)
+
+    return read(f"{file}.cu")
+
+
+def options(dtype: str) -> tuple[str, ...]:
+    """Return NVRTC's options for a dtype.
+
+    Examples
+    --------
+    >>> options("float64")
+    ('--std=c++17', '--device-as-default-execution-space', '-DREAL=double')
+    """
+    real = {"float32": "float", "float64": "double"}[dtype]
+    # lambdas carry no __device__
+    return "--std=c++17", "--device-as-default-execution-space", f"-DREAL={real}"

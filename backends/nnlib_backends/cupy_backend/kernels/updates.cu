@@ -1,0 +1,124 @@
+// Optimizers: one pass over all parameters of a step, which lie in one flat buffer.
+//
+// What changes from step to step, the learning rate first of all, is read from device memory
+// (`numbers`), so that a recorded step finds the new values.  A state that is not kept is null.
+#include "common.cuh"
+
+// numbers: lr, momentum, share, weight_decay
+KERNEL sgd(
+    real* p, const real* g, real* buffer, const real* numbers, Size nesterov, Size decayed, Size n
+) {
+    real lr = numbers[0], momentum = numbers[1], share = numbers[2], weight_decay = numbers[3];
+    for_each(n, aligned(p, g, buffer), [=](auto size, Size i) {
+        constexpr int N = decltype(size)::value;
+        Vector<N> w = load<N>(p, i), d = load<N>(g, i), b = d;
+        if (decayed)
+#pragma unroll
+            for (int j = 0; j < N; j++) d.v[j] += weight_decay * w.v[j];
+        if (buffer) {
+            b = load<N>(buffer, i);
+#pragma unroll
+            for (int j = 0; j < N; j++) {
+                b.v[j] = b.v[j] * momentum + d.v[j] * share;
+                d.v[j] = nesterov ? d.v[j] + momentum * b.v[j] : b.v[j];
+            }
+            store(buffer, i, b);
+        }
+#pragma unroll
+        for (int j = 0; j < N; j++) w.v[j] -= lr * d.v[j];
+        store(p, i, w);
+    });
+}
+
+// numbers: step_size, eps, beta1, rest1, beta2, rest2, decay
+KERNEL adam(
+    real* p, const real* g, real* mean, real* square, real* largest, const real* numbers,
+    Size decayed, Size decoupled, Size n
+) {
+    real step_size = numbers[0], eps = numbers[1], beta1 = numbers[2], rest1 = numbers[3];
+    real beta2 = numbers[4], rest2 = numbers[5], decay = numbers[6];
+    for_each(n, aligned(p, g, mean, square, largest), [=](auto size, Size i) {
+        constexpr int N = decltype(size)::value;
+        Vector<N> w = load<N>(p, i), d = load<N>(g, i), m = load<N>(mean, i), v = load<N>(square, i);
+#pragma unroll
+        for (int j = 0; j < N; j++) {
+            if (decayed && decoupled)
+                w.v[j] *= decay;
+            else if (decayed)
+                d.v[j] += decay * w.v[j];
+            m.v[j] = m.v[j] * beta1 + rest1 * d.v[j];
+            v.v[j] = v.v[j] * beta2 + rest2 * d.v[j] * d.v[j];
+        }
+        store(mean, i, m);
+        store(square, i, v);
+        if (largest) {
+            Vector<N> most = load<N>(largest, i);
+#pragma unroll
+            for (int j = 0; j < N; j++)  // NaN stays NaN
+                if (!(v.v[j] < most.v[j]) && most.v[j] == most.v[j]) most.v[j] = v.v[j];
+            store(largest, i, most);
+            v = most;
+        }
+#pragma unroll
+        for (int j = 0; j < N; j++) w.v[j] -= step_size * m.v[j] / (sqrt(v.v[j]) + eps);
+        store(p, i, w);
+    });
+}
+
+// numbers: lr, alpha, rest, eps, weight_decay, momentum
+KERNEL rmsprop(
+    real* p, const real* g, real* square, real* mean, real* buffer, const real* numbers,
+    Size decayed, Size n
+) {
+    real lr = numbers[0], alpha = numbers[1], rest = numbers[2], eps = numbers[3];
+    real weight_decay = numbers[4], momentum = numbers[5];
+    for_each(n, aligned(p, g, square, mean, buffer), [=](auto size, Size i) {
+        constexpr int N = decltype(size)::value;
+        Vector<N> w = load<N>(p, i), d = load<N>(g, i), v = load<N>(square, i);
+#pragma unroll
+        for (int j = 0; j < N; j++) {
+            if (decayed) d.v[j] += weight_decay * w.v[j];
+            v.v[j] = v.v[j] * alpha + rest * d.v[j] * d.v[j];
+        }
+        store(square, i, v);
+        if (mean) {
+            Vector<N> m = load<N>(mean, i);
+#pragma unroll
+            for (int j = 0; j < N; j++) {
+                m.v[j] = m.v[j] * alpha + rest * d.v[j];
+                // rounding can make the variance of a constant gradient negative, its root NaN
+                real variance = v.v[j] - m.v[j] * m.v[j];
+                v.v[j] = variance < 0 ? real(0) : variance;
+            }
+            store(mean, i, m);
+        }
+#pragma unroll
+        for (int j = 0; j < N; j++) d.v[j] /= sqrt(v.v[j]) + eps;
+        if (buffer) {
+            Vector<N> b = load<N>(buffer, i);
+#pragma unroll
+            for (int j = 0; j < N; j++) d.v[j] = b.v[j] * momentum + d.v[j];
+            store(buffer, i, d);
+        }
+#pragma unroll
+        for (int j = 0; j < N; j++) w.v[j] -= lr * d.v[j];
+        store(p, i, w);
+    });
+}
+
+// numbers: lr, eps, weight_decay
+KERNEL adagrad(real* p, const real* g, real* sum, const real* numbers, Size decayed, Size n) {
+    real lr = numbers[0], eps = numbers[1], weight_decay = numbers[2];
+    for_each(n, aligned(p, g, sum), [=](auto size, Size i) {
+        constexpr int N = decltype(size)::value;
+        Vector<N> w = load<N>(p, i), d = load<N>(g, i), v = load<N>(sum, i);
+#pragma unroll
+        for (int j = 0; j < N; j++) {
+            if (decayed) d.v[j] += weight_decay * w.v[j];
+            v.v[j] += d.v[j] * d.v[j];
+            w.v[j] -= lr * d.v[j] / (sqrt(v.v[j]) + eps);
+        }
+        store(sum, i, v);
+        store(p, i, w);
+    });
+}

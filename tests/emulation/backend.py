@@ -1,0 +1,46 @@
+"""A backend whose arrays behave as CuPy's do, and whose kernels are the GPU's, emulated."""
+
+from typing import Any
+
+import numpy as np
+from strict_backend.arrays import StrictArray
+from strict_backend.backend import StrictBackend
+
+from emulation.driver import EmulatedDriver
+from nnlib_backends import register_backend, registered_backends
+from nnlib_backends.cupy_backend.kernels import table
+from nnlib_backends.cupy_backend.kernels.launcher import Launcher
+
+
+class Poisoning:
+    """The namespace of the strict backend, whose new memory holds NaN."""
+
+    def __init__(self, xp: Any) -> None:
+        self._xp = xp
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._xp, name)
+
+    def empty(self, shape: tuple[int, ...], dtype: Any = "float64") -> StrictArray:
+        memory = np.empty(shape, dtype)
+        memory.reshape(-1).view(np.uint8)[:] = 0xFF  # NaN; −1 in integers
+        return StrictArray(memory)
+
+
+class EmulatedBackend(StrictBackend):
+    name = "emulated"
+
+    def __init__(self) -> None:
+        self.driver = EmulatedDriver()
+        self.xp = Poisoning(StrictBackend.xp)
+        launcher = Launcher(self.xp, self.driver)
+        self.own = table.make_kernels(launcher, StrictBackend.kernels)
+        self.kernels = {**StrictBackend.kernels, **self.own}
+        self.primitives = table.make_primitives(launcher)
+        self.updates = table.make_updates(launcher)
+
+
+def register() -> None:
+    """Make ``"emulated"`` known, once."""
+    if "emulated" not in registered_backends():
+        register_backend("emulated", lambda device: EmulatedBackend(), array_module="emulation")

@@ -1,0 +1,71 @@
+"""Compiling the ``.cu`` files for the CPU, each once for a content."""
+
+import ctypes
+import functools
+import hashlib
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from nnlib_backends.cupy_backend.kernels.sources import source
+
+HEADER = Path(__file__).with_name("emulation.h")
+REALS = {"float32": "float", "float64": "double"}
+OPTIONS = (
+    "-std=c++17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-U_FORTIFY_SOURCE",
+    "-ffp-contract=off", "-fno-strict-aliasing", "-Wall", "-Wextra", "-Wno-unknown-pragmas",
+    "-Werror",
+)  # fmt: skip
+_KERNEL = re.compile(r"__global__ void __launch_bounds__\(THREADS, 1\) (\w+)\(")
+_folder = Path(tempfile.gettempdir())  # `keep_in` sets a better one
+
+
+def missing_compiler() -> str:
+    """Say why kernels cannot be emulated here; empty if they can."""
+    if not shutil.which("g++"):
+        return "there is no g++ to compile the CUDA kernels for the CPU"
+    if platform.system() != "Linux":
+        return "the emulation of CUDA kernels needs Linux's linker"
+    return ""
+
+
+def keep_in(folder: Path) -> None:
+    """Say where compiled kernels are kept."""
+    global _folder
+    _folder = folder
+
+
+@functools.cache
+def kernels_in(file: str) -> tuple[str, ...]:
+    """Names of the kernels of a file, also of those that macros make."""
+    text = _gpp(source(file), "-E", "-P", "-DREAL=float", "-o", "-")
+    return tuple(_KERNEL.findall(text))
+
+
+@functools.cache
+def library(file: str, dtype: str) -> ctypes.CDLL:
+    """Compile a file for a dtype, or find it compiled; load it."""
+    header = HEADER.read_text(encoding="utf-8").replace("#pragma once\n", "")
+    exports = "\n".join(f"EMULATE({name})" for name in kernels_in(file))
+    # nameless, so that two files, or two dtypes, share no function
+    text = f"{header}\nnamespace {{\n{source(file)}\n}}\n{exports}\n"
+    options = (*OPTIONS, f"-DREAL={REALS[dtype]}")
+    key = hashlib.sha256("\n".join((text, *options)).encode()).hexdigest()[:24]
+    path = _folder / f"{file}-{dtype}-{key}.so"
+    if not path.exists():
+        with tempfile.TemporaryDirectory(dir=_folder) as work:  # others may compile the same
+            made = Path(work) / path.name
+            _gpp(text, *options, "-o", str(made))
+            made.rename(path)
+    return ctypes.CDLL(str(path))
+
+
+def _gpp(text: str, *options: str) -> str:
+    command = ["g++", *options, "-x", "c++", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
+    return done.stdout

@@ -1,0 +1,173 @@
+// CUDA's language as far as nnlib's kernels use it, for a C++ compiler on the CPU.
+//
+// The threads of a block are fibers.  One runs until it waits at a barrier or is done, then the
+// next; so nothing happens at the same time, and what one thread writes before a barrier and another
+// reads after it is the only way they can depend on each other.  `emulate` can run threads and
+// blocks in the opposite order: results that then differ show a missing barrier.
+#pragma once
+#include <math.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+
+#include <utility>
+
+#define __global__
+#define __device__
+#define __launch_bounds__(...)
+#define __shared__ static __attribute__((section("emulated_shared")))
+
+struct Index3 {
+    unsigned x, y, z;
+};
+
+static Index3 threadIdx, blockIdx, blockDim, gridDim;
+
+extern char __start_emulated_shared[] __attribute__((weak, visibility("hidden")));
+extern char __stop_emulated_shared[] __attribute__((weak, visibility("hidden")));
+
+namespace emulation {
+
+constexpr int MOST_THREADS = 1024, WARP_SIZE = 32;
+constexpr size_t STACK = 64 << 10;
+
+enum State { READY, AT_BLOCK_BARRIER, AT_WARP_BARRIER, DONE };
+
+struct Fiber {
+    jmp_buf context;
+    ucontext_t birth;
+    bool born;
+    State state;
+    int turn;                // which half of `exchange` the next shuffle uses
+    double exchange[2];
+};
+
+static Fiber fibers[MOST_THREADS];
+static jmp_buf scheduler;
+static void (*kernel)();  // calls it with the arguments of this launch
+
+static void yield() {
+    if (!_setjmp(fibers[threadIdx.x].context)) _longjmp(scheduler, 1);
+}
+
+// One fiber serves all blocks, so that stacks are made once.
+static void live() {
+    for (;;) {
+        kernel();
+        fibers[threadIdx.x].state = DONE;
+        yield();
+    }
+}
+
+static void run_until_it_waits(unsigned thread) {
+    Fiber& fiber = fibers[thread];
+    threadIdx.x = thread;
+    if (_setjmp(scheduler)) return;
+    if (fiber.born) _longjmp(fiber.context, 1);
+    fiber.born = true;
+    if (!fiber.birth.uc_stack.ss_sp) {
+        getcontext(&fiber.birth);
+        fiber.birth.uc_stack.ss_sp = malloc(STACK);
+        fiber.birth.uc_stack.ss_size = STACK;
+    }
+    makecontext(&fiber.birth, live, 0);
+    setcontext(&fiber.birth);
+}
+
+// Waits until all threads first … last - 1 wait as this one does.
+static void barrier(State kind, unsigned first, unsigned last) {
+    fibers[threadIdx.x].state = kind;
+    for (unsigned i = first; i < last; i++)
+        if (fibers[i].state != kind) return yield();
+    for (unsigned i = first; i < last; i++) fibers[i].state = READY;
+}
+
+static void warp_barrier() {
+    unsigned first = threadIdx.x / WARP_SIZE * WARP_SIZE;
+    barrier(AT_WARP_BARRIER, first, first + WARP_SIZE);
+}
+
+// Returns false if threads wait for others that are done or wait elsewhere.
+static bool run_block(bool backwards) {
+    if (__start_emulated_shared)  // not initialised on a GPU either: NaN
+        memset(__start_emulated_shared, 0xff, __stop_emulated_shared - __start_emulated_shared);
+    for (unsigned i = 0; i < blockDim.x; i++) fibers[i].state = READY;
+    for (unsigned done = 0; done < blockDim.x;) {
+        bool progress = false;
+        for (unsigned i = 0; i < blockDim.x; i++) {
+            unsigned thread = backwards ? blockDim.x - 1 - i : i;
+            if (fibers[thread].state != READY) continue;
+            run_until_it_waits(thread);
+            progress = true;
+            done += fibers[thread].state == DONE;
+        }
+        if (progress) continue;
+        for (Fiber& fiber : fibers) fiber.born = false;  // their stacks are of no use any more
+        return false;
+    }
+    return true;
+}
+
+static bool run_grid(unsigned columns, unsigned rows, unsigned threads, bool backwards) {
+    gridDim = {columns, rows, 1};
+    blockDim = {threads, 1, 1};
+    for (unsigned i = 0; i < columns * rows; i++) {
+        unsigned block = backwards ? columns * rows - 1 - i : i;
+        blockIdx = {block % columns, block / columns, 0};
+        if (!run_block(backwards)) return false;
+    }
+    return true;
+}
+
+static void** arguments;
+
+template <class... A, size_t... I>
+void call(void (*function)(A...), std::index_sequence<I...>) {
+    function(*static_cast<A*>(arguments[I])...);
+}
+
+template <class... A>
+void call(void (*function)(A...)) {
+    call(function, std::index_sequence_for<A...>());
+}
+
+template <class... A>
+constexpr int count(void (*)(A...)) {
+    return sizeof...(A);
+}
+
+}  // namespace emulation
+
+inline void __syncthreads() { emulation::barrier(emulation::AT_BLOCK_BARRIER, 0, blockDim.x); }
+
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int distance) {
+    static_assert(sizeof(T) <= sizeof(double), "");
+    if (mask != 0xffffffffu) abort();
+    emulation::Fiber& mine = emulation::fibers[threadIdx.x];
+    int turn = mine.turn;
+    mine.turn = !turn;  // a lane can be one shuffle ahead of another, not two
+    memcpy(&mine.exchange[turn], &value, sizeof value);
+    emulation::warp_barrier();
+    memcpy(&value, &emulation::fibers[threadIdx.x ^ distance].exchange[turn], sizeof value);
+    return value;
+}
+
+inline float rsqrt(float x) { return 1 / sqrtf(x); }
+inline double rsqrt(double x) { return 1 / sqrt(x); }
+
+inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned long long)a * b >> 32; }
+
+// Makes a kernel callable from outside, as cuLaunchKernel does it: by addresses of its arguments.
+#define EMULATE(NAME)                                                                            \
+    extern "C" __attribute__((visibility("default"))) int emulate_##NAME(                        \
+        unsigned columns, unsigned rows, unsigned threads, int backwards, void** arguments       \
+    ) {                                                                                          \
+        emulation::arguments = arguments;                                                        \
+        emulation::kernel = [] { emulation::call(NAME); };                                       \
+        return emulation::run_grid(columns, rows, threads, backwards);                           \
+    }                                                                                            \
+    extern "C" __attribute__((visibility("default"))) int count_##NAME() {                       \
+        return emulation::count(NAME);                                                           \
+    }
