@@ -305,6 +305,13 @@ class Backend(ABC):
         xp = self.xp
         return lambda: bool(xp.all((array >= low) & (array <= high)))
 
+    def global_norm(self, arrays: Sequence[Array]) -> Array | None:
+        """Return the 2-norm of all values of some arrays together, a 0-d array.
+
+        ``None``, the default, where the backend has nothing faster than ``xp`` for such arrays.
+        """
+        return None
+
     def synchronize(self) -> None:  # noqa: B027 - a synchronous backend has nothing to do
         """Wait until everything that was asked for is done."""
 

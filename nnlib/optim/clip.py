@@ -10,6 +10,7 @@ from nnlib.autograd import Tensor, zeros
 from nnlib.errors import BackendMismatchError, NonFiniteError, OptionError
 from nnlib.optim.options import Range
 from nnlib.recording import perform, repeated
+from nnlib_backends import Backend
 from nnlib_backends.contract import Array
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
@@ -80,7 +81,7 @@ def clip_grad_norm_(
                 f"{backend.name!r} and {grad.backend.name!r}"
             )
     arrays = [grad.data for grad in gradients]
-    norm = repeated(_norm, xp, arrays, float(norm_type))
+    norm = repeated(_norm, backend, arrays, float(norm_type))
     result = Tensor(backend.asarray(norm), backend)
     if error_if_nonfinite:
         perform(_check_finite, result.data)
@@ -139,8 +140,12 @@ def _gradients(params: Tensor | Iterable[Tensor]) -> list[Tensor]:
     return [p.grad for p in params if p.grad is not None]
 
 
-def _norm(xp: Any, arrays: list[Array], p: float) -> Any:
+def _norm(backend: Backend, arrays: list[Array], p: float) -> Any:
     """Norm of all values together, in float32 at least; a 0-d array or scalar."""
+    xp = backend.xp
+    own = backend.global_norm(arrays) if p == 2 else None
+    if own is not None:
+        return own
     arrays = [
         array.astype(xp.float32) if array.dtype.itemsize < 4 else array
         for array in arrays

@@ -1,5 +1,6 @@
 """A backend whose arrays behave as CuPy's do, and whose kernels are the GPU's, emulated."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from strict_backend.backend import StrictBackend
 
 from emulation.driver import EmulatedDriver
 from nnlib_backends import register_backend, registered_backends
-from nnlib_backends.cupy_backend.kernels import table
+from nnlib_backends.cupy_backend.kernels import norm, table
 from nnlib_backends.cupy_backend.kernels.launcher import Launcher
 
 
@@ -33,11 +34,14 @@ class EmulatedBackend(StrictBackend):
     def __init__(self) -> None:
         self.driver = EmulatedDriver()
         self.xp = Poisoning(StrictBackend.xp)
-        launcher = Launcher(self.xp, self.driver)
+        launcher = self._launcher = Launcher(self.xp, self.driver)
         self.own = table.make_kernels(launcher, StrictBackend.kernels)
         self.kernels = {**StrictBackend.kernels, **self.own}
         self.primitives = table.make_primitives(launcher)
         self.updates = table.make_updates(launcher)
+
+    def global_norm(self, arrays: Sequence[StrictArray]) -> StrictArray | None:
+        return norm.global_norm(self._launcher, arrays)
 
 
 def register() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cupy
@@ -11,7 +11,7 @@ import numpy as np
 from nnlib_backends import attention, patches, portable, recurrent
 from nnlib_backends.contract import Array, Backend, DeviceInfo, Kernel, MemoryInfo, Timer
 from nnlib_backends.cupy_backend import convolution, namespace
-from nnlib_backends.cupy_backend.kernels import table
+from nnlib_backends.cupy_backend.kernels import norm, table
 from nnlib_backends.cupy_backend.kernels.driver import CudaDriver
 from nnlib_backends.cupy_backend.kernels.launcher import Launcher
 from nnlib_backends.registry import owner_of
@@ -49,7 +49,7 @@ class CupyBackend(Backend):
         if cudnn:
             planner = convolution.Planner(cudnn, self.device)
             in_xp["conv2d"] = convolution.make_kernel(planner, in_xp["conv2d"])
-        launcher = Launcher(self.xp, CudaDriver())
+        launcher = self._launcher = Launcher(self.xp, CudaDriver())
         self.kernels: Mapping[str, Kernel] = {**in_xp, **table.make_kernels(launcher, in_xp)}
         self.primitives = table.make_primitives(launcher)
         self.updates = table.make_updates(launcher)
@@ -89,6 +89,10 @@ class CupyBackend(Backend):
     def owns(self, array: Any) -> bool:
         """Tell whether an array lives on this GPU."""
         return isinstance(array, cupy.ndarray) and array.data.device_id == self.number
+
+    def global_norm(self, arrays: Sequence[Array]) -> Array | None:
+        """Return the 2-norm of all values together; ``None`` for a dtype without a kernel."""
+        return norm.global_norm(self._launcher, arrays)
 
     def synchronize(self) -> None:
         """Wait until the GPU has done everything that was asked for."""

@@ -69,7 +69,10 @@ class Launcher:
 
     def elementwise(self, file: str, kernel: str, *args: Any, n: int, like: Array) -> None:
         """Launch a kernel on ``n`` numbers of the dtype of ``like``."""
-        blocks = _blocks(n, THREADS * _pack(like))
+        self.blocks(file, kernel, *args, blocks=_blocks(n, THREADS * _pack(like)), like=like)
+
+    def blocks(self, file: str, kernel: str, *args: Any, blocks: int, like: Array) -> None:
+        """Launch a kernel on so many blocks."""
         self._driver.launch(file, kernel, like.dtype.name, (blocks, 1), args)
 
     def rows(self, file: str, kernel: str, *args: Any, shape: tuple[int, int], like: Array) -> None:
