@@ -81,7 +81,14 @@ def total(launcher: Launcher, sums: Array) -> Array:
 
 
 def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str, Kernel]:
-    """Return ``linear``: products of ``xp``, one kernel for what comes before or after."""
+    """Return ``linear`` and ``conv2d``: products of others, one kernel before or after them."""
+    return {
+        "linear": either(real, _linear(launcher), general["linear"]),
+        "conv2d": either(real, _convolution(launcher, general["conv2d"]), general["conv2d"]),
+    }
+
+
+def _linear(launcher: Launcher) -> Kernel:
     xp = launcher.xp
 
     def forward(
@@ -104,4 +111,32 @@ def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str,
         dw = xp.dot(rows.T, x.reshape(as_matrix(x.shape))) if needs[1] else None
         return dx, dw, db if needs[2] else None
 
-    return {"linear": either(real, Kernel(forward, backward), general["linear"])}
+    return Kernel(forward, backward)
+
+
+def _convolution(launcher: Launcher, general: Kernel) -> Kernel:
+    """Convolve by another kernel, and do the rest in one pass over the result."""
+
+    def forward(
+        x: Array, weight: Array, bias: Array | None, *, activation: str | None = None,
+        **options: Any,
+    ) -> tuple[Array, Array | None]:  # fmt: skip
+        if activation is None:
+            return general.forward(x, weight, bias, **options)
+        y = launcher.dense(general.forward(x, weight, None, **options)[0], x.dtype)
+        if y.size:
+            add_bias(launcher, y, bias, activation)
+        return y, y
+
+    def backward(
+        g: Array, y: Array | None, needs: Sequence[Any], x: Array, weight: Array,
+        bias: Array | None, *, activation: str | None = None, **options: Any,
+    ) -> tuple[Array | None, ...]:  # fmt: skip
+        if not g.size or not (needs[2] or y is not None):
+            return tuple(general.backward(g, None, needs, x, weight, bias, **options))
+        g, db = sum_bias(launcher, g, y, activation)
+        rest = (needs[0], needs[1], False)
+        dx, dw, _ = general.backward(g, None, rest, x, weight, bias, **options)
+        return dx, dw, db if needs[2] else None
+
+    return Kernel(forward, backward)

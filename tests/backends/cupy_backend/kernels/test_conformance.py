@@ -27,7 +27,7 @@ def test_what_a_kernel_returns_is_the_callers(operation, case, backend):
 
 def test_there_are_kernels_for_what_the_plan_names():
     assert {
-        "linear", "gelu", "silu", "softmax_cross_entropy", "sigmoid_cross_entropy", "layer_norm",
+        "linear", "conv2d", "gelu", "silu", "softmax_cross_entropy", "sigmoid_cross_entropy", "layer_norm",
         "rms_norm", "batch_norm", "max_pool2d", "avg_pool2d", "dropout", "embedding", "lstm",
         "gru", "rnn",
     } == OWN  # fmt: skip
