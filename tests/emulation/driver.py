@@ -68,8 +68,9 @@ def launch(file: str, kernel: str, dtype: str, grid: tuple[int, int], args: Sequ
         if isinstance(array, np.ndarray):
             one, other = (guarded[id(array)].data for guarded in orders)
             assert (one == other).all(), f"{kernel} depends on the order of threads"
-            if array.size:
-                array.reshape(-1).view(np.uint8)[:] = one
+            memory = array.reshape(-1).view(np.uint8)
+            if not np.array_equal(memory, one):  # what is only read may be read-only
+                memory[:] = one
 
 
 def _argument(value: Any, guarded: dict[int, Guarded]) -> Any:

@@ -1,9 +1,9 @@
 // CUDA's language as far as nnlib's kernels use it, for a C++ compiler on the CPU.
 //
 // The threads of a block are fibers.  One runs until it waits at a barrier or is done, then the
-// next; so nothing happens at the same time, and what one thread writes before a barrier and another
-// reads after it is the only way they can depend on each other.  `emulate` can run threads and
-// blocks in the opposite order: results that then differ show a missing barrier.
+// next.  Nothing happens at the same time; what one thread writes before a barrier and another reads
+// after it is the only way in which they should depend on each other.  Threads and blocks can run in
+// the opposite order: results that then differ show a missing barrier.
 #pragma once
 #include <math.h>
 #include <setjmp.h>
@@ -95,13 +95,18 @@ static bool run_block(bool backwards) {
     for (unsigned i = 0; i < blockDim.x; i++) fibers[i].state = READY;
     for (unsigned done = 0; done < blockDim.x;) {
         bool progress = false;
-        for (unsigned i = 0; i < blockDim.x; i++) {
-            unsigned thread = backwards ? blockDim.x - 1 - i : i;
-            if (fibers[thread].state != READY) continue;
-            run_until_it_waits(thread);
-            progress = true;
-            done += fibers[thread].state == DONE;
-        }
+        // a warp runs for as long as it can, so that it is far ahead of others that need not wait
+        for (unsigned first = 0; first < blockDim.x; first += WARP_SIZE)
+            for (bool again = true; again; progress |= again) {
+                again = false;
+                for (unsigned i = first; i < first + WARP_SIZE; i++) {
+                    unsigned thread = backwards ? blockDim.x - 1 - i : i;
+                    if (fibers[thread].state != READY) continue;
+                    run_until_it_waits(thread);
+                    again = true;
+                    done += fibers[thread].state == DONE;
+                }
+            }
         if (progress) continue;
         for (Fiber& fiber : fibers) fiber.born = false;  // their stacks are of no use any more
         return false;

@@ -50,7 +50,8 @@ class CupyBackend(Backend):
             planner = convolution.Planner(cudnn, self.device)
             in_xp["conv2d"] = convolution.make_kernel(planner, in_xp["conv2d"])
         launcher = self._launcher = Launcher(self.xp, CudaDriver())
-        self.kernels: Mapping[str, Kernel] = {**in_xp, **table.make_kernels(launcher, in_xp)}
+        in_xp |= table.make_kernels(launcher, in_xp)
+        self.kernels: Mapping[str, Kernel] = in_xp
         self.primitives = table.make_primitives(launcher)
         self.updates = table.make_updates(launcher)
 

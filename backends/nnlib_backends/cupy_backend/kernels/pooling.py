@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,13 +58,14 @@ def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str,
 
 def _served(x: Array, *, size: Pair, stride: Pair, padding: Pair) -> bool:
     """Every window has a pixel, and numbers are small."""
+    result = _result(x, size=size, stride=stride, padding=padding)
     return (
         real(x)
-        and x.size < _MOST_NUMBERS
+        and max(x.size, math.prod(result)) < _MOST_NUMBERS
         and size[0] * size[1] <= _MOST_POSITIONS
         and padding[0] < size[0]
         and padding[1] < size[1]
-        and all(n > 0 for n in _result(x, size=size, stride=stride, padding=padding))
+        and min(result) > 0
     )
 
 

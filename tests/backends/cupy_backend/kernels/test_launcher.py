@@ -1,7 +1,9 @@
 """Grids, the texts of kernels, and the way through CuPy to the driver."""
 
 import importlib
+import re
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -84,6 +86,12 @@ def test_a_text_holds_each_header_once():
     assert text.count("struct alignas(N * sizeof(real)) Vector") == 1
     assert "#include" not in text
     assert "#pragma once" not in text
+
+
+def test_the_documentation_lists_every_file():
+    text = (Path(__file__).parents[4] / "docs/design.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)\.cu` \|", text, re.MULTILINE)
+    assert sorted(listed) == sources.files()
 
 
 @pytest.fixture
