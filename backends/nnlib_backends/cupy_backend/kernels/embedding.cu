@@ -15,7 +15,7 @@ __device__ void gradient(
     int place = threadIdx.x % width, lane = threadIdx.x / width;
     for (Size first = blockIdx.x; first < count; first += gridDim.x) {
         Size entry = sorted[first];
-        if (entry < 0 || entry >= entries) continue;  // the host cannot look at every index
+        if (entry >= entries) continue;  // an index that does not exist, see sorting.cu
         if (first > 0 && sorted[first - 1] == entry) continue;  // not the beginning of a run
         for (Size start = (Size)blockIdx.y * width; start < units;
              start += (Size)gridDim.y * width) {

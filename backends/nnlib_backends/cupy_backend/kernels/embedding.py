@@ -7,6 +7,7 @@ from typing import Any
 
 from nnlib_backends.contract import Array, Kernel
 from nnlib_backends.cupy_backend.kernels.launcher import Launcher, either, real
+from nnlib_backends.cupy_backend.kernels.sorting import sort_indices
 
 __all__ = ["make_kernels"]
 
@@ -19,12 +20,12 @@ def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str,
         g: Array, saved: None, needs: Sequence[Any], weight: Array, indices: Array
     ) -> tuple[Array, None]:
         d = xp.zeros(weight.shape, dtype=weight.dtype)
-        places = indices.reshape(-1)
-        order = places.argsort(kind="stable")
+        places = launcher.dense(indices.reshape(-1), "int64")
+        ordered, order = sort_indices(launcher, places, weight.shape[0])
         launcher.runs(
-            "embedding", "embedding_gradient", launcher.dense(g, weight.dtype),
-            launcher.dense(order, "int64"), launcher.dense(places[order], "int64"), d,
-            places.size, weight.shape[0], count=places.size, columns=weight.shape[1], like=weight,
+            "embedding", "embedding_gradient", launcher.dense(g, weight.dtype), order, ordered, d,
+            places.size, weight.shape[0],
+            count=places.size, columns=weight.shape[1], like=weight,
         )  # fmt: skip
         return d, None
 

@@ -75,6 +75,10 @@ class Launcher:
         """Launch a kernel on so many blocks."""
         self._driver.launch(file, kernel, like.dtype.name, (blocks, 1), args)
 
+    def integers(self, file: str, kernel: str, *args: Any, blocks: int) -> None:
+        """Launch a kernel that works on no floating-point numbers."""
+        self._driver.launch(file, kernel, DTYPES[0], (blocks, 1), args)
+
     def rows(self, file: str, kernel: str, *args: Any, shape: tuple[int, int], like: Array) -> None:
         """Launch a kernel with a warp or a block for each row, whichever suits its length.
 

@@ -10,6 +10,7 @@ from ops import test_conformance as conformance
 
 from nnlib.ops.operation import Fused
 from nnlib_backends import load_backend, philox
+from nnlib_backends.cupy_backend.kernels.sorting import sort_indices
 
 SHAPES = [(7, 1), (7, 31), (1, 33), (64, 33), (7, 32), (7, 1023), (1, 1025), (7, 1025)]
 
@@ -226,6 +227,35 @@ def test_embedding_gradient_of_long_and_short_runs(columns, backend):
     rng = np.random.default_rng(0)
     indices = np.concatenate([np.full(300, 2), [0, 5, 5], np.full(40, 7)])
     agree(*both(backend, "embedding", [uniform(rng, 9, columns), rng.permutation(indices)], {}))
+
+
+def test_embedding_indices_that_do_not_exist_are_passed_over(backend):
+    weight = backend.asarray(np.ones((300, 4), "f4"))
+    indices = backend.asarray(np.array([7, -1, 7, 300, 7 + 512, 299]))
+    g = backend.asarray(np.arange(24, dtype="f4").reshape(6, 4))
+    d, _ = backend.kernels["embedding"].backward(g, None, (True, False), weight, indices)
+    d = backend.to_numpy(d)
+    np.testing.assert_array_equal(d[7], [8, 10, 12, 14])
+    np.testing.assert_array_equal(d[299], [20, 21, 22, 23])
+    assert d.sum() == 44 + 86
+
+
+@pytest.mark.parametrize("entries", [1, 5, 255, 256, 70000])
+@pytest.mark.parametrize("n", [1, 255, 257, 1000])
+def test_sorting_is_stable(n, entries, emulated):
+    indices = np.random.default_rng(0).integers(0, entries, n)
+    given = emulated.asarray(indices)
+    ordered, order = sort_indices(emulated.launcher, given, entries)
+    expected = indices.argsort(kind="stable")
+    np.testing.assert_array_equal(emulated.to_numpy(order), expected)
+    np.testing.assert_array_equal(emulated.to_numpy(ordered), indices[expected])
+
+
+def test_sorting_of_many_needs_few_blocks(emulated):
+    indices = np.random.default_rng(0).integers(0, 9, 256 * 256 + 700)  # two tiles in a chunk
+    _, order = sort_indices(emulated.launcher, emulated.asarray(indices), 9)
+    np.testing.assert_array_equal(emulated.to_numpy(order), indices.argsort(kind="stable"))
+    assert max(grid for _, _, grid in emulated.driver.log) == (130, 1)
 
 
 @pytest.mark.parametrize("width", [3, 8])
