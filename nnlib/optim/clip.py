@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from nnlib.autograd import Tensor, zeros
 from nnlib.errors import BackendMismatchError, NonFiniteError, OptionError
 from nnlib.optim.options import Range
 from nnlib.recording import perform, repeated
-from nnlib_backends import Backend
 from nnlib_backends.contract import Array
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
@@ -81,7 +80,7 @@ def clip_grad_norm_(
                 f"{backend.name!r} and {grad.backend.name!r}"
             )
     arrays = [grad.data for grad in gradients]
-    norm = repeated(_norm, backend, arrays, float(norm_type))
+    norm = repeated(_norm, xp, backend.global_norm, arrays, float(norm_type))
     result = Tensor(backend.asarray(norm), backend)
     if error_if_nonfinite:
         perform(_check_finite, result.data)
@@ -140,12 +139,11 @@ def _gradients(params: Tensor | Iterable[Tensor]) -> list[Tensor]:
     return [p.grad for p in params if p.grad is not None]
 
 
-def _norm(backend: Backend, arrays: list[Array], p: float) -> Any:
+def _norm(xp: Any, fast: Callable[..., Array | None], arrays: list[Array], p: float) -> Any:
     """Norm of all values together, in float32 at least; a 0-d array or scalar."""
-    xp = backend.xp
-    own = backend.global_norm(arrays) if p == 2 else None
-    if own is not None:
-        return own
+    norm = fast(arrays) if p == 2 else None
+    if norm is not None:
+        return norm
     arrays = [
         array.astype(xp.float32) if array.dtype.itemsize < 4 else array
         for array in arrays

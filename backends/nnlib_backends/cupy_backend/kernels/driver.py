@@ -33,7 +33,7 @@ class CudaDriver:
         function = self._kernels.get((file, kernel, dtype))
         if function is None:
             function = self._load(file, kernel, dtype)
-        function(grid, (THREADS,), tuple(_NULL if arg is None else arg for arg in args))
+        function(grid, (THREADS,), tuple(map(_argument, args)))
 
     def _load(self, file: str, kernel: str, dtype: str) -> Any:
         module = self._modules.get((file, dtype))
@@ -42,3 +42,12 @@ class CudaDriver:
             self._modules[file, dtype] = module
         function = self._kernels[file, kernel, dtype] = module.get_function(kernel)
         return function
+
+
+def _argument(value: Any) -> Any:
+    """Say of which size a number is: CuPy passes NumPy's numbers as they are."""
+    if value is None:
+        return _NULL
+    if isinstance(value, int):
+        return np.int64(value)
+    return np.float64(value) if isinstance(value, float) else value

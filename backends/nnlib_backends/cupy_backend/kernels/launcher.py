@@ -65,7 +65,13 @@ class Launcher:
 
     def dense(self, x: Array, dtype: Any) -> Array:
         """Return an array as kernels take it: itself if it is so, else a copy."""
-        return self.xp.ascontiguousarray(x if x.dtype == dtype else x.astype(dtype))
+        if x.dtype != dtype:
+            x = x.astype(dtype)
+        if x.flags.c_contiguous:
+            return x
+        copy = self.empty(x.shape, dtype)
+        copy[...] = x
+        return copy
 
     def elementwise(self, file: str, kernel: str, *args: Any, n: int, like: Array) -> None:
         """Launch a kernel on ``n`` numbers of the dtype of ``like``."""

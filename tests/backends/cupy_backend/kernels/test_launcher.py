@@ -130,4 +130,5 @@ def test_a_file_is_compiled_once_for_a_dtype(cupy):
     _, grid, block, (array, null, n, p) = cupy.log[1]
     assert (grid, block) == ((4, 2), (256,))
     assert array is args[0]
-    assert (type(null), int(null), n, p) == (np.uintp, 0, 3, 0.5)  # eight bytes, all zero
+    assert [type(value) for value in (null, n, p)] == [np.uintp, np.int64, np.float64]
+    assert (null, n, p) == (0, 3, 0.5)
