@@ -13,8 +13,10 @@ emulation.register()
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _compiled_kernels(pytestconfig):
-    build.keep_in(pytestconfig.cache.mkdir("emulated_kernels"))
+def _compiled_kernels(pytestconfig, tmp_path_factory):
+    cache = getattr(pytestconfig, "cache", None)  # absent with -p no:cacheprovider
+    folder = cache.mkdir if cache else tmp_path_factory.mktemp
+    build.keep_in(folder("emulated_kernels"))
 
 
 @pytest.fixture
