@@ -13,7 +13,7 @@
     ├── LabelError (ValueError)                 class labels out of range
     ├── GradientError (RuntimeError)            the graph cannot do what was asked
     │   └── GradcheckError (AssertionError)     a derivative is wrong
-    ├── CaptureError (RuntimeError)             a compiled function cannot be recorded
+    ├── CaptureError (RuntimeError)             nnlib_backends.errors: cannot be recorded
     ├── StateError (ValueError)                 names or shapes of a state dict do not match
     ├── NonFiniteError (ArithmeticError)        NaN or infinity during training
     ├── InputError (OSError)                    a file cannot be read
@@ -37,6 +37,7 @@ from nnlib_backends.errors import (
     BackendError,
     BackendMismatchError,
     BackendUnavailableError,
+    CaptureError,
     NnlibError,
     UnknownBackendError,
 )
@@ -90,10 +91,6 @@ class GradientError(NnlibError, RuntimeError):
 
 class GradcheckError(GradientError, AssertionError):
     """An analytic derivative disagrees with finite differences."""
-
-
-class CaptureError(NnlibError, RuntimeError):
-    """A function cannot be compiled: what it does depends on more than its arguments' shapes."""
 
 
 class StateError(NnlibError, ValueError):

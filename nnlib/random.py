@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from nnlib.errors import OptionError, StateError
+from nnlib.recording import current, fed, repeated
 from nnlib_backends import Backend, get_backend, load_backend
 from nnlib_backends.contract import Array
 from nnlib_backends.philox import limit, philox4x32
@@ -70,8 +72,7 @@ class Generator:
 
     def bits(self, count: int, backend: Backend | str | None = None) -> Array:
         """Return ``count`` random uint32 words."""
-        target = get_backend() if backend is None else load_backend(backend)
-        return philox4x32(target.xp, self._seed, self._advance(count), count)
+        return self._drawn(count, backend, philox4x32, count)
 
     def reserve(self, count: int, backend: Backend | str | None = None) -> Array:
         """Leave ``count`` words to somebody else, such as `nnlib.ops.dropout`.
@@ -82,10 +83,13 @@ class Generator:
             The seed (its bits as a signed number), and where in its stream the words begin.
         """
         target = get_backend() if backend is None else load_backend(backend)
+        key = repeated(target.xp.empty, (2,), dtype="int64")
+        return fed(key, self._reserved, count, dtype="int64")
+
+    def _reserved(self, count: int) -> tuple[int, int]:
+        """Move on by ``count`` words; return the seed as a signed number, and where they begin."""
         seed = self._seed - 2**64 if self._seed >= 2**63 else self._seed
-        key = target.xp.empty((2,), dtype="int64")
-        key[0], key[1] = seed, self._advance(count)  # on a device, no copy from the host
-        return key
+        return seed, self._advance(count)
 
     def _advance(self, count: int) -> int:
         """Move on by ``count`` words; return the position before that."""
@@ -93,6 +97,21 @@ class Generator:
             offset = self._offset
             self._offset += -(-count // 4)
         return offset
+
+    def _drawn(
+        self, count: int, backend: Backend | str | None, make: Callable[..., Array], *args: Any
+    ) -> Array:
+        """Return ``make(xp, seed, offset, *args)``, which uses ``count`` words from there on.
+
+        Where a step is recorded seed and offset are in an array, so that replays draw anew.
+        """
+        target = get_backend() if backend is None else load_backend(backend)
+        recording = current()
+        if recording is None or recording.backend is not target:
+            return make(target.xp, self._seed, self._advance(count), *args)
+        key = self.reserve(count, target)
+        array: Array = repeated(_made_from_key, make, target.xp, key, *args)
+        return array
 
     def uniform(
         self,
@@ -107,14 +126,7 @@ class Generator:
 
         Rounding to the dtype can give ``high`` itself, but not for float32 and float64 in [0, 1).
         """
-        target = get_backend() if backend is None else load_backend(backend)
-        unit = self.bits(math.prod(shape), target) >> 8
-        narrow = target.xp.dtype(dtype).itemsize < 4  # too short for 24 bits: rounded in the end
-        values = unit.astype("float32" if narrow else dtype)
-        values *= (high - low) * 2.0**-24
-        if low:
-            values += low
-        return (values.astype(dtype) if narrow else values).reshape(shape)
+        return self._drawn(math.prod(shape), backend, _uniform, shape, low, high, dtype)
 
     def normal(
         self,
@@ -129,26 +141,8 @@ class Generator:
 
         Computed in float32, block by block, so that the temporaries stay in cache.
         """
-        target = get_backend() if backend is None else load_backend(backend)
-        xp, count = target.xp, math.prod(shape)
-        pairs = -(-count // 2)
-        values = xp.empty((2 * pairs,), dtype=dtype)
-        block = 1 << 15
-        for start in range(0, pairs, block):
-            n = min(block, pairs - start)
-            words = self.bits(2 * n, target).reshape(2, n)
-            # in (0, 1]: the logarithm of 0 must not happen
-            u = ((words[0] >> 8).astype(xp.float32) + 1.0) * 2.0**-24
-            angle = (words[1] >> 8).astype(xp.float32) * (2 * math.pi * 2.0**-24)
-            radius = xp.sqrt(xp.log(u) * -2.0)
-            values[2 * start : 2 * start + n] = radius * xp.cos(angle)
-            values[2 * start + n : 2 * (start + n)] = radius * xp.sin(angle)
-        values = values[:count]
-        if std != 1.0:
-            values *= std
-        if mean:
-            values += mean
-        return values.reshape(shape)
+        words = -(-math.prod(shape) // 2) * 2
+        return self._drawn(words, backend, _normal, shape, mean, std, dtype)
 
     def bernoulli(
         self, shape: tuple[int, ...], p: float, *, backend: Backend | str | None = None
@@ -162,17 +156,63 @@ class Generator:
         shape = (size,) if isinstance(size, int) else size
         if not low < high:
             raise OptionError(f"low must be less than high. Received: {low}, {high}")
-        words = self.bits(2 * math.prod(shape), "numpy").reshape(2, -1).astype("uint64")
+        words = self._on_host(2 * math.prod(shape)).reshape(2, -1).astype("uint64")
         # 64 random bits: the remainder's bias is below 2**-32 for any range under 2**32
         return ((words[0] << 32 | words[1]) % (high - low)).astype("int64").reshape(shape) + low
 
     def permutation(self, n: int) -> Array:
         """Host order of ``n`` things, int64: the ranks of 64-bit random keys."""
-        words = self.bits(2 * n, "numpy").reshape(2, n).astype("uint64")
+        words = self._on_host(2 * n).reshape(2, n).astype("uint64")
         return (words[0] << 32 | words[1]).argsort(kind="stable")
+
+    def _on_host(self, count: int) -> Array:
+        """Return ``count`` words for the host, which are part of no recording."""
+        return philox4x32(load_backend("numpy").xp, self._seed, self._advance(count), count)
 
     def __repr__(self) -> str:
         return f"Generator(seed={self._seed}, offset={self._offset})"
+
+
+def _made_from_key(make: Callable[..., Array], xp: Any, key: Array, *args: Any) -> Array:
+    """Call ``make`` with the seed and the offset of a key that only the device knows."""
+    numbers = key.astype(xp.uint64)
+    return make(xp, numbers[:1], numbers[1:], *args)
+
+
+def _uniform(
+    xp: Any, seed: Any, offset: Any, shape: tuple[int, ...], low: float, high: float, dtype: Any
+) -> Array:
+    unit = philox4x32(xp, seed, offset, math.prod(shape)) >> 8
+    narrow = xp.dtype(dtype).itemsize < 4  # too short for 24 bits: rounded in the end
+    values = unit.astype("float32" if narrow else dtype)
+    values *= (high - low) * 2.0**-24
+    if low:
+        values += low
+    return (values.astype(dtype) if narrow else values).reshape(shape)
+
+
+def _normal(
+    xp: Any, seed: Any, offset: Any, shape: tuple[int, ...], mean: float, std: float, dtype: Any
+) -> Array:
+    count = math.prod(shape)
+    pairs = -(-count // 2)
+    values = xp.empty((2 * pairs,), dtype=dtype)
+    block = 1 << 15
+    for start in range(0, pairs, block):
+        n = min(block, pairs - start)
+        words = philox4x32(xp, seed, offset + start // 2, 2 * n).reshape(2, n)
+        # in (0, 1]: the logarithm of 0 must not happen
+        u = ((words[0] >> 8).astype(xp.float32) + 1.0) * 2.0**-24
+        angle = (words[1] >> 8).astype(xp.float32) * (2 * math.pi * 2.0**-24)
+        radius = xp.sqrt(xp.log(u) * -2.0)
+        values[2 * start : 2 * start + n] = radius * xp.cos(angle)
+        values[2 * start + n : 2 * (start + n)] = radius * xp.sin(angle)
+    values = values[:count]
+    if std != 1.0:
+        values *= std
+    if mean:
+        values += mean
+    return values.reshape(shape)
 
 
 default_generator = Generator()

@@ -14,10 +14,10 @@ from typing import Any, NoReturn
 
 from nnlib.errors import CaptureError
 from nnlib_backends import Backend
-from nnlib_backends.contract import Array, Recorder
+from nnlib_backends.contract import Array, Recorder, write_numbers
 from nnlib_backends.user_line import user_line
 
-__all__ = ["Dependencies", "current", "perform", "refuse_reading", "repeated"]
+__all__ = ["Dependencies", "current", "fed", "perform", "refuse_reading", "repeated"]
 
 _current: ContextVar[Dependencies | None] = ContextVar("nnlib_recording", default=None)
 current: Callable[[], Dependencies | None] = _current.get
@@ -150,6 +150,35 @@ def perform(function: Callable[..., None], *args: Any, **options: Any) -> None:
         function(*args, **options)
     else:
         recording.recorder.call(function, *args, **options)
+
+
+def fed(into: Any, function: Callable[..., Any], *args: Any, dtype: Any) -> Any:
+    """Return numbers that change from step to step; a replay gets the new ones first.
+
+    Parameters
+    ----------
+    into : array or list
+        With room for them.
+    function : callable
+        ``function(*args)`` computes them on the host.
+    dtype : dtype
+        Of the array that a recording on a device makes of them.
+
+    Returns
+    -------
+    array or list
+        With the numbers: ``into``, unless a recording has an array of its own for them.
+
+    Examples
+    --------
+    >>> fed([0, 0], divmod, 7, 3, dtype="float32")  # outside of a recording: nothing but the call
+    [2, 1]
+    """
+    recording = current()
+    if recording is not None:
+        return recording.recorder.feed(into, function, *args, dtype=dtype)
+    write_numbers(into, function, args)
+    return into
 
 
 def refuse_reading(what: str) -> None:

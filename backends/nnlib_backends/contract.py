@@ -138,6 +138,22 @@ class MemoryInfo:
     free: int
 
 
+def write_numbers(target: Any, function: Callable[..., Any], args: tuple[Any, ...] = ()) -> None:
+    """Write the numbers that a function returns into an array or list, one by one.
+
+    Element by element, because a device would have to copy a list from the host.
+
+    Examples
+    --------
+    >>> numbers = [0, 0]
+    >>> write_numbers(numbers, divmod, (7, 3))
+    >>> numbers
+    [2, 1]
+    """
+    for i, number in enumerate(function(*args)):
+        target[i] = number
+
+
 class Recorder(ABC):
     """Writes down what is computed inside its ``with`` block, so that it can be done again.
 
@@ -159,6 +175,28 @@ class Recorder(ABC):
     @abstractmethod
     def call(self, function: Callable[..., None], *args: Any, **options: Any) -> None:
         """Call a function that changes arrays in place or looks at them, likewise."""
+
+    def feed(self, into: Any, function: Callable[..., Any], *args: Any, dtype: Any) -> Any:
+        """Have a replay find new numbers that a function of the host's returns.
+
+        The function is called now and in every replay, before the device begins.
+
+        Parameters
+        ----------
+        into : array or list
+            With room for the numbers; where the host can write into arrays they go there.
+        function : callable
+            ``function(*args)``: a sequence of numbers; must not look at arrays of a device.
+        dtype : dtype
+            Of the numbers.
+
+        Returns
+        -------
+        array
+            With the numbers: ``into``, or an array of the recording's own.
+        """
+        self.call(write_numbers, into, function, args)
+        return into
 
     @abstractmethod
     def made(self, array: Array) -> bool:
@@ -195,6 +233,37 @@ class Recording(ABC):
     @abstractmethod
     def difference(self, other: Recording) -> str | None:
         """Say where another recording of the same function did something else."""
+
+    def release(self) -> None:  # noqa: B027 - where dropping the object is enough
+        """Give memory and everything else back at once; no replay comes after it."""
+
+
+class Inputs:
+    """Arrays that stay where they are, and get the values of a compiled function's arguments.
+
+    Parameters
+    ----------
+    backend : Backend
+        Where they are.
+    arrays : sequence of array
+
+    Examples
+    --------
+    >>> from nnlib_backends import load_backend
+    >>> backend = load_backend("numpy")
+    >>> x = backend.xp.zeros(2)
+    >>> backend.inputs([x]).fill([[1.0, 2.0]])
+    >>> x
+    array([1., 2.])
+    """
+
+    def __init__(self, backend: Backend, arrays: Sequence[Array]) -> None:
+        self._backend, self._arrays = backend, list(arrays)
+
+    def fill(self, values: Sequence[Any]) -> None:
+        """Copy values: arrays of this backend, or what it makes arrays of."""
+        for array, value in zip(self._arrays, values, strict=True):
+            array[...] = self._backend.asarray(value)
 
 
 class Timer:
@@ -318,6 +387,10 @@ class Backend(ABC):
     def recorder(self) -> Recorder | None:
         """Return a recorder; ``None`` where computing cannot be recorded."""
         return None
+
+    def inputs(self, arrays: Sequence[Array]) -> Inputs:
+        """Return what brings values to these arrays of this backend."""
+        return Inputs(self, arrays)
 
     def timer(self) -> Timer:
         """Return a new stopwatch in this device's own time."""

@@ -46,6 +46,10 @@ class BackendMismatchError(BackendError, TypeError):
     """Arrays of two backends met in one operation."""
 
 
+class CaptureError(NnlibError, RuntimeError):
+    """A compiled function cannot be recorded, or not be replayed."""
+
+
 class BackendUnavailableError(BackendError):
     """A known backend cannot be used on this machine.
 

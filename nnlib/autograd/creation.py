@@ -370,7 +370,7 @@ def rand(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Ten
     tensor([0.39904642, 0.88052016])
     """
     target = get_backend() if backend is None else load_backend(backend)
-    result = Tensor(repeated(default_generator.uniform, _shape(shape), backend=target), target)
+    result = Tensor(default_generator.uniform(_shape(shape), backend=target), target)
     result.requires_grad = requires_grad
     return result
 
@@ -390,7 +390,7 @@ def randn(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Te
     True
     """
     target = get_backend() if backend is None else load_backend(backend)
-    result = Tensor(repeated(default_generator.normal, _shape(shape), backend=target), target)
+    result = Tensor(default_generator.normal(_shape(shape), backend=target), target)
     result.requires_grad = requires_grad
     return result
 

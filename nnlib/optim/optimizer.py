@@ -18,7 +18,7 @@ from nnlib.optim.flat import Flat, Run, flattened
 from nnlib.optim.options import Range
 from nnlib.optim.state import NOTES, checked_state, copied
 from nnlib.optim.update import UpdateRule
-from nnlib.recording import Dependencies, current, perform
+from nnlib.recording import Dependencies, current, fed, perform
 from nnlib_backends.contract import Array
 
 __all__ = ["Optimizer"]
@@ -224,8 +224,8 @@ class Optimizer:
                 numbers = flat.new_numbers(len(self.rule.numbers))
                 run = flat.runs[first, last] = Run(i, flat.params[first : last + 1], numbers)
             arrays = flat.part(first, last, names)
-            perform(self._advance, run)
-            perform(self.rule, flat.backend, *arrays, numbers=run.numbers, **self.flags(options))
+            numbers = fed(run.numbers, self._advance, run, dtype=flat.dtype)
+            perform(self.rule, flat.backend, *arrays, numbers=numbers, **self.flags(options))
             for p in run.params:
                 p.bump_version()
 
@@ -259,12 +259,12 @@ class Optimizer:
             array[...] = copied(state[name], p).data
             state[name] = Tensor(array, p.backend)
 
-    def _advance(self, run: Run) -> None:
-        """Count a step of some parameters, and write down the numbers of their update."""
+    def _advance(self, run: Run) -> list[float]:
+        """Count a step of some parameters; return the numbers of their update."""
         for p in run.params:
             self.state[p]["step"] += 1
         numbers = self.numbers(self._options(run.group), self.state[run.params[0]]["step"])
-        run.numbers[:] = [numbers[name] for name in self.rule.numbers]
+        return [numbers[name] for name in self.rule.numbers]
 
     # State -----------------------------------------------------------------------------------
 

@@ -1,17 +1,17 @@
-"""What a recording consists of: entries, and the places of the arrays that they work on."""
+"""What a recording consists of: entries, and the storages that they work on."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from nnlib_backends.numpy_backend.launch import Array
+from nnlib_backends.recorded import Place
 
-__all__ = ["Entry", "Place", "Storage", "address", "arrays_in"]
+__all__ = ["Entry", "Storage", "address"]
 
 
 @dataclass(eq=False)
@@ -35,17 +35,6 @@ class Storage:
     first: int = sys.maxsize
     last: int = -1
     kept: bool = False
-
-
-@dataclass(frozen=True)
-class Place:
-    """An array in a storage: where, and of which kind."""
-
-    storage: int
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    dtype: str
 
 
 @dataclass(frozen=True)
@@ -86,15 +75,3 @@ class Entry:
 def address(array: Array) -> int:
     """Where the first element is."""
     return int(array.__array_interface__["data"][0])
-
-
-def arrays_in(value: Any) -> Iterator[Array]:
-    """Yield the arrays in tuples, lists and dicts, in order."""
-    if isinstance(value, np.ndarray):
-        yield value
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from arrays_in(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from arrays_in(item)

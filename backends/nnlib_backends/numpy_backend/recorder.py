@@ -17,9 +17,10 @@ import numpy as np
 
 from nnlib_backends.contract import Recorder
 from nnlib_backends.numpy_backend import launch
-from nnlib_backends.numpy_backend.entries import Entry, Place, Storage, address, arrays_in
+from nnlib_backends.numpy_backend.entries import Entry, Storage, address
 from nnlib_backends.numpy_backend.launch import Array
 from nnlib_backends.numpy_backend.replay import NumpyRecording
+from nnlib_backends.recorded import Place, arrays_in
 from nnlib_backends.user_line import user_line
 
 __all__ = ["NumpyRecorder"]
@@ -76,14 +77,17 @@ class NumpyRecorder(Recorder):
         """
         before = len(self.entries)
         result = _as_arrays(function(*args, **options))
-        given = {id(_owner(array)) for array in arrays_in((args, options))}
+        results, arguments = (
+            list(arrays_in(value, np.ndarray)) for value in (result, (args, options))
+        )
+        given = {id(_owner(array)) for array in arguments}
         made = [
             array
-            for array in arrays_in(result)
+            for array in results
             if id(_owner(array)) not in self._by_owner and id(_owner(array)) not in given
         ]
         filled = len(self.entries) == before and any(
-            array is other for array in arrays_in(result) for other in arrays_in((args, options))
+            array is other for array in results for other in arguments
         )
         if made or filled:
             del self.entries[before:]
@@ -94,7 +98,7 @@ class NumpyRecorder(Recorder):
                 self._resolve(args),
                 self._resolve(options),
                 line=user_line(),
-                results=self._resolve(list(arrays_in(result))),
+                results=self._resolve(results),
             )
             self.entries.append(entry)
         return result

@@ -12,9 +12,10 @@ import numpy as np
 
 from nnlib_backends.contract import Recording
 from nnlib_backends.numpy_backend import launch
-from nnlib_backends.numpy_backend.entries import Entry, Place, Storage, address
+from nnlib_backends.numpy_backend.entries import Entry, Storage, address
 from nnlib_backends.numpy_backend.launch import Array
 from nnlib_backends.numpy_backend.memory_plan import place_storages
+from nnlib_backends.recorded import Place, difference, replaced
 
 __all__ = ["NumpyRecording"]
 
@@ -110,13 +111,7 @@ class NumpyRecording(Recording):
 
     def _located(self, value: Any) -> Any:
         """Replace places by arrays in the recording's memory, at any depth."""
-        if isinstance(value, Place):
-            return self._array(value)
-        if isinstance(value, tuple | list):
-            return type(value)([self._located(item) for item in value])
-        if isinstance(value, dict):
-            return {name: self._located(item) for name, item in value.items()}
-        return value
+        return replaced(value, Place, self._array)
 
     def _array(self, place: Place) -> Array:
         assert self._memory is not None
@@ -131,9 +126,11 @@ class NumpyRecording(Recording):
         for mine, theirs in zip(self.entries, other.entries, strict=False):
             if mine.function != theirs.function or mine.items != theirs.items:
                 return f"{theirs.line}: another operation than the first time"
-            what = _difference(
+            what = difference(
                 (mine.args, mine.options, mine.results),
                 (theirs.args, theirs.options, theirs.results),
+                np.ndarray,
+                _same_array,
             )
             if what:
                 return f"{theirs.line}: {what}"
@@ -155,38 +152,6 @@ def _in_order(value: Any) -> list[Any]:
     if isinstance(value, tuple | list):
         return [array for item in value for array in _in_order(item)]
     return [value] if isinstance(value, np.ndarray | np.generic) else []
-
-
-def _difference(mine: Any, theirs: Any) -> str | None:
-    """Compare arguments; those made while recording must lie at the same place."""
-    if isinstance(mine, tuple | list) and isinstance(theirs, tuple | list):
-        if len(mine) != len(theirs):
-            return "another number of arguments"
-        pairs = zip(mine, theirs, strict=True)
-        return next((what for pair in pairs if (what := _difference(*pair))), None)
-    if isinstance(mine, dict) and isinstance(theirs, dict):
-        return _difference(list(mine.items()), list(theirs.items()))
-    if isinstance(mine, np.ndarray) and isinstance(theirs, np.ndarray):
-        return (
-            None
-            if _same_array(mine, theirs)
-            else (
-                "an array that was made without nnlib's operations, and now has other values. "
-                "Give it to the compiled function as an argument"
-            )
-        )
-    if isinstance(mine, np.ndarray) or isinstance(theirs, np.ndarray):
-        return (
-            "an array from outside in the place of one that was made inside, or the other way round"
-        )
-    if mine is theirs or mine == theirs or (mine != mine and theirs != theirs):
-        return None
-    if isinstance(mine, Place) and isinstance(theirs, Place):
-        return f"an array of shape {theirs.shape} instead of {mine.shape}, or of another origin"
-    return (
-        f"{theirs!r} instead of {mine!r}. A recording cannot change a Python value: give it to "
-        "the compiled function as an argument"
-    )
 
 
 def _same_array(a: Array, b: Array) -> bool:

@@ -18,7 +18,6 @@ from nnlib.nn.functional.checks import (
 )
 from nnlib.ops.convolution import ACTIVATIONS
 from nnlib.random import Generator, default_generator
-from nnlib.recording import repeated
 
 __all__ = ["dropout", "embedding", "linear", "one_hot"]
 
@@ -192,5 +191,5 @@ def dropout(
     x = floating(x, "dropout")
     if not training or p == 0:
         return x
-    key = repeated((generator or default_generator).reserve, x.size, x.backend)
+    key = (generator or default_generator).reserve(x.size, x.backend)
     return ops.dropout(x, key, p=p)
