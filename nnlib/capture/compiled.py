@@ -100,6 +100,9 @@ class Compiled(Generic[P, R]):
     def clear(self) -> None:
         """Forget all recordings and give their memory back."""
         with self._lock:
+            for kind in self._kinds.values():
+                for variant in kind.variants:
+                    variant.release()
             self._kinds.clear()
 
     def __repr__(self) -> str:
@@ -131,6 +134,13 @@ class Kind:
             )
         self.inputs = [_own_copy(leaf) for leaf in leaves]
         self.backend = self.inputs[0].backend if self.inputs else get_backend()
+        for place in self.inputs:
+            if place.backend is not self.backend:
+                raise CaptureError(
+                    "arguments of a compiled function must be on one backend. Received: "
+                    f"{self.backend.name!r} and {place.backend.name!r}, in {user_line()}"
+                )
+        self.static = self.backend.inputs([place.data for place in self.inputs])
         places = iter(self.inputs)
         arguments = rebuilt((args, options), lambda _: next(places))
         self.call: Callable[[], Any] = functools.partial(function, *arguments[0], **arguments[1])
@@ -138,11 +148,7 @@ class Kind:
 
     def run(self, leaves: Leaves) -> Any:
         """Replay, or record if there is nothing to replay."""
-        for place, leaf in zip(self.inputs, leaves, strict=True):
-            if isinstance(leaf, Tensor):
-                place.data[...] = leaf.data
-            else:
-                place.data[...] = place.backend.asarray(leaf)
+        self.static.fill([leaf.data if isinstance(leaf, Tensor) else leaf for leaf in leaves])
         for variant in self.variants:
             if variant.holds():
                 return variant.replay() if variant.confirmed else self._confirm(variant)
@@ -150,6 +156,8 @@ class Kind:
         if recorder is None:
             return rebuilt(self.call(), _detached)
         variant, result = record(self.call, self.backend, recorder)
+        for old in self.variants[_MOST_VARIANTS - 1 :]:
+            old.release()
         self.variants = [variant, *self.variants[: _MOST_VARIANTS - 1]]
         return result
 
@@ -160,7 +168,9 @@ class Kind:
         place = self.variants.index(first)
         again, result = record(self.call, self.backend, recorder)
         what = difference(first, again)
+        first.release()
         if what is not None:
+            again.release()
             del self.variants[place]
             raise CaptureError(
                 "a compiled function must do the same at every call. The second time it did "

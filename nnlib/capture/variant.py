@@ -10,7 +10,7 @@ from nnlib.autograd import Tensor, tensor
 from nnlib.capture.arguments import Leaves, rebuilt, take_apart
 from nnlib.recording import Dependencies
 from nnlib_backends import Backend
-from nnlib_backends.contract import Recorder, Recording
+from nnlib_backends.contract import Array, Recorder, Recording
 
 __all__ = ["Variant", "difference", "record"]
 
@@ -32,6 +32,9 @@ class Variant:
         self.confirmed = False
         self.result = result
         self._returned = returned
+        self._results: list[Array] = []
+        self._grads: list[tuple[Any, Tensor | None]] = []
+        self._single: Array | None = None
         self._nodes = list(noted.left_grads)
         self._had_grad = [node.grad is not None for node in self._nodes]
         self._changed = list(noted.changed.values())
@@ -51,6 +54,11 @@ class Variant:
             return Tensor(self._single.copy(), self._backend)
         values = iter([Tensor(array.copy(), self._backend) for array in self._results])
         return rebuilt(self.result, lambda _: next(values))
+
+    def release(self) -> None:
+        """Give memory back, once replays that a device still works on are over."""
+        self.recording.release()
+        self._results, self._grads, self._single = [], [], None
 
     def _prepare(self) -> None:
         """Find the arrays that replays leave values in."""

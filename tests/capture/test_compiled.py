@@ -14,6 +14,11 @@ from nnlib import nn, optim
 from nnlib.errors import CaptureError, LabelError, ShapeError
 
 
+@pytest.fixture(autouse=True)
+def _everywhere(backend):
+    """On NumPy, on the double of a GPU, and on a GPU, where there is one."""
+
+
 def network(kind):
     """A model and the shape of its instances."""
     if kind == "mlp":
@@ -171,7 +176,7 @@ def test_parameters_that_change_outside_are_used_as_they_are():
             layer.weight.fill_(value)
             layer.bias.fill_(0.0)
         assert predict(x).tolist() == [[2 * value]] * 3
-    layer.weight.data = np.full((1, 2), 7.0, np.float32)  # another array
+    layer.weight.data = layer.weight.backend.xp.full((1, 2), 7.0, dtype="float32")  # another array
     assert predict(x).tolist() == [[14.0]] * 3
 
 
@@ -410,7 +415,7 @@ class TestErrors:
 
     def test_an_array_from_elsewhere_that_changes(self):
         rng = np.random.default_rng(0)
-        compiled = nnlib.compile(lambda x: x + rng.standard_normal(3))
+        compiled = nnlib.compile(lambda x: x + x.backend.asarray(rng.standard_normal(3)))
         assert "other values" in self.lines(compiled, nnlib.ones(3), calls=2)
 
     def test_another_path_the_second_time(self):
@@ -449,7 +454,9 @@ class TestErrors:
             nnlib.compile(lambda x: layer(x))(nnlib.ones(2, 4))
 
 
-def test_a_bad_label_in_a_replay_changes_nothing():
+def test_a_bad_label_in_a_replay_changes_nothing(backend):
+    if not backend.host_memory:
+        pytest.skip("labels on a device are not looked at")
     training = Training("mlp", "adamw", True)
     list(training.run(batches((6,), 4)))
     before = training.state()
@@ -534,7 +541,10 @@ def test_recordings_hold_no_results():
     assert [reference() for reference in alive] == [None, None]
 
 
-def test_memory_is_shared_by_what_is_not_needed_together():
+def test_memory_is_shared_by_what_is_not_needed_together(backend):
+    if backend.name == "strict":
+        pytest.skip("the double of a pool shares nothing")
+
     @nnlib.compile
     def chain(x):
         for _ in range(20):
@@ -544,7 +554,10 @@ def test_memory_is_shared_by_what_is_not_needed_together():
     x = nnlib.ones(1000)
     for _ in range(3):
         chain(x)
-    assert chain.memory_bytes <= 3 * 4 * 1024 + 64
+    limit = 3 * 4 * 1024 + 64
+    if backend.name == "cupy":  # its pool served the recorded run and its result, too
+        limit *= 2
+    assert chain.memory_bytes <= limit
 
 
 @pytest.mark.parametrize("name", ["numpy", "strict"])

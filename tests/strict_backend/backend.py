@@ -16,9 +16,14 @@ from nnlib_backends import (
     register_backend,
     registered_backends,
 )
+from nnlib_backends.cupy_backend.graph import GraphRecorder
 from strict_backend.arrays import StrictArray
 from strict_backend.counts import note_transfer
+from strict_backend.graphs import StrictGraphs
+from strict_backend.kernels import run
 from strict_backend.namespace import NAMESPACE
+
+GRAPHS = StrictGraphs()
 
 
 class StrictBackend(Backend):
@@ -34,7 +39,7 @@ class StrictBackend(Backend):
 
     def asarray(self, obj: Any, dtype: Any = None, *, copy: bool | None = None) -> StrictArray:
         if isinstance(obj, StrictArray):
-            array = np.array(obj._array, dtype=dtype, copy=copy)
+            array = run(np.array, obj._array, dtype=dtype, copy=copy)
             return obj if array is obj._array else StrictArray(array)
         if copy is False:
             raise ValueError("a host array cannot get to the device without a copy")
@@ -43,6 +48,9 @@ class StrictBackend(Backend):
 
     def to_numpy(self, array: StrictArray) -> np.ndarray:
         return array.get()
+
+    def recorder(self) -> GraphRecorder:
+        return GraphRecorder(GRAPHS)
 
     def device_info(self) -> DeviceInfo:
         return DeviceInfo("cpu", "a CPU that behaves like a GPU", 1, 0, {"numpy": np.__version__})

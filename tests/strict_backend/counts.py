@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from strict_backend.kernels import refuse_in_capture
+
 
 @dataclass
 class Counts:
@@ -31,12 +33,14 @@ def counting() -> Iterator[Counts]:
 
 
 def note_read() -> None:
+    refuse_in_capture("D2H")
     for counts in _active:
         counts.reads += 1
         counts.where.append(f"read at {_caller()}")
 
 
 def note_transfer() -> None:
+    refuse_in_capture("H2D")
     for counts in _active:
         counts.transfers += 1
         counts.where.append(f"transfer at {_caller()}")

@@ -9,6 +9,7 @@ from scipy import special
 from strict_backend import arrays
 from strict_backend.arrays import StrictArray, index, operand
 from strict_backend.counts import note_read, note_transfer
+from strict_backend.kernels import run
 from strict_backend.names import (
     ADD_AT_DTYPES,
     CONVERSIONS,
@@ -38,7 +39,7 @@ class StrictUfunc:
         bare_args = [operand(value) for value in args]
         if out is not None:
             options["out"] = tuple(None if value is None else operand(value) for value in outputs)
-        return dress(self._ufunc(*bare_args, **options), found)
+        return dress(run(self._ufunc, *bare_args, **options), found)
 
     def at(self, a: StrictArray, indices: Any, b: Any = None) -> None:
         self._needs("at")
@@ -46,10 +47,10 @@ class StrictUfunc:
             raise TypeError(f"Unsupported type {type(a)}")
         if self.__name__ == "add" and a.dtype.name not in ADD_AT_DTYPES:
             raise TypeError(f"cupy.add.at only supports {sorted(ADD_AT_DTYPES)}, not {a.dtype}")
-        self._ufunc.at(a._array, index(indices), operand(b))
+        run(self._ufunc.at, a._array, index(indices), operand(b))
 
     def outer(self, a: Any, b: Any, **options: Any) -> Any:
-        return dress(self._ufunc.outer(operand(a), operand(b), **options), {})
+        return dress(run(self._ufunc.outer, operand(a), operand(b), **options), {})
 
     def _needs(self, method: str) -> None:
         if self.__name__ not in UFUNC_METHODS[method]:
@@ -83,11 +84,16 @@ def _function(name: str, function: Callable[..., Any], keywords: frozenset[str])
         found: dict[int, StrictArray] = {}
         bare_args = [undress(value, found) for value in args]
         bare_options = {key: undress(value, found) for key, value in options.items()}
-        result = function(*bare_args, **bare_options)
-        return dress(np.asarray(result) if name in SCALAR_RESULTS else result, found)
+        if name in SCALAR_RESULTS:
+            return dress(run(_as_array, function, *bare_args, **bare_options), found)
+        return dress(run(function, *bare_args, **bare_options), found)
 
     call.__name__ = name
     return call
+
+
+def _as_array(function: Callable[..., Any], *args: Any, **options: Any) -> np.ndarray:
+    return np.asarray(function(*args, **options))
 
 
 def _conversion(function: Callable[..., Any], keywords: frozenset[str]) -> Any:
@@ -96,7 +102,7 @@ def _conversion(function: Callable[..., Any], keywords: frozenset[str]) -> Any:
         options.pop("blocking", None)  # whether the host waits for the copy
         found: dict[int, StrictArray] = {}
         if _is_array(obj):
-            return dress(function(undress(obj, found), *args, **options), found)
+            return dress(run(function, undress(obj, found), *args, **options), found)
         note_transfer()
         if options.get("copy") is False:
             raise ValueError("a host array cannot get to the device without a copy")

@@ -7,6 +7,7 @@ import numpy as np
 
 from strict_backend.arrays import SCALARS, StrictArray, index, operand
 from strict_backend.counts import note_read
+from strict_backend.kernels import run
 from strict_backend.names import HOST_FROM, HOST_KEYWORDS, OFFERED, READS
 
 
@@ -59,7 +60,7 @@ def _binary(ufunc: Any, *, swapped: bool = False) -> Callable[[StrictArray, Any]
         if not isinstance(other, (*SCALARS, StrictArray, np.ndarray)):
             return NotImplemented
         pair = (self._array, operand(other))
-        return StrictArray(np.asarray(ufunc(*pair[::-1] if swapped else pair)))
+        return StrictArray(run(ufunc, *pair[::-1] if swapped else pair))
 
     return operator
 
@@ -70,7 +71,7 @@ def _comparison(ufunc: Any, otherwise: bool) -> Callable[[StrictArray, Any], Any
 
     def comparison(self: StrictArray, other: Any) -> Any:
         if other is None or type(other).__eq__ is object.__eq__:
-            return StrictArray(np.full(self.shape, otherwise))
+            return StrictArray(run(np.full, self.shape, otherwise))
         return operator(self, other)
 
     return comparison
@@ -78,14 +79,14 @@ def _comparison(ufunc: Any, otherwise: bool) -> Callable[[StrictArray, Any], Any
 
 def _in_place(ufunc: Any) -> Callable[[StrictArray, Any], StrictArray]:
     def operator(self: StrictArray, other: Any) -> StrictArray:
-        ufunc(self._array, operand(other), out=self._array)
+        run(ufunc, self._array, operand(other), out=self._array)
         return self
 
     return operator
 
 
 def _unary(ufunc: Any) -> Callable[[StrictArray], StrictArray]:
-    return lambda self: StrictArray(np.asarray(ufunc(self._array)))
+    return lambda self: StrictArray(run(ufunc, self._array))
 
 
 def _method(name: str, keywords: frozenset[str]) -> Callable[..., Any]:
@@ -96,7 +97,7 @@ def _method(name: str, keywords: frozenset[str]) -> Callable[..., Any]:
             args = (StrictArray(np.asarray(index(args[0]))), *args[1:])
         bare_args = [undress(arg, found) for arg in args]
         bare_options = {key: undress(value, found) for key, value in options.items()}
-        return dress(getattr(self._array, name)(*bare_args, **bare_options), found)
+        return dress(run(getattr(np.ndarray, name), self._array, *bare_args, **bare_options), found)
 
     return method
 

@@ -1,0 +1,128 @@
+"""The seam to the driver: streams, pools, capture and launch, and how arrays lie in memory."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeAlias
+
+from nnlib_backends.contract import Array
+from nnlib_backends.recorded import Place
+
+__all__ = ["Feeder", "GraphDevice", "Pool"]
+
+Graph: TypeAlias = Any
+
+
+class Pool(ABC):
+    """Memory that belongs to one recording alone, so that its graph may keep the addresses."""
+
+    @abstractmethod
+    def active(self) -> AbstractContextManager[Any]:
+        """Take new arrays from here, in this thread."""
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """What it has taken from the device, in bytes."""
+
+
+class Feeder(ABC):
+    """Brings the numbers of a step to the device, all in one copy.
+
+    Attributes
+    ----------
+    arrays : list of array
+        Where they arrive; always the same ones.
+    nbytes : int
+    """
+
+    arrays: list[Array]
+    nbytes: int
+
+    @abstractmethod
+    def send(self, numbers: Sequence[Sequence[float]]) -> None:
+        """Copy numbers for each of the arrays, after what was launched and before what comes."""
+
+
+class GraphDevice(ABC):
+    """What recording and replaying need of a device.
+
+    Attributes
+    ----------
+    array_type : type
+        Of its arrays.
+    """
+
+    array_type: type
+
+    # Arrays
+
+    @abstractmethod
+    def owner(self, array: Array) -> Any:
+        """Return the object (weakly referable) that lives as long as the array's memory is used."""
+
+    @abstractmethod
+    def belongs(self, array: Array, owner: Any) -> bool:
+        """Tell whether an array lies in an owner's memory."""
+
+    @abstractmethod
+    def offset(self, array: Array, owner: Any) -> int:
+        """Return how far from an owner's first element an array begins, in bytes."""
+
+    @abstractmethod
+    def at(self, owner: Any, place: Place) -> Array:
+        """Return the array that lies at a place of an owner's memory."""
+
+    @abstractmethod
+    def same(self, a: Array, b: Array) -> bool:
+        """Tell whether two arrays are one, or have the same values; may wait for the device."""
+
+    @abstractmethod
+    def copied(self, numbers: Sequence[float], dtype: Any) -> Array:
+        """Return a new array of these numbers."""
+
+    # Driver
+
+    @abstractmethod
+    def working(self) -> AbstractContextManager[Any]:
+        """Compute in the device's own stream, after what the caller asked for and before the rest.
+
+        One thread at a time.
+        """
+
+    @abstractmethod
+    def new_pool(self) -> Pool:
+        """Return an empty pool."""
+
+    @abstractmethod
+    def new_feeder(self, counts: Sequence[int], dtypes: Sequence[Any]) -> Feeder:
+        """Return a feeder of arrays with so many numbers of these dtypes."""
+
+    @abstractmethod
+    def capture(self, pool: Pool, run: Callable[[], None]) -> Graph:
+        """Call a function whose launches are written down instead of done; return them as a graph.
+
+        Raises
+        ------
+        CaptureError
+            If the device cannot make a graph of them.
+        Exception
+            What the function raised.  Either way the device can be used again.
+        """
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise an exception if what was called last has made the capture impossible."""
+
+    @abstractmethod
+    def launch(self, graph: Graph, before: Callable[[], None]) -> None:
+        """Do what a graph holds, after what the caller asked for and before what comes.
+
+        ``before()`` is called when no other thread captures.
+        """
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Wait until everything that was launched is done."""

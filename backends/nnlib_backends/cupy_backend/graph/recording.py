@@ -1,0 +1,237 @@
+"""Capturing what was recorded as a graph, and launching it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nnlib_backends.contract import Array, Recording
+from nnlib_backends.cupy_backend.graph.device import Feeder, GraphDevice, Pool
+from nnlib_backends.errors import CaptureError
+from nnlib_backends.recorded import Place, arrays_in, difference, replaced
+
+__all__ = ["Entry", "Feed", "GraphRecording", "Storage"]
+
+
+@dataclass(eq=False)
+class Storage:
+    """Memory of an array that was made while recording.
+
+    Attributes
+    ----------
+    number : int
+        In order of making.
+    owner : weak reference
+    last : int
+        The last entry that touches it; later the capture may use the memory for another array.
+    kept : bool
+        Whether it must hold its values when a replay is over.
+    fed : int
+        Which of the feeds fills it; −1 if none does.
+    """
+
+    number: int
+    owner: Any
+    last: int = -1
+    kept: bool = False
+    fed: int = -1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A call of a Python function, with places for arrays that were made while recording."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    options: dict[str, Any]
+    results: list[Any] | None
+    line: str
+
+    @property
+    def title(self) -> str:
+        """What is done: the name of the operation, or of the function."""
+        named = (a.name for a in self.args if isinstance(getattr(a, "name", None), str))
+        name: str = getattr(self.function, "__qualname__", repr(self.function))
+        return next(named, name)
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Numbers of the host's that a replay needs anew.
+
+    ``array`` holds those of the recorded run, for whatever still uses them.
+    """
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    count: int
+    dtype: Any
+    array: Array = field(repr=False)
+    line: str = ""
+
+
+class GraphRecording(Recording):
+    """Recorded once; captured at the first replay; launched by every one; released in the end.
+
+    Pool, feeds and results live exactly as long as the graph, which has only their addresses.
+    """
+
+    def __init__(
+        self,
+        device: GraphDevice,
+        pool: Pool,
+        entries: Sequence[Entry],
+        feeds: Sequence[Feed],
+        storages: Sequence[Storage],
+        results: Sequence[Place | Array],
+    ) -> None:
+        self.entries, self.feeds = list(entries), list(feeds)
+        self._device, self._storages = device, list(storages)
+        self._places = list(results)
+        self._pool: Pool | None = pool
+        self._graph: Any = None
+        self._feeder: Feeder | None = None
+        self._owners: dict[int, Any] = {}
+        self._results: list[Array] = []
+
+    @property
+    def nbytes(self) -> int:  # type: ignore[override]
+        """Memory of its own, in bytes."""
+        own = 0 if self._pool is None else self._pool.nbytes
+        return own + (0 if self._feeder is None else self._feeder.nbytes)
+
+    def replay(self) -> None:
+        """Bring the new numbers, and launch the graph; nothing is waited for."""
+        if self._graph is None:
+            self._capture()
+        numbers = [feed.function(*feed.args) for feed in self.feeds]
+        self._device.launch(self._graph, lambda: self._feed(numbers))
+
+    def _feed(self, numbers: list[Sequence[float]]) -> None:
+        if self._feeder is not None:
+            self._feeder.send(numbers)
+
+    def results(self) -> list[Array]:
+        """Return the arrays in which replays leave the results."""
+        if self._graph is None:
+            self._capture()
+        return self._results
+
+    def release(self) -> None:
+        """Destroy the graph when its last replay is over, then give back its memory."""
+        if self._graph is not None:
+            self._device.synchronize()
+        self._graph = None  # first: it has the addresses of all the rest
+        self._owners, self._results, self._places = {}, [], []
+        self.entries, self.feeds, self._feeder, self._pool = [], [], None, None
+
+    # Capturing -------------------------------------------------------------------------------
+
+    def _capture(self) -> None:
+        if self._pool is None:
+            raise CaptureError("a recording that was given back cannot be replayed")
+        feeder = None
+        owners: dict[int, Any] = {}
+        if self.feeds:
+            feeder = self._device.new_feeder(
+                [feed.count for feed in self.feeds], [feed.dtype for feed in self.feeds]
+            )
+            for storage in self._storages:
+                if storage.fed >= 0:
+                    owners[storage.number] = self._device.owner(feeder.arrays[storage.fed])
+        graph = self._device.capture(self._pool, lambda: self._call_entries(owners))
+        self._results = [self._located(place, owners) for place in self._places]
+        self._graph, self._feeder, self._owners = graph, feeder, owners
+
+    def _call_entries(self, owners: dict[int, Any]) -> None:
+        """Call every entry; forget memory as soon as none of the entries that follow needs it."""
+        ends: dict[int, list[int]] = {}
+        for storage in self._storages:
+            if not storage.kept and storage.fed < 0:
+                ends.setdefault(storage.last, []).append(storage.number)
+        for i, entry in enumerate(self.entries):
+            try:
+                self._call(entry, owners)
+                self._device.check()
+            except CaptureError:
+                raise
+            except Exception as error:
+                raise CaptureError(_refusal(entry, error)) from error
+            for number in ends.get(i, ()):
+                owners.pop(number, None)
+
+    def _call(self, entry: Entry, owners: dict[int, Any]) -> None:
+        args, options = self._located(entry.args, owners), self._located(entry.options, owners)
+        result = entry.function(*args, **options)
+        if entry.results is None:
+            return
+        arrays = list(arrays_in(result, self._device.array_type))
+        if len(arrays) != len(entry.results):
+            raise CaptureError(f"{_SAME}. Received: {entry.title} in {entry.line}: other results")
+        for place, array in zip(entry.results, arrays, strict=True):
+            if isinstance(place, Place):
+                owner = owners.setdefault(place.storage, self._device.owner(array))
+                if not self._lies_at(array, owner, place):
+                    raise CaptureError(
+                        f"{_SAME}. Received: {entry.title} in {entry.line}: an array that lies "
+                        f"elsewhere in memory ({array.shape}, strides {array.strides}), or in "
+                        f"another one, than when it was recorded ({place.shape}, {place.strides})"
+                    )
+
+    def _lies_at(self, array: Array, owner: Any, place: Place) -> bool:
+        """Tell whether the entries that follow will find an array where they look for it."""
+        return (
+            self._device.belongs(array, owner)
+            and self._device.offset(array, owner) == place.offset
+            and array.shape == place.shape
+            and array.strides == place.strides
+            and array.dtype.str == place.dtype
+        )
+
+    def _located(self, value: Any, owners: dict[int, Any]) -> Any:
+        """Replace places by arrays, at any depth."""
+        return replaced(value, Place, lambda place: self._device.at(owners[place.storage], place))
+
+    # Comparing -------------------------------------------------------------------------------
+
+    def difference(self, other: Recording) -> str | None:
+        """Say where another recording of the same function did something else."""
+        assert isinstance(other, GraphRecording)
+        for mine, theirs in zip(self.entries, other.entries, strict=False):
+            if mine.function != theirs.function:
+                return f"{theirs.line}: another operation than the first time"
+            what = difference(
+                (mine.args, mine.options, mine.results),
+                (theirs.args, theirs.options, theirs.results),
+                self._device.array_type,
+                self._device.same,
+            )
+            if what:
+                return f"{theirs.line}: {what}"
+        if len(self.entries) != len(other.entries):
+            longer = max(self.entries, other.entries, key=len)
+            line = longer[min(len(self.entries), len(other.entries))].line
+            return f"{line}: an operation that was made only once"
+        return self._other_feeds(other)
+
+    def _other_feeds(self, other: GraphRecording) -> str | None:
+        mine, theirs = (
+            [(feed.function, feed.args, feed.count, feed.dtype) for feed in recording.feeds]
+            for recording in (self, other)
+        )
+        if mine != theirs:
+            return "other numbers are asked for in every step (of an optimizer, or at random)"
+        return None
+
+
+_SAME = "an operation must do the same while it is captured as when it was recorded"
+
+
+def _refusal(entry: Entry, error: Exception) -> str:
+    return (
+        "a compiled step on the GPU becomes one CUDA graph, in which nothing can be read by the "
+        "host, copied from it, or computed by a library that refuses capture. Received: "
+        f"{entry.title} in {entry.line}: {error}. Do it outside of the compiled function, or do "
+        "not compile (Trainer: compile=False)"
+    )

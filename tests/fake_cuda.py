@@ -1,0 +1,170 @@
+"""A double of the few names of CuPy that graphs need; with a log of what was asked for."""
+
+import contextlib
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+
+
+class Pointer:
+    """cupy.cuda.MemoryPointer: a piece of host memory here."""
+
+    def __init__(self, mem, offset=0):
+        self.mem, self.offset = mem, offset
+
+    @property
+    def ptr(self):
+        return self.mem.block.ctypes.data + self.offset
+
+    def __add__(self, offset):
+        return Pointer(self.mem, self.offset + offset)
+
+    def copy_from_host_async(self, pointer, nbytes, stream):
+        source = self.mem.cuda.pinned[pointer]
+        stream.do(("copy", nbytes))
+        self.mem.block[self.offset : self.offset + nbytes] = source[:nbytes]
+
+
+class NdArray:
+    """cupy.ndarray."""
+
+    def __init__(self, shape, dtype, memptr=None, strides=None, base=None):
+        self.shape, self.dtype, self.data, self.base = shape, np.dtype(dtype), memptr, base
+        self.strides = strides or np.empty(shape, dtype).strides
+
+    nbytes = property(lambda self: self.bare().nbytes)
+    size = property(lambda self: self.bare().size)
+
+    def __setitem__(self, key, value):
+        cuda = self.data.mem.cuda
+        cuda.current[-1].do(("kernel", "copy"))
+        self.bare()[key] = value.bare() if isinstance(value, NdArray) else value
+
+    def bare(self):
+        return np.ndarray(
+            self.shape, self.dtype, self.data.mem.block, self.data.offset, self.strides
+        )
+
+    def get(self):
+        return self.bare().copy()
+
+
+class Stream:
+    numbers = itertools.count(1)
+
+    def __init__(self, cuda, ptr):
+        self.cuda, self.ptr, self.capturing, self.broken = cuda, ptr, False, False
+
+    def do(self, what):
+        if self.capturing:
+            self.captured.append(what)
+        self.cuda.log.append((self.ptr, *what))
+
+    def wait_event(self, event):
+        self.cuda.log.append((self.ptr, "waits", event.at))
+
+    def begin_capture(self):
+        assert self.ptr != 0, "cannot capture on the default (legacy) stream"
+        self.capturing, self.captured = True, []
+        self.cuda.log.append((self.ptr, "begin"))
+
+    def end_capture(self):
+        self.cuda.log.append((self.ptr, "end"))
+        self.capturing = False
+        if self.broken:
+            raise RuntimeError("cudaErrorStreamCaptureInvalidated")
+        return Graph(self.captured)
+
+    def is_capturing(self):
+        if self.broken:
+            raise RuntimeError("an error has invalidated the capture sequence")
+        return self.capturing
+
+    def synchronize(self):
+        self.cuda.log.append((self.ptr, "synchronize"))
+
+    def __enter__(self):
+        self.cuda.current.append(self)
+        return self
+
+    def __exit__(self, *_):
+        assert self.cuda.current.pop() is self
+
+
+class Graph:
+    def __init__(self, captured):
+        self.captured = captured
+
+    def launch(self, stream):
+        assert not stream.capturing
+        stream.cuda.log.append((stream.ptr, "launch", *self.captured))
+
+
+class Event:
+    def __init__(self, cuda):
+        self.cuda, self.at = cuda, None
+
+    def record(self, stream):
+        self.at = (stream.ptr, sum(entry[0] == stream.ptr for entry in self.cuda.log))
+        self.cuda.log.append((stream.ptr, "record"))
+
+    def synchronize(self):
+        self.cuda.log.append(("host", "waits", self.at))
+
+
+class Pool:
+    def __init__(self, cuda):
+        self.cuda, self.taken = cuda, []
+
+    def malloc(self, nbytes):
+        mem = SimpleNamespace(cuda=self.cuda, block=np.zeros(nbytes, np.uint8), pool=self)
+        self.taken.append(nbytes)
+        return Pointer(mem)
+
+    def total_bytes(self):
+        return sum(self.taken)
+
+
+class FakeCuda:
+    """Stands for the module ``cupy``."""
+
+    ndarray = NdArray
+
+    def __init__(self):
+        self.log, self.pinned, self.current = [], {}, [Stream(self, 0)]
+        self.default_pool = Pool(self)
+        self.allocators = [self.default_pool.malloc]
+        self.cuda = SimpleNamespace(
+            Event=lambda disable_timing: Event(self),
+            Stream=lambda non_blocking: Stream(self, next(Stream.numbers)),
+            MemoryPool=lambda: Pool(self),
+            get_current_stream=lambda: self.current[-1],
+            using_allocator=self.using_allocator,
+            alloc_pinned_memory=self.alloc_pinned_memory,
+        )
+
+    @contextlib.contextmanager
+    def using_allocator(self, allocator):
+        self.allocators.append(allocator)
+        try:
+            yield
+        finally:
+            self.allocators.pop()
+
+    def alloc_pinned_memory(self, nbytes):
+        class Pinned(bytearray):
+            ptr = len(self.pinned) + 1000
+
+        memory = Pinned(nbytes)
+        self.pinned[memory.ptr] = np.frombuffer(memory, np.uint8)
+        return memory
+
+    def empty(self, shape, dtype):
+        nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        return NdArray(shape, dtype, self.allocators[-1](nbytes))
+
+    def array(self, values):
+        result = self.empty(values.shape, values.dtype)
+        result.bare()[...] = values
+        return result
