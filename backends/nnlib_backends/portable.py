@@ -36,9 +36,35 @@ def make_kernels(xp: Any) -> dict[str, Kernel]:
     }
 
 
-def _rows(x: Array) -> Array:
+def rows_of(x: Array) -> Array:
     """(..., D) → (N, D); spelt out, for −1 cannot be found where D is 0."""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def into_targets(kernel: Kernel) -> Kernel:
+    """Let a kernel that knows no targets copy its gradients into those that are given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> double = Kernel(lambda x: (2 * x, None), lambda g, saved, needs, x: (2 * g,))
+    >>> target = np.zeros(2)
+    >>> into_targets(double).backward(np.ones(2), None, (target,), np.ones(2))[0] is target
+    True
+    """
+
+    def backward(
+        g: Array, saved: Any, needs: Sequence[Any], *arrays: Array | None, **static: Any
+    ) -> Any:
+        wanted = [need is not False for need in needs]
+        gradients = list(kernel.backward(g, saved, wanted, *arrays, **static))
+        for i, need in enumerate(needs):
+            if need is not False and need is not True:
+                need[...] = gradients[i]
+                gradients[i] = need
+        return gradients
+
+    return Kernel(kernel.forward, backward)
 
 
 def activate(xp: Any, z: Array, activation: str | None) -> Array:
@@ -63,7 +89,7 @@ def _linear(xp: Any) -> Kernel:
     def forward(
         x: Array, weight: Array, bias: Array | None, *, activation: str | None = None
     ) -> tuple[Array, Array | None]:
-        y = xp.dot(_rows(x), weight.T)
+        y = xp.dot(rows_of(x), weight.T)
         if bias is not None:
             y += bias
         y = activate(xp, y, activation)
@@ -73,9 +99,9 @@ def _linear(xp: Any) -> Kernel:
         g: Array, y: Array | None, needs: Needs, x: Array, weight: Array, bias: Array | None,
         *, activation: str | None = None,
     ) -> tuple[Array | None, ...]:  # fmt: skip
-        rows = derive(_rows(g), y, activation)
+        rows = derive(rows_of(g), y, activation)
         dx = xp.dot(rows, weight).reshape(x.shape) if needs[0] else None
-        dw = xp.dot(rows.T, _rows(x)) if needs[1] else None
+        dw = xp.dot(rows.T, rows_of(x)) if needs[1] else None
         db = rows.sum(axis=0) if needs[2] else None
         return dx, dw, db
 
@@ -124,7 +150,7 @@ def _affine(y: Array, weight: Array | None, bias: Array | None) -> Array:
 
 
 def _sum_leading(g: Array) -> Array:
-    return _rows(g).sum(axis=0)
+    return rows_of(g).sum(axis=0)
 
 
 def _layer_norm(xp: Any) -> Kernel:

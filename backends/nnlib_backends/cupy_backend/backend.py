@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import cupy
 import numpy as np
 
 from nnlib_backends import attention, patches, portable, recurrent
-from nnlib_backends.contract import Array, Backend, DeviceInfo, Kernel, MemoryInfo, Timer
+from nnlib_backends.contract import Array, Backend, DeviceInfo, Inputs, Kernel, MemoryInfo, Timer
 from nnlib_backends.cupy_backend import convolution, namespace
+from nnlib_backends.cupy_backend.graph import GraphRecorder
+from nnlib_backends.cupy_backend.graph.cuda import CudaGraphs
+from nnlib_backends.cupy_backend.graph.inputs import CudaInputs
 from nnlib_backends.cupy_backend.kernels import norm, table
 from nnlib_backends.cupy_backend.kernels.driver import CudaDriver
 from nnlib_backends.cupy_backend.kernels.launcher import Launcher
+from nnlib_backends.cupy_backend.products import import_cublaslt, make_products
+from nnlib_backends.cupy_backend.products.linear import make_linear
 from nnlib_backends.registry import owner_of
 
 #: A GPU wants few and large products; this much is taken for the patches of one.
@@ -30,6 +36,7 @@ class CupyBackend(Backend):
     """
 
     array_type = cupy.ndarray
+    writes_gradients = True
 
     def __init__(self, device: int = 0) -> None:
         self.name = f"cupy:{device}" if device else "cupy"
@@ -38,6 +45,14 @@ class CupyBackend(Backend):
         if device:
             self.scope = self.device
         self.xp: Any = namespace.DeviceNamespace(self.device) if device else namespace
+        bindings = import_cublaslt()
+        self.products = (
+            make_products(bindings, cupy, self.device, convolution.tf32_is_allowed)
+            if bindings
+            else None
+        )
+        if self.products is not None:
+            namespace.products[device] = self.products
         in_xp = {
             **portable.make_kernels(self.xp),
             **patches.make_kernels(self.xp, block_bytes=_BLOCK_BYTES),
@@ -51,7 +66,10 @@ class CupyBackend(Backend):
             in_xp["conv2d"] = convolution.make_kernel(planner, in_xp["conv2d"])
         launcher = self._launcher = Launcher(self.xp, CudaDriver())
         in_xp |= table.make_kernels(launcher, in_xp)
-        self.kernels: Mapping[str, Kernel] = in_xp
+        kernels = {name: portable.into_targets(kernel) for name, kernel in in_xp.items()}
+        if self.products is not None:
+            kernels["linear"] = make_linear(self.products, self.xp)
+        self.kernels: Mapping[str, Kernel] = kernels
         self.primitives = table.make_primitives(launcher)
         self.updates = table.make_updates(launcher)
 
@@ -99,6 +117,24 @@ class CupyBackend(Backend):
         """Wait until the GPU has done everything that was asked for."""
         self.device.synchronize()
 
+    @cached_property
+    def _graphs(self) -> CudaGraphs:
+        return CudaGraphs(cupy, self.device)
+
+    @cached_property
+    def _copying(self) -> Any:
+        """The stream in which arguments of compiled functions come from the host."""
+        with self.device:
+            return cupy.cuda.Stream(non_blocking=True)
+
+    def recorder(self) -> GraphRecorder | None:
+        """Return a recorder of CUDA graphs; none without cuBLASLt, for CuPy's products refuse."""
+        return None if self.products is None else GraphRecorder(self._graphs)
+
+    def inputs(self, arrays: Sequence[Array]) -> Inputs:
+        """Return what brings values from the host while the GPU works on the step before."""
+        return CudaInputs(self, arrays, cupy, self.device, self._copying)
+
     def timer(self) -> Timer:
         """Return a stopwatch in the GPU's own time."""
         return CudaTimer(self.device)
@@ -127,6 +163,8 @@ class CupyBackend(Backend):
                 "driver_cuda": _dotted(runtime.driverGetVersion()),
                 "float32_precision": "TF32" if convolution.tf32_is_allowed() else "FP32",
                 "convolution": "cudnn" if self.cudnn_version else "patches and cublas",
+                "products": "cublaslt" if self.products else "cublas (nvmath-python is missing)",
+                "compiled steps": "one CUDA graph" if self.products else "not recorded",
             },
         )
 

@@ -17,6 +17,24 @@ from cupyx.scipy.special import erf  # noqa: F401
 philox_chunk = 1 << 21
 
 
+#: Number of a GPU → `nnlib_backends.cupy_backend.products.Products`, where cuBLASLt is installed.
+products: dict[int, Any] = {}
+
+
+def matmul(a: Any, b: Any, out: Any = None) -> Any:
+    """``a @ b`` in a way that a CUDA graph can capture, if there is one."""
+    own = products.get(a.data.device_id) if isinstance(a, cupy.ndarray) else None
+    if own is not None:
+        return own.matmul(a, b, out)
+    return cupy.matmul(a, b, out=out)
+
+
+def dot(a: Any, b: Any) -> Any:
+    """``numpy.dot``, likewise."""
+    own = products.get(a.data.device_id) if isinstance(a, cupy.ndarray) else None
+    return cupy.dot(a, b) if own is None else own.dot(a, b)
+
+
 class DeviceNamespace:
     """The same names for a GPU other than the first.
 

@@ -28,7 +28,7 @@ FLOAT32 = np.dtype(np.float32)
 def kernels() -> dict[str, Kernel]:
     """Name of a fused operation → the kernel that serves it here."""
     compiled = native()[0]
-    table = {name: into_targets(kernel) for name, kernel in general_kernels().items()}
+    table = {name: portable.into_targets(kernel) for name, kernel in general_kernels().items()}
     if compiled is not None:
         for name, kernel in compiled.KERNELS.items():
             table[name] = either(kernel, table[name])
@@ -144,20 +144,3 @@ def all_float32(arrays: Sequence[Array | None]) -> bool:
         if array is not None and array.dtype != FLOAT32 and array.dtype.kind not in "iub":
             return False
     return True
-
-
-def into_targets(kernel: Kernel) -> Kernel:
-    """Let a kernel that knows no targets copy its gradients into those that are given."""
-
-    def backward(
-        g: Array, saved: Any, needs: Sequence[Any], *arrays: Array | None, **static: Any
-    ) -> Any:
-        wanted = [need is not False for need in needs]
-        gradients = list(kernel.backward(g, saved, wanted, *arrays, **static))
-        for i, need in enumerate(needs):
-            if isinstance(need, np.ndarray):
-                need[...] = gradients[i]
-                gradients[i] = need
-        return gradients
-
-    return Kernel(kernel.forward, backward)

@@ -7,13 +7,14 @@ from typing import Any
 
 from nnlib_backends.attention import factor_of
 from nnlib_backends.contract import Kernel
-from nnlib_backends.numpy_backend.kernels import general_kernels, into_targets
+from nnlib_backends.numpy_backend.kernels import general_kernels
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
 from nnlib_backends.numpy_backend.native.abi import NativeKernel
 from nnlib_backends.numpy_backend.native.heads import BLOCK, attention_backward, attention_forward
 from nnlib_backends.numpy_backend.native.host import place
 from nnlib_backends.numpy_backend.native.recurrence import optional
 from nnlib_backends.numpy_backend.native.tile import LANES, multiply_address
+from nnlib_backends.portable import into_targets
 
 __all__ = ["KERNELS"]
 

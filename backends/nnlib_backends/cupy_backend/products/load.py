@@ -1,0 +1,50 @@
+"""Making the products of a GPU, if what they need is installed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nnlib_backends.cupy_backend.products.cublaslt import CublasLt
+from nnlib_backends.cupy_backend.products.products import Products
+
+__all__ = ["import_cublaslt", "make_products"]
+
+
+def import_cublaslt() -> Any:
+    """Return ``nvmath.bindings.cublasLt``, or ``None`` where it or cuBLASLt is missing."""
+    try:
+        from nvmath.bindings import cublasLt
+
+        cublasLt.get_version()  # loads the library
+    except (ImportError, OSError, RuntimeError):
+        return None
+    return cublasLt
+
+
+def make_products(bindings: Any, cupy: Any, device: Any, tf32: Any) -> Products:
+    """Return the products of one GPU.
+
+    Parameters
+    ----------
+    bindings, cupy : modules
+    device : cupy.cuda.Device
+    tf32 : callable
+        Whether float32 products may be TF32 now.
+    """
+    workspaces: dict[int, Any] = {}
+
+    def workspace(stream: int, nbytes: int) -> int:
+        """Streams work at the same time, so each has its own; from no recording's pool."""
+        if stream not in workspaces:
+            pool = cupy.get_default_memory_pool()
+            with device, cupy.cuda.using_allocator(pool.malloc):
+                workspaces[stream] = cupy.empty((nbytes,), dtype="uint8")
+        return int(workspaces[stream].data.ptr)
+
+    return Products(
+        CublasLt(bindings, workspace),
+        cupy,
+        pointer=lambda array: int(array.data.ptr),
+        stream=lambda: int(cupy.cuda.get_current_stream().ptr),
+        tf32=tf32,
+    )
