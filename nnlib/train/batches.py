@@ -9,7 +9,7 @@ from nnlib.autograd import Tensor, tensor
 from nnlib.data import ArrayDataset, DataLoader
 from nnlib.errors import DataError, describe
 from nnlib.nn import Module
-from nnlib_backends import Backend, get_backend, use_backend
+from nnlib_backends import Backend, get_backend, load_backend, use_backend
 
 __all__ = ["Batch", "Data", "as_loader", "batches", "home_of"]
 
@@ -59,29 +59,43 @@ def as_loader(data: Data, batch_size: int, *, shuffle: bool) -> Iterable[Any]:
     return data
 
 
-def batches(loader: Iterable[Any], backend: Backend, dtype: Any, skip: int = 0) -> Iterator[Batch]:
+def batches(
+    loader: Iterable[Any], backend: Backend, dtype: Any, skip: int = 0, *, on_host: bool = False
+) -> Iterator[Batch]:
     """Begin an epoch: its batches, moved to ``backend``, their floats converted to ``dtype``.
 
     Parameters
     ----------
     skip : int
         Leave out that many batches at first: for a loader that cannot start in mid-epoch itself.
+    on_host : bool
+        Do not move what is on the host: a compiled step brings it to the device itself, while the
+        step before is still computed.
 
     Raises
     ------
     DataError
         If there is no batch, or one is not a tuple of arrays.
     """
-    with use_backend(backend):  # where a loader without a backend of its own puts its tensors
+    home = load_backend("numpy") if on_host and _lies_on_host(loader) else backend
+    with use_backend(home):  # where a loader without a backend of its own puts its tensors
         iterator = iter(loader)
-    return _moving(iterator, backend, dtype, skip)
+    return _moving(iterator, backend, dtype, skip, on_host)
 
 
-def _moving(iterator: Iterator[Any], backend: Backend, dtype: Any, skip: int) -> Iterator[Batch]:
+def _lies_on_host(loader: Iterable[Any]) -> bool:
+    """Tell whether a loader would put on a device what it has on the host."""
+    data = getattr(loader, "dataset", None)
+    return not isinstance(data, ArrayDataset) or data.backend.host_memory
+
+
+def _moving(
+    iterator: Iterator[Any], backend: Backend, dtype: Any, skip: int, on_host: bool
+) -> Iterator[Batch]:
     number = 0
     for number, arrays in enumerate(iterator, 1):
         if number > skip:
-            yield _moved(arrays, backend, dtype)
+            yield _moved(arrays, backend, dtype, on_host)
     if number == 0:
         raise DataError(
             "an epoch must have at least one batch. Received: a loader that gave none. "
@@ -89,7 +103,7 @@ def _moving(iterator: Iterator[Any], backend: Backend, dtype: Any, skip: int) ->
         )
 
 
-def _moved(arrays: Any, backend: Backend, dtype: Any) -> Batch:
+def _moved(arrays: Any, backend: Backend, dtype: Any, on_host: bool) -> Batch:
     if hasattr(arrays, "shape"):
         arrays = (arrays,)
     if not isinstance(arrays, tuple | list) or not all(hasattr(a, "shape") for a in arrays):
@@ -102,14 +116,19 @@ def _moved(arrays: Any, backend: Backend, dtype: Any) -> Batch:
             "the arrays of a batch must have the examples along their first axis. "
             f"Received: {describe(*arrays)}"
         )
-    return tuple(_move(array, backend, dtype) for array in arrays)
+    return tuple(_move(array, backend, dtype, on_host) for array in arrays)
 
 
-def _move(array: Any, backend: Backend, dtype: Any) -> Tensor:
-    value = array if isinstance(array, Tensor) else tensor(array)
+def _move(array: Any, backend: Backend, dtype: Any, on_host: bool) -> Tensor:
+    host = load_backend("numpy")
+    if isinstance(array, Tensor):
+        value = array
+    else:
+        value = tensor(array, backend=host if on_host and host.owns(array) else None)
     if dtype is not None and value.dtype.kind == "f" and value.dtype != dtype:
         value = value.astype(dtype)  # float64 data must not make a float32 model slow
-    return value if value.backend is backend else tensor(value, backend=backend)
+    stays = value.backend is backend or (on_host and value.backend is host)
+    return value if stays else tensor(value, backend=backend)
 
 
 def split(batch: Batch) -> tuple[Batch, Tensor]:

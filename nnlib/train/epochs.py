@@ -152,7 +152,8 @@ class Epochs(Steps):
             metric.reset()
         losses = Losses(self.backend)
         with inference(self.model):
-            for batch in batches(loader, self.backend, self.dtype):
+            on_host = self.brings_batches(self.backend)
+            for batch in batches(loader, self.backend, self.dtype, on_host=on_host):
                 loss, values = self.test_step(batch)
                 losses.add(loss, 0, batch[-1].shape[0])
                 for metric, value in zip(metrics, values, strict=True):

@@ -151,7 +151,7 @@ def find_cause(trainer: Trainer, batch: Batch) -> str:
     for path, parameter in trainer.model.named_parameters():
         if not is_finite(parameter):
             return f"parameter {path!r} is not finite already ({describe_values(parameter)})"
-    inputs, target = split(batch)
+    inputs, target = split(tuple(value.to(trainer.backend) for value in batch))
     with _Watch(trainer.model) as watch:
         output = trainer.model(*inputs)
         if not watch.found:

@@ -52,7 +52,8 @@ def go_to(trainer: Epochs, place: Mapping[str, Any]) -> None:
 
 def rest_of_epoch(trainer: Epochs) -> Iterator[list[Batch]]:
     """Groups of batches from where the loader stands."""
-    return _groups(trainer, trainer.loader, trainer.batch)
+    on_host = trainer.brings_batches(trainer.backend)
+    return _groups(trainer, trainer.loader, trainer.batch, on_host)
 
 
 def repeat_from(trainer: Epochs, place: Mapping[str, Any]) -> Iterator[tuple[int, list[Batch]]]:
@@ -64,12 +65,15 @@ def repeat_from(trainer: Epochs, place: Mapping[str, Any]) -> Iterator[tuple[int
     yield from enumerate(_groups(trainer, loader, place["batch"]), place["step"] + 1)
 
 
-def _groups(trainer: Epochs, loader: Any, done: int) -> Iterator[list[Batch]]:
+def _groups(
+    trainer: Epochs, loader: Any, done: int, on_host: bool = False
+) -> Iterator[list[Batch]]:
     where = _state_of(loader)
     if done and where is not None and where.get("batch") == 0:
         return iter(())  # the loader stands before the next epoch already
     skip = 0 if where is not None else done
-    return grouped(batches(loader, trainer.backend, trainer.dtype, skip), trainer.accumulate)
+    arrays = batches(loader, trainer.backend, trainer.dtype, skip, on_host=on_host)
+    return grouped(arrays, trainer.accumulate)
 
 
 def _state_of(loader: Any) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from nnlib.train.batches import Batch, split
 from nnlib.train.losses import LossFunction, get_loss
 from nnlib.train.metric import Metric
 from nnlib.train.readings import single_value
+from nnlib_backends import Backend, get_backend
 
 __all__ = ["Steps", "grouped"]
 
@@ -61,8 +62,13 @@ class Steps:
                     "a metric must define total(), or measure() and add(), which a compiled step "
                     f"calls. Received: {type(metric).__name__}, with its own update()"
                 )
+        self._compiled = compile
         self._train = compiled(self._train_as_it_is) if compile else self._train_as_it_is
         self._test = compiled(self._test_as_it_is) if compile else self._test_as_it_is
+
+    def brings_batches(self, backend: Backend) -> bool:
+        """Tell whether a step takes batches from the host to this backend by itself."""
+        return self._compiled and not backend.host_memory and backend.recorder() is not None
 
     def loss_of(self, output: Any, target: Tensor) -> Tensor:
         """Compute the loss, which must be a single value.
@@ -119,13 +125,13 @@ class Steps:
             Of each batch, outside the graph: the mean loss, and what each metric makes of the
             outputs (see `Metric.measure`).
         """
-        results = self._train(group)
+        results = self._train(_as_arguments(group))
         self._go_on()
         return results
 
     def test_step(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """Compute loss and metrics of a batch, likewise."""
-        return self._test(batch)
+        return self._test(_as_arguments(batch))
 
     def _train_as_it_is(self, group: list[Batch]) -> list[tuple[Tensor, list[Tensor]]]:
         results = self.compute_gradients(group)
@@ -140,6 +146,17 @@ class Steps:
         output = self.model(*inputs)
         values = [metric.measure(output, target) for metric in self.metrics]
         return self.loss_of(output, target), values
+
+
+def _as_arguments(value: Any) -> Any:
+    """Take the arrays out of tensors on the host, if the model is elsewhere.
+
+    A compiled function brings arrays to where it computes; a tensor says where it wants to be.
+    """
+    if isinstance(value, list | tuple):
+        return type(value)(map(_as_arguments, value))
+    elsewhere = value.backend.host_memory and not get_backend().host_memory
+    return value.data if elsewhere else value
 
 
 def grouped(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:

@@ -81,6 +81,7 @@ class Trainer(Epochs):
     epoch, step : int
         How many are done.
     last_batch : tuple of Tensor or None
+        On the host, if a compiled step brings what is there to the device itself.
 
     Raises
     ------

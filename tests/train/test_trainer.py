@@ -169,8 +169,32 @@ def test_host_data_for_a_model_elsewhere(points, make_trainer):
     assert nnlib.get_backend().name == "numpy"
     loader = data.DataLoader(data.ArrayDataset(*points), 16, shuffle=True, backend="numpy")
     trainer.fit(loader, val=points, epochs=1)
-    assert trainer.last_batch[0].backend.name == "strict"
+    assert next(iter(trainer.model.parameters())).backend.name == "strict"
     assert type(trainer.predict(points[0])) is np.ndarray
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_compiled_step_brings_host_data_itself(points, make_trainer, compiled, monkeypatch):
+    with nnlib.use_backend("strict") as strict:
+        trainer = make_trainer(compile=compiled)
+    brought = []
+    make = type(strict).inputs
+
+    def inputs(backend, arrays):
+        result = make(backend, arrays)
+        fill = result.fill
+        result.fill = lambda values: brought.extend(map(type, values)) or fill(values)
+        return result
+
+    monkeypatch.setattr(type(strict), "inputs", inputs)
+    x, y = points
+    trainer.fit((x, y), val=(x, y), batch_size=16, epochs=2)
+    assert trainer.last_batch[0].backend.name == ("numpy" if compiled else "strict")
+    assert set(brought) == ({np.ndarray} if compiled else set())
+    with nnlib.use_backend("strict"):  # what is on the device already stays there
+        resident = data.ArrayDataset(nnlib.tensor(x), nnlib.tensor(y))
+    trainer.fit(resident, batch_size=16, epochs=1)
+    assert trainer.last_batch[0].backend.name == "strict"
 
 
 def test_models_of_several_inputs(make_trainer, points):
