@@ -45,6 +45,7 @@ from nnlib.autograd import (
 from nnlib.capture import compile
 from nnlib.errors import NnlibError
 from nnlib.io import load, save
+from nnlib.memory import memory_summary
 from nnlib.models.summary import summary
 from nnlib.ops import (
     abs,
@@ -201,6 +202,7 @@ __all__ = [
     "max",
     "maximum",
     "mean",
+    "memory_summary",
     "min",
     "minimum",
     "models",

@@ -14,6 +14,7 @@
     ├── GradientError (RuntimeError)            the graph cannot do what was asked
     │   └── GradcheckError (AssertionError)     a derivative is wrong
     ├── CaptureError (RuntimeError)             nnlib_backends.errors: cannot be recorded
+    ├── OutOfMemoryError (MemoryError)          a device's memory is full
     ├── StateError (ValueError)                 names or shapes of a state dict do not match
     ├── NonFiniteError (ArithmeticError)        NaN or infinity during training
     ├── InputError (OSError)                    a file cannot be read
@@ -60,6 +61,7 @@ __all__ = [
     "NnlibError",
     "NonFiniteError",
     "OptionError",
+    "OutOfMemoryError",
     "OutputError",
     "ShapeError",
     "StateError",
@@ -91,6 +93,10 @@ class GradientError(NnlibError, RuntimeError):
 
 class GradcheckError(GradientError, AssertionError):
     """An analytic derivative disagrees with finite differences."""
+
+
+class OutOfMemoryError(NnlibError, MemoryError):
+    """A device's memory is full; the text says who uses it."""
 
 
 class StateError(NnlibError, ValueError):

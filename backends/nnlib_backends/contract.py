@@ -126,6 +126,8 @@ class MemoryInfo:
         Largest ``used`` since the last reset.
     free : int
         Bytes that could still be had.
+    cached : int
+        Bytes that a pool has taken and nobody uses, where there is one.
 
     Examples
     --------
@@ -136,6 +138,7 @@ class MemoryInfo:
     used: int
     peak: int
     free: int
+    cached: int = 0
 
 
 def write_numbers(target: Any, function: Callable[..., Any], args: tuple[Any, ...] = ()) -> None:
@@ -361,6 +364,15 @@ class Backend(ABC):
     @abstractmethod
     def memory_info(self) -> MemoryInfo:
         """Tell how much memory is used."""
+
+    def memory_of(self, array: Array) -> tuple[Any, int]:
+        """Return what tells the memory of an array from all other, and its size in bytes.
+
+        Views have the same as the array that they look into.
+        """
+        while isinstance(array.base, self.array_type):
+            array = array.base
+        return id(array), array.nbytes
 
     def reset_peak_memory(self) -> None:  # noqa: B027 - optional: not every device can
         """Start a new peak-memory measurement, where the device can."""

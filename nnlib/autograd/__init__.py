@@ -1,5 +1,6 @@
 """Tensors, the recorded graph, and the backward pass."""
 
+from nnlib.autograd import held  # noqa: F401 - says what tensors hold
 from nnlib.autograd.creation import (
     arange,
     eye,

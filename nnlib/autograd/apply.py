@@ -9,6 +9,7 @@ import nnlib.autograd.tensor as tensors  # circular: its names are looked up whe
 from nnlib.autograd.mode import is_grad_enabled
 from nnlib.autograd.nodes import FusedNode, PrimitiveNode
 from nnlib.errors import DTypeError, NnlibError, ShapeError, describe
+from nnlib.memory import out_of_memory
 from nnlib.ops.operation import Fused, Operation, Primitive
 from nnlib.recording import Dependencies, current
 from nnlib_backends import Backend, BackendMismatchError, Kernel
@@ -80,6 +81,9 @@ def _compute(
             y, saved = operation.run(backend, arrays, options), None
     except (ValueError, TypeError, OverflowError) as error:
         raise _explain(error, operation, arrays, options) from error
+    except MemoryError as error:
+        what = f"{operation.name} of {describe(*arrays)}"
+        raise out_of_memory(error, backend, what) from None
     if type(y) is not backend.array_type:  # NumPy turns 0-d results into scalars
         y = backend.asarray(y)
     if y.dtype.char == "d" and "dtype" not in options and not _has_float64(arrays):

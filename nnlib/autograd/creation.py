@@ -6,6 +6,7 @@ from typing import Any
 
 from nnlib.autograd.tensor import Tensor
 from nnlib.errors import BackendMismatchError, DTypeError, ShapeError, describe
+from nnlib.memory import out_of_memory
 from nnlib.random import default_generator
 from nnlib.recording import current, repeated
 from nnlib_backends import Backend, backend_of, get_backend, load_backend
@@ -76,6 +77,8 @@ def tensor(
             array = repeated(target.asarray, array, copy=True)
     except (ValueError, TypeError) as error:
         raise DTypeError(f"a tensor needs numbers in a regular shape. {error}") from error
+    except MemoryError as error:
+        raise out_of_memory(error, target, f"a tensor of {describe(data)}") from None
     if array.dtype.kind not in "biuf":
         raise DTypeError(
             f"a tensor holds booleans, integers or floating-point numbers. Received: {array.dtype}"
@@ -132,6 +135,8 @@ def _make(function: str, *args: Any, requires_grad: bool, backend: Where, **opti
     except (ValueError, TypeError) as error:
         kind = ShapeError if isinstance(error, ValueError) else DTypeError
         raise kind(f"{function}: {error}. Received: {describe(*args)} with {options}") from error
+    except MemoryError as error:
+        raise out_of_memory(error, target, f"{function} of {describe(*args)}") from None
     result = Tensor(array, target)
     result.requires_grad = requires_grad
     return result

@@ -13,11 +13,12 @@ import heapq
 import itertools
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nnlib.autograd.mode import is_grad_enabled
 from nnlib.errors import GradientError
+from nnlib.memory import out_of_memory
 from nnlib.ops.shaping import astype, unbroadcast
 from nnlib.recording import current, perform
 from nnlib_backends.contract import Array, Backend
@@ -134,7 +135,7 @@ def backward(
     handed_out = {id(_bare(gradient)) for gradient in gradients.values()}
     queue = list(gradients)
     heapq.heapify(queue)
-    with _scope(queue):
+    with _scope(queue), _enough_memory(queue):
         while queue:
             node = heapq.heappop(queue)
             g = gradients.pop(node)
@@ -165,6 +166,17 @@ def backward(
 def _scope(roots: Sequence[Node]) -> AbstractContextManager[Any]:
     """What the rules' operators must run inside; a whole graph lives on one backend."""
     return (roots[0].backend.scope if roots else None) or nullcontext()
+
+
+@contextmanager
+def _enough_memory(roots: Sequence[Node]) -> Iterator[None]:
+    """Say who uses the memory, if there is not enough for the pass."""
+    backend = roots[0].backend if roots else None
+    try:
+        yield
+    except MemoryError as error:
+        assert backend is not None
+        raise out_of_memory(error, backend, "the backward pass") from None
 
 
 def _bare(g: Gradient) -> Array:

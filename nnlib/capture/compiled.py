@@ -12,6 +12,7 @@ from nnlib.autograd.mode import is_grad_enabled
 from nnlib.capture.arguments import Leaves, rebuilt, take_apart
 from nnlib.capture.variant import Variant, difference, record
 from nnlib.errors import CaptureError
+from nnlib.memory import Held, holders, out_of_memory
 from nnlib.recording import current
 from nnlib_backends import get_backend
 from nnlib_backends.user_line import user_line
@@ -46,7 +47,16 @@ class Compiled(Generic[P, R]):
                 kind = self._kinds[rest] = Kind(self.function, args, options, leaves)
                 if len(self._kinds) > _MOST_KINDS:
                     raise CaptureError(_TOO_MANY.format(kinds=_MOST_KINDS))
-            return cast("R", kind.run(leaves))
+            try:
+                return cast("R", kind.run(leaves))
+            except MemoryError as error:
+                self._forget(rest)  # arguments and recordings of a size that does not fit
+                what = f"the function {self!r}"
+                raise out_of_memory(error, kind.backend, what) from None
+
+    def _forget(self, rest: Any) -> None:
+        for variant in self._kinds.pop(rest).variants:
+            variant.release()
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """Be a method: ``self`` is an argument, by identity."""
@@ -100,10 +110,8 @@ class Compiled(Generic[P, R]):
     def clear(self) -> None:
         """Forget all recordings and give their memory back."""
         with self._lock:
-            for kind in self._kinds.values():
-                for variant in kind.variants:
-                    variant.release()
-            self._kinds.clear()
+            for rest in list(self._kinds):
+                self._forget(rest)
 
     def __repr__(self) -> str:
         return f"<compiled {getattr(self.function, '__qualname__', self.function)!s}>"
@@ -179,6 +187,15 @@ class Kind:
         again.confirmed = True
         self.variants[place] = again
         return result
+
+
+def _held(kind: Kind) -> Held:
+    for place in kind.inputs:
+        yield "recordings", place.backend, place.data
+    yield "recordings", kind.backend, sum(v.recording.nbytes for v in kind.variants)
+
+
+holders[Kind] = _held
 
 
 def _own_copy(leaf: Any) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nnlib import memory
 from nnlib.autograd import Tensor, tensor
 
 __all__ = ["Parameter"]
@@ -34,3 +35,10 @@ class Parameter(Tensor):
 
     def __repr__(self) -> str:
         return super().__repr__().replace("tensor(", "Parameter(", 1)
+
+
+def _held(parameter: Parameter) -> memory.Held:
+    yield "parameters", parameter.backend, parameter.data
+
+
+memory.holders[Parameter] = _held

@@ -124,6 +124,10 @@ class Flat:
             self._state[name] = (whole, parts)
         return self._state[name][1]
 
+    def state_arrays(self) -> list[Array]:
+        """Return the state of all parameters together, one array for each name."""
+        return [whole for whole, _ in self._state.values()]
+
     def part(self, first: int, last: int, names: Iterable[str | None]) -> list[Array | None]:
         """Return data, gradients and state of the parameters ``first`` … ``last``, each as one."""
         state = [None if name is None else self._state[name][0] for name in names]

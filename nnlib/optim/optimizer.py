@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+from nnlib import memory
 from nnlib.autograd import Tensor
 from nnlib.errors import (
     BackendMismatchError,
@@ -167,7 +168,11 @@ class Optimizer:
         for i, flats in enumerate(self._flats):
             options = self._options(i)
             for flat in flats:
-                self._step_flat(i, options, flat)
+                try:
+                    self._step_flat(i, options, flat)
+                except MemoryError as error:
+                    what = f"{type(self).__name__}, for its state and what it computes with,"
+                    raise memory.out_of_memory(error, flat.backend, what) from None
 
     def _arrange(self) -> None:
         """Put the parameters into flat buffers, if they are not or no longer there."""
@@ -350,3 +355,17 @@ def _check_gradient(p: Tensor, grad: Tensor) -> None:
         raise DTypeError(
             f"a gradient must have its parameter's dtype. Received: {describe(grad, p)}"
         )
+
+
+def _held(optimizer: Optimizer) -> memory.Held:
+    for flats in optimizer._flats:
+        for flat in flats:
+            for whole in flat.state_arrays():
+                yield "state", flat.backend, whole
+    for entries in optimizer.state.values():
+        for value in entries.values():
+            if isinstance(value, Tensor):
+                yield "state", value.backend, value.data
+
+
+memory.holders[Optimizer] = _held

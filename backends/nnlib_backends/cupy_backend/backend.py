@@ -174,18 +174,24 @@ class CupyBackend(Backend):
         return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
 
     def memory_info(self) -> MemoryInfo:
-        """Memory in CuPy's pool: in use, taken from the GPU at most, and free on the GPU.
+        """Memory in use, taken from the GPU at most, and free on it, with the pools of recordings.
 
         The pool keeps no peak of what is in use.  What it has taken from the GPU since the last
         `reset_peak_memory` is that peak rounded up to the pool's blocks.
         """
         with self.device:
             pool = cupy.get_default_memory_pool()
+            recorded = self._graphs.nbytes
             return MemoryInfo(
-                used=pool.used_bytes(),
-                peak=pool.total_bytes(),
+                used=pool.used_bytes() + recorded,
+                peak=pool.total_bytes() + recorded,
                 free=cupy.cuda.runtime.memGetInfo()[0],
+                cached=pool.free_bytes(),
             )
+
+    def memory_of(self, array: Array) -> tuple[Any, int]:
+        """Return the address of the array's block in its pool, and the block's size."""
+        return int(array.data.mem.ptr), int(array.data.mem.size)
 
     def reset_peak_memory(self) -> None:
         """Give back what is not in use, so that the pool must grow anew to its next peak."""
@@ -193,6 +199,8 @@ class CupyBackend(Backend):
 
     def release_memory(self) -> None:
         """Give the pools' unused blocks back to the GPU and to the host."""
+        if self._graphs.capturing:
+            return  # waiting would end the capture
         with self.device:
             self.device.synchronize()
             cupy.get_default_memory_pool().free_all_blocks()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
@@ -37,7 +38,9 @@ class CudaGraphs(GraphDevice):
     def __init__(self, cupy: Any, device: Any) -> None:
         self._cupy, self._device = cupy, device
         self.array_type: type = cupy.ndarray
+        self.capturing = False  #: whether the device must not be waited for
         self._lock = threading.RLock()  # a stream that captures must see one thread's calls only
+        self._pools: weakref.WeakSet[CudaPool] = weakref.WeakSet()
         with device:
             self._event = cupy.cuda.Event(disable_timing=True)
             self._stream = cupy.cuda.Stream(non_blocking=True)
@@ -98,7 +101,14 @@ class CudaGraphs(GraphDevice):
 
     def new_pool(self) -> CudaPool:
         """Return an empty pool."""
-        return CudaPool(self._cupy, self._device)
+        pool = CudaPool(self._cupy, self._device)
+        self._pools.add(pool)
+        return pool
+
+    @property
+    def nbytes(self) -> int:
+        """What the pools of all recordings have taken from the GPU."""
+        return sum(pool.nbytes for pool in self._pools)
 
     def new_feeder(self, counts: Sequence[int], dtypes: Sequence[Any]) -> CudaFeeder:
         """Return a feeder in the graphs' stream."""
@@ -110,11 +120,14 @@ class CudaGraphs(GraphDevice):
         with self.working(), pool.active(), _no_garbage_collection():
             stream = self._stream
             stream.begin_capture()  # relaxed: the pool may still have to grow
+            self.capturing = True
             try:
                 run()
             except BaseException:
                 self._abandon(stream)
                 raise
+            finally:
+                self.capturing = False
             try:
                 return stream.end_capture()
             except Exception as error:

@@ -154,7 +154,7 @@ class GraphRecording(Recording):
             try:
                 self._call(entry, owners)
                 self._device.check()
-            except CaptureError:
+            except (CaptureError, MemoryError):
                 raise
             except Exception as error:
                 raise CaptureError(_refusal(entry, error)) from error

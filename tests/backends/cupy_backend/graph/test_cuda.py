@@ -59,7 +59,7 @@ def test_capture(cuda, graphs, enabled):
     def run():
         cuda.current[-1].do(("kernel",))
         graphs.check()
-        seen.append((gc.isenabled(), cuda.allocators[-1]))
+        seen.append((gc.isenabled(), cuda.allocators[-1], graphs.capturing))
 
     (gc.enable if enabled else gc.disable)()
     try:
@@ -68,7 +68,8 @@ def test_capture(cuda, graphs, enabled):
     finally:
         gc.enable()
     assert graph.captured == [("kernel",)]
-    assert seen == [(False, pool._pool.malloc)]
+    assert seen == [(False, pool._pool.malloc, True)]
+    assert not graphs.capturing
     assert cuda.allocators == [cuda.default_pool.malloc]
     assert [entry[1] for entry in cuda.log if entry[0] == graphs._stream.ptr] == [
         "waits", "begin", "kernel", "end", "record",
@@ -86,6 +87,7 @@ def test_a_capture_that_fails_leaves_the_device_usable(cuda, graphs, broken):
     with pytest.raises(KeyError):
         graphs.capture(graphs.new_pool(), run)
     assert gc.isenabled()
+    assert not graphs.capturing
     assert not first.capturing
     assert cuda.current[-1].ptr == 0
     assert graphs._stream.ptr != first.ptr  # never again the one that was left in the middle
@@ -167,4 +169,7 @@ def test_a_pool_counts_what_it_took(cuda, graphs):
     with pool.active():
         cuda.empty((5,), np.float32)
     cuda.empty((5,), np.float32)
-    assert pool.nbytes == 20
+    assert pool.nbytes == graphs.nbytes == 20
+    del pool
+    gc.collect()
+    assert graphs.nbytes == 0
