@@ -1,0 +1,88 @@
+"""The last words of gpu_check.sh: a short table, and summary.json beside the parts' own files."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+_TALLY = re.compile(r"\d+ (?:passed|failed|skipped|errors?)\b")
+
+
+def read_parts(folder: Path) -> list[dict[str, Any]]:
+    """Name, exit code and seconds of each part, with what its log says in a few words."""
+    parts = []
+    for line in (folder / "parts.tsv").read_text(encoding="utf8").splitlines():
+        name, code, seconds = line.split("\t")
+        text = (folder / f"{name}.log").read_text(encoding="utf8", errors="replace")
+        parts.append(
+            {
+                "name": name,
+                "exit_code": int(code),
+                "seconds": int(seconds),
+                "result": in_words(int(code), text),
+            }
+        )
+    return parts
+
+
+def in_words(code: int, text: str) -> str:
+    r"""Say how a part ended.
+
+    Examples
+    --------
+    >>> in_words(1, "F.\n1 failed, 20 passed in 3s")
+    '1 failed, 20 passed'
+    >>> in_words(124, "a PASSED\n b FAILED\n"), in_words(0, "anything")
+    ('ran out of time after 1 passed, 1 failed', 'done')
+    >>> in_words(4, "a\nno CuPy\n")
+    'exit code 4: no CuPy'
+    """
+    if code in (124, 137):
+        counts = {word: text.count(f" {word.upper()}") for word in ("passed", "failed")}
+        so_far = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
+        return f"ran out of time after {so_far}" if so_far else "ran out of time"
+    lines = [line for line in text.splitlines() if line.strip()]
+    tally = _TALLY.findall(lines[-1]) if lines else []
+    if tally:
+        return ", ".join(tally)
+    return "done" if code == 0 else f"exit code {code}: {lines[-1][:80] if lines else ''}"
+
+
+def read_bandwidth(folder: Path) -> dict[str, Any] | None:
+    """What gpu_bandwidth.py has left, if it came to its end."""
+    file = folder / "bandwidth.json"
+    return json.loads(file.read_text(encoding="utf8")) if file.exists() else None
+
+
+def table(parts: list[dict[str, Any]], bandwidth: dict[str, Any] | None, seconds: int) -> str:
+    """Write everything on a page."""
+    lines = [f"{p['name']:<12}{p['seconds']:>5} s  {p['result']}" for p in parts]
+    if bandwidth is not None:
+        shares = {row["name"]: row.get("share_of_copy") for row in bandwidth["kernels"]}
+        good = sum(share is not None and share >= 0.8 for share in shares.values())
+        lines.append(
+            f"{bandwidth['device']['name']}: copies {bandwidth['copy_bytes_per_second'] / 1e9:.0f} "
+            f"GB/s; {good} of {len(shares)} kernels reach 80 % of that"
+        )
+        slow = {name: share for name, share in shares.items() if share is None or share < 0.8}
+        for name, share in sorted(slow.items(), key=lambda item: item[1] or 0)[:8]:
+            lines.append(f"  {name:<32}" + ("failed" if share is None else f"{share:6.0%}"))
+    lines.append(f"all together {seconds} s")
+    return "\n".join(lines)
+
+
+def main(folder: Path, seconds: int) -> int:
+    """Print the table and write summary.json; 1 if a part failed."""
+    parts, bandwidth = read_parts(folder), read_bandwidth(folder)
+    runs = sorted(str(file.relative_to(folder)) for file in (folder / "bench").glob("*.json"))
+    summary = {"seconds": seconds, "parts": parts, "bandwidth": bandwidth, "bench": runs}
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf8")
+    print(table(parts, bandwidth, seconds))
+    return int(any(part["exit_code"] for part in parts))
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))
