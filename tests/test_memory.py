@@ -195,6 +195,12 @@ class TestOutOfMemory:
         for _ in range(3):
             assert outer(*small).tolist() == [[2] * 3] * 3
 
+    def test_what_a_pool_keeps_is_given_back(self, backend, monkeypatch):
+        calls = []
+        monkeypatch.setattr(type(backend), "release_memory", lambda self: calls.append(self))
+        self.message(lambda: nnlib.zeros(self.HUGE, self.HUGE))
+        assert calls == [backend]
+
     def test_it_is_explained_once(self, backend):
         error = out_of_memory(MemoryError("first"), backend, "this")
         assert out_of_memory(error, backend, "that") is error

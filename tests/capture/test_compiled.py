@@ -133,6 +133,20 @@ def test_dropout_is_drawn_anew_from_the_same_stream():
     assert len({r.tobytes() for r in runs[1]}) == 6
 
 
+def test_random_tensors_are_drawn_anew_from_the_same_stream():
+    def draws(x):
+        return x + nnlib.rand(3, 5), nnlib.randn(70001).sum(), nnlib.rand(2)
+
+    compiled = nnlib.compile(draws)
+    runs = []
+    for function in (draws, compiled):
+        nnlib.manual_seed(5)
+        runs.append([[t.numpy() for t in function(nnlib.zeros(3, 5))] for _ in range(5)])
+    for one, other in zip(*runs, strict=True):
+        assert_same(one, other)
+    assert len({first.tobytes() for first, *_ in runs[1]}) == 5
+
+
 def test_every_kind_of_argument_has_its_own_recording():
     calls = []
 
