@@ -52,7 +52,7 @@ class FakeCublasLt:
 
     def __init__(self):
         self.objects, self.calls, self.plans, self.destroyed = {}, [], 0, 0
-        self.refuse = ""  # "error" or "none": the heuristic finds nothing
+        self.refuse = ""  # "error", "none": the heuristic finds nothing; "epilogue": with one
 
     # Descriptors
 
@@ -105,6 +105,8 @@ class FakeCublasLt:
     ):
         assert wanted == 1
         if self.refuse == "error":
+            raise cuBLASLtError("CUBLAS_STATUS_NOT_SUPPORTED")
+        if self.refuse == "epilogue" and "EPILOGUE" in self.objects[description].attributes:
             raise cuBLASLtError("CUBLAS_STATUS_NOT_SUPPORTED")
         self.plans += 1
         wanted = self.objects[preference].attributes

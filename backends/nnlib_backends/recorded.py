@@ -24,7 +24,7 @@ class Place:
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
-    dtype: str
+    dtype: Any  #: what NumPy makes a dtype of
 
 
 def arrays_in(value: Any, kind: type) -> Iterator[Array]:

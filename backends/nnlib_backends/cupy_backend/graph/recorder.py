@@ -159,5 +159,5 @@ class GraphRecorder(Recorder):
             self._device.offset(array, owner),
             array.shape,
             array.strides,
-            array.dtype.str,
+            array.dtype,  # its name does not tell bfloat16 from two bytes
         )

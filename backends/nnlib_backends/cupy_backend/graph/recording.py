@@ -186,7 +186,7 @@ class GraphRecording(Recording):
             and self._device.offset(array, owner) == place.offset
             and array.shape == place.shape
             and array.strides == place.strides
-            and array.dtype.str == place.dtype
+            and array.dtype == place.dtype
         )
 
     def _located(self, value: Any, owners: dict[int, Any]) -> Any:

@@ -161,8 +161,22 @@ class Products:
                 pointer + offset * size for pointer, offset in zip(pointers, start, strict=True)
             )
             if not self._lt.run(problem, at_a, at_b, at_out, stream, address):
-                self._by_cupy(a, b, out, epilogue, bias, accumulate)
+                self._otherwise(a, b, out, batch, epilogue, bias, accumulate)
                 return
+
+    def _otherwise(
+        self, a: Array, b: Array, out: Array, batch: tuple[int, ...], epilogue: str,
+        bias: Array | None, accumulate: bool,
+    ) -> None:  # fmt: skip
+        """Compute what cuBLASLt has no algorithm for: in two steps, or by CuPy."""
+        if epilogue:  # float64 has products, but few epilogues
+            self._run(a, b, out, batch, "", None, accumulate=False)
+            activation = epilogue.removesuffix("bias").removesuffix("+")
+            self._finish(out, bias, activation or None)
+        elif accumulate:
+            out += self._xp.matmul(a, b)
+        else:
+            out[...] = self._xp.matmul(a, b)
 
     def _laid_out(self, x: Array) -> Array:
         """Return an array whose matrices cuBLASLt can read where they are; a copy if need be."""
@@ -170,18 +184,6 @@ class Products:
 
     def _spread(self, x: Array, batch: tuple[int, ...]) -> Array:
         return self._xp.ascontiguousarray(self._xp.broadcast_to(x, (*batch, *x.shape[-2:])))
-
-    def _by_cupy(
-        self, a: Array, b: Array, out: Array, epilogue: str, bias: Array | None, accumulate: bool
-    ) -> None:
-        """Compute what cuBLASLt has no algorithm for."""
-        result = self._xp.matmul(a, b)
-        if accumulate:
-            out += result
-            return
-        out[...] = result
-        activation = epilogue.removesuffix("bias").removesuffix("+")
-        self._finish(out, bias, activation or None)
 
     def _without_sums(self, out: Array, bias: Array | None, activation: str | None) -> None:
         """Finish products over nothing."""

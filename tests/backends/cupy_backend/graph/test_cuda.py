@@ -7,6 +7,7 @@ import fake_cuda
 import numpy as np
 import pytest
 
+from nnlib_backends.cupy_backend.graph import GraphRecorder
 from nnlib_backends.cupy_backend.graph.cuda import CudaGraphs
 from nnlib_backends.errors import CaptureError
 from nnlib_backends.recorded import Place
@@ -162,6 +163,19 @@ def test_places_in_memory(cuda, graphs):
     assert not graphs.same(array, other)
     assert not graphs.same(array, view)
     np.testing.assert_array_equal(graphs.copied([1, 2], "int64").get(), [1, 2])
+
+
+def test_places_of_bfloat16(cuda, graphs):
+    bfloat16 = np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
+    array = cuda.array(np.arange(4).astype(bfloat16))
+    recorder = GraphRecorder(graphs)
+    with recorder:
+        recorder.compute(lambda: array)
+        recording = recorder.finish([array])
+    (place,) = recording._places
+    again = graphs.at(array, place)
+    assert again.dtype == bfloat16
+    np.testing.assert_array_equal(again.get().astype(float), [0, 1, 2, 3])
 
 
 def test_a_pool_counts_what_it_took(cuda, graphs):

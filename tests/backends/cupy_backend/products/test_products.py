@@ -180,7 +180,7 @@ def test_accumulation(world, make):
     close(out, expected)
 
 
-@pytest.mark.parametrize("refuse", ["", "none", "error"])
+@pytest.mark.parametrize("refuse", ["", "none", "error", "epilogue"])
 @pytest.mark.parametrize("inner", [4, 0])
 @pytest.mark.parametrize("activation", [None, "relu", "gelu"])
 @pytest.mark.parametrize("biased", [True, False])
@@ -197,6 +197,9 @@ def test_epilogues(world, activation, biased, inner, refuse):
     if inner and not refuse:
         name = "_".join(p for p in ((activation or "").upper(), "BIAS" if biased else "") if p)
         assert [call.epilogue for call in world.lt.calls] == [name or "DEFAULT"]
+    elif refuse == "epilogue" and inner:  # the product still is cuBLASLt's
+        assert [call.epilogue for call in world.lt.calls] == ["DEFAULT"]
+        assert world.fallbacks == []
     else:
         assert world.lt.calls == []
 
