@@ -57,7 +57,9 @@ class StrictGraphs(GraphDevice):
         return array._array.ctypes.data - owner.ctypes.data
 
     def at(self, owner: np.ndarray, place: Place) -> StrictArray:
-        flat = owner.reshape(-1).view(np.uint8) if owner.ndim else owner.reshape(1).view(np.uint8)
+        # "K": memory as it lies; "C" would copy the result of a transposed array's operation
+        flat = owner.ravel(order="K").view(np.uint8)
+        assert not flat.size or np.may_share_memory(flat, owner)
         return StrictArray(
             np.ndarray(place.shape, place.dtype, flat, place.offset, place.strides)
             if flat.size
