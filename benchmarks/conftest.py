@@ -7,9 +7,6 @@ from nnlib.errors import BackendUnavailableError
 
 collect_ignore = ["learning"]  # programs, run by hand; one needs PyTorch
 
-# Runs in the peer's own process and imports PyTorch, which need not be installed.
-collect_ignore = ["nnlib_benchmarks/peers/torch_process.py"]
-
 
 @pytest.fixture(params=["numpy", "cupy"])
 def backend(request):
