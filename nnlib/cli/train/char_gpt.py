@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from nnlib import data
-from nnlib.cli.train.options import Settings, training_options
+from nnlib.cli.train.options import Settings, size_options, training_options
 from nnlib.cli.train.run import Job, run
 from nnlib.data import DataLoader, TextWindows
 from nnlib.models import GPT, GPTConfig, language_model_notes
@@ -27,14 +27,9 @@ EVALUATION_BATCH = 128
     required=True,
     help="A UTF-8 text; also looked for in NNLIB_DATA.",
 )
-@click.option("--layers", type=click.IntRange(min=1), default=4, show_default=True)
-@click.option("--heads", type=click.IntRange(min=1), default=4, show_default=True)
-@click.option("--width", type=click.IntRange(min=1), default=128, show_default=True)
+@size_options(layers=4, heads=4, width=128, dropout=0.0)
 @click.option(
     "--context", type=click.IntRange(min=1), default=64, show_default=True, help="In characters."
-)
-@click.option(
-    "--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True
 )
 @click.option(
     "--steps-per-epoch",

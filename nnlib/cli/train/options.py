@@ -12,7 +12,7 @@ import click
 import nnlib
 from nnlib.train.recipes import OPTIMIZERS, SCHEDULES
 
-__all__ = ["Settings", "training_options"]
+__all__ = ["Settings", "size_options", "training_options"]
 
 
 @dataclass(frozen=True)
@@ -94,5 +94,24 @@ def training_options(epochs: int) -> Callable[[Callable[..., None]], Callable[..
         for option in reversed(options):
             called = option(called)
         return called
+
+    return decorate
+
+
+def size_options(
+    layers: int, heads: int, width: int, dropout: float
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the sizes of a transformer to a command; belongs above `training_options`."""
+    options = [
+        click.option(f"--{name}", type=click.IntRange(min=1), default=default, show_default=True)
+        for name, default in (("layers", layers), ("heads", heads), ("width", width))
+    ]
+    share = click.FloatRange(0, 1, max_open=True)
+    options.append(click.option("--dropout", type=share, default=dropout, show_default=True))
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
 
     return decorate

@@ -47,7 +47,7 @@ class Job:
         Batch size, where ``held_out`` is a dataset.
     options : dict
         Further options, such as the model's sizes.
-    notes : callable
+    notes : callable, optional
         Model → what is kept with its weights, so that it can be used without the data.
     afterwards : callable, optional
         Trained model → further results, by name.
@@ -118,7 +118,8 @@ def _fit(job: Job, net: Module, settings: Settings) -> History:
             )
     history = trainer.fit(loader, val=job.held_out, epochs=epochs, batch_size=job.held_out_batch)
     if out is not None:
-        save(net, out / "weights.safetensors", metadata=job.notes(net))
+        notes = None if job.notes is None else job.notes(net)
+        save(net, out / "weights.safetensors", metadata=notes)
         history.to_json(out / "history.json")
     return history
 
@@ -228,7 +229,7 @@ def _table(report: dict[str, Any]) -> str:
         ("data", report["options"]["data"]),
         ("epochs", str(report["epochs"])),
         *((name.replace("_", " "), _number(name, report[name])) for name in report["results"]),
-        ("training loss", f"{report['train_loss']:.4f}"),
+        ("training loss", _number("train_loss", report["train_loss"])),
         ("training time", f"{report['train_seconds']:.1f} s"),
         ("machine", _machine(report["machine"])),
         *(("file", name) for name in report["files"]),
@@ -245,5 +246,6 @@ def _table(report: dict[str, Any]) -> str:
 def _number(name: str, value: Any) -> str:
     if not isinstance(value, float):
         return str(value)
-    share = name.endswith(("error", "accuracy"))
-    return f"{value:.2%}" if share else f"{value:.4f}"
+    if name.endswith(("error", "accuracy")):
+        return f"{value:.2%}"
+    return f"{value:.4f}" if abs(value) >= 0.01 else f"{value:.3g}"

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from nnlib import data, models
-from nnlib.cli.train.options import Settings, training_options
+from nnlib.cli.train.options import Settings, size_options, training_options
 from nnlib.cli.train.run import Job, run
 from nnlib.data import BPETokenizer, PairDataset, PairLoader, ParallelText
 from nnlib.errors import MissingExtraError
@@ -31,13 +31,8 @@ SHOWN = 10  # translations in the report
     required=True,
     help="UTF-8, a text and its translation on each line, a tab between; also in NNLIB_DATA.",
 )
-@click.option("--layers", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option("--heads", type=click.IntRange(min=1), default=4, show_default=True)
-@click.option("--width", type=click.IntRange(min=1), default=128, show_default=True)
+@size_options(layers=3, heads=4, width=128, dropout=0.1)
 @click.option("--hidden", type=click.IntRange(min=1), default=256, show_default=True)
-@click.option(
-    "--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.1, show_default=True
-)
 @click.option(
     "--vocabulary",
     type=click.IntRange(min=256 + len(SPECIAL)),
