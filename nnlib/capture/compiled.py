@@ -44,9 +44,11 @@ class Compiled(Generic[P, R]):
         with self._lock:
             kind = self._kinds.get(rest)
             if kind is None:
-                kind = self._kinds[rest] = Kind(self.function, args, options, leaves)
-                if len(self._kinds) > _MOST_KINDS:
+                if (
+                    len(self._kinds) >= _MOST_KINDS
+                ):  # before it is kept: the next call is refused, too
                     raise CaptureError(_TOO_MANY.format(kinds=_MOST_KINDS))
+                kind = self._kinds[rest] = Kind(self.function, args, options, leaves)
             try:
                 return cast("R", kind.run(leaves))
             except MemoryError as error:
