@@ -315,6 +315,9 @@ class Backend(ABC):
         Name of a primitive → `PrimitiveKernel`.  May be empty likewise.
     updates : mapping
         Name of an optimizer's update rule → in-place function.  May be empty likewise.
+    mixed : set of str
+        Names of those of its kernels that take data of 16 bits beside parameters of float32, see
+        `nnlib_backends.precision`.
     host_memory : bool
         Whether the host can look at a value without waiting for a device.  Where it can, values
         that must lie in a range (labels, indices) are checked; where it cannot, they are not.
@@ -342,6 +345,7 @@ class Backend(ABC):
     kernels: Mapping[str, Kernel] = {}
     primitives: Mapping[str, PrimitiveKernel] = {}
     updates: Mapping[str, Callable[..., None]] = {}
+    mixed: frozenset[str] = frozenset()
     host_memory: bool = False
     writes_gradients: bool = False
     scope: AbstractContextManager[Any] | None = None

@@ -20,6 +20,7 @@ from nnlib_backends.cupy_backend.cudnn_graph import (
     build,
 )
 from nnlib_backends.patches import with_activation
+from nnlib_backends.precision import tf32_allowed
 
 _OLDEST_CUDNN = 91900
 _ALIGNMENT = 16  # bytes; cuDNN's kernels load 128 bits at a time
@@ -36,7 +37,10 @@ def import_cudnn() -> Any:
 
 
 def tf32_is_allowed() -> bool:
-    """Tell whether float32 products may be TF32: CuPy's own switch, ``CUPY_TF32=1``."""
+    """Tell whether float32 products may be TF32: if nobody said, CuPy's switch ``CUPY_TF32=1``."""
+    allowed = tf32_allowed.get()
+    if allowed is not None:
+        return allowed
     from cupy._core import _routines_linalg as linalg
 
     return bool(linalg.get_compute_type(np.dtype(np.float32)) == linalg.COMPUTE_TYPE_TF32)
