@@ -22,6 +22,7 @@ from nnlib._version import __version__
 from nnlib.autograd import (
     Tensor,
     arange,
+    autocast,
     draw_graph,
     enable_grad,
     eye,
@@ -147,6 +148,7 @@ __all__ = [
     "argmax",
     "argmin",
     "astype",
+    "autocast",
     "available_backends",
     "backend_info",
     "bitwise_and",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nnlib_backends.contract import Array, Kernel
+from nnlib_backends.precision import is_floating
 
 __all__ = ["make_kernels"]
 
@@ -30,7 +31,7 @@ def _heads(x: Array) -> Array:
 def _weights(xp: Any, q: Array, k: Array, mask: Array | None, causal: bool, scale: float) -> Array:
     """``softmax(scale q kᵀ)``: (B, H, T, S)."""
     scores = xp.matmul(_heads(q), _heads(k).swapaxes(2, 3)) * scale
-    choice = mask is not None and mask.dtype.kind != "f"
+    choice = mask is not None and not is_floating(mask.dtype)
     if choice:
         scores = xp.where(mask, scores, -1e30)
     elif mask is not None:

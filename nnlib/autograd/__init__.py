@@ -1,6 +1,7 @@
 """Tensors, the recorded graph, and the backward pass."""
 
 from nnlib.autograd import held  # noqa: F401 - says what tensors hold
+from nnlib.autograd.autocast import autocast
 from nnlib.autograd.creation import (
     arange,
     eye,
@@ -24,6 +25,7 @@ from nnlib.autograd.transforms import grad, value_and_grad
 __all__ = [
     "Tensor",
     "arange",
+    "autocast",
     "draw_graph",
     "enable_grad",
     "eye",

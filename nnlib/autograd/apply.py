@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import nnlib.autograd.tensor as tensors  # circular: its names are looked up when called
-from nnlib.autograd.mode import is_grad_enabled
+from nnlib.autograd.autocast import POLICIES, applied
+from nnlib.autograd.mode import is_grad_enabled, low_dtype
 from nnlib.autograd.nodes import FusedNode, PrimitiveNode
 from nnlib.errors import DTypeError, NnlibError, ShapeError, describe
 from nnlib.memory import out_of_memory
@@ -14,6 +15,7 @@ from nnlib.ops.operation import Fused, Operation, Primitive
 from nnlib.recording import Dependencies, current
 from nnlib_backends import Backend, BackendMismatchError, Kernel
 from nnlib_backends.contract import Array
+from nnlib_backends.precision import is_floating
 
 __all__ = ["apply"]
 
@@ -25,6 +27,9 @@ def apply(operation: Operation, args: Sequence[Any], options: dict[str, Any]) ->
         if isinstance(arg, Tensor):
             backend = arg.backend
             break
+    low = low_dtype()
+    if low is not None and operation.name in POLICIES:
+        return applied(operation, args, options, low, operation.name in backend.mixed)
     kernel = None
     if isinstance(operation, Fused):
         kernel = backend.kernels.get(operation.name)
@@ -43,7 +48,7 @@ def apply(operation: Operation, args: Sequence[Any], options: dict[str, Any]) ->
     result = Tensor(y, backend)
     if y.base is not None:
         _share_version(result, args)
-    if is_grad_enabled() and y.dtype.kind == "f":
+    if is_grad_enabled() and is_floating(y.dtype):
         nodes = tuple([arg.node if isinstance(arg, Tensor) else None for arg in args])
         if nodes.count(None) < len(nodes):
             cells = [arg.version_cell if isinstance(arg, Tensor) else None for arg in args]

@@ -10,6 +10,7 @@ from nnlib.memory import out_of_memory
 from nnlib.random import default_generator
 from nnlib.recording import current, repeated
 from nnlib_backends import Backend, backend_of, get_backend, load_backend
+from nnlib_backends.precision import is_floating
 
 __all__ = [
     "arange",
@@ -79,7 +80,7 @@ def tensor(
         raise DTypeError(f"a tensor needs numbers in a regular shape. {error}") from error
     except MemoryError as error:
         raise out_of_memory(error, target, f"a tensor of {describe(data)}") from None
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in "biu" and not is_floating(array.dtype):
         raise DTypeError(
             f"a tensor holds booleans, integers or floating-point numbers. Received: {array.dtype}"
         )

@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from nnlib.autograd.mode import is_grad_enabled
+from nnlib.autograd.mode import is_grad_enabled, without_autocast
 from nnlib.errors import GradientError
 from nnlib.memory import out_of_memory
 from nnlib.ops.shaping import astype, unbroadcast
 from nnlib.recording import current, perform
 from nnlib_backends.contract import Array, Backend
+from nnlib_backends.precision import tf32_allowed
 
 if TYPE_CHECKING:
     from nnlib.autograd.tensor import Tensor
@@ -49,11 +50,13 @@ class Node:
         Called with the complete gradient (a tensor); may return another one.
     home : array or None
         Where the gradient of a parameter shall lie: in the optimizer's flat buffer.
+    tf32 : bool or None
+        Whether products might be rounded where the value was computed, see `autocast`.
     """
 
     __slots__ = (
         "backend", "dtype", "grad", "home", "home_grad", "home_taken", "hooks", "inputs",
-        "keep_grad", "number", "shape",
+        "keep_grad", "number", "shape", "tf32",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +73,7 @@ class Node:
         self.home: Array | None = None
         self.home_taken = False
         self.home_grad: weakref.ref[Tensor] | None = None
+        self.tf32 = tf32_allowed.get()
 
     def pull_back(self, g: Gradient, to_homes: bool) -> Iterator[tuple[Node, Gradient]]:
         """Yield every input that needs one with its share of the gradient; a leaf has none.
@@ -135,7 +139,7 @@ def backward(
     handed_out = {id(_bare(gradient)) for gradient in gradients.values()}
     queue = list(gradients)
     heapq.heapify(queue)
-    with _scope(queue), _enough_memory(queue):
+    with _scope(queue), _precision(queue), _enough_memory(queue):
         while queue:
             node = heapq.heappop(queue)
             g = gradients.pop(node)
@@ -166,6 +170,17 @@ def backward(
 def _scope(roots: Sequence[Node]) -> AbstractContextManager[Any]:
     """What the rules' operators must run inside; a whole graph lives on one backend."""
     return (roots[0].backend.scope if roots else None) or nullcontext()
+
+
+@contextmanager
+def _precision(roots: Sequence[Node]) -> Iterator[None]:
+    """Rules compute in the dtypes of what they get; TF32 is allowed where the root's was."""
+    allowed = tf32_allowed.set(roots[0].tf32 if roots else None)
+    try:
+        with without_autocast():
+            yield
+    finally:
+        tf32_allowed.reset(allowed)
 
 
 @contextmanager

@@ -1,15 +1,22 @@
-"""Whether operations are being recorded for a backward pass (per thread and task)."""
+"""How operations are computed: recorded for a backward pass or not, in 16 bits or not.
+
+Per thread and task.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ContextDecorator
 from contextvars import ContextVar, Token
+from typing import Any
 
-__all__ = ["enable_grad", "is_grad_enabled", "no_grad"]
+__all__ = ["enable_grad", "is_grad_enabled", "low", "low_dtype", "no_grad", "without_autocast"]
 
 _enabled: ContextVar[bool] = ContextVar("nnlib_grad_enabled", default=True)
 is_grad_enabled: Callable[[], bool] = _enabled.get
+
+low: ContextVar[Any] = ContextVar("nnlib_autocast", default=None)
+low_dtype: Callable[[], Any] = low.get  #: the 16-bit dtype of `autocast`, or None
 
 
 class _Mode(ContextDecorator):
@@ -56,3 +63,20 @@ class enable_grad(_Mode):  # noqa: N801 - as above
     """
 
     value = True
+
+
+class without_autocast:  # noqa: N801 - as above
+    """Inside, operations compute with what they get, as outside of `autocast`.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> with nnlib.autocast("fp16"), without_autocast():
+    ...     low_dtype()
+    """
+
+    def __enter__(self) -> None:
+        self._token = low.set(None)
+
+    def __exit__(self, *_: object) -> None:
+        low.reset(self._token)

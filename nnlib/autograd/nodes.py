@@ -7,6 +7,7 @@ from typing import Any
 
 import nnlib.autograd.tensor as tensors  # circular: its names are looked up when called
 from nnlib.autograd import engine
+from nnlib.autograd.autocast import applied
 from nnlib.autograd.engine import Gradient, Node
 from nnlib.autograd.mode import enable_grad, is_grad_enabled
 from nnlib.errors import GradientError
@@ -14,6 +15,7 @@ from nnlib.ops.operation import Fused, Operation, Primitive, Rule
 from nnlib.recording import current
 from nnlib_backends import Kernel
 from nnlib_backends.contract import Array
+from nnlib_backends.precision import LOW_DTYPES
 
 __all__ = ["FusedNode", "PrimitiveNode"]
 
@@ -162,8 +164,12 @@ class FusedNode(Node):
             tensors.Tensor(array, self.backend, node, cell) if self.backend.owns(array) else array
             for array, node, cell in zip(self.arrays, self.inputs, self.cells, strict=True)
         ]
+        low = next((a.dtype for a in self.arrays if _is_low(a)), None)
         with enable_grad():
-            y = self.operation.compute(args, self.options)
+            if low is not None and self.operation.name in self.backend.mixed:
+                y = applied(self.operation, args, self.options, low, mixed=False)
+            else:
+                y = self.operation.compute(args, self.options)
         targets = [node for node in self.inputs if node is not None]
         return engine.backward([(y.node, g)], targets, retain_graph=True, stop_at_targets=True)
 
@@ -178,6 +184,10 @@ def _need(node: Node | None, to_homes: bool) -> bool | Array:
         return False
     home = node.take_home() if to_homes else None
     return True if home is None else home
+
+
+def _is_low(array: Any) -> bool:
+    return hasattr(array, "dtype") and array.dtype.name in LOW_DTYPES
 
 
 def wrapped(gradient: Array, node: Node) -> Any:

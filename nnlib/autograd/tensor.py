@@ -16,6 +16,7 @@ from nnlib.errors import DTypeError, GradientError, ShapeError, describe
 from nnlib.recording import current, perform, refuse_reading
 from nnlib_backends import Backend, load_backend
 from nnlib_backends.contract import Array
+from nnlib_backends.precision import is_floating
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,7 +93,7 @@ class Tensor(TensorMethods):
             return
         if not self.is_leaf:
             raise GradientError("requires_grad can be set on leaves only. Use detach() on a result")
-        if value and self.dtype.kind != "f":
+        if value and not is_floating(self.dtype):
             raise DTypeError(f"only floating-point tensors have gradients. Received: {self.dtype}")
         self.node = Node(self.data, self.backend) if value else None
 
@@ -498,7 +499,7 @@ class Tensor(TensorMethods):
                 f"{what} must keep the shape {self.shape}. Received: {describe(other)}. "
                 "Use an operation that makes a new tensor"
             )
-        if result.dtype.kind == "f" != self.dtype.kind:
+        if is_floating(result.dtype) and not is_floating(self.dtype):
             raise DTypeError(
                 f"{what} must not turn {self.dtype} into {result.dtype}. "
                 "Convert first: astype('float32')"

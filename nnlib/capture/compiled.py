@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from nnlib.autograd import Tensor, tensor
+from nnlib.autograd.autocast import precision
 from nnlib.autograd.mode import is_grad_enabled
 from nnlib.capture.arguments import Leaves, rebuilt, take_apart
 from nnlib.capture.variant import Variant, difference, record
@@ -40,7 +41,8 @@ class Compiled(Generic[P, R]):
         if current() is not None:  # inside another compiled function: part of its recording
             return self.function(*args, **options)
         leaves: Leaves = []
-        rest = (is_grad_enabled(), get_backend(), take_apart((args, options), leaves))
+        modes = (is_grad_enabled(), precision(), get_backend())
+        rest = (modes, take_apart((args, options), leaves))
         with self._lock:
             kind = self._kinds.get(rest)
             if kind is None:

@@ -11,6 +11,7 @@ from nnlib.autograd import Tensor
 from nnlib.errors import BackendMismatchError, DataError, DTypeError, ShapeError, describe
 from nnlib_backends import Backend, backend_of, load_backend
 from nnlib_backends.contract import Array
+from nnlib_backends.precision import is_floating
 
 __all__ = ["ArrayDataset"]
 
@@ -126,7 +127,7 @@ def _bare_array(value: Any) -> Array:
             "a dataset must be made of NumPy or CuPy arrays or tensors. "
             f"Received: {type(value).__name__}. Convert it: np.asarray(..., dtype=np.float32)"
         )
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in "biu" and not is_floating(array.dtype):
         raise DTypeError(
             "the arrays of a dataset must hold numbers or booleans. "
             f"Received: {describe(array)}. Encode texts and objects as numbers first"

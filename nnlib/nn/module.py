@@ -12,6 +12,7 @@ from nnlib.nn.parameter import Parameter
 from nnlib.nn.state import LoadReport, compare
 from nnlib.recording import current
 from nnlib_backends import Backend, load_backend
+from nnlib_backends.precision import is_floating
 
 __all__ = ["Module"]
 
@@ -283,7 +284,7 @@ class Module:
         dtype('float64')
         """
         for value in [*self.parameters(), *self.buffers()]:
-            if value.dtype.kind == "f":
+            if is_floating(value.dtype):
                 trainable = value.requires_grad
                 value.requires_grad = False
                 value.data = value.data.astype(dtype)

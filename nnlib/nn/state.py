@@ -8,17 +8,11 @@ from typing import Any
 
 from nnlib.autograd import Tensor
 from nnlib.errors import StateError, describe
+from nnlib_backends.precision import is_floating
 
 __all__ = ["LoadReport", "compare", "misfits"]
 
 _MOST_LINES = 12  # of each kind in a report
-
-_KINDS = {
-    "f": "floating-point numbers",
-    "i": "whole numbers",
-    "u": "whole numbers",
-    "b": "booleans",
-}
 
 
 @dataclass(frozen=True)
@@ -129,18 +123,23 @@ def misfits(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> dict[str, st
     {'w': 'w must be floating-point numbers of shape (2,), received float32 (3,)'}
     """
     return {
-        name: f"{name} must be {_KINDS[value.dtype.kind]} of shape {value.shape}, "
+        name: f"{name} must be {_kind(value)} of shape {value.shape}, "
         f"received {_in_words(state[name])}"
         for name, value in own.items()
         if name in state and not _fits(state[name], value)
     }
 
 
+def _kind(value: Any) -> str:
+    if is_floating(value.dtype):
+        return "floating-point numbers"
+    return {"i": "whole numbers", "u": "whole numbers", "b": "booleans"}.get(value.dtype.kind, "")
+
+
 def _fits(value: Any, own: Tensor) -> bool:
     if not (hasattr(value, "shape") and hasattr(value, "dtype")):
         return False
-    same_kind = _KINDS.get(value.dtype.kind) == _KINDS[own.dtype.kind]
-    return same_kind and tuple(value.shape) == own.shape
+    return _kind(value) == _kind(own) and tuple(value.shape) == own.shape
 
 
 def _in_words(value: Any) -> str:

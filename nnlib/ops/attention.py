@@ -9,6 +9,7 @@ from nnlib.ops.comparison import where
 from nnlib.ops.linalg import matmul
 from nnlib.ops.operation import Integers, fused, primitive
 from nnlib.ops.shaping import swapaxes
+from nnlib_backends.precision import is_floating
 
 __all__ = ["attention", "hide_future", "self_attention"]
 
@@ -82,7 +83,7 @@ def attention(q, k, v, mask=None, factor=None, *, causal=False, scale=None):
     scores = matmul(q, swapaxes(k, axis1=2, axis2=3)) * (
         q.shape[-1] ** -0.5 if scale is None else scale
     )
-    choice = mask is not None and mask.dtype.kind != "f"
+    choice = mask is not None and not is_floating(mask.dtype)
     if choice:
         scores = where(mask, scores, HIDDEN)
     elif mask is not None:

@@ -21,6 +21,7 @@ from nnlib.optim.state import NOTES, checked_state, copied
 from nnlib.optim.update import UpdateRule
 from nnlib.recording import Dependencies, current, fed, perform
 from nnlib_backends.contract import Array
+from nnlib_backends.precision import is_floating
 
 __all__ = ["Optimizer"]
 
@@ -341,7 +342,7 @@ def _check_parameter(p: Any) -> None:
             "a parameter must be a leaf, not the result of an operation. Use detach() and "
             f"requires_grad=True. Received: {describe(p)}"
         )
-    if p.dtype.kind != "f":
+    if not is_floating(p.dtype):
         raise DTypeError(f"a parameter must be floating-point. Received: {describe(p)}")
 
 

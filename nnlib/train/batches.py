@@ -10,6 +10,7 @@ from nnlib.data import ArrayDataset, DataLoader
 from nnlib.errors import DataError, describe
 from nnlib.nn import Module
 from nnlib_backends import Backend, get_backend, load_backend, use_backend
+from nnlib_backends.precision import is_floating
 
 __all__ = ["Batch", "Data", "as_loader", "batches", "home_of"]
 
@@ -24,7 +25,7 @@ def home_of(model: Module) -> tuple[Backend, Any]:
     backend = None
     for value in (*model.parameters(), *model.buffers()):
         backend = backend or value.backend
-        if value.dtype.kind == "f":
+        if is_floating(value.dtype):
             return value.backend, value.dtype
     return backend or get_backend(), dtype
 
@@ -125,7 +126,7 @@ def _move(array: Any, backend: Backend, dtype: Any, on_host: bool) -> Tensor:
         value = array
     else:
         value = tensor(array, backend=host if on_host and host.owns(array) else None)
-    if dtype is not None and value.dtype.kind == "f" and value.dtype != dtype:
+    if dtype is not None and is_floating(value.dtype) and value.dtype != dtype:
         value = value.astype(dtype)  # float64 data must not make a float32 model slow
     stays = value.backend is backend or (on_host and value.backend is host)
     return value if stays else tensor(value, backend=backend)

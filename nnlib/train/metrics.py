@@ -10,6 +10,7 @@ from nnlib import ops
 from nnlib.autograd import Tensor
 from nnlib.errors import DTypeError, OptionError, ShapeError, describe, did_you_mean
 from nnlib.train.metric import FunctionMetric, Metric
+from nnlib_backends.precision import is_floating
 
 __all__ = [
     "Accuracy",
@@ -326,7 +327,7 @@ def _labels(name: str, output: Tensor, target: Tensor) -> Tensor:
         )
     if target.dtype.kind in "iu" and target.shape == output.shape[:-1]:
         return target
-    if target.dtype.kind == "f" and target.shape == output.shape:
+    if is_floating(target.dtype) and target.shape == output.shape:
         return ops.argmax(target, axis=-1)
     raise ShapeError(
         f"{name} needs targets that are class numbers, integers {output.shape[:-1]}, or "

@@ -17,6 +17,7 @@ from nnlib.train.batches import Batch, batches, split
 from nnlib.train.callbacks import Callback
 from nnlib.train.checkpoint import copied, size_in_bytes
 from nnlib.train.state import position, repeat_from
+from nnlib_backends.precision import is_floating
 
 if TYPE_CHECKING:
     from nnlib.train.trainer import Trainer
@@ -264,7 +265,7 @@ def is_finite(value: Tensor) -> bool:
     >>> is_finite(nnlib.tensor([1.0, float("inf")]))
     False
     """
-    if value.dtype.kind != "f":
+    if not is_floating(value.dtype):
         return True
     xp = value.backend.xp
     return bool(xp.all(xp.isfinite(value.data)))
@@ -281,7 +282,7 @@ def describe_values(value: Tensor) -> str:
     """
     array = value.numpy()
     text = f"{array.dtype} {array.shape}: "
-    if array.dtype.kind != "f":
+    if not is_floating(array.dtype):
         return text + (f"{array.min()} … {array.max()}" if array.size else "empty")
     finite = np.isfinite(array)
     if not finite.all():

@@ -32,7 +32,8 @@ class StrictArray:
 
     def __init__(self, array: np.ndarray) -> None:
         kind, size = array.dtype.kind, array.dtype.itemsize
-        if kind not in "biufc" or size > (16 if kind == "c" else 8):
+        known = kind in "biufc" or array.dtype.name == "bfloat16"  # as CuPy with ml_dtypes
+        if not known or size > (16 if kind == "c" else 8):
             raise TypeError(f"Unsupported dtype {array.dtype}")
         self._array = array
 

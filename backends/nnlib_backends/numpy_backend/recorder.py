@@ -136,7 +136,7 @@ class NumpyRecorder(Recorder):
     def _place(array: Array, storage: Storage) -> Place:
         owner = storage.owner()
         offset = address(array) - address(owner)
-        return Place(storage.number, offset, array.shape, array.strides, array.dtype.str)
+        return Place(storage.number, offset, array.shape, array.strides, array.dtype)
 
 
 def _owner(array: Array) -> Array:

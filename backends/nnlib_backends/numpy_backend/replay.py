@@ -15,6 +15,7 @@ from nnlib_backends.numpy_backend import launch
 from nnlib_backends.numpy_backend.entries import Entry, Storage, address
 from nnlib_backends.numpy_backend.launch import Array
 from nnlib_backends.numpy_backend.memory_plan import place_storages
+from nnlib_backends.precision import is_floating
 from nnlib_backends.recorded import Place, difference, replaced
 
 __all__ = ["NumpyRecording"]
@@ -159,4 +160,4 @@ def _same_array(a: Array, b: Array) -> bool:
         return False
     if address(a) == address(b) and a.strides == b.strides:
         return True
-    return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+    return np.array_equal(a, b, equal_nan=is_floating(a.dtype))

@@ -7,6 +7,7 @@ from nnlib.autograd import Tensor, ones
 from nnlib.errors import DTypeError, ShapeError
 from nnlib.nn.functional.checks import TensorLike, as_tensor, check_fraction, floating
 from nnlib.nn.functional.layers import dropout
+from nnlib_backends.precision import is_floating
 
 __all__ = ["dropout_factor", "scaled_dot_product_attention"]
 
@@ -87,7 +88,7 @@ def _lengths(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[int, int
 
 def _mask(mask: Tensor, lead: tuple[int, ...], T: int, S: int) -> Tensor:
     """Return a mask that broadcasts to (B, H, T, S)."""
-    if mask.dtype.kind not in "bf":
+    if mask.dtype.kind != "b" and not is_floating(mask.dtype):
         raise DTypeError(f"attn_mask must hold booleans or floats. Received: {mask.dtype}")
     full = (*lead, T, S)
     padded = (1,) * (len(full) - mask.ndim) + mask.shape

@@ -14,6 +14,7 @@ from nnlib.autograd import Tensor, tensor
 from nnlib.errors import DTypeError, NnlibError, OptionError, ShapeError
 from nnlib.recording import current
 from nnlib_backends.contract import Array
+from nnlib_backends.precision import is_floating
 
 __all__ = [
     "Pair",
@@ -49,7 +50,7 @@ def as_tensor(value: TensorLike, other: Tensor | None = None) -> Tensor:
 def floating(x: TensorLike, name: str) -> Tensor:
     """Return ``x`` as a tensor, which must be floating-point (integers would become float64)."""
     x = as_tensor(x)
-    if x.dtype.kind != "f":
+    if not is_floating(x.dtype):
         raise DTypeError(
             f"{name} needs floating-point values. Received: {x.dtype} {x.shape}. "
             "Convert them: x.astype('float32')"

@@ -18,6 +18,7 @@ from nnlib.nn.functional.checks import (
 )
 from nnlib.nn.functional.layers import one_hot
 from nnlib.recording import current
+from nnlib_backends.precision import is_floating
 
 __all__ = ["cross_entropy", "nll_loss"]
 
@@ -68,7 +69,7 @@ def cross_entropy(
     logits = floating(input, "cross_entropy")
     check_fraction(label_smoothing, "label_smoothing")
     target, weight = as_tensor(target, logits), _class_weight(weight, logits)
-    if target.shape == logits.shape and target.dtype.kind == "f":
+    if target.shape == logits.shape and is_floating(target.dtype):
         shares = _smooth(target.astype(logits.dtype), label_smoothing)
         return reduce(_share_losses(logits, shares, weight), reduction)
     labels, counted = _labels(target, logits, ignore_index, "cross_entropy")

@@ -18,6 +18,7 @@ import numpy as np
 from nnlib_backends.contract import Array
 from nnlib_backends.cupy_backend.graph.device import Feeder, GraphDevice, Pool
 from nnlib_backends.errors import CaptureError
+from nnlib_backends.precision import is_floating
 from nnlib_backends.recorded import Place
 
 __all__ = ["CudaFeeder", "CudaGraphs", "CudaPool"]
@@ -73,7 +74,7 @@ class CudaGraphs(GraphDevice):
             return False
         if a.data.ptr == b.data.ptr and a.strides == b.strides:
             return True
-        return bool(np.array_equal(a.get(), b.get(), equal_nan=a.dtype.kind == "f"))
+        return bool(np.array_equal(a.get(), b.get(), equal_nan=is_floating(a.dtype)))
 
     def copied(self, numbers: Sequence[float], dtype: Any) -> Array:
         """Return a new array of these numbers."""

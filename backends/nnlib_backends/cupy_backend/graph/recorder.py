@@ -18,6 +18,7 @@ from typing import Any
 from nnlib_backends.contract import Array, Recorder
 from nnlib_backends.cupy_backend.graph.device import GraphDevice
 from nnlib_backends.cupy_backend.graph.recording import Entry, Feed, GraphRecording, Storage
+from nnlib_backends.precision import tf32_allowed
 from nnlib_backends.recorded import Place, arrays_in, replaced
 from nnlib_backends.user_line import user_line
 
@@ -128,6 +129,7 @@ class GraphRecorder(Recorder):
                 self._resolve(options),
                 None if results is None else self._resolve(results),
                 user_line(),
+                tf32_allowed.get(),
             )
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 from nnlib_backends.contract import Array, Recording
 from nnlib_backends.cupy_backend.graph.device import Feeder, GraphDevice, Pool
 from nnlib_backends.errors import CaptureError
+from nnlib_backends.precision import tf32_allowed
 from nnlib_backends.recorded import Place, arrays_in, difference, replaced
 
 __all__ = ["Entry", "Feed", "GraphRecording", "Storage"]
@@ -47,6 +48,7 @@ class Entry:
     options: dict[str, Any]
     results: list[Any] | None
     line: str
+    tf32: bool | None = None  #: whether products might be rounded then, see `precision`
 
     @property
     def title(self) -> str:
@@ -163,7 +165,11 @@ class GraphRecording(Recording):
 
     def _call(self, entry: Entry, owners: dict[int, Any]) -> None:
         args, options = self._located(entry.args, owners), self._located(entry.options, owners)
-        result = entry.function(*args, **options)
+        allowed = tf32_allowed.set(entry.tf32)
+        try:
+            result = entry.function(*args, **options)
+        finally:
+            tf32_allowed.reset(allowed)
         if entry.results is None:
             return
         arrays = list(arrays_in(result, self._device.array_type))
@@ -202,8 +208,8 @@ class GraphRecording(Recording):
             if mine.function != theirs.function:
                 return f"{theirs.line}: another operation than the first time"
             what = difference(
-                (mine.args, mine.options, mine.results),
-                (theirs.args, theirs.options, theirs.results),
+                (mine.args, mine.options, mine.results, mine.tf32),
+                (theirs.args, theirs.options, theirs.results, theirs.tf32),
                 self._device.array_type,
                 self._device.same,
             )

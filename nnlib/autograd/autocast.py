@@ -1,0 +1,237 @@
+"""Mixed precision: which operations compute in 16 bits, and which stay in float32.
+
+Parameters stay in float32; they are the master weights.  Data become 16 bits wide where they enter
+the first product, and flow on so.  `POLICIES` says what becomes of each operation; one that is not
+in it computes with what it gets, by NumPy's rules of promotion.
+
+A backend without a kernel for such arguments (`Backend.mixed`) rounds them to 16 bits, computes in
+float32, and rounds the result: the same numbers as of a tensor core, at the speed of float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ContextDecorator
+from contextvars import ContextVar, Token
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+import nnlib.autograd.tensor as tensors  # circular: its names are looked up when called
+from nnlib.autograd.mode import low, low_dtype, without_autocast
+from nnlib.errors import MissingExtraError, OptionError
+from nnlib.ops.operation import Operation, primitive
+from nnlib.ops.shaping import astype
+from nnlib_backends.precision import LOW_DTYPES, is_floating, tf32_allowed
+
+__all__ = ["POLICIES", "Policy", "applied", "autocast", "precision"]
+
+_NAMES = {
+    "bf16": "bfloat16", "bfloat16": "bfloat16", "fp16": "float16", "float16": "float16",
+    "tf32": "tf32",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What autocast makes of an operation.
+
+    Attributes
+    ----------
+    data : tuple of str
+        Its arguments that are rounded to 16 bits if they are float32; parameters are rounded too,
+        if ``parameters``, by the kernel itself where the backend has one.
+    parameters : bool
+    result : {"low", "same", "float32"}
+        Dtype of the result: 16 bits; that of the first argument; float32.
+    """
+
+    data: tuple[str, ...] = ()
+    parameters: bool = False
+    result: str = "same"
+
+
+_PRODUCTS = {
+    "linear": Policy(("x",), parameters=True, result="low"),
+    "conv2d": Policy(("x",), parameters=True, result="low"),
+    "matmul": Policy(("a", "b"), result="low"),
+    "attention": Policy(("q", "k", "v"), result="low"),
+    "self_attention": Policy(("qkv",), result="low"),
+    "embedding": Policy(result="low"),
+}
+_FLOAT32_INSIDE = (
+    "avg_pool2d", "batch_norm", "cos", "elu", "erf", "gelu", "gru", "layer_norm", "lstm",
+    "rms_norm", "rnn", "sigmoid", "silu", "sin", "softplus", "sqrt", "tanh",
+)  # fmt: skip
+_FLOAT32_RESULT = (
+    "cosh", "cumsum", "exp", "expm1", "log", "log1p", "log_softmax", "logaddexp", "logsumexp",
+    "mean", "power", "prod", "sigmoid_cross_entropy", "sinh", "softmax", "softmax_cross_entropy",
+    "square", "sum",
+)  # fmt: skip
+
+#: Name of an operation → what autocast makes of it.
+POLICIES = MappingProxyType(
+    _PRODUCTS
+    | dict.fromkeys(_FLOAT32_INSIDE, Policy())
+    | dict.fromkeys(_FLOAT32_RESULT, Policy(result="float32"))
+)
+
+
+class autocast(ContextDecorator):  # noqa: N801 - used like a function, named as in PyTorch
+    """Compute in a lower precision where that is safe: a context manager and a decorator.
+
+    Put the forward pass and the loss into it; the backward pass follows by itself.  Parameters and
+    their gradients stay float32 (optimizers need no change), losses, reductions, exponentials and
+    the insides of norms, too; :data:`nnlib.autograd.autocast.POLICIES` has the whole table.  Arrays
+    of float64 are left alone.
+
+    Parameters
+    ----------
+    dtype : {"bf16", "fp16", "tf32"}
+        ``"bf16"``: products, and the data between layers, in bfloat16 (8 bits of precision, the
+        range of float32).  ``"fp16"``: in float16 (11 bits, up to 65,504): small gradients vanish
+        unless the loss is scaled, see `nnlib.optim.GradScaler`.  ``"tf32"``: everything is float32,
+        and products on a GPU may round their inputs to 11 bits; elsewhere it changes nothing.
+    enabled : bool
+        If false, it switches this precision off inside of another ``autocast``.
+
+    Raises
+    ------
+    OptionError
+        For another word.
+    MissingExtraError
+        For bfloat16, where the package ``ml_dtypes`` is missing, from which NumPy and CuPy have it.
+
+    Notes
+    -----
+    On a GPU it is about speed; on the CPU the same numbers come slower than in float32.
+
+    References
+    ----------
+    Micikevicius et al., "Mixed precision training", ICLR 2018.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> from nnlib import nn
+    >>> layer, x = nn.Linear(3, 2), nnlib.ones(1, 3)
+    >>> with nnlib.autocast("fp16"):
+    ...     y = layer(x)
+    ...     loss = y.mean()
+    >>> y.dtype, loss.dtype
+    (dtype('float16'), dtype('float32'))
+    >>> loss.backward()
+    >>> layer.weight.grad.dtype
+    dtype('float32')
+    """
+
+    def __init__(self, dtype: str = "bf16", enabled: bool = True) -> None:
+        if dtype not in _NAMES:
+            raise OptionError(f"the precision must be bf16, fp16 or tf32. Received: {dtype!r}")
+        self._dtype, self._enabled = dtype, enabled
+        self._variable: ContextVar[Any] = low
+        self._value: Any = None
+        if _NAMES[dtype] == "tf32":
+            self._variable, self._value = tf32_allowed, enabled
+        elif enabled:
+            self._value = _dtype_of(_NAMES[dtype])
+        self._tokens: list[Token[Any]] = []  # a stack: one object may be entered again inside
+
+    def _recreate_cm(self) -> autocast:  # a decorated function may run in several threads at once
+        return type(self)(self._dtype, self._enabled)
+
+    def __enter__(self) -> None:
+        self._tokens.append(self._variable.set(self._value))
+
+    def __exit__(self, *_: object) -> None:
+        self._variable.reset(self._tokens.pop())
+
+
+def _dtype_of(name: str) -> Any:
+    if name == "bfloat16":
+        try:
+            import ml_dtypes
+        except ImportError:
+            raise MissingExtraError(
+                "bfloat16 needs the package ml_dtypes. Install it: pip install ml_dtypes"
+            ) from None
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(name)
+
+
+def precision() -> tuple[Any, Any]:
+    """Return what `autocast` has changed: part of what a recording depends on."""
+    return low_dtype(), tf32_allowed.get()
+
+
+@primitive
+def rounded(xp: Any, x: Any, *, dtype: Any) -> Any:
+    """Round to the values of a shorter dtype, in the dtype as it is; the gradient passes unrounded.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> float(rounded(nnlib.tensor(2049.0), dtype="float16"))
+    2048.0
+    """
+    return x.astype(dtype).astype(x.dtype)
+
+
+@rounded.vjp("x")
+def _(g: Any) -> Any:
+    return g
+
+
+def applied(
+    operation: Operation, args: Sequence[Any], options: dict[str, Any], to: Any, mixed: bool
+) -> Any:
+    """Apply an operation, some of whose arguments are tensors, by its policy.
+
+    Parameters
+    ----------
+    operation : Operation
+    args, options
+        As it was called.
+    to : dtype
+        Of 16 bits.
+    mixed : bool
+        Whether to leave parameters as they are, for a kernel that takes them so.
+    """
+    policy = POLICIES[operation.name]
+    if any(_name(arg) == "float64" for arg in args):
+        with without_autocast():
+            return operation(*args, **options)
+    first = next((_name(arg) for arg in args if is_tensor(arg)), "")
+    given = [
+        _argument(arg, name, policy, to, mixed)
+        for arg, name in zip(args, operation.arrays, strict=False)
+    ] + list(args[len(operation.arrays) :])
+    with without_autocast():
+        result = operation(*given, **options)
+        if policy.result == "low":
+            return result if result.dtype == to else astype(result, dtype=to)
+        if policy.result == "same" and first in LOW_DTYPES and _name(result) != first:
+            return astype(result, dtype=first)
+    return result
+
+
+def _argument(arg: Any, name: str, policy: Policy, to: Any, mixed: bool) -> Any:
+    """Return an argument as the operation shall get it."""
+    if not is_tensor(arg) or not is_floating(arg.dtype):
+        return arg
+    if mixed:
+        return astype(arg, dtype=to) if name in policy.data and arg.dtype != to else arg
+    if arg.dtype.name in LOW_DTYPES:
+        return astype(arg, dtype="float32")
+    return rounded(arg, dtype=to) if name in policy.data or policy.parameters else arg
+
+
+def is_tensor(value: Any) -> bool:
+    """Tell whether a value is a tensor."""
+    return isinstance(value, tensors.Tensor)
+
+
+def _name(value: Any) -> str:
+    return value.dtype.name if hasattr(value, "dtype") else ""
