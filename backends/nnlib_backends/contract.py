@@ -318,6 +318,8 @@ class Backend(ABC):
     mixed : set of str
         Names of those of its kernels that take data of 16 bits beside parameters of float32, see
         `nnlib_backends.precision`.
+    skips_updates : bool
+        Whether its `updates` take ``skip``: a 0-d array; they change nothing if it is not 0.
     host_memory : bool
         Whether the host can look at a value without waiting for a device.  Where it can, values
         that must lie in a range (labels, indices) are checked; where it cannot, they are not.
@@ -346,6 +348,7 @@ class Backend(ABC):
     primitives: Mapping[str, PrimitiveKernel] = {}
     updates: Mapping[str, Callable[..., None]] = {}
     mixed: frozenset[str] = frozenset()
+    skips_updates: bool = False
     host_memory: bool = False
     writes_gradients: bool = False
     scope: AbstractContextManager[Any] | None = None
@@ -396,6 +399,14 @@ class Backend(ABC):
         ``None``, the default, where the backend has nothing faster than ``xp`` for such arrays.
         """
         return None
+
+    def unscale(self, arrays: Sequence[Array], scale: Array, found: Array) -> bool:
+        """Divide arrays in place by a number; leave 1 in ``found`` if a quotient is not finite.
+
+        ``scale`` and ``found`` are 0-d arrays of float32.  Returns false, the default, and does
+        nothing where the backend has nothing faster than ``xp`` for such arrays.
+        """
+        return False
 
     def synchronize(self) -> None:  # noqa: B027 - a synchronous backend has nothing to do
         """Wait until everything that was asked for is done."""

@@ -10,6 +10,7 @@ from nnlib.optim.clip import clip_grad_norm_, clip_grad_value_
 from nnlib.optim.groups import param_groups
 from nnlib.optim.optimizer import Optimizer
 from nnlib.optim.rmsprop import RMSprop
+from nnlib.optim.scaler import GradScaler
 from nnlib.optim.sgd import SGD
 from nnlib.optim.update import UpdateRule, update_rule
 
@@ -18,6 +19,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "GradScaler",
     "Optimizer",
     "RMSprop",
     "UpdateRule",

@@ -19,7 +19,7 @@ from nnlib.optim.flat import Flat, Run, flattened
 from nnlib.optim.options import Range
 from nnlib.optim.state import NOTES, checked_state, copied
 from nnlib.optim.update import UpdateRule
-from nnlib.recording import Dependencies, current, fed, perform
+from nnlib.recording import Dependencies, current, fed, perform, repeated
 from nnlib_backends.contract import Array
 from nnlib_backends.precision import is_floating
 
@@ -150,10 +150,15 @@ class Optimizer:
             for p in group["params"]:
                 p.grad = None
 
-    def step(self) -> None:
+    def step(self, *, skip: Tensor | None = None) -> None:
         """Change every parameter that has a gradient, in place.
 
         Nothing is read from the device.
+
+        Parameters
+        ----------
+        skip : Tensor, (), optional
+            If it is not 0, parameters and their state stay as they are: see `GradScaler`.
 
         Raises
         ------
@@ -170,7 +175,7 @@ class Optimizer:
             options = self._options(i)
             for flat in flats:
                 try:
-                    self._step_flat(i, options, flat)
+                    self._step_flat(i, options, flat, None if skip is None else skip.data)
                 except MemoryError as error:
                     what = f"{type(self).__name__}, for its state and what it computes with,"
                     raise memory.out_of_memory(error, flat.backend, what) from None
@@ -221,7 +226,7 @@ class Optimizer:
         self._options(i)
         return self._checked[i][2]
 
-    def _step_flat(self, i: int, options: dict[str, Any], flat: Flat) -> None:
+    def _step_flat(self, i: int, options: dict[str, Any], flat: Flat, skip: Array | None) -> None:
         initial = self.initial_state(options)
         names = [name if name in initial else None for name in self.slots]
         for first, last in self._runs(flat, initial):
@@ -231,7 +236,16 @@ class Optimizer:
                 run = flat.runs[first, last] = Run(i, flat.params[first : last + 1], numbers)
             arrays = flat.part(first, last, names)
             numbers = fed(run.numbers, self._advance, run, dtype=flat.dtype)
-            perform(self.rule, flat.backend, *arrays, numbers=numbers, **self.flags(options))
+            own = [array for array in (arrays[0], *arrays[2:]) if array is not None]
+            flags: dict[str, Any] = self.flags(options)
+            before = None
+            if skip is not None and self.rule.can_skip(flat.backend):
+                flags = {**flags, "skip": skip}
+            elif skip is not None:
+                before = repeated(_copies, own)
+            perform(self.rule, flat.backend, *arrays, numbers=numbers, **flags)
+            if before is not None:
+                perform(_restore, flat.backend.xp, own, before, skip)
             for p in run.params:
                 p.bump_version()
 
@@ -331,6 +345,16 @@ def _as_groups(params: Any) -> list[dict[str, Any]]:
         )
     items = list(params)
     return items if items and isinstance(items[0], Mapping) else [{"params": items}]
+
+
+def _copies(arrays: list[Array]) -> list[Array]:
+    return [array.copy() for array in arrays]
+
+
+def _restore(xp: Any, arrays: list[Array], before: list[Array], skip: Array) -> None:
+    """Take back what was changed, if ``skip`` is not 0."""
+    for array, old in zip(arrays, before, strict=True):
+        array[...] = xp.where(skip != 0, old, array)
 
 
 def _check_parameter(p: Any) -> None:

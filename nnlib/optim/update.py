@@ -19,6 +19,7 @@ same values.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, ClassVar, TypeAlias
 
 from nnlib_backends.contract import Array, Backend
@@ -81,14 +82,21 @@ class UpdateRule:
         g: Array,
         *state: Array | None,
         numbers: Any,
+        skip: Array | None = None,
         **flags: Any,
     ) -> None:
-        """Update with the backend's replacement, or else by the definition."""
-        if backend.scope is None:
+        """Update with the backend's replacement, or else by the definition.
+
+        If ``skip``, a 0-d array, is not 0, nothing changes: only where `can_skip`.
+        """
+        if skip is not None:
+            flags["skip"] = skip
+        with backend.scope or nullcontext():
             self._update(backend, p, g, *state, numbers=numbers, **flags)
-        else:
-            with backend.scope:
-                self._update(backend, p, g, *state, numbers=numbers, **flags)
+
+    def can_skip(self, backend: Backend) -> bool:
+        """Tell whether the backend's replacement knows ``skip``."""
+        return backend.skips_updates and self.name in backend.updates
 
     def _update(self, backend: Backend, *arrays: Array | None, numbers: Any, **flags: Any) -> None:
         replacement = backend.updates.get(self.name)

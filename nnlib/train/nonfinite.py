@@ -130,7 +130,9 @@ def _repeat(trainer: Trainer, place: dict[str, Any]) -> str | None:
         random = default_generator.state_dict()
         buffers = copied(dict(trainer.model.named_buffers()))
         losses = [loss for loss, _ in trainer.compute_gradients(group)]
-        gradients = (p.grad for p in trainer.model.parameters() if p.grad is not None)
+        # scaled ones may be infinite: then their step is left out, and the scale made smaller
+        looked_at = () if trainer.scaler.enabled else trainer.model.parameters()
+        gradients = (p.grad for p in looked_at if p.grad is not None)
         if all(is_finite(value) for value in (*losses, *gradients)):
             trainer.apply_gradients()
             continue
@@ -153,7 +155,7 @@ def find_cause(trainer: Trainer, batch: Batch) -> str:
         if not is_finite(parameter):
             return f"parameter {path!r} is not finite already ({describe_values(parameter)})"
     inputs, target = split(tuple(value.to(trainer.backend) for value in batch))
-    with _Watch(trainer.model) as watch:
+    with _Watch(trainer.model) as watch, trainer.lowered():
         output = trainer.model(*inputs)
         if not watch.found:
             loss = trainer.loss_of(output, target)

@@ -30,6 +30,7 @@ def position(trainer: Epochs) -> dict[str, Any]:
         "schedule": None if schedule is None else schedule.state_dict(),
         "loader": _state_of(trainer.loader),
         "generator": default_generator.state_dict(),
+        "scaler": trainer.scaler.state_dict() if trainer.scaler.enabled else None,
         "step": trainer.step,
         "batch": trainer.batch,
     }
@@ -43,7 +44,15 @@ def go_to(trainer: Epochs, place: Mapping[str, Any]) -> None:
             "a run must be continued with the schedule that it had. "
             f"Received: {schedule!r}, and a state {'with' if place['schedule'] else 'without'} one"
         )
+    scaler = place.get("scaler")  # absent in files of earlier versions
+    if (scaler is not None) != trainer.scaler.enabled:
+        raise StateError(
+            "a run must be continued in the precision that it had. Received: "
+            f"precision={trainer.precision!r}, and a state {'of' if scaler else 'without'} fp16"
+        )
     trainer.model.load_state_dict(place["model"])
+    if scaler is not None:
+        trainer.scaler.load_state_dict(scaler)
     if schedule is not None:  # it sets its rates; those of the optimizer's state were in use
         schedule.load_state_dict(place["schedule"])
     trainer.optimizer.load_state_dict(place["optimizer"])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from nnlib.autograd import Tensor
+from nnlib.autograd import Tensor, autocast
 from nnlib.capture import compile as compiled
 from nnlib.errors import DTypeError, OptionError
 from nnlib.nn import Module
-from nnlib.optim import Optimizer, clip_grad_norm_
+from nnlib.optim import GradScaler, Optimizer, clip_grad_norm_
 from nnlib.optim.schedules import LRScheduler, OneCycleLR, ReduceLROnPlateau
 from nnlib.train.batches import Batch, split
 from nnlib.train.losses import LossFunction, get_loss
@@ -36,6 +37,7 @@ class Steps:
         clip_norm: float | None = None,
         metrics: Sequence[Metric] = (),
         compile: bool = True,
+        precision: str | None = None,
     ) -> None:
         _check_parts(model, optimizer, schedule)
         if clip_norm is not None and not 0 < clip_norm < float("inf"):
@@ -62,6 +64,10 @@ class Steps:
                     "a metric must define total(), or measure() and add(), which a compiled step "
                     f"calls. Received: {type(metric).__name__}, with its own update()"
                 )
+        self.precision = precision
+        self._autocast = nullcontext() if precision is None else autocast(precision)
+        #: of the loss; does nothing but in float16
+        self.scaler = GradScaler(enabled=precision in ("fp16", "float16"))
         self._compiled = compile
         self._train = compiled(self._train_as_it_is) if compile else self._train_as_it_is
         self._test = compiled(self._test_as_it_is) if compile else self._test_as_it_is
@@ -69,6 +75,10 @@ class Steps:
     def brings_batches(self, backend: Backend) -> bool:
         """Tell whether a step takes batches from the host to this backend by itself."""
         return self._compiled and not backend.host_memory and backend.recorder() is not None
+
+    def lowered(self) -> AbstractContextManager[None]:
+        """Return what model, loss and metrics are computed in: the run's precision."""
+        return self._autocast
 
     def loss_of(self, output: Any, target: Tensor) -> Tensor:
         """Compute the loss, which must be a single value.
@@ -94,10 +104,11 @@ class Steps:
         results = []
         for batch, size in zip(group, sizes, strict=True):
             inputs, target = split(batch)
-            output = self.model(*inputs)
-            loss = self.loss_of(output, target)
+            with self.lowered():
+                output = self.model(*inputs)
+                loss = self.loss_of(output, target)
             share = loss if len(group) == 1 else loss * (size / sum(sizes))
-            share.backward()
+            self.scaler.scale(share).backward()
             results.append((loss.detach(), _detached(output)))
         return results
 
@@ -108,8 +119,10 @@ class Steps:
 
     def _update(self) -> None:
         if self.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
             clip_grad_norm_(_parameters(self.optimizer), self.clip_norm)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
 
     def _go_on(self) -> None:
         self.learning_rate = self.optimizer.param_groups[0]["lr"]
@@ -136,16 +149,18 @@ class Steps:
     def _train_as_it_is(self, group: list[Batch]) -> list[tuple[Tensor, list[Tensor]]]:
         results = self.compute_gradients(group)
         self._update()
-        return [
-            (loss, [metric.measure(output, batch[-1]) for metric in self.metrics])
-            for batch, (loss, output) in zip(group, results, strict=True)
-        ]
+        with self.lowered():
+            return [
+                (loss, [metric.measure(output, batch[-1]) for metric in self.metrics])
+                for batch, (loss, output) in zip(group, results, strict=True)
+            ]
 
     def _test_as_it_is(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         inputs, target = split(batch)
-        output = self.model(*inputs)
-        values = [metric.measure(output, target) for metric in self.metrics]
-        return self.loss_of(output, target), values
+        with self.lowered():
+            output = self.model(*inputs)
+            values = [metric.measure(output, target) for metric in self.metrics]
+            return self.loss_of(output, target), values
 
 
 def _as_arguments(value: Any) -> Any:

@@ -31,6 +31,7 @@ from nnlib.train.nonfinite import NaNStop
 from nnlib.train.progress import make_progress
 from nnlib.train.steps import check_optimizer
 from nnlib_backends import backend_info
+from nnlib_backends.precision import is_floating
 
 __all__ = ["Trainer"]
 
@@ -73,6 +74,9 @@ class Trainer(Epochs):
     compile : bool
         Record a step and replay it, see `nnlib.compile`: faster, with the same results bit by bit.
         Python code in model, loss and metrics then runs in the first steps only.
+    precision : {"bf16", "fp16", "tf32"}, optional
+        Of model and loss, see `nnlib.autocast`; ``"fp16"`` with a scaled loss (`optim.GradScaler`).
+        Parameters, and what `predict` returns, stay as they are.
 
     Attributes
     ----------
@@ -123,11 +127,12 @@ class Trainer(Epochs):
         nan_stop: bool = True,
         progress: bool = True,
         compile: bool = True,
+        precision: str | None = None,
     ) -> None:
         known = [get_metric(m) for m in ([metrics] if isinstance(metrics, str) else metrics)]
         unique_names(known)
         super().__init__(
-            model, loss, optimizer, schedule, schedule_every, clip_norm, known, compile
+            model, loss, optimizer, schedule, schedule_every, clip_norm, known, compile, precision
         )
         positive_integer("accumulate", accumulate)
         if log_every is not None:
@@ -290,7 +295,7 @@ class Trainer(Epochs):
         if hasattr(data, "shape"):
             data = (data,)
         self.backend, self.dtype = home_of(self.model)
-        with self.at_home(), inference(self.model):
+        with self.at_home(), inference(self.model), self.lowered():
             loader = as_loader(data, batch_size, shuffle=False)
             outputs = [
                 self.model(*(batch[:-1] or batch))
@@ -301,7 +306,10 @@ class Trainer(Epochs):
                     "predict needs a model with one output. "
                     f"Received: {type(outputs[0]).__name__}. Call the model itself"
                 )
-            return np.asarray(ops.concatenate(outputs, axis=0).numpy())
+            result = ops.concatenate(outputs, axis=0)
+            if result.dtype != self.dtype and is_floating(result.dtype):
+                result = result.astype(self.dtype)
+            return np.asarray(result.numpy())
 
     # Saving ----------------------------------------------------------------------------------
 

@@ -7,7 +7,14 @@ import strict_backend
 
 import nnlib
 from nnlib import data, models, nn, optim
-from nnlib.errors import DataError, DTypeError, LabelError, OptionError, ShapeError
+from nnlib.errors import (
+    DataError,
+    DTypeError,
+    LabelError,
+    OptionError,
+    ShapeError,
+    StateError,
+)
 from nnlib.nn import functional as F
 from nnlib.train import Callback, Trainer
 from nnlib.train.progress import Progress
@@ -414,3 +421,47 @@ def test_higher_is_better(make_trainer, points):
     assert not trainer.higher_is_better("loss")
     with pytest.raises(OptionError, match="need validation data"):
         trainer.higher_is_better("val_accuracy")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "tf32"])
+def test_mixed_precision_learns_and_leaves_the_parameters_alone(backend, precision):
+    if precision == "bf16":
+        pytest.importorskip("ml_dtypes")
+    train, test = data.digits()
+    model = models.MLP((64, 32, 10))
+    optimizer = optim.Adam(model.parameters(), lr=5e-3)
+    trainer = Trainer(
+        model, "cross_entropy", optimizer, ["accuracy"],
+        clip_norm=5.0, precision=precision, progress=False, seed=1,
+    )  # fmt: skip
+    history = trainer.fit(train, val=test, epochs=4, batch_size=64)
+    assert history["val_accuracy"][-1] > 0.85
+    assert {p.dtype.name for p in model.parameters()} == {"float32"}
+    scores = trainer.predict(test)
+    assert scores.dtype == np.float32
+    assert (scores.argmax(1) == test.arrays[1]).mean() == history["val_accuracy"][-1]
+    low = {"bf16": "bfloat16", "fp16": "float16", "tf32": "float32"}[precision]
+    assert np.array_equal(scores, scores.astype(low).astype("float32"))  # computed so
+    assert trainer.scaler.enabled == (precision == "fp16")
+
+
+def test_a_run_in_float16_continues_with_its_scale(points, make_trainer, tmp_path):
+    trainer = make_trainer(precision="fp16")
+    trainer.scaler.load_state_dict({"scale": 32.0, "good_steps": 0.0})
+    trainer.fit(points, epochs=1, batch_size=16)
+    trainer.save(tmp_path / "run.safetensors")
+    other = make_trainer(precision="fp16")
+    other.resume(tmp_path / "run.safetensors")
+    assert other.scaler.state_dict() == trainer.scaler.state_dict()
+    assert other.scaler.get_scale() == 32.0
+    plain = make_trainer()
+    with pytest.raises(StateError, match=r"precision that it had.*None, and a state of fp16"):
+        plain.resume(tmp_path / "run.safetensors")
+    plain.save(tmp_path / "plain.safetensors")
+    with pytest.raises(StateError, match="without fp16"):
+        other.resume(tmp_path / "plain.safetensors")
+
+
+def test_an_unknown_precision_is_refused(make_trainer):
+    with pytest.raises(OptionError, match="bf16, fp16 or tf32"):
+        make_trainer(precision="fp8")

@@ -24,6 +24,8 @@ class Settings:
     epochs, seed : int
     out : Path or None
         The folder for what comes out.
+    precision : str or None
+        Of model and loss, if not as it is.
     resume, as_json, quiet : bool
     changes : dict
         What to change in the model's recipe; None: nothing.
@@ -32,6 +34,7 @@ class Settings:
     epochs: int
     seed: int
     out: Path | None
+    precision: str | None
     resume: bool
     as_json: bool
     quiet: bool
@@ -59,6 +62,11 @@ def training_options(epochs: int) -> Callable[[Callable[..., None]], Callable[..
         click.option("--weight-decay", type=click.FloatRange(min=0)),
         click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
         click.option(
+            "--precision",
+            type=click.Choice(["bf16", "fp16", "tf32"]),
+            help="Mixed precision, for GPUs.  [default: float32]",
+        ),
+        click.option(
             "--backend", help="numpy, cupy, cupy:1, auto.  [default: NNLIB_BACKEND or numpy]"
         ),
         click.option(
@@ -78,6 +86,7 @@ def training_options(epochs: int) -> Callable[[Callable[..., None]], Callable[..
             seed: int,
             backend: str | None,
             out: Path | None,
+            precision: str | None,
             resume: bool,
             as_json: bool,
             quiet: bool,
@@ -86,7 +95,7 @@ def training_options(epochs: int) -> Callable[[Callable[..., None]], Callable[..
             if resume and out is None:
                 raise click.UsageError("--resume needs --out, the folder of the run to continue.")
             changes = {name: others.pop(name) for name in _IN_RECIPE if name in others}
-            settings = Settings(epochs, seed, out, resume, as_json, quiet, changes)
+            settings = Settings(epochs, seed, out, precision, resume, as_json, quiet, changes)
             with nnlib.use_backend(backend or nnlib.get_backend()):
                 command(settings=settings, **others)
 

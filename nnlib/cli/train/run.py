@@ -77,6 +77,7 @@ def run(job: Job, settings: Settings) -> None:
         "seed": settings.seed,
         **job.options,
         **asdict(job.recipe),
+        **({} if settings.precision is None else {"precision": settings.precision}),
     }
     options = json.loads(json.dumps(options))  # as a file gives them back: no tuples
     if settings.out is not None:
@@ -107,6 +108,7 @@ def _fit(job: Job, net: Module, settings: Settings) -> History:
         clip_norm=job.recipe.clip_norm,
         callbacks=callbacks,
         progress=not settings.quiet,
+        precision=settings.precision,
     )
     if settings.resume and out is not None:
         trainer.resume(_checkpoint(out))

@@ -48,6 +48,13 @@ def test_json_is_all_that_goes_to_stdout(finished):
     assert [epoch["epoch"] for epoch in report["history"]] == [1, 2, 3]
 
 
+def test_mixed_precision():
+    result = run("mlp", "--epochs", 3, "--precision", "fp16", "--json", "--quiet")
+    report = json.loads(result.stdout)
+    assert report["options"]["precision"] == "fp16"
+    assert report["test_error"] < 0.2
+
+
 def test_files(finished):
     result, out = finished
     report = json.loads(result.stdout)
