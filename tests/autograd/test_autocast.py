@@ -1,5 +1,8 @@
 """Mixed precision: dtypes by the table of policies, the same numbers as float32 up to rounding."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -30,6 +33,20 @@ def test_every_name_in_the_table_is_an_operation():
     assert set(POLICIES) <= known
     for name, policy in POLICIES.items():
         assert set(policy.data) <= set(getattr(ops, name).arrays), name
+
+
+def test_the_documented_table_is_this_one():
+    text = (Path(__file__).parents[2] / "docs/training.md").read_text(encoding="utf-8")
+    rows = text.partition("What becomes of each operation")[2].split("\n| all others")[0]
+    named = {}
+    for row in rows.splitlines():
+        cells = row.split("|")
+        if len(cells) > 4:
+            named |= dict.fromkeys(re.findall("`(\\w+)`", cells[1]), cells[4])
+    assert set(named) == set(POLICIES)
+    for name, policy in POLICIES.items():
+        words = {"low": "16 bits", "same": "as wide", "float32": "**float32**"}
+        assert words[policy.result] in named[name], name
 
 
 def test_products_are_16_bits_wide_and_parameters_stay(backend, precision):
