@@ -204,7 +204,8 @@ class GPT(LanguageModel):
             )
         x = self.wte(tokens)
         if self.config.positions == "learned":
-            x = x + self.wpe.weight[start : start + tokens.shape[1]]
+            rows = self.wpe.weight[start : start + tokens.shape[1]]
+            x = x + (rows if rows.dtype == x.dtype else rows.astype(x.dtype))  # see autocast
         x = self.drop(x)
         for layer, block in enumerate(self.h):
             x = block(x, cache, layer)

@@ -275,8 +275,9 @@ class Transformer(nn.Module):
                 f"all. Received: {tokens.shape} after {start}"
             )
         learned = self.config.positions == "learned"
-        table = self.positions.weight if learned else self.table
-        x = self.embedding(tokens) * self.config.width**0.5 + table[start:end]
+        rows = (self.positions.weight if learned else self.table)[start:end]
+        x = self.embedding(tokens) * self.config.width**0.5
+        x = x + (rows if rows.dtype == x.dtype else rows.astype(x.dtype))  # see autocast
         return self.drop(x)  # type: ignore[no-any-return]
 
     def _logits(self, x: Tensor) -> Tensor:

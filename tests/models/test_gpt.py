@@ -186,3 +186,20 @@ def test_options_are_checked():
         model(tokens(2, 9))
     with pytest.raises(ShapeError, match="batch, time"):
         model(tokens(4))
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_all_that_flows_between_blocks_is_16_bits_wide_under_autocast(backend, positions):
+    model = GPT(**SMALL, positions=positions, dropout=0.1)
+    blocks = list(model.h)
+    arguments = (nnlib.tensor(tokens(3, 8)),)
+    seen = []
+    for block in blocks:
+        block.register_forward_hook(lambda module, args, y: seen.append((args[0], y)))
+    with nnlib.autocast("fp16"):
+        logits = model(*arguments)
+    dtypes = {x.dtype.name for pair in seen for x in pair} | {logits.dtype.name}
+    assert len(seen) == len(blocks)
+    assert dtypes == {"float16"}
+    logits.astype("float32").sum().backward()
+    assert all(p.grad.dtype.name == "float32" for p in model.parameters())

@@ -228,3 +228,20 @@ def test_options_are_checked():
     for wrong in ({"beam": 0}, {"beam": 10}, {"max_new_tokens": 0}, {"max_new_tokens": 13}):
         with pytest.raises(OptionError, match="must be in 1 …"):
             model.generate(tokens(2, 3), **wrong)
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_all_that_flows_between_blocks_is_16_bits_wide_under_autocast(backend, positions):
+    model = make(positions=positions, dropout=0.1)
+    blocks = [*model.encoder.layers, *model.decoder.layers]
+    arguments = (nnlib.tensor(tokens(3, 8)), nnlib.tensor(targets(3, 5)))
+    seen = []
+    for block in blocks:
+        block.register_forward_hook(lambda module, args, y: seen.append((args[0], y)))
+    with nnlib.autocast("fp16"):
+        logits = model(*arguments)
+    dtypes = {x.dtype.name for pair in seen for x in pair} | {logits.dtype.name}
+    assert len(seen) == len(blocks)
+    assert dtypes == {"float16"}
+    logits.astype("float32").sum().backward()
+    assert all(p.grad.dtype.name == "float32" for p in model.parameters())
