@@ -136,7 +136,8 @@ class FakeCuda:
         self.default_pool = Pool(self)
         self.allocators = [self.default_pool.malloc]
         self.cuda = SimpleNamespace(
-            Event=lambda disable_timing: Event(self),
+            Event=lambda disable_timing=False: Event(self),
+            get_elapsed_time=lambda begin, end: 1000.0 * (end.at[1] - begin.at[1]),
             Stream=lambda non_blocking: Stream(self, next(Stream.numbers)),
             MemoryPool=lambda: Pool(self),
             get_current_stream=lambda: self.current[-1],

@@ -128,3 +128,10 @@ def test_a_read_is_refused_and_the_device_is_usable_after_it(cupy):
     with pytest.raises(CaptureError, match="test_compiled_steps"):
         step(x)
     test_several_graphs_take_turns(cupy)
+
+
+def test_a_profile_times_each_piece(cupy):
+    run, _, _ = steps(True, 5)
+    rows = run.profile(3)
+    assert any(name == "linear" for name, *_ in rows)
+    assert all(seconds > 0 for *_, seconds in rows)

@@ -161,6 +161,17 @@ class CudaGraphs(GraphDevice):
             graph.launch(self._stream)
             self._follow(caller, self._stream)
 
+    def seconds(self, graph: Any, before: Callable[[], None]) -> float:
+        """Launch a graph, wait for it, and return its time on the GPU."""
+        with self._lock, self._device:
+            before()
+            begin, end = self._cupy.cuda.Event(), self._cupy.cuda.Event()
+            begin.record(self._stream)
+            graph.launch(self._stream)
+            end.record(self._stream)
+            end.synchronize()
+            return float(self._cupy.cuda.get_elapsed_time(begin, end)) / 1000
+
     def synchronize(self) -> None:
         """Wait until everything that was launched is done."""
         self._stream.synchronize()

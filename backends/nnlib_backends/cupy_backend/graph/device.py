@@ -124,5 +124,9 @@ class GraphDevice(ABC):
         """
 
     @abstractmethod
+    def seconds(self, graph: Graph, before: Callable[[], None]) -> float:
+        """Launch a graph, wait for it, and return its time on the device; see `launch`."""
+
+    @abstractmethod
     def synchronize(self) -> None:
         """Wait until everything that was launched is done."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from nnlib_backends.contract import Array, Recording
+from nnlib_backends.contract import Array, Backend, Recording
 from nnlib_backends.cupy_backend.graph.device import Feeder, GraphDevice, Pool
 from nnlib_backends.errors import CaptureError
 from nnlib_backends.precision import tf32_allowed
@@ -53,7 +55,11 @@ class Entry:
     @property
     def title(self) -> str:
         """What is done: the name of the operation, or of the function."""
-        named = (a.name for a in self.args if isinstance(getattr(a, "name", None), str))
+        named = (  # an update is one itself; the name of a backend says nothing
+            a.name
+            for a in (self.function, *self.args)
+            if isinstance(getattr(a, "name", None), str) and not isinstance(a, Backend)
+        )
         name: str = getattr(self.function, "__qualname__", repr(self.function))
         return next(named, name)
 
@@ -119,6 +125,30 @@ class GraphRecording(Recording):
         if self._graph is None:
             self._capture()
         return self._results
+
+    def profile(self, repeats: int) -> list[tuple[str, str, float]]:
+        """Replay entry by entry, each as a graph of its own; return title, line, median seconds."""
+        if self._graph is None:
+            self._capture()
+        pool = self._pool
+        assert pool is not None
+        fed = [storage.number for storage in self._storages if storage.fed >= 0]
+        owners = {number: self._owners[number] for number in fed}  # all that is made stays
+        pieces = [
+            self._device.capture(pool, partial(self._call, entry, owners)) for entry in self.entries
+        ]
+        samples = []
+        for _ in range(repeats):
+            numbers = [feed.function(*feed.args) for feed in self.feeds]
+            times = []
+            for i, piece in enumerate(pieces):
+                before = _nothing if i else partial(self._feed, numbers)
+                times.append(self._device.seconds(piece, before))
+            samples.append(times)
+        return [
+            (entry.title, entry.line, statistics.median(times))
+            for entry, times in zip(self.entries, zip(*samples, strict=True), strict=True)
+        ]
 
     def release(self) -> None:
         """Destroy the graph when its last replay is over, then give back its memory."""
@@ -229,6 +259,10 @@ class GraphRecording(Recording):
         if mine != theirs:
             return "other numbers are asked for in every step (of an optimizer, or at random)"
         return None
+
+
+def _nothing() -> None:
+    """Bring nothing."""
 
 
 _SAME = "an operation must do the same while it is captured as when it was recorded"

@@ -130,6 +130,17 @@ def test_launch(cuda, graphs):
     ]  # fmt: skip
 
 
+def test_the_time_of_a_graph(cuda, graphs):
+    graph = graphs.capture(graphs.new_pool(), lambda: cuda.current[-1].do(("kernel",)))
+    cuda.log.clear()
+    seconds = graphs.seconds(graph, lambda: cuda.log.append(("host", "before")))
+    ptr = graphs._stream.ptr
+    assert [entry[:2] for entry in cuda.log] == [
+        ("host", "before"), (ptr, "record"), (ptr, "launch"), (ptr, "record"), ("host", "waits"),
+    ]  # fmt: skip
+    assert seconds == 2  # entries of the log from the first event to the second
+
+
 def test_numbers_arrive_together_and_none_is_overwritten_on_its_way(cuda, graphs):
     feeder = graphs.new_feeder([3, 2], [np.float32, np.int64])
     assert feeder.nbytes == 32

@@ -105,6 +105,26 @@ def test_numbers_are_brought_before_each_launch(graphs):
     assert recording.nbytes >= 8
 
 
+def test_a_profile_replays_piece_by_piece_with_new_numbers(graphs):
+    numbers = iter(range(100))
+
+    def rule(recorder, x, out):
+        fed = recorder.feed([0], lambda: (next(numbers),), dtype="float32")
+        scaled = recorder.compute(xp.multiply, x, fed)
+        recorder.call(lambda target, value: target.__iadd__(value), out, scaled)
+        return [out]
+
+    out = array(0, 0)
+    recording = record(graphs, rule, array(1, 10), out)
+    assert out.tolist() == [0, 0]
+    rows = recording.profile(3)
+    assert len(rows) == 2
+    assert all(seconds >= 0 and "test_recording.py" in line for _, line, seconds in rows)
+    assert out.tolist() == [1 + 2 + 3, 10 * (1 + 2 + 3)]
+    recording.replay()
+    assert out.tolist() == [10, 100]
+
+
 def test_memory_can_be_used_again_when_no_entry_needs_it(graphs):
     def chain(recorder, x):
         first = recorder.compute(xp.exp, x)
@@ -302,6 +322,15 @@ class TestCompiled:
             np.testing.assert_array_equal(p.numpy(), values)
         optimizer.param_groups[0]["lr"] = 0.1
         step(x)
+
+    def test_profile(self):
+        step, _ = self.step()
+        for _ in range(3):
+            step(nnlib.ones(4, 3))
+        rows = step.profile(2)
+        assert {"linear", "sgd"} <= {name for name, *_ in rows}
+        assert all(seconds > 0 for *_, seconds in rows)
+        step(nnlib.ones(4, 3))
 
     def test_clear_releases_graphs(self):
         step, _ = self.step()
