@@ -10,10 +10,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from nnlib_backends.cupy_backend.kernels.sources import source
+from nnlib_backends.cupy_backend.kernels.sources import REALS, source
 
 HEADER = Path(__file__).with_name("emulation.h")
-REALS = {"float32": "float", "float64": "double"}
 OPTIONS = (
     "-std=c++17", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-U_FORTIFY_SOURCE",
     "-ffp-contract=off", "-fno-strict-aliasing", "-Wall", "-Wextra", "-Wno-unknown-pragmas",

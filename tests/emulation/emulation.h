@@ -162,6 +162,34 @@ T __shfl_xor_sync(unsigned mask, T value, int distance) {
 inline float rsqrt(float x) { return 1 / sqrtf(x); }
 inline double rsqrt(double x) { return 1 / sqrt(x); }
 
+inline float __uint_as_float(unsigned word) {
+    float x;
+    memcpy(&x, &word, sizeof x);
+    return x;
+}
+inline unsigned __float_as_uint(float x) {
+    unsigned word;
+    memcpy(&word, &x, sizeof word);
+    return word;
+}
+
+// IEEE 754 binary16 by integers: not every compiler has _Float16.
+inline float from_half(unsigned short bits) {
+    unsigned sign = (unsigned)(bits & 0x8000) << 16, exponent = bits >> 10 & 31, mantissa = bits & 1023;
+    if (exponent == 0) return (sign ? -1.0f : 1.0f) * ldexpf(mantissa, -24);
+    if (exponent == 31) return __uint_as_float(sign | 0x7f800000u | mantissa << 13);
+    return __uint_as_float(sign | (exponent + 112) << 23 | mantissa << 13);
+}
+inline unsigned short to_half(float x) {
+    unsigned sign = __float_as_uint(x) >> 16 & 0x8000;
+    float size = fabsf(x);
+    if (!(size <= 65520)) return sign | (size == size ? 0x7c00 : 0x7e00);
+    int exponent = size < 6.103515625e-05f ? -14 : ilogbf(size);
+    // in units of the last bit; rint rounds ties to even, and a carry goes on into the exponent
+    unsigned units = (unsigned)rintf(ldexpf(size, 10 - exponent));
+    return sign | ((unsigned)(exponent + 14) * 1024 + units);
+}
+
 inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned long long)a * b >> 32; }
 
 // Makes a kernel callable from outside, as cuLaunchKernel does it: by addresses of its arguments.

@@ -3,12 +3,12 @@
 
 // Mean and sum of squared deviations of two sets of numbers together (Chan, Golub & LeVeque, 1979).
 __device__ inline void merge(
-    Size& n, real& mean, real& square, Size other_n, real other_mean, real other_square
+    Size& n, wide& mean, wide& square, Size other_n, wide other_mean, wide other_square
 ) {
     if (other_n == 0) return;
     Size total = n + other_n;
-    real share = real(other_n) / real(total), delta = other_mean - mean;
-    square += other_square + delta * delta * (real(n) * share);
+    wide share = wide(other_n) / wide(total), delta = other_mean - mean;
+    square += other_square + delta * delta * (wide(n) * share);
     mean += delta * share;
     n = total;
 }
@@ -41,7 +41,7 @@ __device__ void merge_lanes(
 }
 
 template <int N>
-__device__ void moments(const real* x, real* parts, Size rows, Size columns) {
+__device__ void moments(const real* x, wide* parts, Size rows, Size columns) {
     Tile<N> tile(rows, columns);
     tile.for_units([&](Size unit, bool active) {
         Vector<N> mean = filled<N>(0), square = filled<N>(0);
@@ -49,25 +49,25 @@ __device__ void moments(const real* x, real* parts, Size rows, Size columns) {
         if (active)
             tile.for_rows([&](Size row) {  // Welford's algorithm
                 Vector<N> v = load<N>(x + row * columns, unit);
-                real share = real(1) / real(++count);
+                wide share = wide(1) / wide(++count);
 #pragma unroll
                 for (int j = 0; j < N; j++) {
-                    real delta = v.v[j] - mean.v[j];
+                    wide delta = v.v[j] - mean.v[j];
                     mean.v[j] += delta * share;
                     square.v[j] += delta * (v.v[j] - mean.v[j]);
                 }
             });
         merge_lanes(tile, active, count, mean, square);
         if (!active || tile.lane > 0) return;
-        real* part = parts + (Size)blockIdx.y * 3 * columns;
+        wide* part = parts + (Size)blockIdx.y * 3 * columns;
         store(part, unit, mean);
         store(part + columns, unit, square);
-        store(part + 2 * columns, unit, filled<N>(real(count)));
+        store(part + 2 * columns, unit, filled<N>(wide(count)));
     });
 }
 
 // parts (gridDim.y, 3, columns): mean, sum of squared deviations and number of rows of each block
-KERNEL batch_norm_moments(const real* x, real* parts, Size rows, Size columns) {
+KERNEL batch_norm_moments(const real* x, wide* parts, Size rows, Size columns) {
     if (columns % PACK == 0 && aligned(x, parts))
         moments<PACK>(x, parts, rows, columns);
     else
@@ -76,7 +76,7 @@ KERNEL batch_norm_moments(const real* x, real* parts, Size rows, Size columns) {
 
 // parts (blocks, 3, columns) -> mean (columns,), scale (columns,)
 KERNEL batch_norm_statistics(
-    const real* parts, real* mean, real* scale, double eps, Size blocks, Size columns
+    const wide* parts, wide* mean, wide* scale, double eps, Size blocks, Size columns
 ) {
     Tile<1> tile(blocks, columns);
     tile.for_units([&](Size column, bool active) {
@@ -84,19 +84,19 @@ KERNEL batch_norm_statistics(
         Size n = 0;
         if (active)
             tile.for_rows([&](Size block) {
-                const real* part = parts + block * 3 * columns + column;
+                const wide* part = parts + block * 3 * columns + column;
                 merge(n, centre.v[0], square.v[0], part[2 * columns], part[0], part[columns]);
             });
         merge_lanes(tile, active, n, centre, square);
         if (!active || tile.lane > 0) return;
         mean[column] = centre.v[0];
-        scale[column] = rsqrt(square.v[0] / real(n) + real(eps));
+        scale[column] = rsqrt(square.v[0] / wide(n) + wide(eps));
     });
 }
 
 template <int N>
 __device__ void forward(
-    const real* x, const real* mean, const real* scale, const real* weight, const real* bias,
+    const real* x, const wide* mean, const wide* scale, const wide* weight, const wide* bias,
     real* y, Size rows, Size columns
 ) {
     Tile<N> tile(rows, columns);
@@ -119,7 +119,7 @@ __device__ void forward(
 }
 
 KERNEL batch_norm_forward(
-    const real* x, const real* mean, const real* scale, const real* weight, const real* bias,
+    const real* x, const wide* mean, const wide* scale, const wide* weight, const wide* bias,
     real* y, Size rows, Size columns
 ) {
     if (columns % PACK == 0 && aligned(x, mean, scale, weight, bias, y))
@@ -130,7 +130,7 @@ KERNEL batch_norm_forward(
 
 template <int N>
 __device__ void gradient_sums(
-    const real* g, const real* x, const real* mean, const real* scale, real* sums, Size rows,
+    const real* g, const real* x, const wide* mean, const wide* scale, wide* sums, Size rows,
     Size columns
 ) {
     column_sums<N, 2>(rows, columns, sums, [=](Size row, Size unit, Vector<N>* sum) {
@@ -146,7 +146,7 @@ __device__ void gradient_sums(
 
 // sums (gridDim.y, 2, columns) of g · normal and of g, of each block's rows
 KERNEL batch_norm_gradient_sums(
-    const real* g, const real* x, const real* mean, const real* scale, real* sums, Size rows,
+    const real* g, const real* x, const wide* mean, const wide* scale, wide* sums, Size rows,
     Size columns
 ) {
     if (columns % PACK == 0 && aligned(g, x, mean, scale, sums))
@@ -157,10 +157,10 @@ KERNEL batch_norm_gradient_sums(
 
 template <int N>
 __device__ void backward(
-    const real* g, const real* x, const real* mean, const real* scale, const real* weight,
-    const real* sums, real* dx, Size rows, Size columns
+    const real* g, const real* x, const wide* mean, const wide* scale, const wide* weight,
+    const wide* sums, real* dx, Size rows, Size columns
 ) {
-    real share = real(1) / real(rows);
+    wide share = wide(1) / wide(rows);
     Tile<N> tile(rows, columns);
     tile.for_units([&](Size unit, bool active) {
         if (!active) return;
@@ -181,7 +181,7 @@ __device__ void backward(
             Vector<N> h = load<N>(g + row * columns, unit), v = load<N>(x + row * columns, unit);
 #pragma unroll
             for (int j = 0; j < N; j++) {
-                real normal = (v.v[j] - centre.v[j]) * factor.v[j];
+                wide normal = (v.v[j] - centre.v[j]) * factor.v[j];
                 v.v[j] = (h.v[j] - sum.v[j] - normal * product.v[j]) * gain.v[j];
             }
             store(dx + row * columns, unit, v);
@@ -191,8 +191,8 @@ __device__ void backward(
 
 // dx from the sums (2, columns) of g · normal and of g over all rows
 KERNEL batch_norm_backward(
-    const real* g, const real* x, const real* mean, const real* scale, const real* weight,
-    const real* sums, real* dx, Size rows, Size columns
+    const real* g, const real* x, const wide* mean, const wide* scale, const wide* weight,
+    const wide* sums, real* dx, Size rows, Size columns
 ) {
     if (columns % PACK == 0 && aligned(g, x, mean, scale, weight, sums, dx))
         backward<PACK>(g, x, mean, scale, weight, sums, dx, rows, columns);

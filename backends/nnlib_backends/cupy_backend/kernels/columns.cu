@@ -4,7 +4,7 @@
 
 template <int N>
 __device__ void add_bias(
-    real* y, const real* bias, Size activation, Size rows, Size columns
+    real* y, const wide* bias, Size activation, Size rows, Size columns
 ) {
     Tile<N> tile(rows, columns);
     tile.for_units([&](Size unit, bool active) {
@@ -20,7 +20,7 @@ __device__ void add_bias(
 }
 
 // y = activation(y + bias), in place
-KERNEL bias_activation(real* y, const real* bias, Size activation, Size rows, Size columns) {
+KERNEL bias_activation(real* y, const wide* bias, Size activation, Size rows, Size columns) {
     if (columns % PACK == 0 && aligned(y, bias))
         add_bias<PACK>(y, bias, activation, rows, columns);
     else
@@ -29,7 +29,7 @@ KERNEL bias_activation(real* y, const real* bias, Size activation, Size rows, Si
 
 template <int N>
 __device__ void derive_and_sum(
-    const real* g, const real* y, real* d, real* sums, Size activation, Size rows, Size columns
+    const real* g, const real* y, real* d, wide* sums, Size activation, Size rows, Size columns
 ) {
     column_sums<N, 1>(rows, columns, sums, [=](Size row, Size unit, Vector<N>* sum) {
         Vector<N> v = load<N>(g + row * columns, unit);
@@ -47,7 +47,7 @@ __device__ void derive_and_sum(
 // Without y: sums (gridDim.y, columns) of g, of each block's rows.
 // With y, the result of an activation: d = g · activation'(y), and its sums.
 KERNEL bias_gradient(
-    const real* g, const real* y, real* d, real* sums, Size activation, Size rows, Size columns
+    const real* g, const real* y, real* d, wide* sums, Size activation, Size rows, Size columns
 ) {
     if (columns % PACK == 0 && aligned(g, y, d, sums))
         derive_and_sum<PACK>(g, y, d, sums, activation, rows, columns);

@@ -40,7 +40,7 @@ struct Tile {
 // Adds K terms up over the rows of each of gridDim.y blocks: out (gridDim.y, K, columns).
 // term(row, unit, sum) adds to sum[0] … sum[K - 1].
 template <int N, int K, class Term>
-__device__ void column_sums(Size rows, Size columns, real* out, Term term) {
+__device__ void column_sums(Size rows, Size columns, wide* out, Term term) {
     __shared__ Vector<N> parts[THREADS];
     Tile<N> tile(rows, columns);
     tile.for_units([&](Size unit, bool active) {

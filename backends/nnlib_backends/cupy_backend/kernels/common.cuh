@@ -1,10 +1,12 @@
 // What all kernels share.
 //
-// A file is compiled once for each dtype, with -DREAL=float or -DREAL=double.  Every block has
-// THREADS threads.  Loops run in strides of the grid, so any number of blocks is right.
+// A file is compiled once for each dtype, with -DREAL=float, double, half or bfloat16.  Every block
+// has THREADS threads.  Loops run in strides of the grid, so any number of blocks is right.
 #pragma once
+#include "half.cuh"
 
-typedef REAL real;
+typedef REAL real;                         // what data are stored in
+typedef decltype(real() + 0.0f) wide;      // what everything is computed in; parameters, statistics
 typedef long long Size;
 
 constexpr int THREADS = 256;
@@ -13,11 +15,15 @@ constexpr int PACK = 16 / sizeof(real);  // numbers in the widest access
 
 #define KERNEL extern "C" __global__ void __launch_bounds__(THREADS, 1)
 
-// N neighbouring numbers, read and written at once.
-template <int N>
-struct alignas(N * sizeof(real)) Vector {
-    real v[N];
+// N neighbouring numbers, read and written at once; more than 16 bytes, 16 at a time.
+template <class T, int N>
+struct alignas(N * sizeof(T) < 16 ? N * sizeof(T) : 16) Pack {
+    T v[N];
 };
+
+// N numbers to compute with.
+template <int N>
+using Vector = Pack<wide, N>;
 
 // A number that the compiler knows: lets a lambda be written once for vectors and single numbers.
 template <int N>
@@ -25,18 +31,25 @@ struct Constant {
     static constexpr int value = N;
 };
 
-template <int N>
-__device__ Vector<N> load(const real* p, Size i) {
-    return reinterpret_cast<const Vector<N>*>(p)[i];
+template <int N, class T>
+__device__ Vector<N> load(const T* p, Size i) {
+    Pack<T, N> pack = reinterpret_cast<const Pack<T, N>*>(p)[i];
+    Vector<N> x;
+#pragma unroll
+    for (int j = 0; j < N; j++) x.v[j] = pack.v[j];
+    return x;
+}
+
+template <int N, class T>
+__device__ void store(T* p, Size i, const Pack<wide, N>& x) {
+    Pack<T, N> pack;
+#pragma unroll
+    for (int j = 0; j < N; j++) pack.v[j] = T(x.v[j]);
+    reinterpret_cast<Pack<T, N>*>(p)[i] = pack;
 }
 
 template <int N>
-__device__ void store(real* p, Size i, const Vector<N>& x) {
-    reinterpret_cast<Vector<N>*>(p)[i] = x;
-}
-
-template <int N>
-__device__ Vector<N> filled(real x) {
+__device__ Vector<N> filled(wide x) {
     Vector<N> result;
 #pragma unroll
     for (int j = 0; j < N; j++) result.v[j] = x;

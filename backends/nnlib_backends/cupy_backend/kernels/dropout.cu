@@ -25,27 +25,36 @@ __device__ inline Words philox(unsigned long long key, unsigned long long counte
 
 // y = x · scale where the number's random word is below `limit`, else x · 0.
 //
-// key: seed, position of the first counter.  A thread takes the four numbers of one counter.
+// key: seed, position of the first counter.  A thread takes the numbers of one counter, four, or of
+// two where eight fit into an access.
 KERNEL dropout(const real* x, real* y, const Size* key, Size limit, double scale, Size n) {
+    constexpr int NUMBERS = PACK > 4 ? PACK : 4;
     bool packs = aligned(x, y);
-    Size counters = (n + 3) / 4;
-    for (Size i = blockIdx.x * THREADS + threadIdx.x; i < counters; i += gridDim.x * THREADS) {
-        Words words = philox(key[0], key[1] + i);
-        real factor[4];
+    Size shares = (n + NUMBERS - 1) / NUMBERS;
+    for (Size i = blockIdx.x * THREADS + threadIdx.x; i < shares; i += gridDim.x * THREADS) {
+        wide factor[NUMBERS];
 #pragma unroll
-        for (int j = 0; j < 4; j++) factor[j] = words.v[j] < limit ? real(scale) : real(0);
-        if (packs && i * 4 + 4 <= n) {
+        for (int k = 0; k < NUMBERS / 4; k++) {
+            Words words = philox(key[0], key[1] + i * (NUMBERS / 4) + k);
 #pragma unroll
-            for (int part = 0; part < 4 / PACK; part++) {
-                Vector<PACK> v = load<PACK>(x, i * (4 / PACK) + part);
+            for (int j = 0; j < 4; j++)
+                factor[k * 4 + j] = words.v[j] < limit ? wide(scale) : wide(0);
+        }
+        if (packs && (i + 1) * NUMBERS <= n) {
+#pragma unroll
+            for (int part = 0; part < NUMBERS / PACK; part++) {
+                Size place = i * (NUMBERS / PACK) + part;
+                Vector<PACK> v = load<PACK>(x, place);
 #pragma unroll
                 for (int j = 0; j < PACK; j++) v.v[j] *= factor[part * PACK + j];
-                store(y, i * (4 / PACK) + part, v);
+                store(y, place, v);
             }
         } else {
 #pragma unroll
-            for (int j = 0; j < 4; j++)
-                if (i * 4 + j < n) y[i * 4 + j] = x[i * 4 + j] * factor[j];
+            for (int j = 0; j < NUMBERS; j++) {
+                Size place = i * NUMBERS + j;
+                if (place < n) y[place] = real(x[place] * factor[j]);
+            }
         }
     }
 }

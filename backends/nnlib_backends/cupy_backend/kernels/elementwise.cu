@@ -7,8 +7,8 @@ constexpr double ONE_OVER_SQRT_TWO_PI = 0.3989422804014327;
 constexpr double CUBIC = 0.044715;
 
 // y = f(a, b)
-template <class Function>
-__device__ void map(const real* a, const real* b, real* y, Size n, Function f) {
+template <class A, class B, class Y, class Function>
+__device__ void map(const A* a, const B* b, Y* y, Size n, Function f) {
     for_each(n, aligned(a, b, y), [=](auto size, Size i) {
         constexpr int N = decltype(size)::value;
         Vector<N> p = load<N>(a, i), q = load<N>(b, i);
@@ -19,8 +19,8 @@ __device__ void map(const real* a, const real* b, real* y, Size n, Function f) {
 }
 
 // y = f(a)
-template <class Function>
-__device__ void map(const real* a, real* y, Size n, Function f) {
+template <class A, class Y, class Function>
+__device__ void map(const A* a, Y* y, Size n, Function f) {
     for_each(n, aligned(a, y), [=](auto size, Size i) {
         constexpr int N = decltype(size)::value;
         Vector<N> p = load<N>(a, i);
@@ -31,58 +31,58 @@ __device__ void map(const real* a, real* y, Size n, Function f) {
 }
 
 KERNEL activation_forward(const real* x, real* y, Size n, Size activation) {
-    map(x, y, n, [=](real v) { return activate(v, activation); });
+    map(x, y, n, [=](wide v) { return activate(v, activation); });
 }
 
 KERNEL activation_backward(const real* g, const real* y, real* dx, Size n, Size activation) {
-    map(g, y, dx, n, [=](real gradient, real v) { return derive(gradient, v, activation); });
+    map(g, y, dx, n, [=](wide gradient, wide v) { return derive(gradient, v, activation); });
 }
 
 KERNEL gelu_forward(const real* x, real* y, Size n) {
-    map(x, y, n, [](real v) { return real(0.5) * v * (1 + erf(real(SQRT_HALF) * v)); });
+    map(x, y, n, [](wide v) { return wide(0.5) * v * (1 + erf(wide(SQRT_HALF) * v)); });
 }
 
 KERNEL gelu_backward(const real* g, const real* x, real* dx, Size n) {
-    map(g, x, dx, n, [](real gradient, real v) {
-        real density = real(ONE_OVER_SQRT_TWO_PI) * exp(real(-0.5) * v * v);
-        return gradient * (real(0.5) * (1 + erf(real(SQRT_HALF) * v)) + v * density);
+    map(g, x, dx, n, [](wide gradient, wide v) {
+        wide density = wide(ONE_OVER_SQRT_TWO_PI) * exp(wide(-0.5) * v * v);
+        return gradient * (wide(0.5) * (1 + erf(wide(SQRT_HALF) * v)) + v * density);
     });
 }
 
 KERNEL gelu_tanh_forward(const real* x, real* y, Size n) {
-    map(x, y, n, [](real v) {
-        return real(0.5) * v * (1 + tanh(real(SQRT_TWO_OVER_PI) * (v + real(CUBIC) * v * v * v)));
+    map(x, y, n, [](wide v) {
+        return wide(0.5) * v * (1 + tanh(wide(SQRT_TWO_OVER_PI) * (v + wide(CUBIC) * v * v * v)));
     });
 }
 
 KERNEL gelu_tanh_backward(const real* g, const real* x, real* dx, Size n) {
-    map(g, x, dx, n, [](real gradient, real v) {
-        real t = tanh(real(SQRT_TWO_OVER_PI) * v * (1 + real(CUBIC) * v * v));
-        real slope = real(0.5 * SQRT_TWO_OVER_PI) * (1 + real(3 * CUBIC) * v * v);
-        return gradient * (real(0.5) * (1 + t) + v * (1 - t * t) * slope);
+    map(g, x, dx, n, [](wide gradient, wide v) {
+        wide t = tanh(wide(SQRT_TWO_OVER_PI) * v * (1 + wide(CUBIC) * v * v));
+        wide slope = wide(0.5 * SQRT_TWO_OVER_PI) * (1 + wide(3 * CUBIC) * v * v);
+        return gradient * (wide(0.5) * (1 + t) + v * (1 - t * t) * slope);
     });
 }
 
 KERNEL silu_forward(const real* x, real* y, Size n) {
-    map(x, y, n, [](real v) { return v * sigmoid(v); });
+    map(x, y, n, [](wide v) { return v * sigmoid(v); });
 }
 
 KERNEL silu_backward(const real* g, const real* x, real* dx, Size n) {
-    map(g, x, dx, n, [](real gradient, real v) {
-        real s = sigmoid(v);
+    map(g, x, dx, n, [](wide gradient, wide v) {
+        wide s = sigmoid(v);
         return gradient * (s * (1 + v * (1 - s)));
     });
 }
 
-KERNEL sigmoid_cross_entropy_forward(const real* x, const real* target, real* loss, Size n) {
-    map(x, target, loss, n, [](real v, real t) {
-        return (v < 0 ? real(0) : v) - v * t + log1p(exp(-abs(v)));
+KERNEL sigmoid_cross_entropy_forward(const real* x, const wide* target, wide* loss, Size n) {
+    map(x, target, loss, n, [](wide v, wide t) {
+        return (v < 0 ? wide(0) : v) - v * t + log1p(exp(-abs(v)));
     });
 }
 
 // dx and dtarget may be null.
 KERNEL sigmoid_cross_entropy_backward(
-    const real* g, const real* x, const real* target, real* dx, real* dtarget, Size n
+    const wide* g, const real* x, const wide* target, real* dx, wide* dtarget, Size n
 ) {
     if (dx)
         for_each(n, aligned(g, x, target, dx), [=](auto size, Size i) {
@@ -92,5 +92,5 @@ KERNEL sigmoid_cross_entropy_backward(
             for (int j = 0; j < N; j++) v.v[j] = gradient.v[j] * (sigmoid(v.v[j]) - t.v[j]);
             store(dx, i, v);
         });
-    if (dtarget) map(g, x, dtarget, n, [](real gradient, real v) { return -gradient * v; });
+    if (dtarget) map(g, x, dtarget, n, [](wide gradient, wide v) { return -gradient * v; });
 }

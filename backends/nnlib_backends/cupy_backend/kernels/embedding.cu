@@ -6,7 +6,7 @@
 // same.
 template <int N>
 __device__ void gradient(
-    const real* g, const Size* order, const Size* sorted, real* d, Size count, Size entries,
+    const real* g, const Size* order, const Size* sorted, wide* d, Size count, Size entries,
     Size columns
 ) {
     __shared__ Vector<N> parts[THREADS];
@@ -44,7 +44,7 @@ __device__ void gradient(
 
 // g (count, columns), its rows in the order of their indices, these (count,) -> d, zeros before
 KERNEL embedding_gradient(
-    const real* g, const Size* order, const Size* sorted, real* d, Size count, Size entries,
+    const real* g, const Size* order, const Size* sorted, wide* d, Size count, Size entries,
     Size columns
 ) {
     if (columns % PACK == 0 && aligned(g, d))

@@ -134,7 +134,7 @@ KERNEL max_pool_backward(const real* g, const void* winners, real* dx, GEOMETRY)
 
 template <int N>
 __device__ void mean_forward(const real* x, real* y, Size images, const Shape& s) {
-    real share = real(1) / real(s.size_y * s.size_x);
+    wide share = wide(1) / wide(s.size_y * s.size_x);
     for_places<N>(images, s.rows, s.columns, s.channels, [&](unsigned i, const Place& at) {
         Vector<N> sum = filled<N>(0);
         for_pixels<N>(s, at, [&](Size pixel, int) {
@@ -157,7 +157,7 @@ KERNEL avg_pool_forward(const real* x, real* y, GEOMETRY) {
 
 template <int N>
 __device__ void mean_backward(const real* g, real* dx, Size images, const Shape& s) {
-    real share = real(1) / real(s.size_y * s.size_x);
+    wide share = wide(1) / wide(s.size_y * s.size_x);
     for_places<N>(images, s.height, s.width, s.channels, [&](unsigned i, const Place& at) {
         Vector<N> sum = filled<N>(0);
         for_windows<N>(s, at, [&](Size window, int) {

@@ -5,16 +5,16 @@
 // (rows, columns) -> y (rows, columns), mean (rows,), scale (rows,).  weight and bias may be null.
 template <bool BLOCK>
 __device__ void forward(
-    const real* x, const real* weight, const real* bias, real* y, real* mean, real* scale,
+    const real* x, const wide* weight, const wide* bias, real* y, wide* mean, wide* scale,
     double eps, Size rows, Size columns
 ) {
-    real share = real(1) / real(columns);
+    wide share = wide(1) / wide(columns);
     bool packs = columns % PACK == 0 && aligned(x, weight, bias, y);
     Team<BLOCK>::for_rows(rows, [=](Size row) {
         const real* p = x + row * columns;
-        real centre = 0;
+        wide centre = 0;
         if (mean) {
-            real sum = 0;
+            wide sum = 0;
             Team<BLOCK>::for_columns(columns, packs, [&](auto size, Size i) {
                 constexpr int N = decltype(size)::value;
                 Vector<N> v = load<N>(p, i);
@@ -24,14 +24,14 @@ __device__ void forward(
             centre = Team<BLOCK>::sum(sum) * share;
         }
         // a second pass, through the cache: E[x²] − E[x]² would lose the digits of a large mean
-        real square = 0;
+        wide square = 0;
         Team<BLOCK>::for_columns(columns, packs, [&](auto size, Size i) {
             constexpr int N = decltype(size)::value;
             Vector<N> v = load<N>(p, i);
 #pragma unroll
             for (int j = 0; j < N; j++) square += (v.v[j] - centre) * (v.v[j] - centre);
         });
-        real factor = rsqrt(Team<BLOCK>::sum(square) * share + real(eps));
+        wide factor = rsqrt(Team<BLOCK>::sum(square) * share + wide(eps));
         Team<BLOCK>::for_columns(columns, packs, [&](auto size, Size i) {
             constexpr int N = decltype(size)::value;
             Vector<N> v = load<N>(p, i), shift = filled<N>(0), gain = filled<N>(1);
@@ -52,26 +52,26 @@ __device__ void forward(
 // dx = (h − mean(h) − normal · mean(h · normal)) · scale, with h = g · weight
 template <bool BLOCK>
 __device__ void backward(
-    const real* g, const real* x, const real* weight, const real* mean, const real* scale,
+    const real* g, const real* x, const wide* weight, const wide* mean, const wide* scale,
     real* dx, Size rows, Size columns
 ) {
-    real share = real(1) / real(columns);
+    wide share = wide(1) / wide(columns);
     bool packs = columns % PACK == 0 && aligned(g, x, weight, dx);
     Team<BLOCK>::for_rows(rows, [=](Size row) {
         const real *gradient = g + row * columns, *p = x + row * columns;
-        real centre = mean ? mean[row] : real(0), factor = scale[row], sum = 0, product = 0;
+        wide centre = mean ? mean[row] : wide(0), factor = scale[row], sum = 0, product = 0;
         Team<BLOCK>::for_columns(columns, packs, [&](auto size, Size i) {
             constexpr int N = decltype(size)::value;
             Vector<N> h = load<N>(gradient, i), v = load<N>(p, i), gain = filled<N>(1);
             if (weight) gain = load<N>(weight, i);
 #pragma unroll
             for (int j = 0; j < N; j++) {
-                real u = h.v[j] * gain.v[j];
+                wide u = h.v[j] * gain.v[j];
                 sum += u;
                 product += u * ((v.v[j] - centre) * factor);
             }
         });
-        sum = mean ? Team<BLOCK>::sum(sum) * share : real(0);
+        sum = mean ? Team<BLOCK>::sum(sum) * share : wide(0);
         product = Team<BLOCK>::sum(product) * share;
         Team<BLOCK>::for_columns(columns, packs, [&](auto size, Size i) {
             constexpr int N = decltype(size)::value;
@@ -79,7 +79,7 @@ __device__ void backward(
             if (weight) gain = load<N>(weight, i);
 #pragma unroll
             for (int j = 0; j < N; j++) {
-                real normal = (v.v[j] - centre) * factor;
+                wide normal = (v.v[j] - centre) * factor;
                 v.v[j] = (h.v[j] * gain.v[j] - sum - normal * product) * factor;
             }
             store(dx + row * columns, i, v);
@@ -89,13 +89,13 @@ __device__ void backward(
 
 #define ENTRIES(NAME, BLOCK)                                                                      \
     KERNEL row_norm_forward_##NAME(                                                               \
-        const real* x, const real* weight, const real* bias, real* y, real* mean, real* scale,    \
+        const real* x, const wide* weight, const wide* bias, real* y, wide* mean, wide* scale,    \
         double eps, Size rows, Size columns                                                       \
     ) {                                                                                           \
         forward<BLOCK>(x, weight, bias, y, mean, scale, eps, rows, columns);                      \
     }                                                                                             \
     KERNEL row_norm_backward_##NAME(                                                              \
-        const real* g, const real* x, const real* weight, const real* mean, const real* scale,    \
+        const real* g, const real* x, const wide* weight, const wide* mean, const wide* scale,    \
         real* dx, Size rows, Size columns                                                         \
     ) {                                                                                           \
         backward<BLOCK>(g, x, weight, mean, scale, dx, rows, columns);                            \
@@ -106,12 +106,12 @@ ENTRIES(block, true)
 
 template <int N>
 __device__ void weight_gradient(
-    const real* g, const real* x, const real* mean, const real* scale, real* sums, Size rows,
+    const real* g, const real* x, const wide* mean, const wide* scale, wide* sums, Size rows,
     Size columns
 ) {
     column_sums<N, 2>(rows, columns, sums, [=](Size row, Size unit, Vector<N>* sum) {
         Vector<N> h = load<N>(g + row * columns, unit), v = load<N>(x + row * columns, unit);
-        real centre = mean ? mean[row] : real(0), factor = scale[row];
+        wide centre = mean ? mean[row] : wide(0), factor = scale[row];
 #pragma unroll
         for (int j = 0; j < N; j++) {
             sum[0].v[j] += h.v[j] * ((v.v[j] - centre) * factor);
@@ -122,7 +122,7 @@ __device__ void weight_gradient(
 
 // sums (gridDim.y, 2, columns) of g · normal and of g, of each block's rows
 KERNEL row_norm_weight_gradient(
-    const real* g, const real* x, const real* mean, const real* scale, real* sums, Size rows,
+    const real* g, const real* x, const wide* mean, const wide* scale, wide* sums, Size rows,
     Size columns
 ) {
     if (columns % PACK == 0 && aligned(g, x, sums))

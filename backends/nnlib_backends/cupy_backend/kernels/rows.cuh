@@ -3,11 +3,11 @@
 #include "common.cuh"
 
 struct Add {
-    __device__ real operator()(real a, real b) const { return a + b; }
+    __device__ wide operator()(wide a, wide b) const { return a + b; }
 };
 
 struct Larger {
-    __device__ real operator()(real a, real b) const { return a < b ? b : a; }
+    __device__ wide operator()(wide a, wide b) const { return a < b ? b : a; }
 };
 
 // The threads that share a row.
@@ -18,12 +18,12 @@ struct Team {
 
     // All threads get the result, computed in one order always.
     template <class Operator>
-    __device__ static real reduce(real x, Operator combine) {
+    __device__ static wide reduce(wide x, Operator combine) {
 #pragma unroll
         for (int distance = WARP / 2; distance > 0; distance /= 2)
             x = combine(x, __shfl_xor_sync(0xffffffffu, x, distance));
         if (!BLOCK) return x;
-        __shared__ real parts[THREADS / WARP];
+        __shared__ wide parts[THREADS / WARP];
         __syncthreads();  // everybody has read the parts of an earlier call
         if (threadIdx.x % WARP == 0) parts[threadIdx.x / WARP] = x;
         __syncthreads();
@@ -33,8 +33,8 @@ struct Team {
         return x;
     }
 
-    __device__ static real sum(real x) { return reduce(x, Add()); }
-    __device__ static real max(real x) { return reduce(x, Larger()); }
+    __device__ static wide sum(wide x) { return reduce(x, Add()); }
+    __device__ static wide max(wide x) { return reduce(x, Larger()); }
 
     // Calls body(row) for the rows of this team.
     template <class Body>

@@ -6,9 +6,15 @@ import functools
 import re
 from pathlib import Path
 
-__all__ = ["FOLDER", "files", "options", "source"]
+__all__ = ["FOLDER", "REALS", "files", "options", "source"]
 
 FOLDER = Path(__file__).parent
+REALS = {  #: dtype → how kernels call it
+    "float32": "float",
+    "float64": "double",
+    "float16": "half",
+    "bfloat16": "bfloat16",
+}
 _INCLUDE = re.compile(r'^#include "(.+)"$\n', re.MULTILINE)
 _PRAGMA_ONCE = "#pragma once\n"
 
@@ -56,6 +62,5 @@ def options(dtype: str) -> tuple[str, ...]:
     >>> options("float64")
     ('--std=c++17', '--device-as-default-execution-space', '-DREAL=double')
     """
-    real = {"float32": "float", "float64": "double"}[dtype]
     # lambdas carry no __device__
-    return "--std=c++17", "--device-as-default-execution-space", f"-DREAL={real}"
+    return "--std=c++17", "--device-as-default-execution-space", f"-DREAL={REALS[dtype]}"
