@@ -400,6 +400,14 @@ class Backend(ABC):
         """
         return None
 
+    def shrink(self, arrays: Sequence[Array], norm: Array, limit: float) -> bool:
+        """Multiply arrays in place by ``min(limit / (norm + 1e-6), 1)``.
+
+        ``norm`` is a 0-d array.  Returns false, the default, and does nothing where the backend has
+        nothing faster than ``xp`` for such arrays.
+        """
+        return False
+
     def unscale(self, arrays: Sequence[Array], scale: Array, found: Array) -> bool:
         """Divide arrays in place by a number; leave 1 in ``found`` if a quotient is not finite.
 

@@ -10,6 +10,7 @@ from nnlib.autograd import Tensor, zeros
 from nnlib.errors import BackendMismatchError, NonFiniteError, OptionError
 from nnlib.optim.options import Range
 from nnlib.recording import perform, repeated
+from nnlib_backends import Backend
 from nnlib_backends.contract import Array
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
@@ -84,7 +85,7 @@ def clip_grad_norm_(
     result = Tensor(backend.asarray(norm), backend)
     if error_if_nonfinite:
         perform(_check_finite, result.data)
-    perform(_shrink, xp, arrays, norm, limit)
+    perform(_shrink, backend, arrays, norm, limit)
     for grad in gradients:
         grad.bump_version()
     return result
@@ -97,9 +98,11 @@ def _check_finite(norm: Array) -> None:
         )
 
 
-def _shrink(xp: Any, arrays: list[Array], norm: Array, limit: float) -> None:
+def _shrink(backend: Backend, arrays: list[Array], norm: Array, limit: float) -> None:
     """Bring the norm down to the limit, if it is above."""
-    factor = xp.minimum(limit / (norm + 1e-6), 1.0)
+    if backend.shrink(arrays, norm, limit):
+        return
+    factor = backend.xp.minimum(limit / (norm + 1e-6), 1.0)
     for array in arrays:
         array *= factor
 

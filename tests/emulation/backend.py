@@ -9,7 +9,8 @@ from strict_backend.backend import StrictBackend
 
 from emulation.driver import EmulatedDriver
 from nnlib_backends import register_backend, registered_backends
-from nnlib_backends.cupy_backend.kernels import norm, table
+from nnlib_backends.cupy_backend.kernels import norm as gradients
+from nnlib_backends.cupy_backend.kernels import table
 from nnlib_backends.cupy_backend.kernels.launcher import Launcher
 
 
@@ -30,6 +31,7 @@ class Poisoning:
 
 class EmulatedBackend(StrictBackend):
     name = "emulated"
+    skips_updates = True
 
     def __init__(self) -> None:
         self.driver = EmulatedDriver()
@@ -41,7 +43,15 @@ class EmulatedBackend(StrictBackend):
         self.updates = table.make_updates(launcher)
 
     def global_norm(self, arrays: Sequence[StrictArray]) -> StrictArray | None:
-        return norm.global_norm(self.launcher, arrays)
+        return gradients.global_norm(self.launcher, arrays)
+
+    def shrink(self, arrays: Sequence[StrictArray], norm: StrictArray, limit: float) -> bool:
+        return gradients.shrink(self.launcher, arrays, norm, limit)
+
+    def unscale(
+        self, arrays: Sequence[StrictArray], scale: StrictArray, found: StrictArray
+    ) -> bool:
+        return gradients.unscale(self.launcher, arrays, scale, found)
 
 
 def register() -> None:

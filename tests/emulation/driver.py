@@ -93,3 +93,6 @@ class EmulatedDriver:
     ) -> None:
         self.log.append((kernel, dtype, grid))
         launch(file, kernel, dtype, grid, [getattr(a, "_array", a) for a in args])
+
+    def address(self, array: Any) -> int:
+        return int(array._array.ctypes.data)

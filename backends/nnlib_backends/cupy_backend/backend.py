@@ -15,7 +15,8 @@ from nnlib_backends.cupy_backend import convolution, namespace
 from nnlib_backends.cupy_backend.graph import GraphRecorder
 from nnlib_backends.cupy_backend.graph.cuda import CudaGraphs
 from nnlib_backends.cupy_backend.graph.inputs import CudaInputs
-from nnlib_backends.cupy_backend.kernels import norm, table
+from nnlib_backends.cupy_backend.kernels import norm as gradients
+from nnlib_backends.cupy_backend.kernels import table
 from nnlib_backends.cupy_backend.kernels.driver import CudaDriver
 from nnlib_backends.cupy_backend.kernels.launcher import Launcher
 from nnlib_backends.cupy_backend.products import import_cublaslt, make_products
@@ -37,6 +38,7 @@ class CupyBackend(Backend):
 
     array_type = cupy.ndarray
     writes_gradients = True
+    skips_updates = True
 
     def __init__(self, device: int = 0) -> None:
         self.name = f"cupy:{device}" if device else "cupy"
@@ -111,7 +113,15 @@ class CupyBackend(Backend):
 
     def global_norm(self, arrays: Sequence[Array]) -> Array | None:
         """Return the 2-norm of all values together; ``None`` for a dtype without a kernel."""
-        return norm.global_norm(self._launcher, arrays)
+        return gradients.global_norm(self._launcher, arrays)
+
+    def shrink(self, arrays: Sequence[Array], norm: Array, limit: float) -> bool:
+        """Bring the norm of arrays down to the limit; false for a dtype without a kernel."""
+        return gradients.shrink(self._launcher, arrays, norm, limit)
+
+    def unscale(self, arrays: Sequence[Array], scale: Array, found: Array) -> bool:
+        """Divide by a scale and look for infinities; false for a dtype without a kernel."""
+        return gradients.unscale(self._launcher, arrays, scale, found)
 
     def synchronize(self) -> None:
         """Wait until the GPU has done everything that was asked for."""

@@ -35,6 +35,10 @@ class CudaDriver:
             function = self._load(file, kernel, dtype)
         function(grid, (THREADS,), tuple(map(_argument, args)))
 
+    def address(self, array: Any) -> int:
+        """Return where an array begins, see `Driver`."""
+        return int(array.data.ptr)
+
     def _load(self, file: str, kernel: str, dtype: str) -> Any:
         module = self._modules.get((file, dtype))
         if module is None:

@@ -45,6 +45,9 @@ class Driver(Protocol):
             Arrays are C-contiguous.
         """
 
+    def address(self, array: Array) -> int:
+        """Return where an array begins in the device's memory."""
+
 
 class Launcher:
     """Launches kernels on arrays of one namespace.
@@ -62,6 +65,10 @@ class Launcher:
     def empty(self, shape: Sequence[int], dtype: Any) -> Array:
         """Return memory with arbitrary contents."""
         return self.xp.empty(tuple(shape), dtype=dtype)
+
+    def address(self, array: Array) -> int:
+        """Return where an array begins in the device's memory."""
+        return self._driver.address(array)
 
     def dense(self, x: Array, dtype: Any) -> Array:
         """Return an array as kernels take it: itself if it is so, else a copy."""

@@ -1,4 +1,5 @@
-// The norm of many arrays together, in two steps whose order of additions never changes.
+// What is done with all gradients before an update: their norm, in two steps whose order of additions
+// never changes, clipping, and the end of loss scaling.
 #include "rows.cuh"
 
 // parts (gridDim.x,): sums of the squares of x (n,), one from each block
@@ -20,4 +21,32 @@ KERNEL root_of_sum(const wide* parts, wide* norm, Size n) {
     for (Size i = threadIdx.x; i < n; i += THREADS) sum += parts[i];
     sum = Team<true>::sum(sum);
     if (threadIdx.x == 0) norm[0] = sqrt(sum);
+}
+
+// x times min(limit / (norm + 1e-6), 1), in place
+KERNEL shrink(real* x, const wide* norm, double limit, Size n) {
+    wide factor = wide(limit) / (norm[0] + wide(1e-6));
+    if (factor > 1) factor = 1;  // NaN stays NaN
+    for_each(n, aligned(x), [=](auto size, Size i) {
+        constexpr int N = decltype(size)::value;
+        Vector<N> v = load<N>(x, i);
+#pragma unroll
+        for (int j = 0; j < N; j++) v.v[j] *= factor;
+        store(x, i, v);
+    });
+}
+
+// x divided by the scale, in place; `found` becomes 1 if a number is then not finite
+KERNEL unscale(real* x, const float* scale, float* found, Size n) {
+    wide factor = 1 / wide(scale[0]);
+    for_each(n, aligned(x), [=](auto size, Size i) {
+        constexpr int N = decltype(size)::value;
+        Vector<N> v = load<N>(x, i);
+#pragma unroll
+        for (int j = 0; j < N; j++) {
+            v.v[j] *= factor;
+            if (v.v[j] - v.v[j] != 0) found[0] = 1;  // all that write, write the same
+        }
+        store(x, i, v);
+    });
 }

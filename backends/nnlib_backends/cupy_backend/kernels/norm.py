@@ -1,4 +1,4 @@
-"""Launchers of ``norm.cu``: the norm of all gradients, for clipping."""
+"""Launchers of ``norm.cu``: what is done with all gradients before an update."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from nnlib_backends.contract import Array
 from nnlib_backends.cupy_backend.kernels.launcher import MAX_BLOCKS, Launcher, real
 
-__all__ = ["global_norm"]
+__all__ = ["global_norm", "joined", "shrink", "unscale"]
 
 _FILE = "norm"
 _NUMBERS = 1 << 14  # for each block; the few sums that remain are for one block
@@ -28,3 +28,45 @@ def global_norm(launcher: Launcher, arrays: Sequence[Array]) -> Array | None:
         launcher.blocks(_FILE, "sum_of_squares", x, part, x.size, blocks=count, like=x)
     launcher.blocks(_FILE, "root_of_sum", parts, result, parts.size, blocks=1, like=parts)
     return result.reshape(())
+
+
+def shrink(launcher: Launcher, arrays: Sequence[Array], norm: Array, limit: float) -> bool:
+    """Scale arrays in place, see `Backend.shrink`; ``False`` if there is no kernel for them."""
+    if not _served(arrays) or norm.dtype != arrays[0].dtype:
+        return False
+    for x in joined(launcher, arrays):
+        launcher.elementwise(_FILE, "shrink", x, norm, float(limit), x.size, n=x.size, like=x)
+    return True
+
+
+def unscale(launcher: Launcher, arrays: Sequence[Array], scale: Array, found: Array) -> bool:
+    """Divide arrays in place, see `Backend.unscale`; ``False`` if there is no kernel for them."""
+    if not _served(arrays) or not scale.dtype == found.dtype == "float32":
+        return False
+    for x in joined(launcher, arrays):
+        launcher.elementwise(_FILE, "unscale", x, scale, found, x.size, n=x.size, like=x)
+    return True
+
+
+def joined(launcher: Launcher, arrays: Sequence[Array]) -> list[Array]:
+    """Return the memory of C-contiguous arrays, neighbours in a flat buffer as one array."""
+    parts: list[tuple[Array, int, int]] = []  # flat buffer, first, last + 1
+    for array in sorted(arrays, key=launcher.address):
+        flat = array
+        while flat.base is not None:
+            flat = flat.base
+        if flat.ndim != 1 or flat.dtype != array.dtype or not flat.flags.c_contiguous:
+            flat = array.reshape(-1)
+        start = (launcher.address(array) - launcher.address(flat)) // array.itemsize
+        stop = start + array.size
+        before, first, last = parts[-1] if parts else (None, 0, 0)
+        if last == start > 0 and launcher.address(before) == launcher.address(flat):
+            parts[-1] = (flat, first, stop)
+        else:
+            parts.append((flat, start, stop))
+    return [flat[first:last] for flat, first, last in parts]
+
+
+def _served(arrays: Sequence[Array]) -> bool:
+    """Kernels change memory in place: no copies."""
+    return bool(arrays) and real(*arrays) and all(a.flags.c_contiguous for a in arrays)

@@ -1,13 +1,18 @@
 // Optimizers: one pass over all parameters of a step, which lie in one flat buffer.
 //
 // What changes from step to step, the learning rate first of all, is read from device memory
-// (`numbers`), so that a recorded step finds the new values.  A state that is not kept is null.
+// (`numbers`), so that a recorded step finds the new values.  So is whether the step is skipped, where
+// `skip` is not null: then a number other than 0 there.  A state that is not kept is null.
 #include "common.cuh"
+
+__device__ inline bool skipped(const float* skip) { return skip && skip[0] != 0; }
 
 // numbers: lr, momentum, share, weight_decay
 KERNEL sgd(
-    real* p, const real* g, real* buffer, const real* numbers, Size nesterov, Size decayed, Size n
+    real* p, const real* g, real* buffer, const real* numbers, const float* skip, Size nesterov,
+    Size decayed, Size n
 ) {
+    if (skipped(skip)) return;
     real lr = numbers[0], momentum = numbers[1], share = numbers[2], weight_decay = numbers[3];
     for_each(n, aligned(p, g, buffer), [=](auto size, Size i) {
         constexpr int N = decltype(size)::value;
@@ -33,8 +38,9 @@ KERNEL sgd(
 // numbers: step_size, eps, beta1, rest1, beta2, rest2, decay
 KERNEL adam(
     real* p, const real* g, real* mean, real* square, real* largest, const real* numbers,
-    Size decayed, Size decoupled, Size n
+    const float* skip, Size decayed, Size decoupled, Size n
 ) {
+    if (skipped(skip)) return;
     real step_size = numbers[0], eps = numbers[1], beta1 = numbers[2], rest1 = numbers[3];
     real beta2 = numbers[4], rest2 = numbers[5], decay = numbers[6];
     for_each(n, aligned(p, g, mean, square, largest), [=](auto size, Size i) {
@@ -68,8 +74,9 @@ KERNEL adam(
 // numbers: lr, alpha, rest, eps, weight_decay, momentum
 KERNEL rmsprop(
     real* p, const real* g, real* square, real* mean, real* buffer, const real* numbers,
-    Size decayed, Size n
+    const float* skip, Size decayed, Size n
 ) {
+    if (skipped(skip)) return;
     real lr = numbers[0], alpha = numbers[1], rest = numbers[2], eps = numbers[3];
     real weight_decay = numbers[4], momentum = numbers[5];
     for_each(n, aligned(p, g, square, mean, buffer), [=](auto size, Size i) {
@@ -107,7 +114,10 @@ KERNEL rmsprop(
 }
 
 // numbers: lr, eps, weight_decay
-KERNEL adagrad(real* p, const real* g, real* sum, const real* numbers, Size decayed, Size n) {
+KERNEL adagrad(
+    real* p, const real* g, real* sum, const real* numbers, const float* skip, Size decayed, Size n
+) {
+    if (skipped(skip)) return;
     real lr = numbers[0], eps = numbers[1], weight_decay = numbers[2];
     for_each(n, aligned(p, g, sum), [=](auto size, Size i) {
         constexpr int N = decltype(size)::value;

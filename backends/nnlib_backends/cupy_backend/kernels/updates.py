@@ -20,12 +20,15 @@ _FLAGS = {  # in the order of the kernels' arguments
 
 
 def make_updates(launcher: Launcher) -> dict[str, Callable[..., None]]:
-    """Return name → ``update(p, g, *state, numbers, **flags)``, in place."""
+    """Return name → ``update(p, g, *state, numbers, skip=None, **flags)``, in place.
+
+    ``skip`` is a 0-d array; if it is not 0, nothing changes.
+    """
     return {name: _update(launcher, name) for name in _FLAGS}
 
 
 def _update(launcher: Launcher, name: str) -> Callable[..., None]:
-    def update(p: Array, g: Array, *rest: Any, **flags: bool) -> None:
+    def update(p: Array, g: Array, *rest: Any, skip: Array | None = None, **flags: bool) -> None:
         *state, numbers = rest
         if p.size == 0:
             return
@@ -33,9 +36,10 @@ def _update(launcher: Launcher, name: str) -> Callable[..., None]:
         given = [p, g, *state]
         dense = [None if a is None else launcher.dense(a, dtype) for a in given]
         numbers = launcher.xp.asarray(numbers, dtype=dtype)
+        skip = None if skip is None else launcher.dense(skip, "float32")
         options = [int(flags[flag]) for flag in _FLAGS[name]]
         launcher.elementwise(
-            _FILE, name, *dense, numbers, *options, p.size, n=p.size, like=dense[0]
+            _FILE, name, *dense, numbers, skip, *options, p.size, n=p.size, like=dense[0]
         )
         for original, changed in zip(given, dense, strict=True):
             if changed is not original and original is not g:
