@@ -12,6 +12,7 @@ from nnlib_backends import register_backend, registered_backends
 from nnlib_backends.cupy_backend.kernels import norm as gradients
 from nnlib_backends.cupy_backend.kernels import table
 from nnlib_backends.cupy_backend.kernels.launcher import Launcher
+from nnlib_backends.portable import into_targets
 
 
 class Poisoning:
@@ -31,14 +32,17 @@ class Poisoning:
 
 class EmulatedBackend(StrictBackend):
     name = "emulated"
+    writes_gradients = True
+    mixed = table.MIXED
     skips_updates = True
 
     def __init__(self) -> None:
         self.driver = EmulatedDriver()
         self.xp = Poisoning(StrictBackend.xp)
         self.launcher = launcher = Launcher(self.xp, self.driver)
-        self.own = table.make_kernels(launcher, StrictBackend.kernels)
-        self.kernels = {**StrictBackend.kernels, **self.own}
+        general = {name: into_targets(kernel) for name, kernel in StrictBackend.kernels.items()}
+        self.own = table.make_kernels(launcher, general)
+        self.kernels = {**general, **self.own}
         self.primitives = table.make_primitives(launcher)
         self.updates = table.make_updates(launcher)
 

@@ -38,6 +38,7 @@ class CupyBackend(Backend):
 
     array_type = cupy.ndarray
     writes_gradients = True
+    mixed = table.MIXED
     skips_updates = True
 
     def __init__(self, device: int = 0) -> None:
@@ -66,9 +67,9 @@ class CupyBackend(Backend):
         if cudnn:
             planner = convolution.Planner(cudnn, self.device)
             in_xp["conv2d"] = convolution.make_kernel(planner, in_xp["conv2d"])
-        launcher = self._launcher = Launcher(self.xp, CudaDriver())
-        in_xp |= table.make_kernels(launcher, in_xp)
         kernels = {name: portable.into_targets(kernel) for name, kernel in in_xp.items()}
+        launcher = self._launcher = Launcher(self.xp, CudaDriver())
+        kernels |= table.make_kernels(launcher, kernels)
         if self.products is not None:
             kernels["linear"] = make_linear(self.products, self.xp)
         self.kernels: Mapping[str, Kernel] = kernels

@@ -158,14 +158,14 @@ KERNEL batch_norm_gradient_sums(
 template <int N>
 __device__ void backward(
     const real* g, const real* x, const wide* mean, const wide* scale, const wide* weight,
-    const wide* sums, real* dx, Size rows, Size columns
+    const wide* products, const wide* sums, real* dx, Size rows, Size columns
 ) {
     wide share = wide(1) / wide(rows);
     Tile<N> tile(rows, columns);
     tile.for_units([&](Size unit, bool active) {
         if (!active) return;
         Vector<N> centre = load<N>(mean, unit), factor = load<N>(scale, unit);
-        Vector<N> product = load<N>(sums, unit), sum = load<N>(sums + columns, unit);
+        Vector<N> product = load<N>(products, unit), sum = load<N>(sums, unit);
         Vector<N> gain = factor;
 #pragma unroll
         for (int j = 0; j < N; j++) {
@@ -189,13 +189,13 @@ __device__ void backward(
     });
 }
 
-// dx from the sums (2, columns) of g · normal and of g over all rows
+// dx from the sums of g · normal, `products`, and of g over all rows
 KERNEL batch_norm_backward(
     const real* g, const real* x, const wide* mean, const wide* scale, const wide* weight,
-    const wide* sums, real* dx, Size rows, Size columns
+    const wide* products, const wide* sums, real* dx, Size rows, Size columns
 ) {
-    if (columns % PACK == 0 && aligned(g, x, mean, scale, weight, sums, dx))
-        backward<PACK>(g, x, mean, scale, weight, sums, dx, rows, columns);
+    if (columns % PACK == 0 && aligned(g, x, mean, scale, weight, products, sums, dx))
+        backward<PACK>(g, x, mean, scale, weight, products, sums, dx, rows, columns);
     else
-        backward<1>(g, x, mean, scale, weight, sums, dx, rows, columns);
+        backward<1>(g, x, mean, scale, weight, products, sums, dx, rows, columns);
 }

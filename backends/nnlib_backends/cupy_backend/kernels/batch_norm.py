@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nnlib_backends.contract import Array, Kernel
-from nnlib_backends.cupy_backend.kernels.columns import total
-from nnlib_backends.cupy_backend.kernels.launcher import Launcher, as_matrix, either, real
+from nnlib_backends.cupy_backend.kernels.launcher import Launcher, as_matrix, either, mixed, wide
+from nnlib_backends.cupy_backend.kernels.sums import two_sums
 
 __all__ = ["make_kernels"]
 
@@ -18,7 +18,7 @@ def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str,
     """Return ``batch_norm``."""
 
     def forward(x: Array, weight: Any, bias: Any, *, eps: float) -> tuple[Array, Any]:
-        x, weight, bias = _dense(launcher, x, weight, bias)
+        x, weight, bias = (_dense(launcher, a) for a in (x, weight, bias))
         mean, scale = _statistics(launcher, x, eps)
         y = launcher.empty(x.shape, x.dtype)
         _launch(launcher, "batch_norm_forward", x, mean, scale, weight, bias, y, like=x)
@@ -28,22 +28,29 @@ def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str,
         g: Array, saved: Any, needs: Sequence[Any], x: Array, weight: Any, bias: Any, *, eps: float
     ) -> tuple[Array | None, ...]:
         mean, scale = saved
-        x, weight, g = _dense(launcher, x, weight, g)
+        x, weight, g = _dense(launcher, x), _dense(launcher, weight), launcher.dense(g, x.dtype)
         shape = as_matrix(x.shape)
-        sums = launcher.empty((launcher.chunks(shape, x), 2, shape[1]), x.dtype)
-        _launch(launcher, "batch_norm_gradient_sums", g, x, mean, scale, sums, like=x)
-        sums = total(launcher, sums)
-        dx = None
-        if needs[0]:
-            dx = launcher.empty(x.shape, x.dtype)
-            _launch(launcher, "batch_norm_backward", g, x, mean, scale, weight, sums, dx, like=x)
-        return dx, sums[0] if needs[1] else None, sums[1] if needs[2] else None
+        parts = launcher.empty((launcher.chunks(shape, x), 2, shape[1]), wide(x.dtype))
+        _launch(launcher, "batch_norm_gradient_sums", g, x, mean, scale, parts, like=x)
+        dx = launcher.home(needs[0], x.shape, x.dtype)
+        by_x = dx is not None  # takes both sums
+        wanted = [by_x if need is False else need for need in needs[1:]]
+        products, sums = two_sums(launcher, parts, *wanted)
+        if by_x:
+            _launch(
+                launcher, "batch_norm_backward", g, x, mean, scale, weight, products, sums, dx,
+                like=x,
+            )  # fmt: skip
+        dw, db = (
+            None if n is False else s for n, s in zip(needs[1:], (products, sums), strict=True)
+        )
+        return dx, dw, db
 
-    return {"batch_norm": either(real, Kernel(forward, backward), general["batch_norm"])}
+    return {"batch_norm": either(mixed, Kernel(forward, backward), general["batch_norm"])}
 
 
-def _dense(launcher: Launcher, x: Array, *others: Array | None) -> list[Any]:
-    return [None if a is None else launcher.dense(a, x.dtype) for a in (x, *others)]
+def _dense(launcher: Launcher, x: Array | None) -> Array | None:
+    return None if x is None else launcher.dense(x, x.dtype)
 
 
 def _launch(launcher: Launcher, kernel: str, *args: Any, like: Array) -> None:
@@ -57,9 +64,9 @@ def _statistics(launcher: Launcher, x: Array, eps: float) -> tuple[Array, Array]
     """Mean of every channel, and one over its deviation."""
     shape = as_matrix(x.shape)
     chunks = launcher.chunks(shape, x)
-    parts = launcher.empty((chunks, 3, shape[1]), x.dtype)
+    parts = launcher.empty((chunks, 3, shape[1]), wide(x.dtype))
     _launch(launcher, "batch_norm_moments", x, parts, like=x)
-    mean, scale = (launcher.empty(shape[1:], x.dtype) for _ in range(2))
+    mean, scale = (launcher.empty(shape[1:], wide(x.dtype)) for _ in range(2))
     launcher.columns(
         _FILE, "batch_norm_statistics", parts, mean, scale, float(eps),
         shape=(chunks, shape[1]), chunks=1, like=x,

@@ -54,3 +54,35 @@ KERNEL bias_gradient(
     else
         derive_and_sum<1>(g, y, d, sums, activation, rows, columns);
 }
+
+template <int N>
+__device__ void add_up(
+    const wide* parts, wide* first, wide* second, Size split, Size rows, Size columns
+) {
+    column_sums<N, 1>(
+        rows, columns,
+        [=](Size row, Size unit, Vector<N>* sum) {
+            Vector<N> v = load<N>(parts + row * columns, unit);
+#pragma unroll
+            for (int j = 0; j < N; j++) sum->v[j] += v.v[j];
+        },
+        [=](Size unit, int, const Vector<N>& sum) {
+#pragma unroll
+            for (int j = 0; j < N; j++) {
+                Size column = unit * N + j;
+                if (column < split && first) first[column] = sum.v[j];
+                if (column >= split && second) second[column - split] = sum.v[j];
+            }
+        }
+    );
+}
+
+// parts (rows, columns) -> their sums: first (split,), second (columns − split,), or null
+KERNEL two_sums(
+    const wide* parts, wide* first, wide* second, Size split, Size rows, Size columns
+) {
+    if (columns % PACK == 0 && aligned(parts))
+        add_up<PACK>(parts, first, second, split, rows, columns);
+    else
+        add_up<1>(parts, first, second, split, rows, columns);
+}

@@ -37,10 +37,10 @@ struct Tile {
     }
 };
 
-// Adds K terms up over the rows of each of gridDim.y blocks: out (gridDim.y, K, columns).
-// term(row, unit, sum) adds to sum[0] … sum[K - 1].
-template <int N, int K, class Term>
-__device__ void column_sums(Size rows, Size columns, wide* out, Term term) {
+// Adds K terms up over the rows of each of gridDim.y blocks.
+// term(row, unit, sum) adds to sum[0] … sum[K - 1], and put(unit, k, sum) gets each sum.
+template <int N, int K, class Term, class Put>
+__device__ void column_sums(Size rows, Size columns, Term term, Put put) {
     __shared__ Vector<N> parts[THREADS];
     Tile<N> tile(rows, columns);
     tile.for_units([&](Size unit, bool active) {
@@ -59,7 +59,15 @@ __device__ void column_sums(Size rows, Size columns, wide* out, Term term) {
 #pragma unroll
                 for (int j = 0; j < N; j++) sum[k].v[j] += part.v[j];
             }
-            store(out + ((Size)blockIdx.y * K + k) * columns, unit, sum[k]);
+            put(unit, k, sum[k]);
         }
+    });
+}
+
+// The same, into out (gridDim.y, K, columns).
+template <int N, int K, class Term>
+__device__ void column_sums(Size rows, Size columns, wide* out, Term term) {
+    column_sums<N, K>(rows, columns, term, [=](Size unit, int k, const Vector<N>& sum) {
+        store(out + ((Size)blockIdx.y * K + k) * columns, unit, sum);
     });
 }

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nnlib_backends.contract import Array, Kernel
-from nnlib_backends.cupy_backend.kernels.launcher import Launcher, either, real
+from nnlib_backends.cupy_backend.kernels.launcher import Launcher, either, mixed, wide
 
 __all__ = ["make_kernels"]
 
@@ -18,7 +18,7 @@ def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str,
 
     def forward(logits: Array, labels: Array) -> tuple[Array, tuple[Array, Array]]:
         rows = logits.shape[0]
-        loss, largest, logarithm = (launcher.empty((rows,), logits.dtype) for _ in range(3))
+        loss, largest, logarithm = (launcher.empty((rows,), wide(logits.dtype)) for _ in range(3))
         launcher.rows(
             _FILE, "cross_entropy_forward", launcher.dense(logits, logits.dtype),
             launcher.dense(labels, "int64"), loss, largest, logarithm,
@@ -28,17 +28,19 @@ def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str,
 
     def backward(
         g: Array, saved: tuple[Array, Array], needs: Sequence[Any], logits: Array, labels: Array
-    ) -> tuple[Array, None]:
-        d = launcher.empty(logits.shape, logits.dtype)
+    ) -> tuple[Array | None, None]:
+        d = launcher.home(needs[0], logits.shape, logits.dtype)
+        if d is None:
+            return None, None
         launcher.rows(
-            _FILE, "cross_entropy_backward", launcher.dense(g, logits.dtype),
+            _FILE, "cross_entropy_backward", launcher.dense(g, wide(logits.dtype)),
             launcher.dense(logits, logits.dtype), launcher.dense(labels, "int64"), *saved, d,
             shape=logits.shape, like=logits,
         )  # fmt: skip
         return d, None
 
     def served(logits: Array, labels: Array) -> bool:
-        return logits.ndim == 2 and real(logits)
+        return logits.ndim == 2 and mixed(logits)
 
     name = "softmax_cross_entropy"
     return {name: either(served, Kernel(forward, backward), general[name])}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nnlib_backends.contract import Array, Kernel
-from nnlib_backends.cupy_backend.kernels.launcher import Launcher, either, real
+from nnlib_backends.cupy_backend.kernels.launcher import Launcher, either, mixed
 from nnlib_backends.philox import limit
 
 __all__ = ["make_kernels"]
@@ -15,24 +15,27 @@ __all__ = ["make_kernels"]
 def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str, Kernel]:
     """Return ``dropout``."""
 
-    def drop(x: Array, key: Array, p: float, dtype: Any) -> Array:
-        y = launcher.empty(x.shape, dtype)
+    def drop(x: Array, key: Array, p: float, y: Array) -> None:
         scale = 1 / (1 - p) if p < 1 else 0.0
         launcher.elementwise(
-            "dropout", "dropout", launcher.dense(x, dtype), y, launcher.dense(key, "int64"),
+            "dropout", "dropout", launcher.dense(x, y.dtype), y, launcher.dense(key, "int64"),
             limit(1 - p), float(scale), x.size, n=x.size, like=y,
         )  # fmt: skip
-        return y
 
     def forward(x: Array, key: Array, *, p: float) -> tuple[Array, None]:
-        return drop(x, key, p, x.dtype), None
+        y = launcher.empty(x.shape, x.dtype)
+        drop(x, key, p, y)
+        return y, None
 
     def backward(
         g: Array, saved: None, needs: Sequence[Any], x: Array, key: Array, *, p: float
-    ) -> tuple[Array, None]:
-        return drop(g, key, p, x.dtype), None
+    ) -> tuple[Array | None, None]:
+        dx = launcher.home(needs[0], x.shape, x.dtype)
+        if dx is not None:
+            drop(g, key, p, dx)
+        return dx, None
 
     def served(x: Array, key: Array, *, p: float) -> bool:
-        return real(x)
+        return mixed(x)
 
     return {"dropout": either(served, Kernel(forward, backward), general["dropout"])}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nnlib_backends.contract import Array, Kernel, PrimitiveKernel
-from nnlib_backends.cupy_backend.kernels.launcher import DTYPES, Launcher, either, real
+from nnlib_backends.cupy_backend.kernels.launcher import Launcher, either, known, mixed, wide
 
 __all__ = ["ACTIVATIONS", "make_kernels", "make_primitives"]
 
@@ -16,13 +16,12 @@ ACTIVATIONS = (None, "relu", "tanh", "sigmoid")  #: in the order of ``activation
 
 def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str, Kernel]:
     """Return ``gelu``, ``silu`` and ``sigmoid_cross_entropy``."""
-    own = {
-        "gelu": _from_input(launcher, "gelu"),
-        "silu": _from_input(launcher, "silu"),
-        "sigmoid_cross_entropy": _sigmoid_cross_entropy(launcher),
+    name = "sigmoid_cross_entropy"
+    return {
+        "gelu": either(mixed, _from_input(launcher, "gelu"), general["gelu"]),
+        "silu": either(mixed, _from_input(launcher, "silu"), general["silu"]),
+        name: either(_alike, _sigmoid_cross_entropy(launcher), general[name]),
     }
-    served = {**dict.fromkeys(own, real), "sigmoid_cross_entropy": _alike}
-    return {name: either(served[name], kernel, general[name]) for name, kernel in own.items()}
 
 
 def make_primitives(launcher: Launcher) -> dict[str, PrimitiveKernel]:
@@ -31,16 +30,17 @@ def make_primitives(launcher: Launcher) -> dict[str, PrimitiveKernel]:
 
 
 def _alike(x: Array, target: Array) -> bool:
-    return x.shape == target.shape and real(x, target)
+    """Targets are probabilities, whose digits count: of x's dtype, or what x is computed in."""
+    dtypes = (x.dtype, wide(x.dtype))
+    return x.shape == target.shape and mixed(x) and target.dtype in dtypes
 
 
-def _each(launcher: Launcher, kernel: str, *inputs: Array, like: Array, code: int = -1) -> Array:
-    """Launch on arrays of one shape; return the result."""
-    result = launcher.empty(like.shape, like.dtype)
-    arrays = [launcher.dense(x, like.dtype) for x in inputs]
-    options = (like.size,) if code < 0 else (like.size, code)
-    launcher.elementwise(_FILE, kernel, *arrays, result, *options, n=like.size, like=like)
-    return result
+def _each(launcher: Launcher, kernel: str, *inputs: Array, into: Array, code: int = -1) -> Array:
+    """Launch on arrays of the shape and dtype of the result; return it."""
+    arrays = [launcher.dense(x, into.dtype) for x in inputs]
+    options = (into.size,) if code < 0 else (into.size, code)
+    launcher.elementwise(_FILE, kernel, *arrays, into, *options, n=into.size, like=into)
+    return into
 
 
 def _from_input(launcher: Launcher, name: str) -> Kernel:
@@ -50,45 +50,64 @@ def _from_input(launcher: Launcher, name: str) -> Kernel:
         return f"{name}_tanh" if approximate == "tanh" else name
 
     def forward(x: Array, *, approximate: str = "") -> tuple[Array, None]:
-        return _each(launcher, f"{variant(approximate)}_forward", x, like=x), None
+        y = launcher.empty(x.shape, x.dtype)
+        return _each(launcher, f"{variant(approximate)}_forward", x, into=y), None
 
     def backward(
         g: Array, saved: None, needs: Sequence[Any], x: Array, *, approximate: str = ""
-    ) -> tuple[Array]:
-        return (_each(launcher, f"{variant(approximate)}_backward", g, x, like=x),)
+    ) -> tuple[Array | None]:
+        dx = launcher.home(needs[0], x.shape, x.dtype)
+        if dx is not None:
+            _each(launcher, f"{variant(approximate)}_backward", g, x, into=dx)
+        return (dx,)
 
     return Kernel(forward, backward)
 
 
 def _sigmoid_cross_entropy(launcher: Launcher) -> Kernel:
+    """Losses, targets and their gradients have the dtype in which is computed."""
+
     def forward(x: Array, target: Array) -> tuple[Array, None]:
-        return _each(launcher, "sigmoid_cross_entropy_forward", x, target, like=x), None
+        loss = launcher.empty(x.shape, wide(x.dtype))
+        launcher.elementwise(
+            _FILE, "sigmoid_cross_entropy_forward", launcher.dense(x, x.dtype),
+            launcher.dense(target, loss.dtype), loss, x.size, n=x.size, like=x,
+        )  # fmt: skip
+        return loss, None
 
     def backward(
         g: Array, saved: None, needs: Sequence[Any], x: Array, target: Array
     ) -> tuple[Array | None, Array | None]:
-        dx, dtarget = (launcher.empty(x.shape, x.dtype) if need else None for need in needs)
-        arrays = [launcher.dense(a, x.dtype) for a in (g, x, target)]
+        dtype = wide(x.dtype)
+        dx = launcher.home(needs[0], x.shape, x.dtype)
+        exact = target.dtype == dtype
+        dtarget = launcher.home(needs[1] if exact else needs[1] is not False, x.shape, dtype)
         launcher.elementwise(
-            _FILE, "sigmoid_cross_entropy_backward", *arrays, dx, dtarget, x.size, n=x.size, like=x
-        )
-        return dx, dtarget
+            _FILE, "sigmoid_cross_entropy_backward", launcher.dense(g, dtype),
+            launcher.dense(x, x.dtype), launcher.dense(target, dtype), dx, dtarget, x.size,
+            n=x.size, like=x,
+        )  # fmt: skip
+        if exact or dtarget is None:
+            return dx, dtarget
+        if needs[1] is True:
+            return dx, dtarget.astype(target.dtype)
+        needs[1][...] = dtarget
+        return dx, needs[1]
 
     return Kernel(forward, backward)
 
 
 def _primitive(launcher: Launcher, code: int) -> PrimitiveKernel:
-    def served(*arrays: Any) -> bool:
-        return all(hasattr(a, "dtype") and a.dtype.name in DTYPES and a.size > 0 for a in arrays)
-
     def forward(x: Any) -> Any:
-        if not served(x):
+        if not known(x):
             return NotImplemented
-        return _each(launcher, "activation_forward", x, like=x, code=code)
+        y = launcher.empty(x.shape, x.dtype)
+        return _each(launcher, "activation_forward", x, into=y, code=code)
 
     def rule(g: Any, y: Any) -> Any:
-        if not served(g, y) or g.dtype != y.dtype or g.shape != y.shape:
+        if not known(g, y):
             return NotImplemented
-        return _each(launcher, "activation_backward", g, y, like=y, code=code)
+        dx = launcher.empty(y.shape, y.dtype)
+        return _each(launcher, "activation_backward", g, y, into=dx, code=code)
 
     return PrimitiveKernel(forward, {"x": rule})

@@ -8,24 +8,29 @@ from typing import Any
 from nnlib_backends.contract import Array, Kernel
 from nnlib_backends.cupy_backend.kernels.launcher import Launcher, either, real
 from nnlib_backends.cupy_backend.kernels.sorting import sort_indices
+from nnlib_backends.precision import LOW_DTYPES
 
 __all__ = ["make_kernels"]
 
 
 def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str, Kernel]:
-    """Return ``embedding``; reading rows is what ``xp`` does."""
-    xp, forward = launcher.xp, general["embedding"].forward
+    """Return ``embedding``; reading rows is what ``xp`` does, so they have the table's dtype."""
+    forward = general["embedding"].forward
 
     def backward(
         g: Array, saved: None, needs: Sequence[Any], weight: Array, indices: Array
-    ) -> tuple[Array, None]:
-        d = xp.zeros(weight.shape, dtype=weight.dtype)
+    ) -> tuple[Array | None, None]:
+        d = launcher.home(needs[0], weight.shape, weight.dtype)
+        if d is None:
+            return None, None
+        d[...] = 0
+        low = g.dtype.name in LOW_DTYPES and weight.dtype == "float32"
+        g = launcher.dense(g, g.dtype if low else weight.dtype)
         places = launcher.dense(indices.reshape(-1), "int64")
         ordered, order = sort_indices(launcher, places, weight.shape[0])
         launcher.runs(
-            "embedding", "embedding_gradient", launcher.dense(g, weight.dtype), order, ordered, d,
-            places.size, weight.shape[0],
-            count=places.size, columns=weight.shape[1], like=weight,
+            "embedding", "embedding_gradient", g, order, ordered, d, places.size, weight.shape[0],
+            count=places.size, columns=weight.shape[1], like=g,
         )  # fmt: skip
         return d, None
 

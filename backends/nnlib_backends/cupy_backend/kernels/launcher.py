@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from nnlib_backends.contract import Array, Kernel
+from nnlib_backends.precision import LOW_DTYPES
 
-__all__ = ["DTYPES", "Driver", "Launcher", "either"]
+__all__ = ["DTYPES", "Driver", "Launcher", "either", "known", "mixed", "real", "wide"]
 
-DTYPES = ("float32", "float64")  #: for which there are kernels
+DTYPES = ("float32", "float64")  #: in which kernels compute
 THREADS = 256  #: of every block, see ``common.cuh``
 WARP = 32
 MAX_BLOCKS = 4096  # several waves even on the largest card; loops do the rest
@@ -79,6 +80,24 @@ class Launcher:
         copy = self.empty(x.shape, dtype)
         copy[...] = x
         return copy
+
+    def home(self, need: Any, shape: Sequence[int], dtype: Any) -> Array | None:
+        """Return where a kernel shall leave a gradient, by what `Kernel.backward` was told of it.
+
+        New memory, the array that is given, or ``None`` for a gradient that nobody wants.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> launcher, target = Launcher(np, None), np.zeros(2)
+        >>> launcher.home(target, (2,), "float64") is target
+        True
+        >>> launcher.home(True, (2,), "float64").shape, launcher.home(False, (2,), "float64")
+        ((2,), None)
+        """
+        if need is False:
+            return None
+        return self.empty(shape, dtype) if need is True else need
 
     def elementwise(self, file: str, kernel: str, *args: Any, n: int, like: Array) -> None:
         """Launch a kernel on ``n`` numbers of the dtype of ``like``."""
@@ -169,6 +188,53 @@ def real(*arrays: Array | None, **_: Any) -> bool:
     return first.dtype.name in DTYPES and all(
         array is None or (array.dtype == first.dtype and array.size > 0) for array in arrays
     )
+
+
+def mixed(data: Array, *parameters: Array | None, **_: Any) -> bool:
+    """Tell whether kernels know these dtypes, data of 16 bits included, and no array is empty.
+
+    Parameters must be what the data are computed in.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> low, weight = np.ones(1, "float16"), np.ones(1, "float32")
+    >>> mixed(low, weight), mixed(low, low), mixed(weight, weight), mixed(weight, low)
+    (True, False, True, False)
+    """
+    return (
+        data.dtype.name in (*DTYPES, *LOW_DTYPES)
+        and data.size > 0
+        and all(p is None or (p.dtype == wide(data.dtype) and p.size > 0) for p in parameters)
+    )
+
+
+def known(x: Any, *others: Any) -> bool:
+    """Tell whether these are arrays of one shape and one dtype that kernels know, 16 bits included.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> known(np.ones(1, "float16")), known(np.ones(1), np.ones(2)), known(1.5)
+    (True, False, False)
+    """
+    return (
+        hasattr(x, "dtype")
+        and mixed(x)
+        and all(getattr(a, "dtype", None) == x.dtype and a.shape == x.shape for a in others)
+    )
+
+
+def wide(dtype: Any) -> Any:
+    """Return the dtype in which kernels compute with numbers of a dtype.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> wide(np.dtype("float16")), wide(np.dtype("float64"))
+    ('float32', dtype('float64'))
+    """
+    return "float32" if dtype.name in LOW_DTYPES else dtype
 
 
 def as_matrix(shape: Sequence[int]) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nnlib_backends.contract import Array, Kernel
-from nnlib_backends.cupy_backend.kernels.launcher import Launcher, either, real
+from nnlib_backends.cupy_backend.kernels.launcher import Launcher, either, mixed
 from nnlib_backends.patches import Pair
 
 __all__ = ["make_kernels"]
@@ -29,8 +29,10 @@ def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str,
 
     def max_backward(
         g: Array, winners: Array, needs: Sequence[Any], x: Array, **window: Pair
-    ) -> tuple[Array]:
-        dx = launcher.empty(x.shape, x.dtype)
+    ) -> tuple[Array | None]:
+        dx = launcher.home(needs[0], x.shape, x.dtype)
+        if dx is None:
+            return (None,)
         _launch(launcher, "max_pool_backward", launcher.dense(g, x.dtype), winners, dx,
                 x=x, n=x.size, window=window)  # fmt: skip
         return (dx,)
@@ -43,8 +45,10 @@ def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str,
 
     def mean_backward(
         g: Array, saved: None, needs: Sequence[Any], x: Array, **window: Pair
-    ) -> tuple[Array]:
-        dx = launcher.empty(x.shape, x.dtype)
+    ) -> tuple[Array | None]:
+        dx = launcher.home(needs[0], x.shape, x.dtype)
+        if dx is None:
+            return (None,)
         _launch(launcher, "avg_pool_backward", launcher.dense(g, x.dtype), dx,
                 x=x, n=x.size, window=window)  # fmt: skip
         return (dx,)
@@ -60,7 +64,7 @@ def _served(x: Array, *, size: Pair, stride: Pair, padding: Pair) -> bool:
     """Every window has a pixel, and numbers are small."""
     result = _result(x, size=size, stride=stride, padding=padding)
     return (
-        real(x)
+        mixed(x)
         and max(x.size, math.prod(result)) < _MOST_NUMBERS
         and size[0] * size[1] <= _MOST_POSITIONS
         and padding[0] < size[0]

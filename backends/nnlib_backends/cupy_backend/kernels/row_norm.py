@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nnlib_backends.contract import Array, Kernel
-from nnlib_backends.cupy_backend.kernels.columns import total
-from nnlib_backends.cupy_backend.kernels.launcher import Launcher, as_matrix, either, real
+from nnlib_backends.cupy_backend.kernels.launcher import Launcher, as_matrix, either, mixed, wide
+from nnlib_backends.cupy_backend.kernels.sums import two_sums
 
 __all__ = ["make_kernels"]
 
@@ -37,7 +37,7 @@ def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str,
         "layer_norm": Kernel(layer_forward, layer_backward),
         "rms_norm": Kernel(rms_forward, rms_backward),
     }
-    return {name: either(real, kernel, general[name]) for name, kernel in own.items()}
+    return {name: either(mixed, kernel, general[name]) for name, kernel in own.items()}
 
 
 def _forward(
@@ -45,9 +45,9 @@ def _forward(
 ) -> tuple[Array, tuple[Array | None, Array]]:
     shape = as_matrix(x.shape)
     y = launcher.empty(x.shape, x.dtype)
-    scale = launcher.empty((shape[0],), x.dtype)
-    mean = launcher.empty((shape[0],), x.dtype) if centred else None
-    dense = [None if a is None else launcher.dense(a, x.dtype) for a in (x, weight, bias)]
+    scale = launcher.empty((shape[0],), wide(x.dtype))
+    mean = launcher.empty((shape[0],), wide(x.dtype)) if centred else None
+    dense = [None if a is None else launcher.dense(a, a.dtype) for a in (x, weight, bias)]
     launcher.rows(
         _FILE, "row_norm_forward", *dense, y, mean, scale, float(eps), shape=shape, like=x
     )
@@ -60,17 +60,16 @@ def _backward(
     mean, scale = saved
     shape = as_matrix(x.shape)
     g, x = launcher.dense(g, x.dtype), launcher.dense(x, x.dtype)
-    dx = dw = db = None
-    if needs[0]:
-        dx = launcher.empty(x.shape, x.dtype)
-        dense = None if weight is None else launcher.dense(weight, x.dtype)
+    dx, dw, db = launcher.home(needs[0], x.shape, x.dtype), None, None
+    if dx is not None:
+        dense = None if weight is None else launcher.dense(weight, weight.dtype)
         launcher.rows(_FILE, "row_norm_backward", g, x, dense, mean, scale, dx, shape=shape, like=x)
-    if needs[1] or needs[2]:
+    if needs[1] is not False or needs[2] is not False:
         chunks = launcher.chunks(shape, x)
-        sums = launcher.empty((chunks, 2, shape[1]), x.dtype)
+        parts = launcher.empty((chunks, 2, shape[1]), wide(x.dtype))
         launcher.columns(
-            _FILE, "row_norm_weight_gradient", g, x, mean, scale, sums,
+            _FILE, "row_norm_weight_gradient", g, x, mean, scale, parts,
             shape=shape, chunks=chunks, like=x,
         )  # fmt: skip
-        dw, db = total(launcher, sums)
-    return dx, dw if needs[1] else None, db if needs[2] else None
+        dw, db = two_sums(launcher, parts, needs[1], needs[2])
+    return dx, dw, db

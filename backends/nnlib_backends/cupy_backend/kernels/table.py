@@ -19,32 +19,44 @@ from nnlib_backends.cupy_backend.kernels import (
     updates,
 )
 from nnlib_backends.cupy_backend.kernels.launcher import Launcher
+from nnlib_backends.portable import into_targets
 
-__all__ = ["make_kernels", "make_primitives", "make_updates"]
+__all__ = ["MIXED", "make_kernels", "make_primitives", "make_updates"]
 
 _FAMILIES: tuple[Any, ...] = (
     batch_norm,
-    columns,
     cross_entropy,
     dropout,
     elementwise,
     embedding,
     pooling,
-    recurrent,
     row_norm,
 )
+_WITHOUT_TARGETS: tuple[Any, ...] = (columns, recurrent)
+
+#: Operations and primitives that take data of 16 bits, see `Backend.mixed`.
+MIXED = frozenset(
+    {
+        "avg_pool2d", "batch_norm", "dropout", "embedding", "gelu", "layer_norm", "max_pool2d",
+        "relu", "rms_norm", "sigmoid", "sigmoid_cross_entropy", "silu", "softmax_cross_entropy",
+        "tanh",
+    }
+)  # fmt: skip
 
 
 def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str, Kernel]:
-    """Return name → kernel.
+    """Return name → kernel, all of which leave gradients where they are told.
 
     Parameters
     ----------
     launcher : Launcher
     general : mapping
-        Kernels of the same names, for what these do not serve.
+        Kernels of the same names, for what these do not serve; they, too, take targets.
     """
     table: dict[str, Kernel] = {}
+    for family in _WITHOUT_TARGETS:
+        made = family.make_kernels(launcher, general)
+        table.update({name: into_targets(kernel) for name, kernel in made.items()})
     for family in _FAMILIES:
         table.update(family.make_kernels(launcher, general))
     return table
