@@ -1,13 +1,35 @@
-// Softmax cross-entropy.  What is kept for the backward pass is one number for each row, the
-// logarithm of the sum of exponentials; the probabilities are computed again from the logits.
+// Softmax, its logarithm, and softmax cross-entropy.  What the latter keeps for the backward pass is
+// two numbers for each row; the probabilities are computed again from the logits.
 #include "rows.cuh"
 
 constexpr double LOWEST = sizeof(wide) == 4 ? -3.4028234663852886e38 : -1.7976931348623157e308;
 
-// (rows, columns), (rows,) -> loss (rows,), shift (rows,), logarithm (rows,)
-//
-// One pass over the logits: the sum so far is scaled whenever a larger logit turns up.  The largest
-// starts at a finite number, for −inf − −inf would be NaN in a row that is −inf only in part.
+// The largest number of a row, and the sum of exponentials of the differences from it.
+struct Exponentials {
+    wide largest, total;
+};
+
+// One pass: the sum so far is scaled whenever a larger number turns up.  The largest starts at a
+// finite one, for −inf − −inf would be NaN in a row that is −inf only in part.
+template <bool BLOCK>
+__device__ Exponentials add_exponentials(const real* x, Size columns, bool packs) {
+    wide top = wide(LOWEST), total = 0;
+    Team<BLOCK>::for_columns(columns, packs, [&](auto size, Size i) {
+        constexpr int N = decltype(size)::value;
+        Vector<N> v = load<N>(x, i);
+        wide higher = top;
+#pragma unroll
+        for (int j = 0; j < N; j++) higher = higher < v.v[j] ? v.v[j] : higher;
+        total *= exp(top - higher);
+        top = higher;
+#pragma unroll
+        for (int j = 0; j < N; j++) total += exp(v.v[j] - top);
+    });
+    wide largest = Team<BLOCK>::max(top);
+    return {largest, Team<BLOCK>::sum(total * exp(top - largest))};
+}
+
+// (rows, columns), (rows,) -> loss (rows,), largest (rows,), logarithm (rows,)
 template <bool BLOCK>
 __device__ void forward(
     const real* logits, const Size* labels, wide* loss, wide* largest, wide* logarithm, Size rows,
@@ -16,20 +38,7 @@ __device__ void forward(
     bool packs = columns % PACK == 0 && aligned(logits);
     Team<BLOCK>::for_rows(rows, [=](Size row) {
         const real* x = logits + row * columns;
-        wide top = wide(LOWEST), total = 0;
-        Team<BLOCK>::for_columns(columns, packs, [&](auto size, Size i) {
-            constexpr int N = decltype(size)::value;
-            Vector<N> v = load<N>(x, i);
-            wide higher = top;
-#pragma unroll
-            for (int j = 0; j < N; j++) higher = higher < v.v[j] ? v.v[j] : higher;
-            total *= exp(top - higher);
-            top = higher;
-#pragma unroll
-            for (int j = 0; j < N; j++) total += exp(v.v[j] - top);
-        });
-        wide high = Team<BLOCK>::max(top);
-        total = Team<BLOCK>::sum(total * exp(top - high));
+        auto [high, total] = add_exponentials<BLOCK>(x, columns, packs);
         if (threadIdx.x % Team<BLOCK>::SIZE == 0) {
             Size label = labels[row];
             bool exists = label >= 0 && label < columns;  // the host cannot look at every label
@@ -65,6 +74,53 @@ __device__ void backward(
     });
 }
 
+// y = softmax(x), or its logarithm
+template <bool BLOCK, bool LOG>
+__device__ void softmax(const real* x, real* y, Size rows, Size columns) {
+    bool packs = columns % PACK == 0 && aligned(x, y);
+    Team<BLOCK>::for_rows(rows, [=](Size row) {
+        Exponentials e = add_exponentials<BLOCK>(x + row * columns, columns, packs);
+        wide share = 1 / e.total, logarithm = log(e.total);
+        Team<BLOCK>::for_columns(columns, packs, [=](auto size, Size i) {
+            constexpr int N = decltype(size)::value;
+            Vector<N> v = load<N>(x + row * columns, i);
+#pragma unroll
+            for (int j = 0; j < N; j++) {
+                wide difference = v.v[j] - e.largest;
+                v.v[j] = LOG ? difference - logarithm : exp(difference) * share;
+            }
+            store(y + row * columns, i, v);
+        });
+    });
+}
+
+// dx = y · (g − sum(g · y)); of the logarithm: g − exp(y) · sum(g)
+template <bool BLOCK, bool LOG>
+__device__ void softmax_gradient(
+    const real* g, const real* y, real* dx, Size rows, Size columns
+) {
+    bool packs = columns % PACK == 0 && aligned(g, y, dx);
+    Team<BLOCK>::for_rows(rows, [=](Size row) {
+        const real *gradient = g + row * columns, *result = y + row * columns;
+        wide sum = 0;
+        Team<BLOCK>::for_columns(columns, packs, [&](auto size, Size i) {
+            constexpr int N = decltype(size)::value;
+            Vector<N> h = load<N>(gradient, i), v = load<N>(result, i);
+#pragma unroll
+            for (int j = 0; j < N; j++) sum += LOG ? h.v[j] : h.v[j] * v.v[j];
+        });
+        sum = Team<BLOCK>::sum(sum);
+        Team<BLOCK>::for_columns(columns, packs, [&](auto size, Size i) {
+            constexpr int N = decltype(size)::value;
+            Vector<N> h = load<N>(gradient, i), v = load<N>(result, i);
+#pragma unroll
+            for (int j = 0; j < N; j++)
+                v.v[j] = LOG ? h.v[j] - exp(v.v[j]) * sum : v.v[j] * (h.v[j] - sum);
+            store(dx + row * columns, i, v);
+        });
+    });
+}
+
 #define ENTRIES(NAME, BLOCK)                                                                      \
     KERNEL cross_entropy_forward_##NAME(                                                          \
         const real* logits, const Size* labels, wide* loss, wide* largest, wide* logarithm,       \
@@ -77,6 +133,22 @@ __device__ void backward(
         const wide* logarithm, real* d, Size rows, Size columns                                   \
     ) {                                                                                           \
         backward<BLOCK>(g, logits, labels, largest, logarithm, d, rows, columns);                 \
+    }                                                                                             \
+    KERNEL softmax_forward_##NAME(const real* x, real* y, Size rows, Size columns) {              \
+        softmax<BLOCK, false>(x, y, rows, columns);                                               \
+    }                                                                                             \
+    KERNEL log_softmax_forward_##NAME(const real* x, real* y, Size rows, Size columns) {          \
+        softmax<BLOCK, true>(x, y, rows, columns);                                                \
+    }                                                                                             \
+    KERNEL softmax_backward_##NAME(                                                               \
+        const real* g, const real* y, real* dx, Size rows, Size columns                           \
+    ) {                                                                                           \
+        softmax_gradient<BLOCK, false>(g, y, dx, rows, columns);                                  \
+    }                                                                                             \
+    KERNEL log_softmax_backward_##NAME(                                                           \
+        const real* g, const real* y, real* dx, Size rows, Size columns                           \
+    ) {                                                                                           \
+        softmax_gradient<BLOCK, true>(g, y, dx, rows, columns);                                   \
     }
 
 ENTRIES(warp, false)

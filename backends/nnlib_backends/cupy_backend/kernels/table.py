@@ -16,6 +16,7 @@ from nnlib_backends.cupy_backend.kernels import (
     pooling,
     recurrent,
     row_norm,
+    softmax,
     updates,
 )
 from nnlib_backends.cupy_backend.kernels.launcher import Launcher
@@ -34,7 +35,8 @@ _FAMILIES: tuple[Any, ...] = (
 )
 _WITHOUT_TARGETS: tuple[Any, ...] = (columns, recurrent)
 
-#: Operations and primitives that take data of 16 bits, see `Backend.mixed`.
+#: Operations and primitives that take data of 16 bits, see `Backend.mixed`.  Softmax does, too, but
+#: gives 16 bits then, and `nnlib.autocast` wants float32.
 MIXED = frozenset(
     {
         "avg_pool2d", "batch_norm", "dropout", "embedding", "gelu", "layer_norm", "max_pool2d",
@@ -64,7 +66,7 @@ def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str,
 
 def make_primitives(launcher: Launcher) -> dict[str, PrimitiveKernel]:
     """Return name → kernel of a primitive."""
-    return elementwise.make_primitives(launcher)
+    return elementwise.make_primitives(launcher) | softmax.make_primitives(launcher)
 
 
 def make_updates(launcher: Launcher) -> dict[str, Callable[..., None]]:

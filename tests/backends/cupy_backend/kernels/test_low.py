@@ -95,7 +95,7 @@ def test_arrays_between_boundaries(name, low, backend):
 
 
 @low_dtypes
-@pytest.mark.parametrize("name", ["relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("name", ["relu", "tanh", "sigmoid", "softmax", "log_softmax"])
 def test_primitives(name, low, backend):
     x, g = (np.random.default_rng(i).normal(size=(7, 40)).astype(low) for i in range(2))
     operation, kernel = getattr(ops, name), backend.primitives[name]
