@@ -114,15 +114,18 @@ class CupyBackend(Backend):
 
     def global_norm(self, arrays: Sequence[Array]) -> Array | None:
         """Return the 2-norm of all values together; ``None`` for a dtype without a kernel."""
-        return gradients.global_norm(self._launcher, arrays)
+        with self.device:
+            return gradients.global_norm(self._launcher, arrays)
 
     def shrink(self, arrays: Sequence[Array], norm: Array, limit: float) -> bool:
         """Bring the norm of arrays down to the limit; false for a dtype without a kernel."""
-        return gradients.shrink(self._launcher, arrays, norm, limit)
+        with self.device:
+            return gradients.shrink(self._launcher, arrays, norm, limit)
 
     def unscale(self, arrays: Sequence[Array], scale: Array, found: Array) -> bool:
         """Divide by a scale and look for infinities; false for a dtype without a kernel."""
-        return gradients.unscale(self._launcher, arrays, scale, found)
+        with self.device:
+            return gradients.unscale(self._launcher, arrays, scale, found)
 
     def synchronize(self) -> None:
         """Wait until the GPU has done everything that was asked for."""
