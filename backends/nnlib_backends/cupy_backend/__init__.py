@@ -1,4 +1,4 @@
-"""The GPU: CuPy, with cuDNN for convolutions.
+"""The GPU: CuPy, with cuDNN for convolutions and attention.
 
 Nothing of CuPy is imported before `load` is called.
 """

@@ -11,16 +11,17 @@ import numpy as np
 
 from nnlib_backends import attention, patches, portable, recurrent
 from nnlib_backends.contract import Array, Backend, DeviceInfo, Inputs, Kernel, MemoryInfo, Timer
-from nnlib_backends.cupy_backend import convolution, namespace
+from nnlib_backends.cupy_backend import cudnn, namespace
 from nnlib_backends.cupy_backend.graph import GraphRecorder
 from nnlib_backends.cupy_backend.graph.cuda import CudaGraphs
 from nnlib_backends.cupy_backend.graph.inputs import CudaInputs
+from nnlib_backends.cupy_backend.kernels import columns, table
 from nnlib_backends.cupy_backend.kernels import norm as gradients
-from nnlib_backends.cupy_backend.kernels import table
 from nnlib_backends.cupy_backend.kernels.driver import CudaDriver
-from nnlib_backends.cupy_backend.kernels.launcher import Launcher
+from nnlib_backends.cupy_backend.kernels.launcher import DTYPES, Launcher
 from nnlib_backends.cupy_backend.products import import_cublaslt, make_products
 from nnlib_backends.cupy_backend.products.linear import make_linear
+from nnlib_backends.cupy_backend.tf32 import tf32_is_allowed
 from nnlib_backends.registry import owner_of
 
 #: A GPU wants few and large products; this much is taken for the patches of one.
@@ -50,9 +51,7 @@ class CupyBackend(Backend):
         self.xp: Any = namespace.DeviceNamespace(self.device) if device else namespace
         bindings = import_cublaslt()
         self.products = (
-            make_products(bindings, cupy, self.device, convolution.tf32_is_allowed)
-            if bindings
-            else None
+            make_products(bindings, cupy, self.device, tf32_is_allowed) if bindings else None
         )
         if self.products is not None:
             namespace.products[device] = self.products
@@ -62,16 +61,17 @@ class CupyBackend(Backend):
             **recurrent.make_kernels(self.xp),
             **attention.make_kernels(self.xp),
         }
-        cudnn = convolution.import_cudnn()
-        self.cudnn_version = cudnn.backend_version_string() if cudnn else None
-        if cudnn:
-            planner = convolution.Planner(cudnn, self.device)
-            in_xp["conv2d"] = convolution.make_kernel(planner, in_xp["conv2d"])
         kernels = {name: portable.into_targets(kernel) for name, kernel in in_xp.items()}
         launcher = self._launcher = Launcher(self.xp, CudaDriver())
         kernels |= table.make_kernels(launcher, kernels)
         if self.products is not None:
             kernels["linear"] = make_linear(self.products, self.xp)
+        by_cudnn, self.cudnn_version = cudnn.make_kernels(
+            cupy, self.device, self.xp, kernels, _around(launcher)
+        )
+        kernels |= by_cudnn
+        if self.cudnn_version:
+            self.mixed |= by_cudnn.keys()
         self.kernels: Mapping[str, Kernel] = kernels
         self.primitives = table.make_primitives(launcher)
         self.updates = table.make_updates(launcher)
@@ -175,7 +175,7 @@ class CupyBackend(Backend):
                 "pci_bus_id": self.device.pci_bus_id,
                 "driver": _driver_version(),
                 "driver_cuda": _dotted(runtime.driverGetVersion()),
-                "float32_precision": "TF32" if convolution.tf32_is_allowed() else "FP32",
+                "float32_precision": "TF32" if tf32_is_allowed() else "FP32",
                 "convolution": "cudnn" if self.cudnn_version else "patches and cublas",
                 "products": "cublaslt" if self.products else "cublas (nvmath-python is missing)",
                 "compiled steps": "one CUDA graph" if self.products else "not recorded",
@@ -243,6 +243,23 @@ class CudaTimer(Timer):
         """Wait for the second event and return the time since the first."""
         self._second.synchronize()
         return float(cupy.cuda.get_elapsed_time(self._first, self._second)) / 1000
+
+
+def _around(launcher: Launcher) -> cudnn.Around:
+    """Return own kernels for what cuDNN leaves to others."""
+
+    def activate(y: Array, activation: str) -> Any:
+        if y.dtype.name not in DTYPES:
+            return NotImplemented
+        columns.add_bias(launcher, y, None, activation)
+        return y
+
+    def sum_bias(g: Array, y: Array | None, activation: str | None) -> Any:
+        if g.dtype.name not in DTYPES or not g.size:
+            return NotImplemented
+        return columns.sum_bias(launcher, g, y, activation)
+
+    return cudnn.Around(activate, sum_bias)
 
 
 def _from_elsewhere(obj: Any) -> Any:

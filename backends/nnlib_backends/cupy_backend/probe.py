@@ -213,6 +213,11 @@ def _installed_wheels() -> tuple[str, ...]:
     return tuple(found)
 
 
+def install_command() -> str:
+    """Return the pip command that installs all that the CuPy backend can use."""
+    return _install(_installed_wheels())
+
+
 def _install(wheels: tuple[str, ...]) -> str:
     """The pip command: CUDA 12, which older drivers know too, unless CUDA 13 is there already."""
     extra = "cuda13" if wheels and wheels[-1] == "cupy-cuda13x" else "cuda12"

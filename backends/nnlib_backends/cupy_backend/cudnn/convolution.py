@@ -1,0 +1,241 @@
+"""``conv2d`` by cuDNN, which plans a kernel for every shape; by patches where it has none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nnlib_backends.contract import Array, Kernel
+from nnlib_backends.cupy_backend.cudnn.convolution_graph import (
+    BIAS,
+    FILTERS,
+    IMAGE,
+    RESULT,
+    Convolution,
+)
+from nnlib_backends.cupy_backend.cudnn.graphs import DTYPES
+from nnlib_backends.cupy_backend.cudnn.memory import aligned, delivered, in_float32, is_aligned
+from nnlib_backends.cupy_backend.cudnn.planner import Planner
+from nnlib_backends.portable import activate, derive
+from nnlib_backends.precision import LOW_DTYPES
+
+__all__ = ["Around", "make_convolution"]
+
+_CHANNELS = {2: 8, 4: 4}  #: bytes of a number → how many a tensor core's kernel loads at a time
+
+
+@dataclass(frozen=True)
+class Around:
+    """What is computed around a convolution, one pass over memory each.
+
+    Both may return ``NotImplemented`` for arrays that they are not made for.
+
+    Attributes
+    ----------
+    activate : callable
+        ``activate(y, activation)``: the activated result, perhaps in the same memory.
+    sum_bias : callable
+        ``sum_bias(g, y, activation)``: the gradient before the activation, whose result was ``y``
+        (``None`` without one), and its sum over all pixels, (O,).
+    """
+
+    activate: Callable[[Array, str], Any] = lambda y, activation: NotImplemented
+    sum_bias: Callable[[Array, Array | None, str | None], Any] = lambda g, y, name: NotImplemented
+
+
+class CudnnConvolution:
+    """The kernel: what cuDNN does not do is left to another one.
+
+    Data may have 16 bits while filters and bias have float32: those are rounded once, in the
+    forward pass.  An image whose channels are no multiple of what a tensor core's kernel loads at a
+    time (a first layer's three) gets channels of zeros here, once for both directions; otherwise
+    cuDNN would do the same for each of its kernels, or do without tensor cores.
+
+    Parameters
+    ----------
+    planner : Planner
+    xp : namespace
+    fallback : Kernel
+        ``conv2d`` in float32, whose `backward` needs nothing saved unless there is an activation.
+    tf32 : callable
+        Whether float32 products may be TF32 now.
+    around : Around
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        xp: Any,
+        fallback: Kernel,
+        tf32: Callable[[], bool],
+        around: Around,
+    ) -> None:
+        self._planner, self._xp, self._tf32, self._around = planner, xp, tf32, around
+        self._fallback = in_float32(fallback)
+
+    def forward(
+        self, x: Array, weight: Array, bias: Array | None, *, activation: str | None = None,
+        **options: Any,
+    ) -> tuple[Array, Any]:  # fmt: skip
+        """(N, H, W, C) → (N, H', W', O); keeps the result, low filters and the padded image."""
+        if not _served(x, weight, bias):
+            y, _ = self._fallback.forward(x, weight, bias, activation=activation, **options)
+            return y, (None if activation is None else y, None, None)
+        image, filters = self._operands(x, weight, options)
+        fused = activation == "relu"
+        problem = self._problem("forward", image, filters, options, bias is not None, fused)
+        y = None
+        if 0 not in problem.result:
+            y = self._xp.empty(problem.result, dtype=x.dtype)
+            buffers = {IMAGE: image, FILTERS: filters, RESULT: y}
+            if bias is not None:
+                buffers[BIAS] = aligned(self._xp, bias, x.dtype)
+            if not self._planner.run(problem, buffers):
+                y = None
+        if y is None:
+            y, _ = self._fallback.forward(x, weight, bias, activation=activation, **options)
+        elif activation is not None and not fused:
+            y = self._activated(y, activation)
+        return y, (
+            None if activation is None else y,
+            None if filters is weight else filters,
+            None if image.shape == x.shape else image,
+        )
+
+    def backward(
+        self, g: Array, saved: Any, needs: Sequence[Any], x: Array, weight: Array,
+        bias: Array | None, *, activation: str | None = None, **options: Any,
+    ) -> list[Array | None]:  # fmt: skip
+        """Gradients by image, filters and bias."""
+        y, filters, image = saved
+        g, db = self._before(g, y, activation, sums=needs[2] is not False)
+        found: list[Array | None] = [None, None, db]
+        if _served(x, weight, bias) and g.size and g.dtype == x.dtype:
+            g = aligned(self._xp, g)
+            if needs[0] is not False:
+                used = weight if filters is None else filters
+                found[0] = self._image_gradient(g, x, used, options)
+            if needs[1] is not False:
+                padded = x if image is None else image
+                found[1] = self._filter_gradient(g, padded, weight, needs[1], options)
+        missing = [needs[i] is not False and found[i] is None for i in (0, 1)]
+        if any(missing):
+            rest = self._fallback.backward(g, None, (*missing, False), x, weight, bias, **options)
+            found[:2] = [rest[i] if missing[i] else found[i] for i in (0, 1)]
+        return [
+            None if gradient is None else delivered(gradient, need, array.dtype)
+            for gradient, need, array in zip(found, needs, (x, weight, bias), strict=True)
+        ]
+
+    # What cuDNN computes -----------------------------------------------------------------------
+
+    def _operands(self, x: Array, weight: Array, options: dict[str, Any]) -> tuple[Array, Array]:
+        """Return image and filters as the forward plan takes them."""
+        extra = -x.shape[3] % _CHANNELS[x.dtype.itemsize]
+        on_tensor_cores = x.dtype.name in LOW_DTYPES or self._tf32()
+        if extra and options["groups"] == 1 and on_tensor_cores:
+            return self._padded(x, extra, x.dtype), self._padded(weight, extra, x.dtype)
+        return aligned(self._xp, x), aligned(self._xp, weight, x.dtype)
+
+    def _padded(self, array: Array, extra: int, dtype: Any) -> Array:
+        """Return an array with channels of zeros behind its own."""
+        *shape, channels = array.shape
+        padded = self._xp.zeros((*shape, channels + extra), dtype=dtype)
+        padded[..., :channels] = array
+        return padded
+
+    def _image_gradient(
+        self, g: Array, x: Array, filters: Array, options: dict[str, Any]
+    ) -> Array | None:
+        channels = x.shape[3] // options["groups"]
+        filters = aligned(self._xp, filters[..., :channels], x.dtype)
+        dx = self._xp.empty(x.shape, dtype=x.dtype)
+        problem = self._problem("image", dx, filters, options)
+        done = self._planner.run(problem, {RESULT: g, FILTERS: filters, IMAGE: dx})
+        return dx if done else None
+
+    def _filter_gradient(
+        self, g: Array, image: Array, weight: Array, need: Any, options: dict[str, Any]
+    ) -> Array | None:
+        """In the data's dtype: for 16 bits, cuDNN has one kernel only that writes float32.
+
+        It is the last in cuDNN's list, and compiled at run time.
+        """
+        image = aligned(self._xp, image)
+        shape = (*weight.shape[:3], image.shape[3] // options["groups"])
+        at_home = need is not True and shape == weight.shape and weight.dtype == image.dtype
+        if at_home and is_aligned(need):
+            dw = need
+        else:
+            dw = self._xp.empty(shape, dtype=image.dtype)
+        problem = self._problem("filters", image, dw, options)
+        if not self._planner.run(problem, {RESULT: g, IMAGE: image, FILTERS: dw}):
+            return None
+        own = weight.shape[3]
+        return dw if own == shape[3] else self._xp.ascontiguousarray(dw[..., :own])
+
+    def _problem(
+        self, direction: str, image: Array, filters: Array, options: dict[str, Any],
+        bias: bool = False, relu: bool = False,
+    ) -> Convolution:  # fmt: skip
+        stride, padding, dilation = options["stride"], options["padding"], options["dilation"]
+        height, width = (
+            (size + 2 * p - d * (k - 1) - 1) // s + 1
+            for size, k, s, p, d in zip(
+                image.shape[1:3], filters.shape[1:3], stride, padding, dilation, strict=True
+            )
+        )
+        result = (image.shape[0], height, width, filters.shape[0])
+        dtype = image.dtype.name
+        return Convolution(
+            direction, image.shape, filters.shape, result, dtype, bias, relu, stride, padding,
+            dilation, tf32=dtype == "float32" and self._tf32(),
+        )  # fmt: skip
+
+    # What is around it -------------------------------------------------------------------------
+
+    def _activated(self, y: Array, activation: str) -> Array:
+        result = self._around.activate(y, activation)
+        if result is not NotImplemented:
+            return result
+        if y.dtype.name in LOW_DTYPES:
+            return activate(self._xp, y.astype("float32"), activation).astype(y.dtype)
+        return activate(self._xp, y, activation)
+
+    def _before(
+        self, g: Array, y: Array | None, activation: str | None, sums: bool
+    ) -> tuple[Array, Array | None]:
+        """Return the gradient before the activation, and its sum over all pixels if asked for."""
+        if sums:
+            pair = self._around.sum_bias(g, y, activation)
+            if pair is not NotImplemented:
+                before, total = pair
+                return before, total
+        wide = g
+        if g.dtype.name in LOW_DTYPES:
+            wide, y = g.astype("float32"), None if y is None else y.astype("float32")
+        wide = derive(wide, y, activation)
+        total = wide.sum(axis=(0, 1, 2)) if sums else None
+        return (g if y is None else wide.astype(g.dtype, copy=False)), total
+
+
+def make_convolution(
+    planner: Planner,
+    xp: Any,
+    fallback: Kernel,
+    tf32: Callable[[], bool],
+    around: Around | None = None,
+) -> Kernel:
+    """Return cuDNN's ``conv2d``, see `CudnnConvolution`."""
+    kernel = CudnnConvolution(planner, xp, fallback, tf32, around or Around())
+    return Kernel(kernel.forward, kernel.backward)
+
+
+def _served(x: Array, weight: Array, bias: Array | None) -> bool:
+    """Tell whether cuDNN knows such arrays: of one dtype, or of 16 bits beside float32."""
+    name = x.dtype.name
+    dtypes = (name, "float32") if name in LOW_DTYPES else (name,)
+    others = (weight,) if bias is None else (weight, bias)
+    known = name in DTYPES and all(other.dtype.name in dtypes for other in others)
+    return known and x.size > 0 and weight.size > 0

@@ -1,0 +1,100 @@
+"""Kernels by cuDNN if it is there, and what is said where it is not."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nnlib_backends.contract import Array, Kernel
+from nnlib_backends.cupy_backend.choices import Choices
+from nnlib_backends.cupy_backend.cudnn.attention import make_attention
+from nnlib_backends.cupy_backend.cudnn.convolution import Around, make_convolution
+from nnlib_backends.cupy_backend.cudnn.planner import Planner
+from nnlib_backends.cupy_backend.probe import install_command
+from nnlib_backends.cupy_backend.tf32 import tf32_is_allowed
+
+__all__ = ["DETERMINISTIC", "find_cudnn", "make_kernels"]
+
+DETERMINISTIC = "NNLIB_CUDNN_DETERMINISTIC"
+_NAMES = ("conv2d", "attention", "self_attention")
+_OLDEST = 91900
+
+
+def make_kernels(
+    cupy: Any, device: Any, xp: Any, general: Mapping[str, Kernel], around: Around
+) -> tuple[dict[str, Kernel], str | None]:
+    """Return the kernels of one GPU by name, and the version of cuDNN that computes them.
+
+    Without a cuDNN that can be used these are the general ones, and the version is ``None``.  The
+    gradients of attention are the same in every run, unless ``NNLIB_CUDNN_DETERMINISTIC=0`` lets
+    cuDNN add up in any order, which takes less memory.
+
+    Parameters
+    ----------
+    cupy : module
+    device : cupy.cuda.Device
+    xp : namespace
+    general : mapping
+        Kernels of the same names, for all that cuDNN does not compute.
+    around : Around
+        Own kernels around a convolution.
+    """
+    cudnn, missing = find_cudnn()
+    if cudnn is None:
+        slow = {name: general[name] for name in _NAMES}
+        return _with_notice(slow, missing, install_command()), None
+    version = cudnn.backend_version_string()
+    gpu = cupy.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
+    planner = Planner(cudnn, cupy, device, Choices("cudnn", version, gpu))
+    deterministic = os.environ.get(DETERMINISTIC) != "0"
+    return {
+        "conv2d": make_convolution(planner, xp, general["conv2d"], tf32_is_allowed, around),
+        **make_attention(planner, xp, general, deterministic),
+    }, version
+
+
+def find_cudnn() -> tuple[Any, str]:
+    """Return the cuDNN frontend and an empty string, or ``None`` and what is wrong."""
+    try:
+        import cudnn
+
+        version = cudnn.backend_version()
+    except (ImportError, OSError, RuntimeError) as error:
+        return None, f"cuDNN or its frontend cannot be loaded ({str(error).splitlines()[0]})"
+    if version < _OLDEST:
+        return None, f"cuDNN must be 9.19 or newer, this is {cudnn.backend_version_string()}"
+    return cudnn, ""
+
+
+def _with_notice(kernels: dict[str, Kernel], reason: str, remedy: str) -> dict[str, Kernel]:
+    """Return kernels, the first use of which says on stderr that they are slow; once for all.
+
+    Parameters
+    ----------
+    kernels : dict
+    reason : str
+        What is wrong.
+    remedy : str
+        The command that mends it.
+    """
+    pending = ["notice"]
+
+    def speaking(name: str, forward: Callable[..., Any]) -> Callable[..., Any]:
+        def speak(*arrays: Array | None, **options: Any) -> Any:
+            if pending:
+                pending.clear()
+                print(
+                    f"nnlib: {name} on the GPU is slow and needs much memory, because {reason}. "
+                    f"To mend it: {remedy}",
+                    file=sys.stderr,
+                )
+            return forward(*arrays, **options)
+
+        return speak
+
+    return {
+        name: Kernel(speaking(name, kernel.forward), kernel.backward)
+        for name, kernel in kernels.items()
+    }
