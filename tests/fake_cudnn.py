@@ -9,8 +9,10 @@ from types import SimpleNamespace
 
 import ml_dtypes
 import numpy as np
+from strict_backend.backend import StrictBackend
+from strict_backend.kernels import is_capturing, run
 
-from nnlib_backends import attention, patches
+from nnlib_backends import attention, patches, portable
 from nnlib_backends.cupy_backend.cudnn.attention import make_attention
 from nnlib_backends.cupy_backend.cudnn.convolution import Around, make_convolution
 from nnlib_backends.cupy_backend.cudnn.planner import Planner
@@ -255,9 +257,9 @@ class Graph:
         assert handle.stream == STREAM
         self.world.clock += self.world.milliseconds.get(self.chosen, 1.0)
         self.world.executed.append(self)
-        {"attend": self._attend, "attend back": self._attend_back}.get(self.kind, self._convolve)(
-            pointers
-        )
+        kinds = {"attend": self._attend, "attend back": self._attend_back}
+        compute = kinds.get(self.kind, self._convolve)
+        run(lambda pointers, arrays: compute(pointers), pointers, self.world.arrays)
 
 
 class Event:
@@ -284,11 +286,11 @@ class Device:
 class World:
     """cuDNN, CuPy, a planner, and what was asked of them."""
 
-    def __init__(self, choices, deterministic=True):
+    def __init__(self, choices, deterministic=True, xp=None, general=GENERAL):
         self.log, self.built, self.executed = [], [], []  # graphs; names of plans; graphs
         self.unsupported, self.excluded, self.milliseconds = set(), set(), {}
-        self.clock, self.capturing, self.tf32 = 0.0, False, False
-        self.xp = Namespace()
+        self.clock, self.capturing, self.tf32 = 0.0, is_capturing, False
+        self.xp, self.general = xp or Namespace(), general
         self.cudnn = SimpleNamespace(
             pygraph=lambda **options: Graph(self, **options),
             data_type=SimpleNamespace(FLOAT="float32", HALF="float16", BFLOAT16="bfloat16"),
@@ -303,7 +305,7 @@ class World:
             create_handle=lambda: SimpleNamespace(stream=None),
             set_stream=lambda handle, stream: setattr(handle, "stream", stream),
         )  # fmt: skip
-        stream = SimpleNamespace(ptr=STREAM, is_capturing=lambda: self.capturing)
+        stream = SimpleNamespace(ptr=STREAM, is_capturing=lambda: self.capturing())
         self.cupy = SimpleNamespace(
             empty=self.xp.empty,
             cuda=SimpleNamespace(
@@ -313,16 +315,38 @@ class World:
             ),
         )
         self.planner = Planner(self.cudnn, self.cupy, Device(), choices)
+        self.arrays = []  # of the computation that is asked for now
+        asked = self.planner.run
+        self.planner.run = lambda problem, buffers: self._noted(asked, problem, buffers)
         self.kernels = self.make(deterministic=deterministic)
+
+    def _noted(self, run, problem, buffers):
+        """Addresses alone would not keep the memory of what is captured."""
+        self.arrays = [getattr(array, "_array", array) for array in buffers.values()]
+        return run(problem, buffers)
 
     def make(self, around=None, deterministic=True):
         """Return the kernels."""
         return {
             "conv2d": make_convolution(
-                self.planner, self.xp, GENERAL["conv2d"], lambda: self.tf32, around or Around()
+                self.planner, self.xp, self.general["conv2d"], lambda: self.tf32, around or Around()
             ),
-            **make_attention(self.planner, self.xp, GENERAL, deterministic),
+            **make_attention(self.planner, self.xp, self.general, deterministic),
         }
+
+
+class CudnnBackend(StrictBackend):
+    """A backend whose arrays behave as CuPy's do, with kernels by the double of cuDNN."""
+
+    name = "strict with cuDNN"
+    writes_gradients = True
+
+    def __init__(self, choices):
+        self.world = World(choices, xp=StrictBackend.xp, general=StrictBackend.kernels)
+        general = StrictBackend.kernels.items()
+        self.kernels = {name: portable.into_targets(kernel) for name, kernel in general}
+        self.kernels |= self.world.make()
+        self.mixed = frozenset(self.world.kernels)
 
 
 def on_device(array, dtype=np.float32):

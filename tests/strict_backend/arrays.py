@@ -15,6 +15,10 @@ class Device(NamedTuple):
     id: int
 
 
+class Memory(NamedTuple):
+    ptr: int
+
+
 class Flags(NamedTuple):
     """CuPy has these three only; there is no ``writeable``."""
 
@@ -51,6 +55,7 @@ class StrictArray:
     real = property(lambda self: StrictArray(self._array.real))
     imag = property(lambda self: StrictArray(self._array.imag))
     device = property(lambda self: Device(0))
+    data = property(lambda self: Memory(self._array.ctypes.data))
 
     @property
     def base(self) -> "StrictArray | None":

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from described_gpu import problems
 from fake_cudnn import GENERAL, World, on_device
 
 from nnlib_backends.cupy_backend.cudnn import attention_graph
@@ -198,3 +199,18 @@ def test_gradients_are_the_same_each_time_unless_somebody_says_no(choices):
         assert [problem.deterministic for problem in world.planner._plans] == [
             False, deterministic,
         ]  # fmt: skip
+
+
+def test_it_asks_for_what_is_planned_for_a_described_gpu(world):
+    """Otherwise `test_plans` would plan something else than what is computed."""
+    known = problems.gpt2(batch=2, time=16, heads=3, features=64)
+    factor = on_device(np.ones((2, 3, 16, 16)))
+    for name, mask, dropout in (
+        ("plain", None, None),
+        ("mask", np.ones((2, 1, 1, 16), bool), None),
+        ("mask and dropout", on_device(np.ones((1, 3, 16, 16))), factor),
+    ):
+        arrays = (normal(2, 16, 3, 3, 64), mask, dropout)
+        check(world, "self_attention", arrays, causal=True)
+        expected = [known[f"{name} forward"], known[f"{name} backward, the same each time"]]
+        assert list(world.planner._plans)[-2:] == expected

@@ -5,6 +5,7 @@ What cuDNN really computes is tested on a GPU, in test_on_a_gpu.py.
 
 import numpy as np
 import pytest
+from described_gpu import problems
 from fake_cudnn import GENERAL, on_device
 
 from nnlib_backends.cupy_backend.cudnn.convolution import Around
@@ -256,3 +257,19 @@ def test_tf32_is_an_explicit_choice(world):
     world.tf32 = False
     kernel.forward(*(on_device(array, "float16") for array in (x, weight, bias)), **OPTIONS)
     assert world.log[-1].notes == always
+
+
+@pytest.mark.parametrize("precision", problems.DTYPES)
+def test_it_asks_for_what_is_planned_for_a_described_gpu(world, precision):
+    """Otherwise `test_plans` would plan something else than what is computed."""
+    world.tf32 = precision == "tf32"
+    known = problems.lenet()
+    for (n, size, _, c), o, padding in (((32, 28, 28, 1), 6, 2), ((32, 14, 14, 6), 16, 0)):
+        options = {**OPTIONS, "padding": (padding, padding), "activation": "tanh"}
+        x = on_device(np.ones((n, size, size, c)), problems.DTYPES[precision])
+        weight, bias = on_device(np.ones((o, 5, 5, c))), on_device(np.ones(o))
+        kernel = world.kernels["conv2d"]
+        y, saved = kernel.forward(x, weight, bias, **options)
+        kernel.backward(y, saved, ALL, x, weight, bias, **options)
+        expected = [known[f"{direction} {c} {precision}"] for direction in problems.DIRECTIONS]
+        assert list(world.planner._plans)[-3:] == expected

@@ -96,9 +96,9 @@ def test_a_choice_of_somebody_elses_that_cannot_be_had_is_passed_over(world, cho
 
 def test_no_plan_is_made_while_a_graph_is_captured(world):
     convolve(world)
-    world.capturing = True
+    world.capturing = lambda: True
     convolve(world)
     with pytest.raises(CaptureError, match="before a graph is captured"):
         convolve(world, batch=1)
-    world.capturing = False
+    world.capturing = lambda: False
     convolve(world, batch=1)
