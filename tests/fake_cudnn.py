@@ -71,6 +71,7 @@ class Tensor:
         """The memory behind the tensor: what cuDNN sees."""
         address = pointers[self.uid]
         assert address % 16 == 0, "cuDNN may not load from here"
+        assert all(stride > 0 for stride in self.stride), "numbers lie one upon another"
         dtype = np.dtype(self.data_type)
         count = 1 + sum((d - 1) * s for d, s in zip(self.dim, self.stride, strict=True))
         memory = np.frombuffer(
@@ -174,7 +175,9 @@ class Graph:
     def _scores(self, q, k, pointers):
         scores = q @ k.swapaxes(2, 3) * self.options["attn_scale"]
         if "bias" in self.options:
-            scores = scores + self.options["bias"].read(pointers)
+            bias = self.options["bias"].read(pointers)
+            assert np.isfinite(bias).all(), "cuDNN takes the difference of two infinities"
+            scores = scores + bias
         if "diagonal_alignment" in self.options:
             queries, keys = scores.shape[2:]
             shift = keys - queries if self.options["diagonal_alignment"] == "bottom right" else 0

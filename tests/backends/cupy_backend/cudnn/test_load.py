@@ -63,3 +63,13 @@ def test_with_cudnn_nothing_is_said(monkeypatch, capsys):
     x = np.ones((1, 4, 4, 2))  # float64: for the patches
     kernels["conv2d"].forward(x, np.ones((3, 3, 3, 2)), None, **CONVOLUTION)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("value", "expected"), [(None, True), ("1", True), ("0", False)])
+def test_gradients_of_attention_may_differ_if_somebody_says_so(monkeypatch, value, expected):
+    if value is not None:
+        monkeypatch.setenv(load.DETERMINISTIC, value)
+    seen = []
+    monkeypatch.setattr(load, "make_attention", lambda *args: seen.append(args[3]) or {})
+    make(monkeypatch, cudnn_of(92800))
+    assert seen == [expected]

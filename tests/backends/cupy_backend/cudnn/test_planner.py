@@ -60,6 +60,15 @@ def test_the_fastest_plan_is_found_and_kept_for_the_next_process(world, choices,
     assert expected.built == ["eng1_k2=7"]
 
 
+def test_what_was_measured_is_not_measured_again(world, choices, monkeypatch):
+    monkeypatch.setenv(AUTOTUNE, "1")
+    convolve(world)
+    assert len(world.built) == 4  # three candidates, and the fastest of them
+    later = World(choices)
+    convolve(later)
+    assert len(later.built) == 1
+
+
 def test_candidates_that_are_excluded_or_fail_do_not_win(world, monkeypatch):
     monkeypatch.setenv(AUTOTUNE, "1")
     world.milliseconds = {**SLOW, "eng0": 9.0}
