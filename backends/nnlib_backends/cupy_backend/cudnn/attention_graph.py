@@ -28,6 +28,13 @@ class Layout:
     shape : tuple of int
     strides : tuple of int
         In numbers, not bytes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> qkv = np.zeros((2, 5, 3, 4, 8), np.float32)
+    >>> Layout.of(qkv[:, :, 1])
+    Layout(shape=(2, 5, 4, 8), strides=(480, 96, 8, 1))
     """
 
     shape: Shape

@@ -37,6 +37,15 @@ def delivered(gradient: Array, need: Any, dtype: Any) -> Array:
     need : True or array
         See `nnlib_backends.contract.Kernel`.
     dtype : dtype
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> home = np.zeros(2, np.float32)
+    >>> delivered(np.ones(2, np.float16), home, home.dtype) is home
+    True
+    >>> delivered(np.ones(2, np.float16), True, np.dtype("float32"))
+    array([1., 1.], dtype=float32)
     """
     if need is True:
         return gradient if gradient.dtype == dtype else gradient.astype(dtype)
@@ -50,6 +59,13 @@ def in_float32(kernel: Kernel) -> Kernel:
 
     All arrays of 16 bits are widened; results and gradients are rounded to the dtypes that they
     must have.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> double = Kernel(lambda x: (2 * x, None), lambda g, saved, needs, x: (2 * g,))
+    >>> in_float32(double).forward(np.ones(2, np.float16))
+    (array([2., 2.], dtype=float16), None)
     """
 
     def wide(array: Any) -> Any:
