@@ -254,7 +254,7 @@ def _around(launcher: Launcher) -> cudnn.Around:
         columns.add_bias(launcher, y, None, activation)
         return y
 
-    def sum_bias(g: Array, y: Array | None, activation: str | None) -> Any:
+    def sum_bias(g: Array, y: Array | None, activation: str | None, out: Array | None) -> Any:
         if g.dtype.name not in DTYPES or not g.size:
             return NotImplemented
         return columns.sum_bias(launcher, g, y, activation)

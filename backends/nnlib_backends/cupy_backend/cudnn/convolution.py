@@ -36,12 +36,15 @@ class Around:
     activate : callable
         ``activate(y, activation)``: the activated result, perhaps in the same memory.
     sum_bias : callable
-        ``sum_bias(g, y, activation)``: the gradient before the activation, whose result was ``y``
-        (``None`` without one), and its sum over all pixels, (O,).
+        ``sum_bias(g, y, activation, out)``: the gradient before the activation, whose result was
+        ``y`` (``None`` without one), and its sum over all pixels, (O,), of float32 for data of 16
+        bits.  That may be left in ``out``, if there is one.
     """
 
     activate: Callable[[Array, str], Any] = lambda y, activation: NotImplemented
-    sum_bias: Callable[[Array, Array | None, str | None], Any] = lambda g, y, name: NotImplemented
+    sum_bias: Callable[[Array, Array | None, str | None, Array | None], Any] = (
+        lambda g, y, activation, out: NotImplemented
+    )
 
 
 class CudnnConvolution:
@@ -109,7 +112,7 @@ class CudnnConvolution:
     ) -> list[Array | None]:  # fmt: skip
         """Gradients by image, filters and bias."""
         y, filters, image = saved
-        g, db = self._before(g, y, activation, sums=needs[2] is not False)
+        g, db = self._before(g, y, activation, needs[2])
         found: list[Array | None] = [None, None, db]
         if _served(x, weight, bias) and g.size and g.dtype == x.dtype:
             g = aligned(self._xp, g)
@@ -204,11 +207,12 @@ class CudnnConvolution:
         return activate(self._xp, y, activation)
 
     def _before(
-        self, g: Array, y: Array | None, activation: str | None, sums: bool
+        self, g: Array, y: Array | None, activation: str | None, need: Any
     ) -> tuple[Array, Array | None]:
         """Return the gradient before the activation, and its sum over all pixels if asked for."""
+        sums = need is not False
         if sums:
-            pair = self._around.sum_bias(g, y, activation)
+            pair = self._around.sum_bias(g, y, activation, None if need is True else need)
             if pair is not NotImplemented:
                 before, total = pair
                 return before, total
