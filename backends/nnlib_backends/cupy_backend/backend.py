@@ -15,10 +15,10 @@ from nnlib_backends.cupy_backend import cudnn, namespace
 from nnlib_backends.cupy_backend.graph import GraphRecorder
 from nnlib_backends.cupy_backend.graph.cuda import CudaGraphs
 from nnlib_backends.cupy_backend.graph.inputs import CudaInputs
-from nnlib_backends.cupy_backend.kernels import columns, table
 from nnlib_backends.cupy_backend.kernels import norm as gradients
+from nnlib_backends.cupy_backend.kernels import table
 from nnlib_backends.cupy_backend.kernels.driver import CudaDriver
-from nnlib_backends.cupy_backend.kernels.launcher import DTYPES, Launcher
+from nnlib_backends.cupy_backend.kernels.launcher import Launcher
 from nnlib_backends.cupy_backend.products import import_cublaslt, make_products
 from nnlib_backends.cupy_backend.products.linear import make_linear
 from nnlib_backends.cupy_backend.tf32 import tf32_is_allowed
@@ -67,7 +67,7 @@ class CupyBackend(Backend):
         if self.products is not None:
             kernels["linear"] = make_linear(self.products, self.xp)
         by_cudnn, self.cudnn_version = cudnn.make_kernels(
-            cupy, self.device, self.xp, kernels, _around(launcher)
+            cupy, self.device, self.xp, kernels, cudnn.make_around(launcher)
         )
         kernels |= by_cudnn
         if self.cudnn_version:
@@ -243,23 +243,6 @@ class CudaTimer(Timer):
         """Wait for the second event and return the time since the first."""
         self._second.synchronize()
         return float(cupy.cuda.get_elapsed_time(self._first, self._second)) / 1000
-
-
-def _around(launcher: Launcher) -> cudnn.Around:
-    """Return own kernels for what cuDNN leaves to others."""
-
-    def activate(y: Array, activation: str) -> Any:
-        if y.dtype.name not in DTYPES:
-            return NotImplemented
-        columns.add_bias(launcher, y, None, activation)
-        return y
-
-    def sum_bias(g: Array, y: Array | None, activation: str | None, out: Array | None) -> Any:
-        if g.dtype.name not in DTYPES or not g.size:
-            return NotImplemented
-        return columns.sum_bias(launcher, g, y, activation)
-
-    return cudnn.Around(activate, sum_bias)
 
 
 def _from_elsewhere(obj: Any) -> Any:

@@ -3,7 +3,7 @@
 Nothing here imports CuPy; what needs it is given it.
 """
 
-from nnlib_backends.cupy_backend.cudnn.convolution import Around
+from nnlib_backends.cupy_backend.cudnn.around import make_around
 from nnlib_backends.cupy_backend.cudnn.load import make_kernels
 
-__all__ = ["Around", "make_kernels"]
+__all__ = ["make_around", "make_kernels"]

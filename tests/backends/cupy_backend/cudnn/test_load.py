@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from fake_cudnn import GENERAL, Device, Namespace
 
-from nnlib_backends.cupy_backend.cudnn import Around, load
+from nnlib_backends.cupy_backend.cudnn import load
+from nnlib_backends.cupy_backend.cudnn.convolution import Around
 
 CONVOLUTION = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
 
