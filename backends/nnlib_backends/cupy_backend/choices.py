@@ -13,7 +13,6 @@ import json
 import os
 import re
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +37,7 @@ class Choices:
     >>> import tempfile
     >>> folder = tempfile.TemporaryDirectory()
     >>> Choices("cublaslt", "12.9.1", "NVIDIA H100", folder.name).store("8x8x8", "an algorithm")
+    'an algorithm'
     >>> later = Choices("cublaslt", "12.9.1", "NVIDIA H100", folder.name)
     >>> later.load("8x8x8"), later.load("9x9x9")
     ('an algorithm', None)
@@ -63,12 +63,26 @@ class Choices:
             self._known = self._read()
         return self._known.get(problem)
 
-    def store(self, problem: str, choice: Any) -> None:
-        """Keep a choice, in this process and, if it can be written, on disk."""
-        self._known = {**(self._known or {}), **self._read(), problem: choice}
-        with suppress(OSError):
+    def store(self, problem: str, choice: Any) -> Any:
+        """Keep a choice, in this process and, if it can be written, on disk.
+
+        Returns
+        -------
+        value
+            The choice that the next run will find: another one, if another process was quicker;
+            ``None`` if nothing could be written.
+        """
+        before, now = self._known or {}, self._read()
+        theirs = now.get(problem)
+        if theirs is not None and theirs != before.get(problem):
+            choice = theirs
+        self._known = {**before, **now, problem: choice}
+        try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._replace(json.dumps(self._known, indent=0, sort_keys=True))
+        except OSError:
+            return None
+        return choice
 
     def _read(self) -> dict[str, Any]:
         try:

@@ -47,7 +47,7 @@ def test_a_damaged_file_is_an_empty_one(choices, content):
 def test_a_folder_that_cannot_be_written_is_none(tmp_path):
     (tmp_path / "file").write_text("")
     choices = Choices(*GPU, tmp_path / "file" / "folder")
-    choices.store("a", 1)
+    assert choices.store("a", 1) is None
     assert choices.load("a") == 1
     assert again(choices).load("a") is None
 
@@ -57,7 +57,7 @@ def test_nothing_is_left_behind_when_a_file_cannot_be_replaced(choices, monkeypa
         raise OSError("the disk is full")
 
     monkeypatch.setattr(Path, "replace", full)
-    choices.store("a", 1)
+    assert choices.store("a", 1) is None
     assert list(choices.path.parent.iterdir()) == []
 
 
@@ -74,6 +74,22 @@ def test_what_another_process_has_stored_is_kept(choices):
     )  # fmt: skip
     choices.store("c", 3)
     assert [again(choices).load(name) for name in "abc"] == [1, 2, 3]
+
+
+def test_of_two_processes_the_first_decides(choices):
+    other = again(choices)
+    assert (choices.load("a"), other.load("a")) == (None, None)
+    assert choices.store("a", 1) == 1
+    assert other.store("a", 2) == 1
+    assert (other.load("a"), again(choices).load("a")) == (1, 1)
+
+
+def test_a_choice_that_was_found_and_is_of_no_use_is_replaced(choices):
+    choices.store("a", "no algorithm of this library")
+    later = again(choices)
+    assert later.load("a") == "no algorithm of this library"
+    assert later.store("a", 2) == 2
+    assert again(choices).load("a") == 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the folder has another name")
