@@ -193,11 +193,7 @@ class FakeCublasLt:
             aux.reshape(columns, -1)[:, :rows] = value[0].T
         if epilogue & Epilogue.RELU:
             value = np.where(value < 0, 0, value)
-        if epilogue & Epilogue.GELU:
-            value = (
-                value * 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (value + 0.044715 * value**3)))
-            )
-        return value
+        return _gelu(value) if epilogue & Epilogue.GELU else value
 
     def _matrices(self, address, number):
         layout = self.objects[number]
@@ -216,21 +212,43 @@ def _memory(address, count, dtype):
     return np.frombuffer((ctypes.c_char * (count * dtype.itemsize)).from_address(address), dtype)
 
 
+def _gelu(z):
+    return z * 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))
+
+
+def _gelu_derivative(z):
+    t = np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3))
+    slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * z**2)
+    return 0.5 * (1 + t) + 0.5 * z * (1 - t * t) * slope
+
+
 class FakeDriver:
-    """What ``columns.cu`` computes, on host arrays."""
+    """What ``columns.cu`` and GELU of ``elementwise.cu`` compute, on host arrays."""
 
     def __init__(self):
         self.log = []
 
     def launch(self, file, kernel, dtype, grid, args):
+        if file == "elementwise":
+            self._gelu_tanh_forward(kernel, *args)
+        else:
+            assert file == "columns"
+            self._columns(kernel, dtype, *args)
+        self.log.append((kernel, dtype))
+
+    @staticmethod
+    def _gelu_tanh_forward(kernel, z, y, count):
+        assert kernel == "gelu_tanh_forward"
+        assert z.size == y.size == count
+        y[...] = _gelu(z.astype(np.promote_types(z.dtype, np.float32)))
+
+    def _columns(self, kernel, dtype, *args):
         *arrays, code, rows, columns = args
-        assert file == "columns"
         data, *others = (None if a is None else self._matrix(a, columns) for a in arrays)
         assert data.shape == (rows, columns)
         assert data.dtype.name == dtype
         wide = np.float64 if dtype == "float64" else np.float32
         getattr(self, f"_{kernel}")(code, wide, data, *others)
-        self.log.append((kernel, dtype))
 
     @staticmethod
     def _matrix(array, columns):
@@ -251,9 +269,10 @@ class FakeDriver:
         value = g.astype(wide)
         if y is not None:
             y = y.astype(wide)
-            value = (
-                value * [lambda: 1, lambda: y > 0, lambda: 1 - y * y, lambda: y * (1 - y)][code]()
-            )
+            value = value * [
+                lambda: 1, lambda: y > 0, lambda: 1 - y * y, lambda: y * (1 - y),
+                lambda: _gelu_derivative(y),
+            ][code]()  # fmt: skip
             d[...] = value
         sums[...] = 0
         sums[0] = value.sum(axis=0)

@@ -15,10 +15,11 @@ from nnlib_backends.cupy_backend.kernels.launcher import Launcher, as_matrix, ei
 __all__ = ["add_bias", "make_kernels", "sum_bias"]
 
 _FILE = "columns"
+_CODES = (*ACTIVATIONS, "gelu_tanh")
 
 
 def add_bias(launcher: Launcher, y: Array, bias: Array | None, activation: str | None) -> None:
-    """``y = activation(y + bias)``, in place.
+    """``y = activation(y + bias)``, in place; not GELU, whose derivative needs ``y + bias``.
 
     Parameters
     ----------
@@ -54,8 +55,8 @@ def sum_bias(
     g : (..., D)
         Gradient by the result.
     y : (..., D) or None
-        The result of the activation; ``None`` without one.
-    activation : {None, "relu", "tanh", "sigmoid"}
+        The result of the activation, of GELU its argument; ``None`` without one.
+    activation : {None, "relu", "tanh", "sigmoid", "gelu_tanh"}
     out : (D,), optional
         Where to leave the sum; C-contiguous, of the dtype of sums.
 
@@ -70,7 +71,7 @@ def sum_bias(
     if out is None:
         out = launcher.empty((columns,), wide(g.dtype))
     sums = out if chunks == 1 else launcher.empty((chunks, columns), out.dtype)
-    code = ACTIVATIONS.index(activation)
+    code = _CODES.index(activation)
     result = None if y is None else d
     launcher.columns(
         _FILE, "bias_gradient", g, y, result, sums, code, shape=shape, chunks=chunks, like=g

@@ -37,7 +37,9 @@ class Linear:
         is no activation to derive first; else a pass over the gradient sums it up.
     """
 
-    epilogues: ClassVar[dict[str | None, str]] = {None: "", "relu": "RELU"}
+    epilogues: ClassVar[dict[str | None, str]] = {
+        None: "", "relu": "RELU", "gelu_tanh": "GELU_AUX",
+    }  # fmt: skip
     sums_in_product = False
 
     def __init__(self, products: Products, launcher: Launcher) -> None:
@@ -46,19 +48,21 @@ class Linear:
     def forward(
         self, x: Array, weight: Array, bias: Array | None, *, activation: str | None = None
     ) -> tuple[Array, tuple[Array | None, Array | None]]:
-        """(..., n_in) → (..., n_out); saves the result if need be, and the rounded weight."""
+        """(..., n_in) → (..., n_out); saves what derivatives need, and the rounded weight."""
         rows = x.reshape(as_matrix(x.shape))
         low = weight if weight.dtype == x.dtype else weight.astype(x.dtype)
         y = self._launcher.empty((rows.shape[0], weight.shape[0]), x.dtype)
-        if not self._in_one(rows, low.T, y, bias, activation):
-            self._products.matmul(rows, low.T, out=y)
-            add_bias(self._launcher, y, bias, activation)
-        saved = None if activation is None else y, None if low is weight else low
-        return y.reshape(*x.shape[:-1], weight.shape[0]), saved
+        z = self._launcher.empty(y.shape, y.dtype) if activation == "gelu_tanh" else None
+        if not self._in_one(rows, low.T, y, z, bias, activation):
+            self._in_steps(rows, low.T, y, z, bias, activation)
+        kept = None if activation is None else y if z is None else z
+        y = y.reshape(*x.shape[:-1], weight.shape[0])
+        return y, (kept, None if low is weight else low)
 
     def _in_one(
-        self, a: Array, b: Array, y: Array, bias: Array | None, activation: str | None
-    ) -> bool:
+        self, a: Array, b: Array, y: Array, z: Array | None, bias: Array | None,
+        activation: str | None,
+    ) -> bool:  # fmt: skip
         """Compute all of it by cuBLASLt, if it has a kernel for that."""
         name = self.epilogues.get(activation)
         if name is None or (bias is None and activation is None):
@@ -66,22 +70,36 @@ class Linear:
         if bias is not None:
             bias = self._launcher.dense(bias, y.dtype)
             name = f"{name}_BIAS" if name else "BIAS"
-        return self._products.fused(a, b, y, name, bias)
+        return self._products.fused(a, b, y, name, bias, z)
+
+    def _in_steps(
+        self, a: Array, b: Array, y: Array, z: Array | None, bias: Array | None,
+        activation: str | None,
+    ) -> None:  # fmt: skip
+        if z is None:
+            self._products.matmul(a, b, out=y)
+            add_bias(self._launcher, y, bias, activation)
+        else:
+            self._products.matmul(a, b, out=z)
+            add_bias(self._launcher, z, bias, None)
+            self._launcher.elementwise(
+                "elementwise", "gelu_tanh_forward", z, y, z.size, n=z.size, like=z
+            )
 
     def backward(
         self, g: Array, saved: tuple[Array | None, Array | None], needs: Sequence[Any], x: Array,
         weight: Array, bias: Array | None, *, activation: str | None = None,
     ) -> tuple[Array | None, ...]:  # fmt: skip
         """Gradients by x, weight and bias, in the given arrays where there are any."""
-        y, low = saved
+        kept, low = saved
         g, rows = (array.reshape(as_matrix(array.shape)) for array in (g, x))
         dx, dw, db = (
             None if array is None else self._launcher.home(need, array.shape, array.dtype)
             for need, array in zip(needs, (x, weight, bias), strict=True)
         )
-        if not (self.sums_in_product and y is None and self._dw_and_db(g, rows, dw, db)):
-            if db is not None or y is not None:
-                g, _ = sum_bias(self._launcher, g, y, activation, db)
+        if not (self.sums_in_product and kept is None and self._dw_and_db(g, rows, dw, db)):
+            if db is not None or kept is not None:
+                g, _ = sum_bias(self._launcher, g, kept, activation, db)
             if dw is not None:
                 self._products.matmul(g.T, rows, out=dw)
         if dx is not None:

@@ -40,7 +40,7 @@ def close(cupy, actual, expected, dtype):
     )
 
 
-@pytest.mark.parametrize("activation", [None, "relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("activation", [None, "relu", "tanh", "sigmoid", "gelu_tanh"])
 @pytest.mark.parametrize("biased", [True, False])
 @pytest.mark.parametrize("sums_in_product", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -59,7 +59,7 @@ def test_linear(cupy, monkeypatch, sizes, dtype, sums_in_product, biased, activa
     assert y.dtype == dtype
     g = normal(rows, n_out, dtype=dtype, seed=3)
     needs = True, cupy.xp.empty(weight.shape, dtype=wide), biased
-    kept = None if activation is None else cupy.to_numpy(y).astype(np.float64)
+    kept = None if activation is None else cupy.to_numpy(saved[0]).astype(np.float64)
     grads = linear.backward(cupy.asarray(g), saved, needs, *given, activation=activation)
     wanted = DEFINITION.backward(
         g.astype(np.float64), kept, (True, True, biased), *exact, activation=activation
@@ -69,6 +69,33 @@ def test_linear(cupy, monkeypatch, sizes, dtype, sums_in_product, biased, activa
         if expected is not None:
             assert gradient.dtype == kind
             close(cupy, gradient, expected, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["BIAS", "RELU_BIAS", "GELU_AUX_BIAS", "BGRADB"])
+def test_epilogues_that_the_library_has(cupy, name, dtype):
+    """Which of them are there, a skip tells; where one is missing, a pass does it."""
+    xp, wide = cupy.xp, name == "BGRADB"
+    kind = "float32" if wide and dtype in LOW else dtype
+    a, b = (cupy.asarray(normal(256, 256, dtype=dtype, seed=i)) for i in range(2))
+    out, vector = xp.zeros((256, 256), dtype=kind), xp.ones(256, dtype=kind)
+    aux = xp.zeros((256, 256), dtype=kind) if "AUX" in name else None
+    if not cupy.products.fused(a, b, out, name, vector, aux):
+        pytest.skip(f"cuBLASLt has no {name} for {dtype}")
+    exact = cupy.to_numpy(a).astype(np.float64) @ cupy.to_numpy(b).astype(np.float64)
+    if wide:
+        close(cupy, out, exact, dtype)
+        close(cupy, vector, cupy.to_numpy(a).astype(np.float64).sum(axis=1), dtype)
+    elif aux is not None:
+        close(cupy, aux, exact + 1, dtype)
+        close(cupy, out, gelu_tanh(exact + 1), dtype)
+    else:
+        z = exact + 1
+        close(cupy, out, np.maximum(z, 0) if "RELU" in name else z, dtype)
+
+
+def gelu_tanh(z):
+    return portable.make_kernels(namespace)["gelu"].forward(z, approximate="tanh")[0]
 
 
 @pytest.mark.parametrize("dtype", LOW)

@@ -8,7 +8,7 @@ from nnlib_backends.cupy_backend.products.linear import MIXED, Linear, make_line
 from nnlib_backends.numpy_backend import namespace
 
 DEFINITION = portable.make_kernels(namespace)["linear"]
-ACTIVATIONS = [None, "relu", "tanh", "sigmoid"]
+ACTIVATIONS = [None, "relu", "tanh", "sigmoid", "gelu_tanh"]
 LOW = ["float16", "bfloat16"]
 GENERAL = portable.into_targets(DEFINITION)
 
@@ -33,11 +33,11 @@ def sums_in_product(request, monkeypatch):
     return request.param
 
 
-def arrays(*shape, biased=True, dtype="float32", parameters="float32"):
+def arrays(*shape, biased=True, dtype="float32", parameters="float32", width=5):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((*shape, 7)).astype(dtype)
-    weight = rng.standard_normal((5, 7)).astype(parameters)
-    bias = rng.standard_normal(5).astype(parameters) if biased else None
+    weight = rng.standard_normal((width, 7)).astype(parameters)
+    bias = rng.standard_normal(width).astype(parameters) if biased else None
     return x, weight, bias
 
 
@@ -54,8 +54,11 @@ def close(actual, expected, dtype, least=0.0):
 @pytest.mark.parametrize("biased", [True, False])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_agrees_with_the_general_kernel(world, dtype, activation, biased, shape, sums_in_product):
-    given = arrays(*shape, biased=biased, dtype=dtype, parameters=dtype)
+@pytest.mark.parametrize("width", [5, 8])
+def test_agrees_with_the_general_kernel(
+    world, width, dtype, activation, biased, shape, sums_in_product
+):
+    given = arrays(*shape, biased=biased, dtype=dtype, parameters=dtype, width=width)
     linear = kernel(world)
     y, saved = linear.forward(*given, activation=activation)
     expected, kept = DEFINITION.forward(*given, activation=activation)
@@ -75,18 +78,19 @@ def test_agrees_with_the_general_kernel(world, dtype, activation, biased, shape,
 @pytest.mark.parametrize("biased", [True, False])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("dtype", LOW)
+@pytest.mark.parametrize("width", [5, 8])
 def test_data_of_16_bits_beside_float32_parameters(
-    world, dtype, activation, biased, sums_in_product
+    world, width, dtype, activation, biased, sums_in_product
 ):
     """Against the definition of the same numbers in float64."""
-    given = arrays(2, 40, biased=biased, dtype=dtype)
+    given = arrays(2, 40, biased=biased, dtype=dtype, width=width)
     exact = [None if a is None else a.astype(np.float64) for a in given]
     linear = kernel(world)
     y, saved = linear.forward(*given, activation=activation)
     assert y.dtype == dtype
     close(y, DEFINITION.forward(*exact, activation=activation)[0], dtype)
     # derivatives are at this place
-    kept = None if activation is None else y.astype(np.float64).reshape(80, 5)
+    kept = None if saved[0] is None else saved[0].astype(np.float64)
     g = np.random.default_rng(1).standard_normal(y.shape).astype(dtype)
     needs = (True, True, biased)
     dx, dw, db = linear.backward(g, saved, needs, *given, activation=activation)
@@ -122,7 +126,7 @@ def test_a_float32_weight_is_not_saved(lt_world):
 
 def test_bias_and_relu_are_part_of_the_product(lt_world):
     x, weight, bias = arrays(6)
-    for activation in ACTIVATIONS:
+    for activation in (None, "relu", "tanh", "sigmoid"):
         kernel(lt_world).forward(x, weight, bias, activation=activation)
     epilogues = [call.epilogue for call in lt_world.lt.calls]
     assert epilogues == ["BIAS", "RELU_BIAS", "DEFAULT", "DEFAULT"]
@@ -131,6 +135,32 @@ def test_bias_and_relu_are_part_of_the_product(lt_world):
     kernel(lt_world).forward(x, weight, None)
     kernel(lt_world).forward(x, weight, None, activation="relu")
     assert [call.epilogue for call in lt_world.lt.calls[4:]] == ["DEFAULT", "RELU"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", *LOW])
+def test_bias_and_gelu_are_part_of_the_product(lt_world, dtype):
+    """And its derivative and the gradient of the bias are one pass."""
+    given = arrays(40, dtype=dtype, width=8)
+    linear = kernel(lt_world)
+    y, saved = linear.forward(*given, activation="gelu_tanh")
+    assert [call.epilogue for call in lt_world.lt.calls] == ["GELU_AUX_BIAS"]
+    assert lt_world.driver.log == []
+    linear.backward(y, saved, (True, True, True), *given, activation="gelu_tanh")
+    kernels = [name for name, _ in lt_world.driver.log]
+    assert kernels == ["bias_gradient"]
+    assert len(lt_world.lt.calls) == 3
+
+
+@pytest.mark.parametrize("refuse", ["GELU_AUX_BIAS", ""])
+def test_gelu_without_the_epilogue(lt_world, refuse):
+    lt_world.lt.refuse = refuse
+    for width in (8, 5):  # 5 is no width for what GELU is computed of
+        given = arrays(6, width=width)
+        lt_world.driver.log.clear()
+        y, _ = kernel(lt_world).forward(*given, activation="gelu_tanh")
+        close(y, DEFINITION.forward(*given, activation="gelu_tanh")[0], "float32")
+        steps = ["bias_activation", "gelu_tanh_forward"] if refuse or width == 5 else []
+        assert [name for name, _ in lt_world.driver.log] == steps
 
 
 def test_a_gpu_without_the_epilogue_does_it_in_a_pass(lt_world):
