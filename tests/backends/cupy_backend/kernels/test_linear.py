@@ -3,6 +3,9 @@
 The products are those of a double, or NumPy's; the passes before and after them are kernels.
 """
 
+import importlib.util
+from pathlib import Path
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -116,3 +119,34 @@ def test_training_in_mixed_precision(backend, precision):
 
 def test_linear_takes_data_of_16_bits_as_they_are():
     assert "linear" in load_backend("emulated").mixed
+
+
+def test_the_two_ways_that_a_gpu_shall_decide_between(backend):
+    """The benchmark's rows are what their names say."""
+    path = Path(__file__).parents[4] / "benchmarks" / "linear_ways.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    ways = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(ways)
+    if not hasattr(backend, "lt"):
+        pytest.skip("has no epilogues")
+
+    def seconds(where, function):
+        assert where is backend
+        backend.lt.calls.clear()
+        backend.driver.log.clear()
+        function()
+        return [call.epilogue for call in backend.lt.calls], len(backend.driver.log)
+
+    rows = list(ways.linear_rows(backend, seconds, [(8, 24, 16)], ["bfloat16"]))
+    assert [row["flops"] for row in rows] == [2 * 8 * 24 * 16] * 8
+    layer = "bfloat16 8x24x16 linear"
+    assert {row["name"].removeprefix(f"{layer} "): row["seconds"] for row in rows} == {
+        "bias, epilogue": (["BIAS"], 0),
+        "bias, passes": (["DEFAULT"], 1),
+        "relu, epilogue": (["RELU_BIAS"], 0),
+        "relu, passes": (["DEFAULT"], 1),
+        "gelu_tanh, epilogue": (["GELU_AUX_BIAS"], 0),
+        "gelu_tanh, passes": (["DEFAULT"], 2),
+        "dw and db, epilogue": (["BGRADB"], 0),
+        "dw and db, passes": (["DEFAULT"], 1),
+    }
