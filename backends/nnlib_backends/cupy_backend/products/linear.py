@@ -12,7 +12,8 @@ from nnlib_backends.cupy_backend.products.products import Products
 
 __all__ = ["MIXED", "Linear", "make_linear"]
 
-MIXED = frozenset({"linear"})  #: operations that take data of 16 bits beside float32 parameters
+#: Operations that take data of 16 bits, beside float32 parameters, see `Backend.mixed`.
+MIXED = frozenset({"linear", "matmul"})
 
 
 class Linear:

@@ -118,7 +118,23 @@ def test_training_in_mixed_precision(backend, precision):
 
 
 def test_linear_takes_data_of_16_bits_as_they_are():
-    assert "linear" in load_backend("emulated").mixed
+    assert {"linear", "matmul"} <= load_backend("emulated").mixed
+
+
+@pytest.mark.parametrize("precision", LOW)
+def test_matmul_in_mixed_precision(precision, emulated):
+    rng = np.random.default_rng(0)
+    host = [rng.normal(size=shape).astype("f4") for shape in ((2, 5, 9), (9, 4))]
+    a, b = (nnlib.tensor(array, requires_grad=True) for array in host)
+    with nnlib.autocast(precision):
+        y = a @ b
+    y.backward(nnlib.ones(*y.shape, dtype=y.dtype))
+    assert (y.dtype, a.grad.dtype, b.grad.dtype) == (LOW[precision], "float32", "float32")
+    rounded = [array.astype(LOW[precision]).astype("f8") for array in host]
+    close(y.numpy(), rounded[0] @ rounded[1], LOW[precision])
+    ones = np.ones((2, 5, 4))
+    close(a.grad.numpy(), ones @ rounded[1].T, LOW[precision])
+    close(b.grad.numpy(), (rounded[0].swapaxes(1, 2) @ ones).sum(axis=0), LOW[precision])
 
 
 def test_the_two_ways_that_a_gpu_shall_decide_between(backend):

@@ -104,8 +104,8 @@ def test_data_of_16_bits_beside_float32_parameters(
         close(db, wanted[2], dtype if activation else "float32")
 
 
-def test_linear_is_named_as_mixed():
-    assert "linear" in MIXED
+def test_what_is_named_as_mixed():
+    assert {"linear", "matmul"} == MIXED
 
 
 @pytest.mark.parametrize("dtype", LOW)
