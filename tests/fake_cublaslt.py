@@ -61,6 +61,7 @@ class FakeCublasLt:
         self.objects, self.calls, self.plans, self.destroyed = {}, [], 0, 0
         self.refuse = ""  # "error", "none": the heuristic finds nothing; or epilogues, by name
         self.proposals = [0]  # the states of the algorithms that the heuristic proposes
+        self.broken = set()  # places of those among them that do not run
 
     # Descriptors
 
@@ -146,6 +147,8 @@ class FakeCublasLt:
     ):  # fmt: skip
         assert c == d
         assert cdesc == ddesc
+        if ctypes.c_uint64.from_address(algo).value % 100 in self.broken:
+            raise cuBLASLtError("CUBLAS_STATUS_INVALID_VALUE")
         what = self.objects[description]
         for address, alignment in zip((a, b, c, d), what.alignments, strict=True):
             assert address % min(alignment, 16) == 0

@@ -137,9 +137,13 @@ class CublasLt:
         plan = Plan(description, layouts, algorithms[0])
         if self._tuner is not None:
 
-            def run(algorithm: Any) -> None:
+            def run(algorithm: Any) -> bool:
                 plan.algorithm = algorithm
-                self._launch(plan, problem, at, stream, False)
+                try:
+                    self._launch(plan, problem, at, stream, False)
+                except self._lt.cuBLASLtError:  # a proposal is no promise
+                    return False
+                return True
 
             # Measuring overwrites the result, which must not happen to what is added to.
             measure = None if accumulate else run

@@ -28,7 +28,7 @@ class Clock(Protocol):
     def ready(self) -> bool:
         """Tell whether it can be measured now: not while launches are only written down."""
 
-    def seconds(self, run: Callable[[], None]) -> float:
+    def seconds(self, run: Callable[[], object]) -> float:
         """Run something in the current stream, and return how long the GPU works on it."""
 
 
@@ -68,7 +68,7 @@ class Tuner:
         self._stored = True  # whether the last choice could be stored
 
     def choose(
-        self, problem: str, algorithms: Sequence[Any], run: Callable[[Any], None] | None
+        self, problem: str, algorithms: Sequence[Any], run: Callable[[Any], object] | None
     ) -> Any:
         """Return the algorithm to use from now on.
 
@@ -78,8 +78,8 @@ class Tuner:
         algorithms : sequence
             At least one, the one that is expected to be best first.
         run : callable or None
-            ``run(algorithm)`` computes the problem, as often as is needed; ``None`` if it must not
-            be computed.
+            ``run(algorithm)`` computes the problem, as often as is needed, and returns something
+            false if the algorithm cannot; ``None`` if it must not be computed.
         """
         known = self._choices.load(problem)
         if known in range(len(algorithms)):
@@ -90,13 +90,12 @@ class Tuner:
         self._stored = chosen is not None
         return algorithms[chosen if chosen in range(len(algorithms)) else 0]
 
-    def _fastest(self, algorithms: Sequence[Any], run: Callable[[Any], None]) -> int:
+    def _fastest(self, algorithms: Sequence[Any], run: Callable[[Any], object]) -> int:
         times = [math.inf] * len(algorithms)
-        for algorithm in algorithms:
-            run(algorithm)  # the first call loads the kernel
+        able = [i for i in range(len(algorithms)) if run(algorithms[i])]  # loads kernels, too
         for _ in range(_REPETITIONS):
-            for i, algorithm in enumerate(algorithms):
-                seconds = self._clock.seconds(functools.partial(run, algorithm))
+            for i in able:
+                seconds = self._clock.seconds(functools.partial(run, algorithms[i]))
                 times[i] = min(times[i], seconds)
         times[0] *= _MARGIN
         return times.index(min(times))
@@ -118,7 +117,7 @@ class CudaClock:
         """Tell whether no graph is being captured from the current stream."""
         return not self._cupy.cuda.get_current_stream().is_capturing()
 
-    def seconds(self, run: Callable[[], None]) -> float:
+    def seconds(self, run: Callable[[], object]) -> float:
         """Wait for what is between two events, and return its time."""
         cuda = self._cupy.cuda
         with self._device:

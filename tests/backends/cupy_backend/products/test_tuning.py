@@ -121,6 +121,17 @@ def test_algorithms_that_cannot_run_are_no_candidates(make):
     assert len(world.lt.calls) == 1  # nor is there anything to choose
 
 
+def test_a_proposal_that_does_not_run_is_none(make):
+    world, _ = make(3.0, 1.0, 2.0)
+    world.lt.broken = {1}
+    np.testing.assert_allclose(world.products.matmul(A, B), A @ B, rtol=1e-5, atol=1e-5)
+    assert used(world) == 2
+    world, _ = make(3.0, 2.0)
+    world.lt.broken = {0, 1}
+    with pytest.raises(world.lt.cuBLASLtError):
+        world.products.matmul(A, B[:, :5])
+
+
 def test_only_so_many_algorithms_are_asked_for(make):
     times = [2.0] * CANDIDATES + [1.0]
     world, _ = make(*times)
