@@ -9,16 +9,19 @@ import math
 from enum import IntEnum
 from types import SimpleNamespace
 
+import ml_dtypes
 import numpy as np
 
+from nnlib_backends.cupy_backend.kernels.launcher import Launcher
 from nnlib_backends.cupy_backend.products.cublaslt import CublasLt
 from nnlib_backends.cupy_backend.products.products import Products
 
-_DTYPES = {0: np.float32, 1: np.float64, 2: np.float16}
+_DTYPES = {0: np.float32, 1: np.float64, 2: np.float16, 14: ml_dtypes.bfloat16}
 
 
 class MatmulDescAttribute(IntEnum):
     TRANSA, TRANSB, EPILOGUE, BIAS_POINTER = 3, 4, 7, 8
+    EPILOGUE_AUX_POINTER, EPILOGUE_AUX_LD = 11, 12
 
 
 class MatrixLayoutAttribute(IntEnum):
@@ -26,13 +29,17 @@ class MatrixLayoutAttribute(IntEnum):
 
 
 class MatmulPreferenceAttribute(IntEnum):
-    MAX_WORKSPACE_BYTES = 1
+    MAX_WORKSPACE_BYTES, REDUCTION_SCHEME_MASK = 1, 3
     MIN_ALIGNMENT_A_BYTES, MIN_ALIGNMENT_B_BYTES = 5, 6
     MIN_ALIGNMENT_C_BYTES, MIN_ALIGNMENT_D_BYTES = 7, 8
 
 
 class Epilogue(IntEnum):
     DEFAULT, RELU, BIAS, RELU_BIAS, GELU, GELU_BIAS = 1, 2, 4, 6, 32, 36
+    GELU_AUX, GELU_AUX_BIAS, BGRADB = 160, 164, 512
+
+
+_AUX = 128
 
 
 class cuBLASLtError(Exception):
@@ -52,7 +59,9 @@ class FakeCublasLt:
 
     def __init__(self):
         self.objects, self.calls, self.plans, self.destroyed = {}, [], 0, 0
-        self.refuse = ""  # "error", "none": the heuristic finds nothing; "epilogue": with one
+        self.refuse = ""  # "error", "none": the heuristic finds nothing; or epilogues, by name
+        self.proposals = [0]  # the states of the algorithms that the heuristic proposes
+        self.broken = set()  # places of those among them that do not run
 
     # Descriptors
 
@@ -76,7 +85,8 @@ class FakeCublasLt:
 
     @staticmethod
     def get_matmul_desc_attribute_dtype(attribute):
-        return {8: np.int64, 7: np.uint32}.get(int(attribute), np.int32)
+        wide = dict.fromkeys((8, 11, 12), np.int64)
+        return {**wide, 7: np.uint32}.get(int(attribute), np.int32)
 
     @staticmethod
     def get_matrix_layout_attribute_dtype(attribute):
@@ -103,19 +113,31 @@ class FakeCublasLt:
     def matmul_algo_get_heuristic(
         self, handle, description, left, right, c, d, preference, wanted, results, count
     ):
-        assert wanted == 1
-        if self.refuse == "error":
+        what = self.objects[description]
+        self._check_types(*(self.objects[layout].kind for layout in (left, right, c, d)))
+        epilogue = Epilogue(what.attributes["EPILOGUE"])
+        if self.refuse == "error" or epilogue.name in self.refuse.split():
             raise cuBLASLtError("CUBLAS_STATUS_NOT_SUPPORTED")
-        if self.refuse == "epilogue" and "EPILOGUE" in self.objects[description].attributes:
+        if epilogue & _AUX and what.attributes["EPILOGUE_AUX_LD"] % 8:
             raise cuBLASLtError("CUBLAS_STATUS_NOT_SUPPORTED")
         self.plans += 1
-        wanted = self.objects[preference].attributes
-        self.alignments = [wanted[f"MIN_ALIGNMENT_{name}_BYTES"] for name in "ABCD"]
-        found = (ctypes.c_char * self.matmul_heuristic_result_dtype.itemsize).from_address(results)
-        array = np.frombuffer(found, self.matmul_heuristic_result_dtype)
-        array["algo"]["data_"] = self.plans
-        array["state"] = 0
-        ctypes.c_int32.from_address(count).value = int(self.refuse != "none")
+        self.preference = wishes = dict(self.objects[preference].attributes)
+        what.alignments = self.alignments = [
+            wishes[f"MIN_ALIGNMENT_{name}_BYTES"] for name in "ABCD"
+        ]
+        kind = self.matmul_heuristic_result_dtype
+        memory = (ctypes.c_char * (wanted * kind.itemsize)).from_address(results)
+        found = min(wanted, len(self.proposals)) if self.refuse != "none" else 0
+        for i, array in enumerate(np.frombuffer(memory, kind)[:found]):
+            array["algo"]["data_"] = 100 * self.plans + i
+            array["state"] = self.proposals[i]
+        ctypes.c_int32.from_address(count).value = found
+
+    @staticmethod
+    def _check_types(left, right, c, d):
+        assert left == right
+        assert c == d
+        assert d == left or (d == 0 and left in (2, 14)), "no such product"
 
     # The product
 
@@ -125,10 +147,11 @@ class FakeCublasLt:
     ):  # fmt: skip
         assert c == d
         assert cdesc == ddesc
-        for address, alignment in zip((a, b, c, d), self.alignments, strict=True):
-            assert address % min(alignment, 16) == 0 or self.plans > 1
-        assert ctypes.c_uint64.from_address(algo).value > 0
+        if ctypes.c_uint64.from_address(algo).value % 100 in self.broken:
+            raise cuBLASLtError("CUBLAS_STATUS_INVALID_VALUE")
         what = self.objects[description]
+        for address, alignment in zip((a, b, c, d), what.alignments, strict=True):
+            assert address % min(alignment, 16) == 0
         options = what.attributes
         scale = {0: ctypes.c_float, 1: ctypes.c_double}[what.scale]
         alpha, beta = scale.from_address(alpha).value, scale.from_address(beta).value
@@ -139,27 +162,41 @@ class FakeCublasLt:
         if options["TRANSB"]:
             right = right.swapaxes(1, 2)
         wide = np.float64 if what.scale == 1 else np.float32
-        value = alpha * (left.astype(wide) @ right.astype(wide))
+        left, right = left.astype(wide), right.astype(wide)
+        value = alpha * (left @ right)
         assert value.shape == out.shape
         if beta:
-            value += beta * out
-        epilogue = Epilogue(options.get("EPILOGUE", 1))
-        if epilogue & Epilogue.BIAS:
-            rows = out.shape[1]
-            bias = _memory(options["BIAS_POINTER"], rows, out.dtype)
-            value += bias[:, None]
-        if epilogue & Epilogue.RELU:
-            value = np.maximum(value, 0)
-        if epilogue & Epilogue.GELU:
-            value *= 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (value + 0.044715 * value**3)))
-        out[...] = value
+            value += beta * out.astype(wide)
+        epilogue = Epilogue(options["EPILOGUE"])
+        out[...] = self._after(epilogue, value, right, out.dtype, options)
         self.calls.append(
             SimpleNamespace(
                 compute=what.compute, batch=out.shape[0], epilogue=epilogue.name, beta=beta,
                 transposed=(options["TRANSA"], options["TRANSB"]), stream=stream,
                 workspace=(workspace, workspace_bytes),
+                algorithm=ctypes.c_uint64.from_address(algo).value,
+                dtypes=(np.dtype(_DTYPES[self.objects[adesc].kind]).name, out.dtype.name),
             )
         )  # fmt: skip
+
+    @staticmethod
+    def _after(epilogue, value, right, dtype, options):
+        """Do what an epilogue does with a value (batch, rows, columns)."""
+        if epilogue & Epilogue.BIAS:
+            bias = _memory(options["BIAS_POINTER"], value.shape[1], dtype)
+            value = value + bias.astype(value.dtype)[:, None]
+        if epilogue & Epilogue.BGRADB:
+            sums = _memory(options["BIAS_POINTER"], value.shape[2], dtype)
+            sums[...] = right.sum(axis=1)[0]
+        if epilogue & _AUX:
+            _, rows, columns = value.shape
+            aux = _memory(
+                options["EPILOGUE_AUX_POINTER"], options["EPILOGUE_AUX_LD"] * columns, dtype
+            )
+            aux.reshape(columns, -1)[:, :rows] = value[0].T
+        if epilogue & Epilogue.RELU:
+            value = np.where(value < 0, 0, value)
+        return _gelu(value) if epilogue & Epilogue.GELU else value
 
     def _matrices(self, address, number):
         layout = self.objects[number]
@@ -178,29 +215,105 @@ def _memory(address, count, dtype):
     return np.frombuffer((ctypes.c_char * (count * dtype.itemsize)).from_address(address), dtype)
 
 
+def _gelu(z):
+    return z * 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))
+
+
+def _gelu_derivative(z):
+    t = np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3))
+    slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * z**2)
+    return 0.5 * (1 + t) + 0.5 * z * (1 - t * t) * slope
+
+
+class FakeDriver:
+    """What ``columns.cu`` and GELU of ``elementwise.cu`` compute, on host arrays."""
+
+    def __init__(self):
+        self.log = []
+
+    def launch(self, file, kernel, dtype, grid, args):
+        if file == "elementwise":
+            self._gelu_tanh_forward(kernel, *args)
+        else:
+            assert file == "columns"
+            self._columns(kernel, dtype, *args)
+        self.log.append((kernel, dtype))
+
+    @staticmethod
+    def _gelu_tanh_forward(kernel, z, y, count):
+        assert kernel == "gelu_tanh_forward"
+        assert z.size == y.size == count
+        y[...] = _gelu(z.astype(np.promote_types(z.dtype, np.float32)))
+
+    def _columns(self, kernel, dtype, *args):
+        *arrays, code, rows, columns = args
+        data, *others = (None if a is None else self._matrix(a, columns) for a in arrays)
+        assert data.shape == (rows, columns)
+        assert data.dtype.name == dtype
+        wide = np.float64 if dtype == "float64" else np.float32
+        getattr(self, f"_{kernel}")(code, wide, data, *others)
+
+    @staticmethod
+    def _matrix(array, columns):
+        assert array.flags.c_contiguous
+        return array.reshape(-1, columns)
+
+    @staticmethod
+    def _bias_activation(code, wide, y, bias):
+        assert bias is None or bias.dtype == wide
+        z = y.astype(wide) + (0 if bias is None else bias)
+        y[...] = [
+            lambda: z, lambda: np.maximum(z, 0), lambda: np.tanh(z), lambda: 1 / (1 + np.exp(-z)),
+        ][code]()  # fmt: skip
+
+    @staticmethod
+    def _bias_gradient(code, wide, g, y, d, sums):
+        assert sums.dtype == wide
+        value = g.astype(wide)
+        if y is not None:
+            y = y.astype(wide)
+            value = value * [
+                lambda: 1, lambda: y > 0, lambda: 1 - y * y, lambda: y * (1 - y),
+                lambda: _gelu_derivative(y),
+            ][code]()  # fmt: skip
+            d[...] = value
+        sums[...] = 0
+        sums[0] = value.sum(axis=0)
+
+
 class World:
     """NumPy in the place of CuPy, and products with the double; counts what should not happen."""
 
-    def __init__(self):
+    def __init__(self, tuner=None, cublaslt=True):
         self.lt, self.copies, self.tf32 = FakeCublasLt(), 0, False
         self.fallbacks = []
         self.products = Products(
-            CublasLt(self.lt, lambda stream, nbytes: 7000 + stream),
+            CublasLt(self.lt, lambda stream, nbytes: 7000 + stream, tuner) if cublaslt else None,
             self,
             pointer=lambda array: array.ctypes.data,
             stream=lambda: 5,
             tf32=lambda: self.tf32,
         )
+        self.driver = FakeDriver()
+        self.launcher = Launcher(self, self.driver)
 
     # CuPy's names
 
     def __getattr__(self, name):
         return getattr(np, name)
 
+    def empty(self, shape, dtype):
+        """Memory with a pattern in it that is no number, at a multiple of 16 bytes."""
+        count = math.prod(shape) * np.dtype(dtype).itemsize
+        memory = np.full(count + 16, 0xFF, np.uint8)
+        start = -memory.ctypes.data % 16
+        return memory[start : start + count].view(dtype).reshape(shape)
+
     def ascontiguousarray(self, array):
         self.copies += not array.flags.c_contiguous
         return np.ascontiguousarray(array)
 
     def matmul(self, a, b, **options):
+        assert {a.dtype.name, b.dtype.name}.isdisjoint({"float16", "bfloat16"}), "CuPy cannot"
         self.fallbacks.append(("matmul", a.shape, b.shape))
         return np.matmul(a, b, **options)

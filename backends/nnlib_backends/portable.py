@@ -86,20 +86,31 @@ def derive(g: Array, y: Array | None, activation: str | None) -> Array:
 
 
 def _linear(xp: Any) -> Kernel:
+    gelu = _gelu(xp)
+
     def forward(
         x: Array, weight: Array, bias: Array | None, *, activation: str | None = None
     ) -> tuple[Array, Array | None]:
         y = xp.dot(rows_of(x), weight.T)
         if bias is not None:
             y += bias
-        y = activate(xp, y, activation)
-        return y.reshape(*x.shape[:-1], weight.shape[0]), None if activation is None else y
+        if activation == "gelu_tanh":
+            kept = y
+            y, _ = gelu.forward(y, approximate="tanh")
+        else:
+            y = activate(xp, y, activation)
+            kept = None if activation is None else y
+        return y.reshape(*x.shape[:-1], weight.shape[0]), kept
 
     def backward(
-        g: Array, y: Array | None, needs: Needs, x: Array, weight: Array, bias: Array | None,
+        g: Array, kept: Array | None, needs: Needs, x: Array, weight: Array, bias: Array | None,
         *, activation: str | None = None,
     ) -> tuple[Array | None, ...]:  # fmt: skip
-        rows = derive(rows_of(g), y, activation)
+        rows = rows_of(g)
+        if activation == "gelu_tanh":
+            (rows,) = gelu.backward(rows, None, (True,), kept, approximate="tanh")
+        else:
+            rows = derive(rows, kept, activation)
         dx = xp.dot(rows, weight).reshape(x.shape) if needs[0] else None
         dw = xp.dot(rows.T, rows_of(x)) if needs[1] else None
         db = rows.sum(axis=0) if needs[2] else None

@@ -7,7 +7,7 @@ from itertools import count, zip_longest
 from typing import Any
 
 from nnlib.errors import OptionError
-from nnlib.nn.activation import ReLU, Sigmoid, Tanh
+from nnlib.nn.activation import GELU, ReLU, Sigmoid, Tanh
 from nnlib.nn.conv import Conv2d
 from nnlib.nn.linear import Linear
 from nnlib.nn.module import Module
@@ -151,6 +151,9 @@ def _fused(module: Module, behind: Module | None) -> str | None:
     """Name of the activation that ``module`` can apply in place of the module behind it."""
     if type(module) not in _FUSING or behind is None or module._hooks or behind._hooks:
         return None
+    if type(behind) is GELU:
+        fits = behind.approximate == "tanh" and type(module) is Linear
+        return "gelu_tanh" if fits else None
     return _FUSED.get(type(behind))
 
 

@@ -3,17 +3,24 @@
 Images are (N, H, W, C), filters (O, kh, kw, C / groups).
 """
 
+from functools import partial
+from typing import Any
+
 from nnlib.errors import ShapeError, describe
-from nnlib.ops.activation import relu, sigmoid
+from nnlib.ops.activation import gelu, relu, sigmoid
 from nnlib.ops.hyperbolic import tanh
 from nnlib.ops.linalg import matmul
 from nnlib.ops.operation import fused, primitive
 from nnlib.ops.shaping import concatenate, pad, reshape, transpose
 
-__all__ = ["ACTIVATIONS", "conv2d", "extract_patches", "fold_patches", "linear"]
+__all__ = [
+    "ACTIVATIONS", "LINEAR_ACTIVATIONS", "conv2d", "extract_patches", "fold_patches", "linear",
+]  # fmt: skip
 
 #: What a layer's operation can apply to its result; the derivative of each needs the result only.
 ACTIVATIONS = {"relu": relu, "tanh": tanh, "sigmoid": sigmoid}
+#: What ``linear`` can; the derivative of GELU needs what it is computed of.
+LINEAR_ACTIVATIONS: dict[str, Any] = {**ACTIVATIONS, "gelu_tanh": partial(gelu, approximate="tanh")}
 
 
 @fused(
@@ -23,6 +30,8 @@ ACTIVATIONS = {"relu": relu, "tanh": tanh, "sigmoid": sigmoid}
         ([(5, 3), (4, 3), (4,)], {"activation": "relu"}),
         ([(3, 33), (20, 33), (20,)], {"activation": "tanh"}),
         ([(2, 9, 31), (17, 31), (17,)], {"activation": "sigmoid"}),
+        ([(2, 9, 31), (16, 31), (16,)], {"activation": "gelu_tanh"}),
+        ([(6, 5), (7, 5), None], {"activation": "gelu_tanh"}),
     ]
 )
 def linear(x, weight, bias=None, *, activation=None):
@@ -33,7 +42,7 @@ def linear(x, weight, bias=None, *, activation=None):
     x : (..., n_in)
     weight : (n_out, n_in)
     bias : (n_out,), optional
-    activation : {None, "relu", "tanh", "sigmoid"}
+    activation : {None, "relu", "tanh", "sigmoid", "gelu_tanh"}
 
     Returns
     -------
@@ -47,7 +56,7 @@ def linear(x, weight, bias=None, *, activation=None):
     """
     y = matmul(x, transpose(weight))
     y = y if bias is None else y + bias
-    return y if activation is None else ACTIVATIONS[activation](y)
+    return y if activation is None else LINEAR_ACTIVATIONS[activation](y)
 
 
 @primitive

@@ -12,6 +12,7 @@ from nnlib_backends import register_backend, registered_backends
 from nnlib_backends.cupy_backend.kernels import norm as gradients
 from nnlib_backends.cupy_backend.kernels import table
 from nnlib_backends.cupy_backend.kernels.launcher import Launcher
+from nnlib_backends.cupy_backend.products import Products, linear
 from nnlib_backends.portable import into_targets
 
 
@@ -33,15 +34,17 @@ class Poisoning:
 class EmulatedBackend(StrictBackend):
     name = "emulated"
     writes_gradients = True
-    mixed = table.MIXED
+    mixed = table.MIXED | linear.MIXED
     skips_updates = True
 
     def __init__(self) -> None:
         self.driver = EmulatedDriver()
         self.xp = Poisoning(StrictBackend.xp)
         self.launcher = launcher = Launcher(self.xp, self.driver)
+        self.products = Products(None, self.xp, id, lambda: 0, lambda: False)  # without cuBLASLt
         general = {name: into_targets(kernel) for name, kernel in StrictBackend.kernels.items()}
         self.own = table.make_kernels(launcher, general)
+        self.own["linear"] = linear.make_linear(self.products, launcher, general["linear"])
         self.kernels = {**general, **self.own}
         self.primitives = table.make_primitives(launcher)
         self.updates = table.make_updates(launcher)

@@ -91,24 +91,39 @@ def test_only_modules_go_in():
     assert len(net) == 1
 
 
-@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.Sigmoid])
+JOINED = [nn.ReLU(), nn.Tanh(), nn.Sigmoid(), nn.GELU("tanh")]
+
+
+@pytest.mark.parametrize("activation", JOINED, ids=repr)
 def test_layer_and_activation_in_one_go_are_the_same(activation, backend):
     x = nnlib.tensor(np.linspace(-2, 2, 24, dtype="float32").reshape(4, 6), requires_grad=True)
-    model = nn.Sequential(nn.Linear(6, 37), activation(), nn.Linear(37, 3))
+    model = nn.Sequential(nn.Linear(6, 37), activation, nn.Linear(37, 3))
     seen = []
     found = []
     for hooked in (False, True):
         if hooked:  # a hook must see every layer, so nothing is joined
-            model[1].register_forward_hook(lambda module, inputs, y: seen.append(type(module)))
+            remove = model[1].register_forward_hook(lambda module, *_: seen.append(module))
         y = model(x)
         y.sum().backward()
         found.append([y.numpy(), x.grad.numpy(), *(p.grad.numpy() for p in model.parameters())])
         x.grad = None
         model.zero_grad()
+    remove()
     assert seen == [activation]
     for joined, apart in zip(*found, strict=True):
         # tanh inside and outside of a product's loop may differ in the last bit
         np.testing.assert_allclose(joined, apart, rtol=2e-6, atol=1e-7)
+
+
+def test_which_pairs_are_joined():
+    seen = []
+    net = nn.Linear(3, 3), nn.Conv2d(3, 3, 1)
+    for module in net:
+        module.forward = lambda x, activation=None: seen.append(activation) or x
+    for layer in net:
+        for behind in (nn.GELU("tanh"), nn.GELU(), nn.ReLU(), nn.ELU()):
+            nn.Sequential(layer, behind)(nnlib.ones(1, 3))
+    assert seen == ["gelu_tanh", None, "relu", None, None, None, "relu", None]
 
 
 def test_only_the_very_classes_are_joined():

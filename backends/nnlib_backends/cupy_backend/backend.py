@@ -19,8 +19,7 @@ from nnlib_backends.cupy_backend.kernels import norm as gradients
 from nnlib_backends.cupy_backend.kernels import table
 from nnlib_backends.cupy_backend.kernels.driver import CudaDriver
 from nnlib_backends.cupy_backend.kernels.launcher import Launcher
-from nnlib_backends.cupy_backend.products import import_cublaslt, make_products
-from nnlib_backends.cupy_backend.products.linear import make_linear
+from nnlib_backends.cupy_backend.products import import_cublaslt, linear, make_products
 from nnlib_backends.cupy_backend.tf32 import tf32_is_allowed
 from nnlib_backends.registry import owner_of
 
@@ -39,7 +38,7 @@ class CupyBackend(Backend):
 
     array_type = cupy.ndarray
     writes_gradients = True
-    mixed = table.MIXED
+    mixed = table.MIXED | linear.MIXED
     skips_updates = True
 
     def __init__(self, device: int = 0) -> None:
@@ -50,11 +49,9 @@ class CupyBackend(Backend):
             self.scope = self.device
         self.xp: Any = namespace.DeviceNamespace(self.device) if device else namespace
         bindings = import_cublaslt()
-        self.products = (
-            make_products(bindings, cupy, self.device, tf32_is_allowed) if bindings else None
-        )
-        if self.products is not None:
-            namespace.products[device] = self.products
+        self._has_cublaslt = bindings is not None
+        self.products = make_products(bindings, cupy, self.device, tf32_is_allowed)
+        namespace.products[device] = self.products
         in_xp = {
             **portable.make_kernels(self.xp),
             **patches.make_kernels(self.xp, block_bytes=_BLOCK_BYTES),
@@ -64,8 +61,7 @@ class CupyBackend(Backend):
         kernels = {name: portable.into_targets(kernel) for name, kernel in in_xp.items()}
         launcher = self._launcher = Launcher(self.xp, CudaDriver())
         kernels |= table.make_kernels(launcher, kernels)
-        if self.products is not None:
-            kernels["linear"] = make_linear(self.products, self.xp)
+        kernels["linear"] = linear.make_linear(self.products, launcher, kernels["linear"])
         by_cudnn, self.cudnn_version = cudnn.make_kernels(
             cupy, self.device, self.xp, kernels, cudnn.make_around(launcher)
         )
@@ -143,7 +139,7 @@ class CupyBackend(Backend):
 
     def recorder(self) -> GraphRecorder | None:
         """Return a recorder of CUDA graphs; none without cuBLASLt, for CuPy's products refuse."""
-        return None if self.products is None else GraphRecorder(self._graphs)
+        return GraphRecorder(self._graphs) if self._has_cublaslt else None
 
     def inputs(self, arrays: Sequence[Array]) -> Inputs:
         """Return what brings values from the host while the GPU works on the step before."""
@@ -177,8 +173,10 @@ class CupyBackend(Backend):
                 "driver_cuda": _dotted(runtime.driverGetVersion()),
                 "float32_precision": "TF32" if tf32_is_allowed() else "FP32",
                 "convolution": "cudnn" if self.cudnn_version else "patches and cublas",
-                "products": "cublaslt" if self.products else "cublas (nvmath-python is missing)",
-                "compiled steps": "one CUDA graph" if self.products else "not recorded",
+                "products": "cublaslt"
+                if self._has_cublaslt
+                else "cublas (nvmath-python is missing)",
+                "compiled steps": "one CUDA graph" if self._has_cublaslt else "not recorded",
             },
         )
 

@@ -17,7 +17,7 @@ from cupyx.scipy.special import erf  # noqa: F401
 philox_chunk = 1 << 21
 
 
-#: Number of a GPU → `nnlib_backends.cupy_backend.products.Products`, where cuBLASLt is installed.
+#: Number of a GPU → `nnlib_backends.cupy_backend.products.Products`.
 products: dict[int, Any] = {}
 
 

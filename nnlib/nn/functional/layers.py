@@ -16,7 +16,7 @@ from nnlib.nn.functional.checks import (
     check_shape,
     floating,
 )
-from nnlib.ops.convolution import ACTIVATIONS
+from nnlib.ops.convolution import LINEAR_ACTIVATIONS
 from nnlib.random import Generator, default_generator
 
 __all__ = ["dropout", "embedding", "linear", "one_hot"]
@@ -32,7 +32,7 @@ def linear(
     x : Tensor, (..., in_features)
     weight : Tensor, (out_features, in_features)
     bias : Tensor, (out_features,), optional
-    activation : {None, "relu", "tanh", "sigmoid"}
+    activation : {None, "relu", "tanh", "sigmoid", "gelu_tanh"}
         Computed along with the product, which is faster than afterwards.
 
     Returns
@@ -65,7 +65,7 @@ def linear(
     check_shape(bias, weight.shape[:1], "the bias of linear")
     if activation is None:
         return ops.linear(x, weight, bias)
-    check_choice(activation, tuple(ACTIVATIONS), "activation")
+    check_choice(activation, tuple(LINEAR_ACTIVATIONS), "activation")
     return ops.linear(x, weight, bias, activation=activation)
 
 

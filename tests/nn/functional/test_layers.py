@@ -30,6 +30,18 @@ def test_linear_checks_its_parameters():
         F.linear(nnlib.ones(1, 3), nnlib.ones(2, 3), nnlib.ones(3))
 
 
+def test_linear_applies_an_activation_that_it_knows(backend):
+    x, weight = nnlib.tensor([[-3.0, -1.0, 2.0]]), nnlib.eye(3)
+    for activation, function in (
+        ("relu", F.relu), ("gelu_tanh", lambda z: F.gelu(z, "tanh")), ("sigmoid", F.sigmoid),
+    ):  # fmt: skip
+        np.testing.assert_allclose(
+            F.linear(x, weight, activation=activation).numpy(), function(x).numpy(), rtol=1e-6
+        )
+    with pytest.raises(OptionError, match="gelu_tanh"):
+        F.linear(x, weight, activation="gelu")
+
+
 def test_functions_take_arrays_and_lists():
     weight = np.ones((1, 2), np.float32)
     assert F.linear([[1.0, 2.0]], nnlib.tensor(weight)).tolist() == [[3]]

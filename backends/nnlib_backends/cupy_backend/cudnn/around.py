@@ -7,7 +7,7 @@ from typing import Any
 from nnlib_backends.contract import Array
 from nnlib_backends.cupy_backend.cudnn.convolution import Around
 from nnlib_backends.cupy_backend.kernels import columns
-from nnlib_backends.cupy_backend.kernels.launcher import DTYPES, Launcher
+from nnlib_backends.cupy_backend.kernels.launcher import Launcher, known
 
 __all__ = ["make_around"]
 
@@ -16,14 +16,14 @@ def make_around(launcher: Launcher) -> Around:
     """Return activations, and derivative and bias gradient, in one pass each."""
 
     def activate(y: Array, activation: str) -> Any:
-        if y.dtype.name not in DTYPES:
+        if not known(y):
             return NotImplemented
         columns.add_bias(launcher, y, None, activation)
         return y
 
     def sum_bias(g: Array, y: Array | None, activation: str | None, out: Array | None) -> Any:
-        if g.dtype.name not in DTYPES or not g.size:
+        if not known(g):
             return NotImplemented
-        return columns.sum_bias(launcher, g, y, activation)
+        return columns.sum_bias(launcher, g, y, activation, out)
 
     return Around(activate, sum_bias)

@@ -1,4 +1,7 @@
-"""Launchers of ``columns.cu``: bias, activation and bias gradient around a product."""
+"""Launchers of ``columns.cu``: bias, activation and bias gradient around a product.
+
+Data may be of 16 bits; biases and their gradients then are of float32.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,16 @@ from typing import Any
 
 from nnlib_backends.contract import Array, Kernel
 from nnlib_backends.cupy_backend.kernels.elementwise import ACTIVATIONS
-from nnlib_backends.cupy_backend.kernels.launcher import Launcher, as_matrix, either, real
+from nnlib_backends.cupy_backend.kernels.launcher import Launcher, as_matrix, either, real, wide
 
-__all__ = ["add_bias", "make_kernels", "sum_bias", "total"]
+__all__ = ["add_bias", "make_kernels", "sum_bias"]
 
 _FILE = "columns"
+_CODES = (*ACTIVATIONS, "gelu_tanh")
 
 
 def add_bias(launcher: Launcher, y: Array, bias: Array | None, activation: str | None) -> None:
-    """``y = activation(y + bias)``, in place.
+    """``y = activation(y + bias)``, in place; not GELU, whose derivative needs ``y + bias``.
 
     Parameters
     ----------
@@ -29,7 +33,7 @@ def add_bias(launcher: Launcher, y: Array, bias: Array | None, activation: str |
         return
     shape = as_matrix(y.shape)
     if bias is not None:
-        bias = launcher.dense(bias, y.dtype)
+        bias = launcher.dense(bias, wide(y.dtype))
     launcher.columns(
         _FILE, "bias_activation", y, bias, ACTIVATIONS.index(activation),
         shape=shape, chunks=launcher.chunks(shape, y), like=y,
@@ -37,7 +41,11 @@ def add_bias(launcher: Launcher, y: Array, bias: Array | None, activation: str |
 
 
 def sum_bias(
-    launcher: Launcher, g: Array, y: Array | None, activation: str | None
+    launcher: Launcher,
+    g: Array,
+    y: Array | None,
+    activation: str | None,
+    out: Array | None = None,
 ) -> tuple[Array, Array]:
     """Return the gradient before activation and bias, and its sum: the gradient by the bias.
 
@@ -47,8 +55,10 @@ def sum_bias(
     g : (..., D)
         Gradient by the result.
     y : (..., D) or None
-        The result of the activation; ``None`` without one.
-    activation : {None, "relu", "tanh", "sigmoid"}
+        The result of the activation, of GELU its argument; ``None`` without one.
+    activation : {None, "relu", "tanh", "sigmoid", "gelu_tanh"}
+    out : (D,), optional
+        Where to leave the sum; C-contiguous, of the dtype of sums.
 
     Returns
     -------
@@ -57,61 +67,27 @@ def sum_bias(
     g = launcher.dense(g, g.dtype if y is None else y.dtype)
     d = g if y is None else launcher.empty(g.shape, g.dtype)
     shape = as_matrix(g.shape)
-    chunks = launcher.chunks(shape, g)
-    sums = launcher.empty((chunks, 1, shape[1]), g.dtype)
-    code = ACTIVATIONS.index(activation)
-    out = None if y is None else d
+    columns, chunks = shape[1], launcher.chunks(shape, g)
+    if out is None:
+        out = launcher.empty((columns,), wide(g.dtype))
+    sums = out if chunks == 1 else launcher.empty((chunks, columns), out.dtype)
+    code = _CODES.index(activation)
+    result = None if y is None else d
     launcher.columns(
-        _FILE, "bias_gradient", g, y, out, sums, code, shape=shape, chunks=chunks, like=g
+        _FILE, "bias_gradient", g, y, result, sums, code, shape=shape, chunks=chunks, like=g
     )
-    return d, total(launcher, sums)[0]
-
-
-def total(launcher: Launcher, sums: Array) -> Array:
-    """Add chunks up: (chunks, K, D) → (K, D)."""
-    chunks, terms, columns = sums.shape
-    if chunks == 1:
-        return sums[0]
-    result = launcher.empty((terms, columns), sums.dtype)
-    launcher.columns(
-        _FILE, "bias_gradient", sums, None, None, result, 0,
-        shape=(chunks, terms * columns), chunks=1, like=sums,
-    )  # fmt: skip
-    return result
+    if chunks > 1:
+        launcher.columns(
+            _FILE, "bias_gradient", sums, None, None, out, 0,
+            shape=sums.shape, chunks=1, like=sums,
+        )  # fmt: skip
+    return d, out
 
 
 def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str, Kernel]:
-    """Return ``linear`` and ``conv2d``: products of others, one kernel before or after them."""
-    return {
-        "linear": either(real, _linear(launcher), general["linear"]),
-        "conv2d": either(real, _convolution(launcher, general["conv2d"]), general["conv2d"]),
-    }
-
-
-def _linear(launcher: Launcher) -> Kernel:
-    xp = launcher.xp
-
-    def forward(
-        x: Array, weight: Array, bias: Array | None, *, activation: str | None = None
-    ) -> tuple[Array, Array | None]:
-        y = xp.dot(x.reshape(as_matrix(x.shape)), weight.T)
-        y = y.reshape(*x.shape[:-1], weight.shape[0])
-        add_bias(launcher, y, bias, activation)
-        return y, None if activation is None else y
-
-    def backward(
-        g: Array, y: Array | None, needs: Sequence[Any], x: Array, weight: Array,
-        bias: Array | None, *, activation: str | None = None,
-    ) -> tuple[Array | None, ...]:  # fmt: skip
-        db = None
-        if needs[2] or y is not None:
-            g, db = sum_bias(launcher, g, y, activation)
-        rows = g.reshape(as_matrix(g.shape))
-        dx = xp.dot(rows, weight).reshape(x.shape) if needs[0] else None
-        dw = xp.dot(rows.T, x.reshape(as_matrix(x.shape))) if needs[1] else None
-        return dx, dw, db if needs[2] else None
-
-    return Kernel(forward, backward)
+    """Return ``conv2d``: another kernel's convolution, one kernel before or after it."""
+    own = _convolution(launcher, general["conv2d"])
+    return {"conv2d": either(real, own, general["conv2d"])}
 
 
 def _convolution(launcher: Launcher, general: Kernel) -> Kernel:

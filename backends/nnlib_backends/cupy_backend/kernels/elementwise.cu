@@ -2,9 +2,7 @@
 #include "activation.cuh"
 
 constexpr double SQRT_HALF = 0.7071067811865476;
-constexpr double SQRT_TWO_OVER_PI = 0.7978845608028654;
 constexpr double ONE_OVER_SQRT_TWO_PI = 0.3989422804014327;
-constexpr double CUBIC = 0.044715;
 
 // y = f(a, b)
 template <class A, class B, class Y, class Function>
@@ -50,17 +48,11 @@ KERNEL gelu_backward(const real* g, const real* x, real* dx, Size n) {
 }
 
 KERNEL gelu_tanh_forward(const real* x, real* y, Size n) {
-    map(x, y, n, [](wide v) {
-        return wide(0.5) * v * (1 + tanh(wide(SQRT_TWO_OVER_PI) * (v + wide(CUBIC) * v * v * v)));
-    });
+    map(x, y, n, [](wide v) { return gelu_tanh(v); });
 }
 
 KERNEL gelu_tanh_backward(const real* g, const real* x, real* dx, Size n) {
-    map(g, x, dx, n, [](wide gradient, wide v) {
-        wide t = tanh(wide(SQRT_TWO_OVER_PI) * v * (1 + wide(CUBIC) * v * v));
-        wide slope = wide(0.5 * SQRT_TWO_OVER_PI) * (1 + wide(3 * CUBIC) * v * v);
-        return gradient * (wide(0.5) * (1 + t) + v * (1 - t * t) * slope);
-    });
+    map(g, x, dx, n, [](wide gradient, wide v) { return gradient * gelu_tanh_derivative(v); });
 }
 
 KERNEL silu_forward(const real* x, real* y, Size n) {

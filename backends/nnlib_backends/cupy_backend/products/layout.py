@@ -50,17 +50,19 @@ class Problem:
     rows, columns, inner, batch : int
     a, b, out : Operand
         ``out`` is never transposed.
-    dtype : str
-        NumPy's name, of all matrices; sums are in float32 at least.
+    dtype, out_dtype : str
+        NumPy's name, of ``a`` and ``b``, and of ``out``; sums are in float32 at least.
     tf32 : bool
         Whether float32 products may be rounded to TF32's 10-bit mantissa.
     epilogue : str
-        What is done with the sums before they are stored: some of ``"bias"``, ``"relu"`` and
-        ``"gelu"`` (in the approximation by tanh), joined by ``+``; or nothing.
-    bias_alignment : int
-        As of an operand.
-    accumulate : bool
-        Whether the product is added to what ``out`` holds.
+        What is done with the sums, by cuBLASLt's name:
+
+        - ``BIAS``, ``RELU``, ``RELU_BIAS``, ``GELU…``: add a vector (columns,), then the
+          activation (GELU in the approximation by tanh), then store;
+        - with ``_AUX``: also store what GELU is computed of, a dense (rows, columns);
+        - ``BGRADB``: also store the sums of the rows of ``a``, a vector (rows,).
+    vector_alignment : int
+        Of the vector's address, as of an operand.
     """
 
     rows: int
@@ -71,10 +73,10 @@ class Problem:
     b: Operand
     out: Operand
     dtype: str
+    out_dtype: str
     tf32: bool = False
-    epilogue: str = ""
-    bias_alignment: int = 16
-    accumulate: bool = False
+    epilogue: str = "DEFAULT"
+    vector_alignment: int = 16
 
 
 def operand(shape: Sequence[int], strides: Sequence[int]) -> tuple[bool, int] | None:

@@ -1,11 +1,13 @@
-"""Making the products of a GPU, if what they need is installed."""
+"""Making the products of a GPU, with cuBLASLt if what it needs is installed."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from nnlib_backends.cupy_backend.choices import Choices
 from nnlib_backends.cupy_backend.products.cublaslt import CublasLt
 from nnlib_backends.cupy_backend.products.products import Products
+from nnlib_backends.cupy_backend.products.tuning import CudaClock, Tuner, wanted
 
 __all__ = ["import_cublaslt", "make_products"]
 
@@ -26,7 +28,9 @@ def make_products(bindings: Any, cupy: Any, device: Any, tf32: Any) -> Products:
 
     Parameters
     ----------
-    bindings, cupy : modules
+    bindings : module or None
+        What `import_cublaslt` has returned.
+    cupy : module
     device : cupy.cuda.Device
     tf32 : callable
         Whether float32 products may be TF32 now.
@@ -41,10 +45,17 @@ def make_products(bindings: Any, cupy: Any, device: Any, tf32: Any) -> Products:
                 workspaces[stream] = cupy.empty((nbytes,), dtype="uint8")
         return int(workspaces[stream].data.ptr)
 
+    tuner = _tuner(bindings, cupy, device) if bindings and wanted() else None
     return Products(
-        CublasLt(bindings, workspace),
+        CublasLt(bindings, workspace, tuner) if bindings else None,
         cupy,
         pointer=lambda array: int(array.data.ptr),
         stream=lambda: int(cupy.cuda.get_current_stream().ptr),
         tf32=tf32,
     )
+
+
+def _tuner(bindings: Any, cupy: Any, device: Any) -> Tuner:
+    name = cupy.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
+    choices = Choices("cublaslt", str(bindings.get_version()), name)
+    return Tuner(choices, CudaClock(cupy, device))

@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 
 from nnlib_backends.contract import Array
-from nnlib_backends.cupy_backend.products.cublaslt import CublasLt
+from nnlib_backends.cupy_backend.products.cublaslt import Addresses, CublasLt
 from nnlib_backends.cupy_backend.products.layout import Operand, Problem, operand, split_batches
+from nnlib_backends.precision import LOW_DTYPES
 
 __all__ = ["Products"]
 
-DTYPES = ("float32", "float64", "float16", "bfloat16")
+DTYPES = ("float32", "float64", *LOW_DTYPES)
 _MOST_CALLS = 16  # for one batch, whose axes cannot be joined; else an operand is copied
+_AUX_MULTIPLE = 8  # columns of what an epilogue stores besides the result
+_AUX_ALIGNMENT = 16
 
 
 class Products:
@@ -23,7 +26,8 @@ class Products:
 
     Parameters
     ----------
-    cublaslt : CublasLt
+    cublaslt : CublasLt or None
+        ``None`` where the library is missing: then everything is left to ``xp``.
     xp : namespace
         CuPy's, whose ``matmul`` and ``dot`` do what cuBLASLt does not.
     pointer : callable
@@ -36,7 +40,7 @@ class Products:
 
     def __init__(
         self,
-        cublaslt: CublasLt,
+        cublaslt: CublasLt | None,
         xp: Any,
         pointer: Callable[[Array], int],
         stream: Callable[[], int],
@@ -46,9 +50,13 @@ class Products:
         self._pointer, self._stream, self._tf32 = pointer, stream, tf32
 
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
-        """Compute ``a @ b``: vectors, matrices and stacks of matrices, as ``numpy.matmul``."""
-        if not self._can(a, b):
-            return self._xp.matmul(a, b) if out is None else self._xp.matmul(a, b, out=out)
+        """Compute ``a @ b``: vectors, matrices and stacks of matrices, as ``numpy.matmul``.
+
+        Sums are in float32 at least.  Products of 16-bit numbers are stored in 16 bits, or, if
+        ``out`` is of float32, as the sums are.
+        """
+        if self._lt is None or not self._can(a, b):
+            return self._by_xp(a, b, out)
         a, b = self._alike(a, b)
         left, right = a[None, :] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b
         target = out if a.ndim > 1 and b.ndim > 1 else None
@@ -73,26 +81,17 @@ class Products:
         return self.matmul(a, b)
 
     def product(
-        self,
-        a: Array,
-        b: Array,
-        out: Array | None = None,
-        *,
-        bias: Array | None = None,
-        activation: str | None = None,
-        accumulate: bool = False,
+        self, a: Array, b: Array, out: Array | None = None, *, accumulate: bool = False
     ) -> Array:
-        """Compute ``activation(a @ b + bias)`` for matrices or stacks of one dtype.
+        """Compute ``a @ b`` for matrices or stacks of one dtype.
 
         Parameters
         ----------
         a, b : arrays (..., rows, inner), (..., inner, columns)
         out : array (..., rows, columns), optional
             To write into.
-        bias : array (columns,), optional
-        activation : "relu", "gelu" (by tanh) or None
         accumulate : bool
-            Add to what ``out`` holds.  Then neither bias nor activation.
+            Add to what ``out`` holds.
         """
         rows, inner, columns = a.shape[-2], a.shape[-1], b.shape[-1]
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
@@ -103,15 +102,50 @@ class Products:
             if accumulate:
                 target[...] = out
         if inner and target.size:
-            epilogue = "+".join(
-                part for part in (activation, None if bias is None else "bias") if part
-            )
-            self._run(a, b, target, batch, epilogue, bias, accumulate)
+            if self._lt is None or not self._run(a, b, target, batch, accumulate=accumulate):
+                self._without_cublaslt(a, b, target, accumulate)
         elif not accumulate:
-            self._without_sums(target, bias, activation)
+            target[...] = 0
         if out is not None and target is not out:
             out[...] = target
         return target if out is None else out
+
+    def fused(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        epilogue: str,
+        vector: Array | None = None,
+        aux: Array | None = None,
+    ) -> bool:
+        """Compute ``a @ b`` and what its epilogue does in one kernel.
+
+        Parameters
+        ----------
+        a, b : arrays (rows, inner), (inner, columns)
+            Of one dtype; not empty.
+        out : array (rows, columns)
+        epilogue : str
+            See `Problem`.
+        vector : array, optional
+            A bias (columns,), or where sums (rows,) go; contiguous, of the dtype of ``out``.
+        aux : array (rows, columns), optional
+            Where the epilogue stores what its activation is computed of; contiguous, of the dtype
+            of ``out``.
+
+        Returns
+        -------
+        bool
+            False if cuBLASLt has no such kernel: then nothing was done.
+        """
+        if self._lt is None or not (self._can(a, b) and _fits(out, out.shape, a.dtype)):
+            return False
+        if aux is not None and (
+            out.shape[1] % _AUX_MULTIPLE or self._pointer(aux) % _AUX_ALIGNMENT
+        ):
+            return False
+        return self._run(a, b, out, (), epilogue, vector, aux)
 
     # How ---------------------------------------------------------------------------------------
 
@@ -131,52 +165,59 @@ class Products:
         return a.astype(dtype, copy=False), b.astype(dtype, copy=False)
 
     def _run(
-        self, a: Array, b: Array, out: Array, batch: tuple[int, ...], epilogue: str,
-        bias: Array | None, accumulate: bool,
-    ) -> None:  # fmt: skip
+        self, a: Array, b: Array, out: Array, batch: tuple[int, ...], epilogue: str = "DEFAULT",
+        vector: Array | None = None, aux: Array | None = None, *, accumulate: bool = False,
+    ) -> bool:  # fmt: skip
         a, b = self._laid_out(a), self._laid_out(b)
         split = split_batches(batch, [_along(x, batch) for x in (a, b, out)])
         if len(split.starts) > _MOST_CALLS:
             a, b = (self._spread(x, batch) for x in (a, b))
             split = split_batches(batch, [_along(x, batch) for x in (a, b, out)])
-        size = a.dtype.itemsize
+        sizes = [x.dtype.itemsize for x in (a, b, out)]
         pointers = [self._pointer(x) for x in (a, b, out)]
-        alignments = [
-            _alignment(pointer, step * size, *[start[i] * size for start in split.starts])
-            for i, (pointer, step) in enumerate(zip(pointers, split.steps, strict=True))
+        starts = [
+            [size * offset for size, offset in zip(sizes, start, strict=True)]
+            for start in split.starts
         ]
         left, right, result = (
-            Operand(*_layout(x), step, alignment)
-            for x, step, alignment in zip((a, b, out), split.steps, alignments, strict=True)
+            Operand(
+                *_layout(x), step, _alignment(pointers[i], step * sizes[i], *[s[i] for s in starts])
+            )
+            for i, (x, step) in enumerate(zip((a, b, out), split.steps, strict=True))
         )
-        bias = None if bias is None else self._xp.ascontiguousarray(bias)
-        address = 0 if bias is None else self._pointer(bias)
+        at_vector, at_aux = (0 if x is None else self._pointer(x) for x in (vector, aux))
         problem = Problem(
-            a.shape[-2], b.shape[-1], a.shape[-1], split.count, left, right, result, a.dtype.name,
-            a.dtype.name == "float32" and self._tf32(), epilogue, _alignment(address), accumulate,
+            a.shape[-2], b.shape[-1], a.shape[-1], split.count, left, right, result,
+            a.dtype.name, out.dtype.name, a.dtype.name == "float32" and self._tf32(), epilogue,
+            _alignment(at_vector),
         )  # fmt: skip
         stream = self._stream()
-        for start in split.starts:
-            at_a, at_b, at_out = (
-                pointer + offset * size for pointer, offset in zip(pointers, start, strict=True)
-            )
-            if not self._lt.run(problem, at_a, at_b, at_out, stream, address):
-                self._otherwise(a, b, out, batch, epilogue, bias, accumulate)
-                return
+        assert self._lt is not None
+        for start in starts:
+            at = (pointer + offset for pointer, offset in zip(pointers, start, strict=True))
+            addresses = Addresses(*at)._replace(vector=at_vector, aux=at_aux)
+            if not self._lt.run(problem, addresses, stream, accumulate):
+                return False  # the first call of all: one plan serves them
+        return True
 
-    def _otherwise(
-        self, a: Array, b: Array, out: Array, batch: tuple[int, ...], epilogue: str,
-        bias: Array | None, accumulate: bool,
-    ) -> None:  # fmt: skip
-        """Compute what cuBLASLt has no algorithm for: in two steps, or by CuPy."""
-        if epilogue:  # float64 has products, but few epilogues
-            self._run(a, b, out, batch, "", None, accumulate=False)
-            activation = epilogue.removesuffix("bias").removesuffix("+")
-            self._finish(out, bias, activation or None)
-        elif accumulate:
-            out += self._xp.matmul(a, b)
+    def _without_cublaslt(self, a: Array, b: Array, out: Array, accumulate: bool) -> None:
+        if accumulate:
+            out += self._by_xp(a, b)
         else:
-            out[...] = self._xp.matmul(a, b)
+            self._by_xp(a, b, out)
+
+    def _by_xp(self, a: Any, b: Any, out: Array | None = None) -> Array:
+        """Compute ``a @ b`` by CuPy, whose products know little of 16-bit numbers."""
+        low = [x for x in (a, b) if _is_low(x)]
+        if not low:
+            return self._xp.matmul(a, b) if out is None else self._xp.matmul(a, b, out=out)
+        dtype = self._xp.promote_types(a.dtype, b.dtype) if out is None else out.dtype
+        wide = [x.astype("float32") if _is_low(x) else x for x in (a, b)]
+        result = self._xp.matmul(*wide)
+        if out is None:
+            return result.astype(dtype, copy=False)
+        out[...] = result.astype(dtype, copy=False)
+        return out
 
     def _laid_out(self, x: Array) -> Array:
         """Return an array whose matrices cuBLASLt can read where they are; a copy if need be."""
@@ -185,20 +226,9 @@ class Products:
     def _spread(self, x: Array, batch: tuple[int, ...]) -> Array:
         return self._xp.ascontiguousarray(self._xp.broadcast_to(x, (*batch, *x.shape[-2:])))
 
-    def _without_sums(self, out: Array, bias: Array | None, activation: str | None) -> None:
-        """Finish products over nothing."""
-        out[...] = 0
-        if out.size:
-            self._finish(out, bias, activation)
 
-    def _finish(self, out: Array, bias: Array | None, activation: str | None) -> None:
-        if bias is not None:
-            out += bias
-        if activation == "relu":
-            self._xp.maximum(out, 0, out=out)
-        elif activation == "gelu":
-            cubic = out * (1 + 0.044715 * out * out)
-            out *= 0.5 * (1 + self._xp.tanh(math.sqrt(2 / math.pi) * cubic))
+def _is_low(x: Any) -> bool:
+    return getattr(getattr(x, "dtype", None), "name", "") in LOW_DTYPES
 
 
 def _strides(x: Array) -> tuple[int, ...]:
@@ -222,8 +252,9 @@ def _along(x: Array, batch: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _fits(out: Array, shape: tuple[int, ...], dtype: Any) -> bool:
-    """Tell whether a product can be written into an array directly."""
-    if out.shape != shape or out.dtype != dtype:
+    """Tell whether products of a dtype can be written into an array directly."""
+    low = dtype.name in LOW_DTYPES
+    if out.shape != shape or not (out.dtype == dtype or (low and out.dtype.name == "float32")):
         return False
     layout = operand(out.shape[-2:], _strides(out)[-2:])
     return layout is not None and not layout[0]

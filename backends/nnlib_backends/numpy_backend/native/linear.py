@@ -16,6 +16,7 @@ from numba import njit
 
 from nnlib_backends.contract import Kernel
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
+from nnlib_backends.numpy_backend.native import activation as activations
 from nnlib_backends.numpy_backend.native.abi import (
     address,
     gemm,
@@ -31,6 +32,7 @@ from nnlib_backends.numpy_backend.native.program import sgemm_address
 
 __all__ = ["KERNELS"]
 
+GELU = activations.KERNELS["gelu"]
 ZERO = np.float32(0.0)
 LINE = 16  # floats in a cache line: two threads should not write into one
 TINY = 2048  # multiplications, below which BLAS is slower than a loop
@@ -242,6 +244,9 @@ def _rows(x: Array) -> Array:
 def _forward(
     x: Array, weight: Array, bias: Array | None, *, activation: str | None = None
 ) -> tuple[Array, Array | None]:
+    if activation == "gelu_tanh":  # its derivative needs z
+        z, _ = _forward(x, weight, bias)
+        return GELU.forward(z, approximate="tanh")[0], z
     rows, weight = _rows(x), dense(weight)
     (m, k), n = rows.shape, weight.shape[0]
     require(weight.shape == (n, k), "a weight with as many columns as x")
@@ -263,6 +268,9 @@ def _backward(
     g: Array, y: Array | None, needs: Sequence[Any], x: Array, weight: Array, bias: Array | None,
     *, activation: str | None = None,
 ) -> tuple[Array | None, ...]:  # fmt: skip
+    if activation == "gelu_tanh":
+        (g,) = GELU.backward(g, None, (True,), y, approximate="tanh")
+        y = activation = None
     rows, weight, g = _rows(x), dense(weight), _rows(g)
     (m, k), n = rows.shape, weight.shape[0]
     dx, dw = place(needs[0], x.shape), place(needs[1], (n, k))

@@ -1,5 +1,6 @@
 """Products as cuBLASLt is asked for them; a double of it computes what it was asked on the host."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 from fake_cublaslt import World
@@ -13,6 +14,7 @@ def world():
 
 
 rng = np.random.default_rng(0)
+LOW = ["float16", "bfloat16"]
 
 
 def normal(*shape, dtype=np.float32):
@@ -20,9 +22,10 @@ def normal(*shape, dtype=np.float32):
 
 
 def close(actual, expected, dtype="float32"):
-    tolerance = {"float16": 2e-2, "float32": 1e-5, "float64": 1e-12}[np.dtype(dtype).name]
-    np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance * 10)
     assert actual.dtype == dtype
+    tolerance = 8 * float(ml_dtypes.finfo(dtype).eps)
+    actual, expected = (np.asarray(x, np.float64) for x in (actual, expected))
+    np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=10 * tolerance)
 
 
 def by_rows(*shape):
@@ -57,7 +60,7 @@ def test_operands_are_read_where_they_are(world, left, right, batch):
     }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", *LOW])
 def test_dtypes(world, dtype):
     a, b = normal(33, 65, dtype=dtype), normal(65, 17, dtype=dtype)
     expected = a.astype(np.float64) @ b.astype(np.float64)
@@ -66,6 +69,48 @@ def test_dtypes(world, dtype):
     assert call.compute == (70 if dtype == "float64" else 68)
     assert call.stream == 5
     assert call.workspace == (7005, 32 << 20)
+
+
+@pytest.mark.parametrize("dtype", LOW)
+def test_products_of_16_bits_leave_their_sums_as_they_are_in_float32(world, dtype):
+    a, b = normal(6, 300, dtype=dtype), normal(300, 8, dtype=dtype)
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    for out in (np.empty((6, 8), np.float32), part_of_wider_rows(6, 8)):
+        assert world.products.matmul(a, b, out=out) is out
+        np.testing.assert_allclose(out, exact, rtol=1e-5, atol=1e-4)  # 16 bits would be 1e-2
+    assert world.lt.calls[0].dtypes == (dtype, "float32")
+    expected = out + exact
+    world.products.product(a, b, out, accumulate=True)
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-4)
+    assert [call.dtypes for call in world.lt.calls] == [(dtype, "float32")] * 3
+    batch = np.empty((2, 6, 8), np.float32)
+    world.products.matmul(np.stack([a, a]), b, out=batch)
+    np.testing.assert_allclose(batch[1], exact, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", LOW)
+def test_partial_sums_are_never_of_16_bits(world, dtype):
+    a = normal(6, 8, dtype=dtype)
+    world.products.matmul(a, a.T)
+    assert world.lt.preference["REDUCTION_SCHEME_MASK"] == 2  # in the type of computing
+    world.products.matmul(a.astype("float32"), a.T.astype("float32"))
+    assert "REDUCTION_SCHEME_MASK" not in world.lt.preference
+
+
+@pytest.mark.parametrize("dtype", LOW)
+def test_cupy_is_asked_for_no_products_of_16_bits(dtype):
+    world = World(cublaslt=False)
+    a, b = normal(6, 8, dtype=dtype), normal(8, 5, dtype=dtype)
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    close(world.products.matmul(a, b), exact, dtype)
+    out = np.empty((6, 5), np.float32)
+    assert world.products.matmul(a, b, out=out) is out
+    np.testing.assert_allclose(out, exact, rtol=1e-5, atol=1e-5)
+    close(world.products.product(a, b), exact, dtype)
+    assert not world.products.fused(a, b, np.empty((6, 5), dtype), "RELU")
+    wide = normal(8, 5)
+    close(world.products.matmul(a, wide), a.astype(np.float64) @ wide)
+    assert len(world.fallbacks) == 4
 
 
 def test_tf32_is_a_choice_for_float32_alone(world):
@@ -180,28 +225,59 @@ def test_accumulation(world, make):
     close(out, expected)
 
 
-@pytest.mark.parametrize("refuse", ["", "none", "error", "epilogue"])
-@pytest.mark.parametrize("inner", [4, 0])
-@pytest.mark.parametrize("activation", [None, "relu", "gelu"])
-@pytest.mark.parametrize("biased", [True, False])
-def test_epilogues(world, activation, biased, inner, refuse):
-    world.lt.refuse = refuse
-    a, b = normal(6, inner), normal(5, inner).T
-    bias = normal(11)[1::2][:5] if biased else None  # not contiguous
-    z = a @ b + (bias if biased else 0)
-    if activation == "relu":
-        z = np.maximum(z, 0)
-    elif activation == "gelu":
+@pytest.mark.parametrize("dtype", ["float32", *LOW])
+@pytest.mark.parametrize("name", ["BIAS", "RELU", "RELU_BIAS", "GELU_AUX", "GELU_AUX_BIAS"])
+def test_epilogues(world, name, dtype):
+    a, b = normal(6, 4, dtype=dtype), normal(8, 4, dtype=dtype).T
+    bias = normal(8, dtype=dtype) if "BIAS" in name else None
+    aux = world.empty((6, 8), dtype) if "AUX" in name else None
+    out = world.empty((6, 8), dtype)
+    assert world.products.fused(a, b, out, name, bias, aux)
+    z = a.astype(np.float64) @ b.astype(np.float64)
+    z = z if bias is None else z + bias.astype(np.float64)
+    if aux is not None:
+        close(aux, z, dtype)
         z = z * 0.5 * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3)))
-    close(world.products.product(a, b, bias=bias, activation=activation), z.astype(np.float32))
-    if inner and not refuse:
-        name = "_".join(p for p in ((activation or "").upper(), "BIAS" if biased else "") if p)
-        assert [call.epilogue for call in world.lt.calls] == [name or "DEFAULT"]
-    elif refuse == "epilogue" and inner:  # the product still is cuBLASLt's
-        assert [call.epilogue for call in world.lt.calls] == ["DEFAULT"]
-        assert world.fallbacks == []
-    else:
-        assert world.lt.calls == []
+    close(out, np.maximum(z, 0) if "RELU" in name else z, dtype)
+    assert [call.epilogue for call in world.lt.calls] == [name]
+
+
+@pytest.mark.parametrize("dtype", ["float32", *LOW])
+def test_sums_of_rows_come_with_the_product(world, dtype):
+    """The gradients of a weight and of its bias: gᵀ·x, and the sums of gᵀ's rows, in float32."""
+    g, x = normal(9, 5, dtype=dtype), normal(9, 4, dtype=dtype)
+    dw, db = world.empty((5, 4), np.float32), world.empty((5,), np.float32)
+    assert world.products.fused(g.T, x, dw, "BGRADB", db)
+    g, x = g.astype(np.float64), x.astype(np.float64)
+    np.testing.assert_allclose(dw, g.T @ x, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(db, g.sum(axis=0), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("refuse", ["none", "error", "RELU_BIAS"])
+def test_an_epilogue_that_cublaslt_lacks_is_refused_and_nothing_done(world, refuse):
+    world.lt.refuse = refuse
+    a, b, out = normal(6, 4), normal(4, 8), np.zeros((6, 8), np.float32)
+    for _ in range(2):
+        assert not world.products.fused(a, b, out, "RELU_BIAS", normal(8))
+    assert not out.any()
+    assert world.lt.calls == world.fallbacks == []
+    assert world.lt.destroyed == 5  # it was asked for once
+
+
+def test_what_an_epilogue_stores_besides_must_be_aligned(world):
+    a, b = normal(6, 4), normal(4, 8)
+    aux = world.empty((7 * 8,), np.float32)
+    assert not world.products.fused(a, b, normal(6, 8), "GELU_AUX", aux=aux[1:49].reshape(6, 8))
+    odd = b[:, :6]
+    assert not world.products.fused(a, odd, normal(6, 6), "GELU_AUX", aux=aux[:36].reshape(6, 6))
+    assert world.lt.calls == []
+    assert world.products.fused(a, b, normal(6, 8), "GELU_AUX", aux=aux[:48].reshape(6, 8))
+
+
+def test_a_result_that_cannot_be_written_directly_is_no_fused_product(world):
+    a, b = normal(6, 4), normal(4, 8)
+    assert not world.products.fused(a, b, by_columns(6, 8), "RELU")
+    assert not world.products.fused(a, b, np.empty((6, 8)), "RELU")
 
 
 def test_a_problem_without_an_algorithm_goes_to_cupy_and_leaves_nothing_behind(world):
@@ -214,8 +290,8 @@ def test_a_problem_without_an_algorithm_goes_to_cupy_and_leaves_nothing_behind(w
     for _ in range(3):
         world.products.matmul(a, b)
     assert len(world.fallbacks) == 5
-    # 2 problems: description, 3 layouts and preference each; it is not asked for again
-    assert world.lt.destroyed == 10
+    # description, 3 layouts and preference; it is not asked for again
+    assert world.lt.destroyed == 5
 
 
 def test_an_algorithm_is_chosen_once_for_each_problem(world):
@@ -226,11 +302,16 @@ def test_an_algorithm_is_chosen_once_for_each_problem(world):
     assert world.lt.plans == 1
     world.products.matmul(a[:2], b)
     world.products.matmul(a, b.copy(order="F"))
-    world.products.product(a, b, bias=normal(5))
-    assert world.lt.plans == 4
-    for _ in range(3):
-        close(world.products.product(a, b, bias=(bias := normal(5))), a @ b + bias)
+    biases = normal(4, 8)[:, :5]  # each at a multiple of 32 bytes from the other
+    for bias in biases:
+        out = np.empty((3, 5), np.float32)
+        assert world.products.fused(a, b, out, "BIAS", bias)
+        close(out, a @ b + bias)
     assert world.lt.plans == 4  # another bias is no other problem
+    out = a @ b
+    world.products.product(a, b, out, accumulate=True)
+    close(out, 2 * (a @ b))
+    assert world.lt.plans == 4  # nor is adding up
 
 
 def test_alignment_is_part_of_the_problem(world):
