@@ -2,6 +2,7 @@
 
 import numpy as np
 from ops.table import Row, case, floats, integers, positive, sample_cases
+from ops.table_elementwise import gelu
 from scipy import special
 
 from nnlib import ops
@@ -16,6 +17,8 @@ def linear(x, weight, bias=None, activation=None):
 def activated(y, activation):
     if activation == "relu":
         return np.maximum(y, 0)
+    if activation == "gelu_tanh":
+        return gelu(y, approximate="tanh")
     return {None: y, "tanh": np.tanh(y), "sigmoid": special.expit(y)}[activation]
 
 
