@@ -67,8 +67,9 @@ def test_a_process_can_be_used_again(tiny):
             _, weights, _ = initial_weights(tiny, seed)
             trainee = PeerTrainee("numpy", tiny, weights, seed, process)
             trainee.warm_up(3)
-            trainee.close()
             assert len(trainee.losses()) == 3
+            trainee.close()
+            assert trainee.losses() == []  # and it holds no task any longer
     finally:
         process.close()
 
