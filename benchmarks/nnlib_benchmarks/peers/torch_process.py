@@ -74,12 +74,20 @@ def _weighted(layer: dict[str, Any], weight: torch.Tensor, bias: Any) -> nn.Modu
 
 
 class Torch(Peer):
-    """PyTorch; compiled if the name says so."""
+    """PyTorch; compiled if the name says so.
 
-    def __init__(self, name: str) -> None:
+    Parameters
+    ----------
+    name : str
+        Also says on which device it runs.
+    device : str, optional
+        Another one.
+    """
+
+    def __init__(self, name: str, device: str | None = None) -> None:
         super().__init__(name)
         self._compiled = "compile" in name
-        self._device = torch.device("cuda" if self.on_gpu else "cpu")
+        self._device = torch.device(device or ("cuda" if self.on_gpu else "cpu"))
         if self.on_gpu:
             torch.backends.cudnn.benchmark = True
             _allow_tf32(False)
