@@ -77,10 +77,21 @@ export python wheels out
 # what a compiler of kernels has found out is kept for the next call on the same machine
 export TORCHINDUCTOR_CACHE_DIR="$out/inductor" JAX_COMPILATION_CACHE_DIR="$out/jax"
 
+# Of PEER:PACKAGE …, the peers whose package is there, with commas: one that is missing is no reason
+# to measure nothing.
+installed() {
+    local pair found=""
+    for pair in "$@"; do
+        "$python" -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('${pair#*:}') is None)" &&
+            found=$found,${pair%%:*}
+    done
+    echo "${found#,}"
+}
+
 if [ "$backend" = cupy ]; then
     tests=(-m gpu) few=(-m gpu tests/backends/cupy_backend/kernels) megabytes=64 largest=8192
-    bench=(--backends cupy --peers torch-cuda,jax-cuda --workloads compare-gpu)
-    compiled=(--backends cupy --peers torch-compile-cuda
+    bench=(--backends cupy --peers "$(installed torch-cuda:torch jax-cuda:jax)" --workloads compare-gpu)
+    compiled=(--backends cupy --peers "$(installed torch-compile-cuda:torch)"
         --workloads mlp-tiny,mlp-mnist,lenet-64,gpt2-124m@bf16,vgg16-b256@bf16,mlp-8192@bf16)
     claim=(--backends cupy,numpy --workloads vgg16-b8,vgg16-b256@bf16,mlp-tiny,mlp-mnist,lenet-64)
 else

@@ -157,7 +157,8 @@ def _finish(
     losses: list[float],
 ) -> TrainingResult:
     """Measure what is measured once, and write everything down."""
-    parts, energy = trainee.breakdown(workload.plan.breakdown), trainee.energy()
+    plan = workload.plan
+    parts, energy = trainee.breakdown(plan.breakdown), trainee.energy() if plan.energy else None
     compute = trainee.timing("compute")
     flops = workload.flops(workload.plan.batch) / compute.median
     return TrainingResult(

@@ -81,9 +81,9 @@ def test_every_workload_and_peer_of_the_script_is_known():
     text = SCRIPT.read_text("utf8")
     for names in re.findall(r"--workloads ([a-z][\w,@-]*)", text):
         assert workloads.expand(names.split(","))
-    peers = {name for names in re.findall(r"--peers ([\w,-]+)", text) for name in names.split(",")}
-    assert peers == {"torch-cuda", "jax-cuda", "torch-compile-cuda"}
-    assert peers <= set(registry.PACKAGES)
+    peers = dict(re.findall(r"([\w-]+-cuda):(\w+)", text))
+    assert set(peers) == {"torch-cuda", "jax-cuda", "torch-compile-cuda"}
+    assert peers.items() <= registry.PACKAGES.items()
 
 
 def test_all_precisions_and_a_row_that_fails(monkeypatch):
@@ -190,3 +190,10 @@ def test_a_file_that_cannot_be_read_costs_its_lines_only(tmp_path):
     text = load("gpu_summary").table([], None, 3, [file])
     assert "half.json: SchemaError" in text
     assert text.endswith("all together 3 s")
+
+
+def test_a_peer_that_is_not_installed_is_left_out():
+    (function,) = re.findall(r"^installed\(\) \{.*?^\}$", SCRIPT.read_text("utf8"), re.M | re.S)
+    call = f"python={sys.executable}\n{function}\ninstalled a:json b:no_such_package c:re"
+    done = subprocess.run(["bash", "-c", call], capture_output=True, text=True, check=True)
+    assert done.stdout == "a,c\n"

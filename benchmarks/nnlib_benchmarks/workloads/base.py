@@ -95,6 +95,8 @@ class Plan:
     alone : bool
         Everybody trains alone, one after the other, as many steps as `compute` and `end_to_end`
         say at least: the models of all together would not fit into a GPU's memory.
+    energy : bool
+        Whether to read the energy meter, which takes two seconds of steps.
     """
 
     batch: int
@@ -105,6 +107,7 @@ class Plan:
     breakdown: int
     epochs: int
     alone: bool = False
+    energy: bool = True
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,9 @@ def plan(batch: int, seconds: float, block: int, quick: bool) -> Plan:
     """
     if quick:
         few = Budget(seconds=0.5, least=4, most=60)
-        return Plan(batch, 4, few, Budget(0.1, 2, 20), min(block, 10), breakdown=2, epochs=0)
+        return Plan(
+            batch, 4, few, Budget(0.1, 2, 20), min(block, 10), breakdown=2, epochs=0, energy=False
+        )
     loading = Budget(seconds / 6, least=2, most=500)
     warmup = max(4, min(20, block))
     return Plan(batch, warmup, Budget(seconds, 8, 2000), loading, block, breakdown=2, epochs=0)

@@ -34,7 +34,9 @@ def plan_alone(batch: int, quick: bool) -> Plan:
     """
     computed, loaded = (steps // 2 for steps in ALONE) if quick else ALONE
     compute, loading = (Budget(0.0, steps, steps) for steps in (computed, loaded))
-    return Plan(batch, 4, compute, loading, block=4, breakdown=1, epochs=0, alone=True)
+    return Plan(
+        batch, 4, compute, loading, block=4, breakdown=1, epochs=0, alone=True, energy=not quick
+    )
 
 
 def mlp_8192(quick: bool, seed: int) -> Workload:
