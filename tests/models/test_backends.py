@@ -2,8 +2,10 @@
 
 import inspect
 
+import emulation
 import numpy as np
 import pytest
+from emulation import build
 
 import nnlib
 import nnlib.nn.functional as F
@@ -92,7 +94,19 @@ def gradients(name, where, state=None, precision="fp32"):
         return value.item(), found, state
 
 
-@pytest.mark.parametrize("where", ["strict", pytest.param("cupy", marks=pytest.mark.gpu)])
+@pytest.fixture(params=["strict", "emulated", pytest.param("cupy", marks=pytest.mark.gpu)])
+def where(request, tmp_path_factory):
+    """A double of a GPU, the same with the CUDA kernels run on the CPU, and a GPU."""
+    if request.param == "emulated":
+        if emulation.missing_compiler():
+            pytest.skip(emulation.missing_compiler())
+        emulation.register()
+        cache = getattr(request.config, "cache", None)  # absent with -p no:cacheprovider
+        folder = cache.mkdir if cache else tmp_path_factory.mktemp
+        build.keep_in(folder("emulated_kernels"))
+    return request.param
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", CASES)
 def test_losses_and_gradients_are_numpys(name, precision, where):
