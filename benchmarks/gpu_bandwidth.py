@@ -97,7 +97,7 @@ def kernel_rows(backend: Backend, size: int, precision: str) -> Iterator[Row]:
             continue
         if precision == "bf16" and (name not in backend.mixed or name == "embedding"):
             continue
-        title = name if precision == "fp32" else f"{name} {precision}"
+        title = name if precision == "fp32" else f"{precision} {name}"
         try:
             arrays = low(backend, name, precision, [make(backend, a) for a in arguments])
             y, saved = kernel.forward(*arrays, **options)
@@ -117,7 +117,7 @@ def kernel_rows(backend: Backend, size: int, precision: str) -> Iterator[Row]:
             yield {"name": title, "error": f"{type(error).__name__}: {error}"}
 
 
-def bias_row(backend: Backend, size: int, precision: str) -> Row:
+def bias_rows(backend: Backend, size: int, precision: str) -> Iterator[Row]:
     """Time the gradient of a bias: the sum over the rows of the incoming gradient."""
     x, weight, bias = (make(backend, shape) for shape in ((size // 1024, 8), (1024, 8), (1024,)))
     kernel, needs = backend.kernels["linear"], (False, False, True)
@@ -125,13 +125,13 @@ def bias_row(backend: Backend, size: int, precision: str) -> Row:
     y, saved = kernel.forward(*arrays, activation=None)
     g = backend.xp.ones_like(y)
     call = partial(kernel.backward, g, saved, needs, *arrays, activation=None)
-    name = "bias gradient" if precision == "fp32" else f"bias gradient {precision}"
-    return {"name": name, "bytes": g.nbytes, "seconds": seconds(backend, call)}
+    yield {"name": "bias gradient", "bytes": g.nbytes, "seconds": seconds(backend, call)}
 
 
-def tensor_rows(backend: Backend, size: int) -> Iterator[Row]:
-    """Time what is no fused operation: softmax over rows, and clipping by the norm."""
-    x = nnlib.tensor(make(backend, (size // 1024, 1024)), requires_grad=True)
+def softmax_rows(backend: Backend, size: int, precision: str) -> Iterator[Row]:
+    """Time softmax and its logarithm, which are primitives, over rows."""
+    (data,) = low(backend, None, precision, [make(backend, (size // 1024, 1024))])
+    x, moved = nnlib.tensor(data, requires_grad=True), data.nbytes
     g = nnlib.ones_like(x)
     for name in ("softmax", "log_softmax"):
         function, y = getattr(F, name), getattr(F, name)(x)
@@ -144,28 +144,35 @@ def tensor_rows(backend: Backend, size: int) -> Iterator[Row]:
             x.grad = None
             y.backward(g, retain_graph=True)
 
-        moved = x.data.nbytes
-        yield {"name": f"{name} forward", "bytes": 2 * moved, "seconds": seconds(backend, forward)}
-        yield {
-            "name": f"{name} backward", "bytes": 3 * moved, "seconds": seconds(backend, backward)
-        }  # fmt: skip
-    x.grad = g
+        for way, call, times in (("forward", forward, 2), ("backward", backward, 3)):
+            elapsed = seconds(backend, call)
+            yield {"name": f"{name} {way}", "bytes": times * moved, "seconds": elapsed}
+
+
+def clipping_rows(backend: Backend, size: int, _precision: str) -> Iterator[Row]:
+    """Time the clipping of gradients by their norm, which reads them twice and writes them."""
+    x = nnlib.tensor(make(backend, (size,)), requires_grad=True)
+    x.grad = nnlib.ones_like(x)
     clip = partial(optim.clip_grad_norm_, [x], 1.0)
     yield {"name": "clipping", "bytes": 3 * x.data.nbytes, "seconds": seconds(backend, clip)}
 
 
 def other_rows(backend: Backend, size: int) -> Iterator[Row]:
     """Time everything that is neither a fused operation of one array nor an update."""
-    with_mixed = "linear" in backend.mixed and not backend.host_memory
-    for precision in ("fp32", "bf16") if with_mixed else ("fp32",):
+    cases: list[tuple[Any, str]] = [
+        (bias_rows, "fp32"), (softmax_rows, "fp32"), (clipping_rows, "fp32")
+    ]  # fmt: skip
+    if "linear" in backend.mixed and not backend.host_memory:
+        cases.append((bias_rows, "bf16"))
+    if "softmax" in backend.primitives:
+        cases.append((softmax_rows, "bf16"))
+    for rows, precision in cases:
         try:
-            yield bias_row(backend, size, precision)
+            for row in rows(backend, size, precision):
+                yield row if precision == "fp32" else row | {"name": f"{precision} {row['name']}"}
         except Exception as error:  # noqa: BLE001 - as above
-            yield {"name": "bias gradient", "error": f"{type(error).__name__}: {error}"}
-    try:
-        yield from tensor_rows(backend, size)
-    except Exception as error:  # noqa: BLE001 - as above
-        yield {"name": "softmax, clipping", "error": f"{type(error).__name__}: {error}"}
+            name = f"{precision} {rows.__name__}"
+            yield {"name": name, "error": f"{type(error).__name__}: {error}"}
 
 
 def update_rows(backend: Backend, size: int) -> Iterator[Row]:

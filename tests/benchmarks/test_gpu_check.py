@@ -103,9 +103,9 @@ def test_all_precisions_and_a_row_that_fails(monkeypatch):
 
     assert len(kept) == 4 + 3  # after every part
     rows = {row["name"]: row for row in result["kernels"]}
-    assert {"gelu bf16 backward", "layer_norm bf16 forward", "silu forward"} <= set(rows)
-    assert "silu bf16 forward" not in rows
-    assert rows["gelu bf16 forward"]["bytes"] < rows["gelu forward"]["bytes"]
+    assert {"bf16 gelu backward", "bf16 layer_norm forward", "silu forward"} <= set(rows)
+    assert "bf16 silu forward" not in rows
+    assert rows["bf16 gelu forward"]["bytes"] < rows["gelu forward"]["bytes"]
     products = {row["name"]: row for row in result["products"]}
     assert products["bf16 64x64x64"]["share_of_square"] == 1
     assert products["tf32 GPT-2 128x768x2304"]["share_of_square"] > 0
