@@ -192,6 +192,13 @@ def test_a_file_that_cannot_be_read_costs_its_lines_only(tmp_path):
     assert text.endswith("all together 3 s")
 
 
+def test_no_folder_of_tests_is_forgotten():
+    (names,) = re.findall(r"tests=\(-m .*?\)$", SCRIPT.read_text("utf8"), re.M | re.S)
+    named = {name for group in re.findall(r"\{(.*?)\}", names) for name in group.split(",")}
+    here = {path.name for path in (ROOT / "tests").iterdir() if list(path.rglob("test_*.py"))}
+    assert named - {"test_*.py"} == here
+
+
 def test_a_peer_that_is_not_installed_is_left_out():
     (function,) = re.findall(r"^installed\(\) \{.*?^\}$", SCRIPT.read_text("utf8"), re.M | re.S)
     call = f"python={sys.executable}\n{function}\ninstalled a:json b:no_such_package c:re"
