@@ -229,8 +229,9 @@ class PeerTrainee:
 class Lasting:
     """Makes the parts of one peer in all workloads, in one process: a context manager.
 
-    A GPU's libraries take seconds to start, and what they hold they give back between workloads; on
-    the CPU, where memory is that of the process, each workload has a new one.
+    A GPU's libraries take seconds to start, and give back what they hold between workloads, but not
+    all: where everybody needs the whole card (`Plan.alone`) each workload has a new one, as on the
+    CPU, where memory is that of the process.
 
     Parameters
     ----------
@@ -244,9 +245,11 @@ class Lasting:
 
     def __call__(self, workload: Workload, weights: Weights, seed: int) -> PeerTrainee:
         """Make a part; the process is started at the first one, and anew if it has ended."""
+        if workload.plan.alone:
+            self._end()
+            return PeerTrainee(self._name, workload, weights, seed)
         if self._process is not None and not self._process.alive:
-            self._process.close()
-            self._process = None
+            self._end()
         self._process = self._process or PeerProcess(self._name)
         return PeerTrainee(self._name, workload, weights, seed, self._process)
 
@@ -254,8 +257,12 @@ class Lasting:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
         if self._process is not None:
             self._process.close()
+        self._process = None
 
 
 def write_task(folder: Path, workload: Workload, weights: Weights, seed: int) -> None:

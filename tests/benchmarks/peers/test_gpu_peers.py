@@ -1,5 +1,6 @@
 """Peers on a GPU: what their processes do there, shown with doubles for the card."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -80,8 +81,6 @@ def test_a_clock_is_read_when_the_gpu_is_done(torch, tiny, tmp_path, name):
 
 @pytest.mark.peers
 def test_pytorch_has_its_best_settings_and_no_tf32_unasked(torch, tiny, tmp_path):
-    from dataclasses import replace
-
     from nnlib_benchmarks.peers.torch_process import Torch
 
     library, peer = torch.library, Torch("torch-cuda", "cpu")
@@ -108,8 +107,6 @@ def test_pytorch_has_its_best_settings_and_no_tf32_unasked(torch, tiny, tmp_path
 
 @pytest.mark.peers
 def test_jax_states_the_precision_of_its_products(tiny, tmp_path):
-    from dataclasses import replace
-
     jax = pytest.importorskip("jax")
     from nnlib_benchmarks.peers.jax_process import Jax
 
@@ -155,6 +152,17 @@ def test_one_process_does_all_workloads_and_is_replaced_when_it_ends(tiny):
         assert third._process is not process
         assert len(third.warm_up(2)) == 2
     assert not third._process.alive
+
+
+def test_who_needs_the_whole_card_has_a_process_that_ends(tiny):
+    _, weights, _ = initial_weights(tiny, 0)
+    large = replace(tiny, plan=replace(tiny.plan, alone=True))
+    with Lasting("numpy") as make:
+        before = make(tiny, weights, 0)._process
+        alone = make(large, weights, 0)
+        assert not before.alive
+        alone.close()
+        assert not alone._process.alive
 
 
 @pytest.mark.gpu
