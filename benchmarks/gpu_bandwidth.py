@@ -4,27 +4,36 @@
 
 A kernel has to read its arguments once and to write its results once; the bytes of these, divided
 by the time, are a share of the rate at which the same device copies an array.  What a kernel reads
-twice, or keeps for later, counts against it.  Products are given as a share of the fastest one.
+twice, or keeps for later, counts against it.  Kernels that take data in bfloat16 (`Backend.mixed`)
+are measured so, too.  Products, convolutions and attention are in gpu_rates.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import statistics
 import sys
+import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import nnlib
+import nnlib.nn.functional as F
+from gpu_rates import low, rates
+from nnlib import optim
 from nnlib.ops.operation import fused_operations
 from nnlib.optim.update import UpdateRule
 from nnlib_backends import Backend
+from nnlib_backends.precision import is_floating
+
+Row = dict[str, Any]
 
 REPETITIONS = 10
 WARM_UP = 3
+LONG = 1.0  #: seconds, after which what was read is enough
 POOL = {"size": (2, 2), "stride": (2, 2), "padding": (0, 0)}
 
 
@@ -35,7 +44,8 @@ def seconds(backend: Backend, function: Callable[[], object]) -> float:
     backend.synchronize()
     timer = backend.timer()
     calls, samples = 1, []
-    while len(samples) < REPETITIONS:
+    begin = time.perf_counter()
+    while len(samples) < (REPETITIONS if time.perf_counter() < begin + LONG else 1):
         timer.start()
         for _ in range(calls):
             function()
@@ -78,33 +88,94 @@ def make(backend: Backend, argument: Any) -> Any:
     return generator.normal(argument, backend=backend)
 
 
-def kernel_rows(backend: Backend, size: int) -> Iterator[dict[str, Any]]:
+def kernel_rows(backend: Backend, size: int, precision: str) -> Iterator[Row]:
     """Time the fused operations, forward and backward."""
     known = {operation.name for operation in fused_operations()}
     for name, (arguments, options) in fused_cases(size).items():
         kernel = backend.kernels.get(name)
         if kernel is None or name not in known:
             continue
+        if precision == "bf16" and (name not in backend.mixed or name == "embedding"):
+            continue
+        title = name if precision == "fp32" else f"{precision} {name}"
         try:
-            arrays = [make(backend, argument) for argument in arguments]
+            arrays = low(backend, name, precision, [make(backend, a) for a in arguments])
             y, saved = kernel.forward(*arrays, **options)
             read = sum(array.nbytes for array in arrays)
             if name == "embedding":  # only the rows that are looked up
                 read = arrays[1].nbytes + y.nbytes
             forward = seconds(backend, lambda k=kernel, a=arrays, o=options: k.forward(*a, **o))
-            yield {"name": f"{name} forward", "bytes": read + y.nbytes, "seconds": forward}
-            needs = tuple(array.dtype.kind == "f" for array in arrays)
+            yield {"name": f"{title} forward", "bytes": read + y.nbytes, "seconds": forward}
+            needs = tuple(is_floating(array.dtype) for array in arrays)
             g = backend.xp.ones_like(y)
             call = (g, saved, needs, *arrays)
             backward = seconds(backend, lambda k=kernel, c=call, o=options: k.backward(*c, **o))
             wanted = sum(a.nbytes for a, need in zip(arrays, needs, strict=True) if need)
             moved = read + g.nbytes + wanted
-            yield {"name": f"{name} backward", "bytes": moved, "seconds": backward}
+            yield {"name": f"{title} backward", "bytes": moved, "seconds": backward}
         except Exception as error:  # noqa: BLE001 - the others are measured nevertheless
+            yield {"name": title, "error": f"{type(error).__name__}: {error}"}
+
+
+def bias_rows(backend: Backend, size: int, precision: str) -> Iterator[Row]:
+    """Time the gradient of a bias: the sum over the rows of the incoming gradient."""
+    x, weight, bias = (make(backend, shape) for shape in ((size // 1024, 8), (1024, 8), (1024,)))
+    kernel, needs = backend.kernels["linear"], (False, False, True)
+    arrays = low(backend, "linear", precision, [x, weight, bias])
+    y, saved = kernel.forward(*arrays, activation=None)
+    g = backend.xp.ones_like(y)
+    call = partial(kernel.backward, g, saved, needs, *arrays, activation=None)
+    yield {"name": "bias gradient", "bytes": g.nbytes, "seconds": seconds(backend, call)}
+
+
+def softmax_rows(backend: Backend, size: int, precision: str) -> Iterator[Row]:
+    """Time softmax and its logarithm, which are primitives, over rows."""
+    (data,) = low(backend, None, precision, [make(backend, (size // 1024, 1024))])
+    x, moved = nnlib.tensor(data, requires_grad=True), data.nbytes
+    g = nnlib.ones_like(x)
+    for name in ("softmax", "log_softmax"):
+        function, y = getattr(F, name), getattr(F, name)(x)
+
+        def forward(function: Any = function) -> None:
+            with nnlib.no_grad():
+                function(x)
+
+        def backward(y: Any = y) -> None:
+            x.grad = None
+            y.backward(g, retain_graph=True)
+
+        for way, call, times in (("forward", forward, 2), ("backward", backward, 3)):
+            elapsed = seconds(backend, call)
+            yield {"name": f"{name} {way}", "bytes": times * moved, "seconds": elapsed}
+
+
+def clipping_rows(backend: Backend, size: int, _precision: str) -> Iterator[Row]:
+    """Time the clipping of gradients by their norm, which reads them twice and writes them."""
+    x = nnlib.tensor(make(backend, (size,)), requires_grad=True)
+    x.grad = nnlib.ones_like(x)
+    clip = partial(optim.clip_grad_norm_, [x], 1.0)
+    yield {"name": "clipping", "bytes": 3 * x.data.nbytes, "seconds": seconds(backend, clip)}
+
+
+def other_rows(backend: Backend, size: int) -> Iterator[Row]:
+    """Time everything that is neither a fused operation of one array nor an update."""
+    cases: list[tuple[Any, str]] = [
+        (bias_rows, "fp32"), (softmax_rows, "fp32"), (clipping_rows, "fp32")
+    ]  # fmt: skip
+    if "linear" in backend.mixed and not backend.host_memory:
+        cases.append((bias_rows, "bf16"))
+    if "softmax" in backend.primitives:
+        cases.append((softmax_rows, "bf16"))
+    for rows, precision in cases:
+        try:
+            for row in rows(backend, size, precision):
+                yield row if precision == "fp32" else row | {"name": f"{precision} {row['name']}"}
+        except Exception as error:  # noqa: BLE001 - as above
+            name = f"{precision} {rows.__name__}"
             yield {"name": name, "error": f"{type(error).__name__}: {error}"}
 
 
-def update_rows(backend: Backend, size: int) -> Iterator[dict[str, Any]]:
+def update_rows(backend: Backend, size: int) -> Iterator[Row]:
     """Time the optimizers' update rules, as a recorded step calls them."""
     for rule in UpdateRule.registry.values():
         present, numbers, flags = rule.samples[0]
@@ -122,51 +193,40 @@ def update_rows(backend: Backend, size: int) -> Iterator[dict[str, Any]]:
             yield {"name": rule.name, "error": f"{type(error).__name__}: {error}"}
 
 
-def product_rows(backend: Backend, largest: int) -> Iterator[dict[str, Any]]:
-    """Time products: square ones, a layer's, the heads of attention; by cuBLASLt on a GPU."""
-    n = largest
-    shapes = {
-        f"{n}x{n}x{n}": ((n, n), (n, n)),
-        f"{n // 2}x{n // 2}x{n // 2}": ((n // 2, n // 2), (n // 2, n // 2)),
-        f"64x{n // 8}x{n // 8}": ((64, n // 8), (n // 8, n // 8)),
-        f"96 x {n // 8}x64x{n // 8}": ((96, n // 8, 64), (96, 64, n // 8)),
-    }
-    for dtype in ("float32",) if backend.host_memory else ("float32", "float16"):
-        for name, (left, right) in shapes.items():
-            try:
-                a, b = (make(backend, shape).astype(dtype) for shape in (left, right))
-                elapsed = seconds(backend, lambda a=a, b=b: backend.xp.matmul(a, b))
-                work = 2 * math.prod(left) * right[-1]
-                yield {"name": f"{dtype} {name}", "flops": work, "seconds": elapsed}
-            except Exception as error:  # noqa: BLE001 - as above
-                yield {"name": f"{dtype} {name}", "error": f"{type(error).__name__}: {error}"}
+def measure(
+    backend: Backend, megabytes: float, largest: int, keep: Callable[[dict[str, Any]], object]
+) -> dict[str, Any]:
+    """Measure everything; shares are of the copy rate, or of the square product.
 
-
-def measure(backend: Backend, megabytes: float, largest: int) -> dict[str, Any]:
-    """Measure everything; shares are of the copy rate, or of the fastest product."""
+    `keep` is given what there is after each part: one that is ended early leaves the others.
+    """
     size = int(megabytes * 2**20) // 4
     x = make(backend, (size,))
     y = backend.xp.empty_like(x)
     elapsed = seconds(backend, lambda: y.__setitem__(..., x))
     copy_rate = 2 * x.nbytes / elapsed
-    kernels = [*kernel_rows(backend, size), *update_rows(backend, size)]
-    products = list(product_rows(backend, largest))
-    for row in kernels:
-        if "bytes" in row:
-            row["share_of_copy"] = row["bytes"] / row["seconds"] / copy_rate
-    for dtype in ("float32", "float16"):
-        own = [row for row in products if row["name"].startswith(dtype) and "flops" in row]
-        best = max((row["flops"] / row["seconds"] for row in own), default=0.0)
-        for row in own:
-            row["flops_per_second"] = row["flops"] / row["seconds"]
-            row["share_of_best"] = row["flops_per_second"] / best
-    return {
+    result: dict[str, Any] = {
         "device": nnlib.backend_info(backend),
         "megabytes": megabytes,
         "copy_bytes_per_second": copy_rate,
-        "kernels": kernels,
-        "products": products,
+        "kernels": [],
+        "products": [],
     }
+    mixed = () if backend.host_memory else ("bf16",)
+    for part in (
+        *(kernel_rows(backend, size, precision) for precision in ("fp32", *mixed)),
+        update_rows(backend, size),
+        other_rows(backend, size),
+    ):
+        for row in part:
+            if "bytes" in row:
+                row["share_of_copy"] = row["bytes"] / row["seconds"] / copy_rate
+            result["kernels"].append(row)
+        keep(result)
+    for rows in rates(backend, largest, partial(seconds, backend)):
+        result["products"] += rows
+        keep(result)
+    return result
 
 
 def table(result: dict[str, Any]) -> str:
@@ -174,15 +234,16 @@ def table(result: dict[str, Any]) -> str:
     lines = [f"{result['device']['name']}: copies {result['copy_bytes_per_second'] / 1e9:.0f} GB/s"]
     for row in result["kernels"] + result["products"]:
         if "error" in row:
-            lines.append(f"  {row['name']:<32} {row['error'].splitlines()[0][:90]}")
+            lines.append(f"  {row['name']:<44} {row['error'].splitlines()[0][:90]}")
         elif "share_of_copy" in row:
             rate = row["bytes"] / row["seconds"] / 1e9
             lines.append(
-                f"  {row['name']:<32} {rate:9.1f} GB/s {row['share_of_copy']:6.0%} of copy"
+                f"  {row['name']:<44} {rate:9.1f} GB/s {row['share_of_copy']:6.0%} of copy"
             )
         else:
             rate = row["flops_per_second"] / 1e12
-            lines.append(f"  {row['name']:<32} {rate:9.2f} TFLOP/s {row['share_of_best']:6.0%}")
+            share = row.get("share_of_square", float("nan"))
+            lines.append(f"  {row['name']:<44} {rate:9.2f} TFLOP/s {share:6.0%}")
     return "\n".join(lines)
 
 
@@ -194,10 +255,13 @@ def main() -> int:
     parser.add_argument("--largest", type=int, default=8192, help="side of the largest product")
     parser.add_argument("--json", type=Path, help="file to write")
     options = parser.parse_args()
+
+    def keep(result: dict[str, Any]) -> None:
+        if options.json:
+            options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf8")
+
     with nnlib.use_backend(options.backend) as backend:
-        result = measure(backend, options.megabytes, options.largest)
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf8")
+        result = measure(backend, options.megabytes, options.largest, keep)
     print(table(result))
     return 0 if all("error" not in row for row in result["kernels"]) else 1
 

@@ -6,7 +6,14 @@
 # Python 3.12 with NumPy, CuPy, PyTorch and JAX must be there; what else is missing is installed from
 # the wheels in the folder WHEELS, into the output folder and without a network.  Each part has a time
 # limit and the next one runs whatever happened; a short table comes last.  FOLDER (default:
-# gpu-check) gets one log for each part, their JSON files, and summary.json.
+# gpu-check) gets one log for each part, their JSON files, and summary.json.  What a part has
+# measured when its time is over is kept: `--only compiled` then goes on with warm caches.
+#
+#     bench      the list compare-gpu: nnlib beside PyTorch eager and jax.jit, all on the GPU
+#     compiled   the same beside torch.compile(mode="max-autotune")
+#     claim      VGG-16 on the GPU and on all cores of the CPU
+#     tests      pytest -m gpu; memcheck: the kernels' tests under compute-sanitizer
+#     bandwidth  kernels as shares of the copy rate, products and convolutions of the 8192³ one
 #
 # `--backend numpy` runs the same parts without a GPU, small: that is how this script is tested.
 set -uo pipefail
@@ -48,7 +55,7 @@ part() {
 missing() {
     local pair module package
     for pair in scipy:scipy numba:numba llvmlite:llvmlite safetensors:safetensors click:click \
-        rich:rich markdown_it:markdown-it-py mdurl:mdurl pygments:pygments pooch:pooch \
+        rich:rich markdown_it:markdown-it-py mdurl:mdurl pygments:pygments pooch:pooch ml_dtypes:ml-dtypes \
         platformdirs:platformdirs requests:requests threadpoolctl:threadpoolctl psutil:psutil \
         packaging:packaging pytest:pytest iniconfig:iniconfig pluggy:pluggy hypothesis:hypothesis \
         sortedcontainers:sortedcontainers matplotlib:matplotlib cudnn:nvidia-cudnn-frontend \
@@ -67,28 +74,49 @@ missing() {
 export -f missing
 export python wheels out
 
+# what a compiler of kernels has found out is kept for the next call on the same machine
+export TORCHINDUCTOR_CACHE_DIR="$out/inductor" JAX_COMPILATION_CACHE_DIR="$out/jax"
+
+# Of PEER:PACKAGE …, the peers whose package is there, with commas: one that is missing is no reason
+# to measure nothing.
+installed() {
+    local pair found=""
+    for pair in "$@"; do
+        "$python" -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('${pair#*:}') is None)" &&
+            found=$found,${pair%%:*}
+    done
+    echo "${found#,}"
+}
+
 if [ "$backend" = cupy ]; then
-    tests=(-m gpu) few=(-m gpu tests/backends/cupy_backend) megabytes=64 largest=8192
-    workloads=mlp-tiny,mlp-digits,mlp-mnist,mlp-wide,lenet-64,lenet-512,lstm,gpt,vgg16-b8
-    bench=(--backends numpy,cupy --quick) peers=(--backends numpy --peers torch,torch-compile,jax)
+    # what a GPU alone can tell comes first, then what holds on every backend
+    tests=(-m "gpu and not peers" tests/{backends,models,capture,benchmarks,ops,optim,nn,autograd}
+        tests/{train,io,data,cli,examples,test_*.py})
+    few=(-m gpu tests/backends/cupy_backend/kernels) megabytes=64 largest=8192
+    bench=(--backends cupy --peers "$(installed torch-cuda:torch jax-cuda:jax)" --workloads compare-gpu)
+    compiled=(--backends cupy --peers "$(installed torch-compile-cuda:torch)"
+        --workloads mlp-tiny,mlp-mnist,lenet-64,gpt2-124m@bf16,vgg16-b256@bf16,mlp-8192@bf16)
+    claim=(--backends cupy,numpy --workloads vgg16-b8,vgg16-b256@bf16,mlp-tiny,mlp-mnist,lenet-64)
 else
     tests=(tests/test_tiny.py) few=(tests/test_tiny.py) megabytes=1 largest=256
-    workloads=mlp-tiny
-    bench=(--backends "$backend" --quick) peers=(--backends "$backend")
+    bench=(--backends "$backend" --workloads mlp-tiny,mlp-tiny@bf16)
+    compiled=(--backends "$backend" --workloads mlp-tiny)
+    claim=(--backends "$backend" --workloads mlp-tiny)
 fi
 
-part wheels 60 bash -c missing
-part machine 30 "$python" -m nnlib info
+part wheels 50 bash -c missing
+part machine 20 "$python" -m nnlib info
+# NumPy takes part in the claim only: its steps would take the time of all others
+part bench 150 "$python" -m nnlib bench --quick "${bench[@]}" --out "$out/bench"
+part claim 50 "$python" -m nnlib bench --quick "${claim[@]}" --out "$out/claim"
+# verbose: when the time is over, the log says how far it came
+part tests 115 "$python" -m pytest -v --tb=short -p no:cacheprovider "${tests[@]}"
 part bandwidth 50 "$python" benchmarks/gpu_bandwidth.py --backend "$backend" \
     --megabytes "$megabytes" --largest "$largest" --json "$out/bandwidth.json"
-part bench 90 "$python" -m nnlib bench --workloads "$workloads" "${bench[@]}" --out "$out/bench"
-# on the CPU, where their processes run: what the harness compares with on a GPU is not written yet
-part peers 60 env JAX_PLATFORMS=cpu CUDA_VISIBLE_DEVICES= "$python" -m nnlib bench --quick \
-    --workloads "${workloads%%,*}" "${peers[@]}" --out "$out/bench"
-# verbose: when the time is over, the log says how far it came
-part tests 190 "$python" -m pytest -v --tb=short -p no:cacheprovider "${tests[@]}"
+# apart from the others: it tries kernels out for minutes, and what it has found is kept
+part compiled 70 "$python" -m nnlib bench --quick "${compiled[@]}" --out "$out/compiled"
 if command -v compute-sanitizer >/dev/null; then
-    part memcheck 50 compute-sanitizer --tool memcheck --error-exitcode 3 \
+    part memcheck 20 compute-sanitizer --tool memcheck --error-exitcode 3 \
         "$python" -m pytest -q -x -p no:cacheprovider "${few[@]}"
 fi
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+BENCHES = ("bench", "claim", "compiled")  #: parts that run the harness
 
 _TALLY = re.compile(r"\d+ (?:passed|failed|skipped|errors?)\b")
 
@@ -57,9 +60,67 @@ def read_bandwidth(folder: Path) -> dict[str, Any] | None:
     return json.loads(file.read_text(encoding="utf8")) if file.exists() else None
 
 
-def table(parts: list[dict[str, Any]], bandwidth: dict[str, Any] | None, seconds: int) -> str:
+def square_rate(bandwidth: dict[str, Any] | None) -> float | None:
+    """Rate of the largest square product in bfloat16, if it was measured."""
+    rows = [row for row in (bandwidth or {}).get("products", ()) if row["precision"] == "bf16"]
+    return rows[0].get("flops_per_second") if rows else None
+
+
+def bench_lines(file: Path, square: float | None) -> list[str]:
+    """Write a run of the harness down: a line for each workload.
+
+    Parameters
+    ----------
+    file : Path
+        What ``nnlib bench`` has written.
+    square : float, optional
+        Rate of the largest square product in bfloat16, of which a rate is a share.
+    """
+    from nnlib_benchmarks.comparison import standing
+    from nnlib_benchmarks.schema import load_run
+
+    run = load_run(file)
+    lines = [f"{file.parent.name}/{file.name}, first: {run.contestants[0].device}"]
+    for training in run.training:
+        ours, at = training.results[0], standing(run, training)
+        words = [f"{training.precision:<5}{ours.compute.median * 1e3:10.4g} ms"]
+        if training.units_per_step:
+            rate = training.units_per_step / ours.compute.median
+            words.append(f"{rate:10.4g} {training.unit}/s")
+        if square and training.precision == "bf16":
+            words.append(f"{ours.flops / square:4.0%} of the square product")
+        if at.over_eager is not None:
+            words.append(f"{at.over_eager:.3g}× over eager")
+        if at.over_fastest is not None:
+            words.append(f"{at.over_fastest:.3g}× over {at.fastest}")
+        lines.append(f"  {training.workload:<18}" + "  ".join(words))
+    lines += [f"  {p.contestant}: VGG-16 in {p.hours:.1f} h" for p in _projections(run)]
+    return [*lines, *(f"  FAILED {failure[:150]}" for failure in run.failures)]
+
+
+def _projections(run: Any) -> list[Any]:
+    return run.claim.projections if run.claim is not None else []
+
+
+def runs(folder: Path) -> list[Path]:
+    """Find the files of the parts that ran the harness."""
+    return sorted(file for part in BENCHES for file in (folder / part).glob("*.json"))
+
+
+def table(
+    parts: list[dict[str, Any]],
+    bandwidth: dict[str, Any] | None,
+    seconds: int,
+    files: Sequence[Path] = (),
+) -> str:
     """Write everything on a page."""
     lines = [f"{p['name']:<12}{p['seconds']:>5} s  {p['result']}" for p in parts]
+    square = square_rate(bandwidth)
+    for file in files:
+        try:
+            lines += bench_lines(file, square)
+        except Exception as error:  # noqa: BLE001 - the other lines are not worth less for it
+            lines.append(f"{file.name}: {type(error).__name__}: {error}")
     if bandwidth is not None:
         shares = {row["name"]: row.get("share_of_copy") for row in bandwidth["kernels"]}
         good = sum(share is not None and share >= 0.8 for share in shares.values())
@@ -70,17 +131,19 @@ def table(parts: list[dict[str, Any]], bandwidth: dict[str, Any] | None, seconds
         slow = {name: share for name, share in shares.items() if share is None or share < 0.8}
         for name, share in sorted(slow.items(), key=lambda item: item[1] or 0)[:8]:
             lines.append(f"  {name:<32}" + ("failed" if share is None else f"{share:6.0%}"))
+        failed = [row["name"] for row in bandwidth.get("products", ()) if "error" in row]
+        lines += [f"  {name:<32}failed" for name in failed]
     lines.append(f"all together {seconds} s")
     return "\n".join(lines)
 
 
 def main(folder: Path, seconds: int) -> int:
     """Print the table and write summary.json; 1 if a part failed."""
-    parts, bandwidth = read_parts(folder), read_bandwidth(folder)
-    runs = sorted(str(file.relative_to(folder)) for file in (folder / "bench").glob("*.json"))
-    summary = {"seconds": seconds, "parts": parts, "bandwidth": bandwidth, "bench": runs}
+    parts, bandwidth, files = read_parts(folder), read_bandwidth(folder), runs(folder)
+    names = [str(file.relative_to(folder)) for file in files]
+    summary = {"seconds": seconds, "parts": parts, "bandwidth": bandwidth, "bench": names}
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf8")
-    print(table(parts, bandwidth, seconds))
+    print(table(parts, bandwidth, seconds, files))
     return int(any(part["exit_code"] for part in parts))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from nnlib_benchmarks.records import Run, Training, TrainingResult
 from nnlib_benchmarks.workloads import GROUPS
 
-EAGER_PEER = "torch"  #: what the first column of ratios is over
+EAGER_PEERS = ("torch", "torch-cuda")  #: what the first column of ratios is over
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Standing:
     over_eager : float or None
         PyTorch eager's median step time over the reference's: above 1 the reference is faster.
     over_fastest : float or None
-        The same for the fastest peer.
+        The same for the fastest peer.  Both are peers on the reference's device: CPU or GPU.
     fastest : str or None
         Which that is.
     """
@@ -46,16 +46,23 @@ def disagrees(training: Training, name: str) -> bool:
     return any(a.contestant == name and not a.agree for a in training.agreements)
 
 
-def standing(training: Training, peers: Sequence[str]) -> Standing:
-    """Compare the reference with those peers that agree with it."""
-    ours = training.results[0].compute.median
+def standing(run: Run, training: Training) -> Standing:
+    """Compare the reference with those peers on its device that agree with it."""
+    by_name = {c.name: c for c in run.contestants}
+    ours = training.results[0]
+    rivals = [
+        c.name
+        for c in run.contestants
+        if c.kind == "peer" and c.on_gpu == by_name[ours.contestant].on_gpu
+    ]
     ratios = {
-        r.contestant: r.compute.median / ours
+        r.contestant: r.compute.median / ours.compute.median
         for r in training.results
-        if r.contestant in peers and not disagrees(training, r.contestant)
+        if r.contestant in rivals and not disagrees(training, r.contestant)
     }
     fastest = min(ratios, key=lambda name: ratios[name], default=None)
-    return Standing(ratios.get(EAGER_PEER), None if fastest is None else ratios[fastest], fastest)
+    eager = next((ratios[name] for name in EAGER_PEERS if name in ratios), None)
+    return Standing(eager, None if fastest is None else ratios[fastest], fastest)
 
 
 def geometric_mean(ratios: Sequence[float | None]) -> float | None:
@@ -71,12 +78,16 @@ def geometric_mean(ratios: Sequence[float | None]) -> float | None:
 
 
 def groups(run: Run) -> Iterator[tuple[str, list[Training]]]:
-    """Sort workloads into the groups of ``--workloads``; a mean is over one group."""
-    for name, members in GROUPS.items():
-        chosen = [t for t in run.training if t.workload in members]
+    """Sort workloads into the groups of ``--workloads``; a mean is over one group.
+
+    What is in several groups belongs to one that was asked for as a whole, if there is one.
+    """
+    asked = set(run.settings.workloads)
+    rest = list(run.training)
+    for name in sorted(GROUPS, key=lambda name: not asked.issuperset(GROUPS[name])):
+        chosen = [t for t in rest if t.workload in GROUPS[name]]
+        rest = [t for t in rest if t not in chosen]
         if chosen:
             yield name, chosen
-    known = {member for members in GROUPS.values() for member in members}
-    rest = [t for t in run.training if t.workload not in known]
     if rest:
         yield "other workloads", rest

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -40,11 +42,11 @@ class Trainee(Protocol):
     def warm_up(self, steps: int) -> list[float]:
         """Run uncounted steps; return the seconds of each."""
 
-    def compute(self, steps: int) -> None:
-        """Time steps whose batch is on the device."""
+    def compute(self, steps: int, chain: int = 1) -> None:
+        """Time steps whose batch is on the device, ``chain`` of them by one clock reading."""
 
-    def end_to_end(self, steps: int) -> None:
-        """Time steps that load their batch."""
+    def end_to_end(self, steps: int, chain: int = 1) -> None:
+        """Time steps that load their batch, in a chain while a GPU computes the last one."""
 
     def timing(self, phase: str) -> Timing:
         """Summarise the steps timed so far, of ``"compute"`` or ``"end_to_end"``."""
@@ -119,7 +121,26 @@ def precision(details: Mapping[str, Any]) -> str:
     return str(details.get("float32_precision", "FP32")).lower()
 
 
-def training_step(model: nn.Module, optimizer: Any, *, eager: bool = False) -> Callable[..., Any]:
+def precision_scope(name: str) -> Callable[[], AbstractContextManager[None]]:
+    """Return what makes the context for forward and loss in a precision.
+
+    Examples
+    --------
+    >>> with precision_scope("bf16")():
+    ...     y = nn.Linear(3, 2)(nnlib.ones(1, 3))
+    >>> y.dtype.name
+    'bfloat16'
+    """
+    return nullcontext if name == "fp32" else partial(nnlib.autocast, name)
+
+
+def training_step(
+    model: nn.Module,
+    optimizer: Any,
+    *,
+    eager: bool = False,
+    scope: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Callable[..., Any]:
     """Return one training step as a function of a batch that returns the loss.
 
     Parameters
@@ -128,11 +149,14 @@ def training_step(model: nn.Module, optimizer: Any, *, eager: bool = False) -> C
         What is trained, and how.
     eager : bool
         Leave it uncompiled.
+    scope : callable
+        Makes the context for forward and loss; see `precision_scope`.
     """
 
     def step(x: Any, y: Any) -> Any:
         optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), y)
+        with scope():
+            loss = F.cross_entropy(model(x), y)
         loss.backward()
         optimizer.step()
         return loss.detach()
@@ -179,6 +203,7 @@ class BackendContestant:
     ) -> None:
         self.name = name
         self._workload, self._seed = workload, seed
+        self._scope = precision_scope(workload.precision)
         self._info = nnlib.backend_info(backend_of(name))
         on_gpu = self._info["kind"] != "cpu"
         with nnlib.use_backend(backend_of(name)) as self._backend:
@@ -209,7 +234,9 @@ class BackendContestant:
     def _start(self) -> None:
         """Make a new optimizer, and a step that uses it."""
         self._optimizer = self._workload.optimizer.build(self._model.parameters())
-        self._call = training_step(self._model, self._optimizer, eager=is_eager(self.name))
+        self._call = training_step(
+            self._model, self._optimizer, eager=is_eager(self.name), scope=self._scope
+        )
 
     def _loader(self) -> data.DataLoader:
         return self._workload.train.loader(self._workload.plan.batch, self._seed)
@@ -236,18 +263,20 @@ class BackendContestant:
         with nnlib.use_backend(self._backend):
             return [watch.measure(self._step_on_device) for _ in range(steps)]
 
-    def compute(self, steps: int) -> None:
-        """Time steps whose batch is on the device."""
+    def compute(self, steps: int, chain: int = 1) -> None:
+        """Time steps whose batch is on the device, ``chain`` of them by one clock reading."""
         self._memory.forget()
+        self._compute.calls = chain
         with nnlib.use_backend(self._backend):
-            for _ in range(steps):
+            for _ in range(steps // chain):
                 self._compute.measure(self._step_on_device)
         self.memory_peak = max(self.memory_peak or 0, self._memory.bytes())
 
-    def end_to_end(self, steps: int) -> None:
-        """Time steps that load their batch."""
+    def end_to_end(self, steps: int, chain: int = 1) -> None:
+        """Time steps that load their batch, ``chain`` of them by one reading of the clock."""
+        self._end_to_end.calls = chain
         with nnlib.use_backend(self._backend):
-            for _ in range(steps):
+            for _ in range(steps // chain):
                 self._end_to_end.measure(self._step_from_host)
 
     def timing(self, phase: str) -> Timing:
@@ -275,7 +304,12 @@ class BackendContestant:
         x, y = self._next_on_device()
         loss: list[Any] = []
         self._optimizer.zero_grad()
-        parts[0].measure(lambda: loss.append(F.cross_entropy(self._model(x), y)))
+
+        def forward() -> None:
+            with self._scope():
+                loss.append(F.cross_entropy(self._model(x), y))
+
+        parts[0].measure(forward)
         parts[1].measure(loss[0].backward)
         parts[2].measure(self._optimizer.step)
 

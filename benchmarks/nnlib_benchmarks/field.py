@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TypeVar
 
@@ -75,7 +77,7 @@ class Field:
                     else:
                         made = (model, build_s) if name == "numpy" else None
                         trainee = BackendContestant(name, workload, weights, seed, made)
-                except PeerError as error:
+                except Exception as error:  # noqa: BLE001 - noted; the others go on
                     self._drop(name, error)
                 else:
                     self.trainees[name] = trainee
@@ -106,9 +108,15 @@ class Field:
         self._progress.stage(f"{self._workload.name}: {what}", len(self.trainees))
         return {name: v for name in list(self.trainees) for v in self._turn(name, action)}
 
-    def turns(self, what: str, steps: int, action: Callable[[Trainee, int], None]) -> int:
-        """Let everybody do at least `steps` steps, in blocks, A B A B; return how many each did."""
+    def turns(
+        self, what: str, steps: int, action: Callable[[Trainee, int], None], chain: int = 1
+    ) -> int:
+        """Let everybody do at least `steps` steps, in blocks, A B A B; return how many each did.
+
+        A block is a multiple of `chain` steps.
+        """
         block = min(self._workload.plan.block, -(-steps // LEAST_ROUNDS))
+        block = -(-block // chain) * chain
         rounds = -(-steps // block)
         self._progress.stage(f"{self._workload.name}: {what}", rounds * len(self.trainees))
         for name in interleave(list(self.trainees), rounds):
@@ -123,22 +131,37 @@ class Field:
             time.sleep(SETTLE)
         try:
             found.append(action(self.trainees[name]))
-        except PeerError as error:
-            self.trainees.pop(name).close()
+        except Exception as error:  # noqa: BLE001 - noted; the others go on
+            with suppress(Exception):  # whoever failed may not be able to
+                self.trainees.pop(name).close()
             self._drop(name, error)
         self._progress.advance()
         return found
 
-    def _drop(self, name: str, error: PeerError) -> None:
+    def _drop(self, name: str, error: Exception) -> None:
         """Note why somebody is not measured; without the reference nobody is."""
         if name == self._reference:
-            raise error
-        unsuitable = isinstance(error, UnsuitablePeerError)
-        self.absent.append(
-            Missing(name, "unsuitable" if unsuitable else "failed", str(error), remedy="")
-        )
-        if not unsuitable:
-            self._progress.note(f"{self._workload.name} goes on without {name}: {error}")
+            if isinstance(error, PeerError):
+                raise error
+            raise PeerError(_in_words(error)) from error
+        self.absent.append(missing(name, error))
+        if self.absent[-1].reason == "failed":
+            reason = self.absent[-1].detail
+            self._progress.note(f"{self._workload.name} goes on without {name}: {reason}")
+
+
+def missing(name: str, error: Exception) -> Missing:
+    """Write down why somebody does not take part."""
+    if isinstance(error, UnsuitablePeerError):
+        return Missing(name, "unsuitable", str(error), remedy="")
+    words = str(error) if isinstance(error, PeerError) else _in_words(error)
+    return Missing(name, "failed", words, remedy="")
+
+
+def _in_words(error: Exception) -> str:
+    """What happened in a backend of this process, and where: its traceback is gone later."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({where.filename}, line {where.lineno})"
 
 
 def steps_within(budget: Budget, warmups: Mapping[str, Sequence[float]]) -> int:

@@ -47,9 +47,19 @@ def _speedup_sentences(run: Run, training: Training) -> Iterator[str]:
         yield (
             f"{training.workload}: speed-up {units.times(speedup.compute)} "
             f"(end to end {units.times(speedup.end_to_end)}) of {b.name} "
-            f"({b.device}, {b.precision}) over {a.name} ({a.device}, {_threads(run, a)}"
-            f"{a.precision}), which ran at {units.percent(share)} of its own measured matmul peak."
+            f"({b.device}, {_precision(training, b)}) over {a.name} ({a.device}, "
+            f"{_threads(run, a)}{_precision(training, a)})"
+            + (
+                "."
+                if share is None
+                else f", which ran at {units.percent(share)} of its own measured matmul peak."
+            )
         )
+
+
+def _precision(training: Training, who: Contestant) -> str:
+    """Name the precision: the workload's, or what the contestant makes of float32."""
+    return who.precision if training.precision == "fp32" else training.precision
 
 
 def _comparison_sentences(run: Run) -> Iterator[str]:
@@ -58,7 +68,7 @@ def _comparison_sentences(run: Run) -> Iterator[str]:
     if not peers:
         return
     for group, trainings in groups(run):
-        found = {t.workload: standing(t, peers) for t in trainings}
+        found = {t.workload: standing(run, t) for t in trainings}
         eager = geometric_mean([at.over_eager for at in found.values()])
         fastest = geometric_mean([at.over_fastest for at in found.values()])
         behind = [name for name, at in found.items() if at.over_fastest and at.over_fastest < 1]

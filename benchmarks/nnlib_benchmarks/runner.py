@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -11,19 +12,19 @@ from functools import partial
 import nnlib
 from nnlib.errors import BackendUnavailableError, OptionError
 from nnlib_benchmarks import operations, workloads
-from nnlib_benchmarks.claim import EPOCHS, make_claim, project
+from nnlib_benchmarks.claim import EPOCHS, claim_of
 from nnlib_benchmarks.contestants import EAGER, MakeTrainee, describe_backend, is_eager
 from nnlib_benchmarks.crossover import crossovers
 from nnlib_benchmarks.errors import PeerError
 from nnlib_benchmarks.machine import CpuMeter, describe_machine
 from nnlib_benchmarks.peak import matmul_sizes, measure_peak
-from nnlib_benchmarks.peers.process import PeerTrainee, describe_peer
+from nnlib_benchmarks.peers.process import Lasting, PeerTrainee, describe_peer
 from nnlib_benchmarks.peers.registry import MODULES, check_peers
+from nnlib_benchmarks.peers.server import on_gpu
 from nnlib_benchmarks.progress import Progress, SilentProgress
 from nnlib_benchmarks.records import (
     SCHEMA,
     VERSION,
-    Claim,
     Contestant,
     Missing,
     Operation,
@@ -33,7 +34,7 @@ from nnlib_benchmarks.records import (
 )
 from nnlib_benchmarks.sweep import run_sweep
 from nnlib_benchmarks.training import run_training
-from nnlib_benchmarks.workloads import OPERATIONS, SCALING, TRAINING
+from nnlib_benchmarks.workloads import OPERATIONS, SCALING
 from nnlib_benchmarks.workloads.ops import cases
 from nnlib_benchmarks.workloads.scaling import crossover_points, scaling_points
 
@@ -60,6 +61,8 @@ class Request:
         Of the projection.
     seed : int
         For weights, inputs and the order of examples.
+    precisions : sequence of str
+        Of the training workloads that do not name one.
     """
 
     workloads: Sequence[str] = workloads.DEFAULT
@@ -69,6 +72,12 @@ class Request:
     quick: bool = False
     epochs: int = EPOCHS
     seed: int = 0
+    precisions: Sequence[str] = ("fp32",)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the workloads, with their precisions."""
+        return workloads.expand(self.workloads, self.precisions)
 
 
 def check(request: Request) -> tuple[list[str], list[Missing]]:
@@ -90,7 +99,7 @@ def check(request: Request) -> tuple[list[str], list[Missing]]:
     OptionError
         If a name or number makes no sense.
     """
-    workloads.expand(request.workloads)
+    request.names  # noqa: B018 - raises if one is none
     check_peers(request.peers)
     if request.epochs < 1:
         raise OptionError(f"epochs must be at least 1. Received: {request.epochs}")
@@ -109,7 +118,11 @@ def check(request: Request) -> tuple[list[str], list[Missing]]:
     return names, missing
 
 
-def run(request: Request, progress: Progress | None = None) -> Run:
+def run(
+    request: Request,
+    progress: Progress | None = None,
+    keep: Callable[[Run], object] = lambda run: None,
+) -> Run:
     """Measure everything that was asked for.
 
     Parameters
@@ -118,6 +131,9 @@ def run(request: Request, progress: Progress | None = None) -> Run:
         What to run.
     progress : Progress, optional
         Is told how far it is; silent if not given.
+    keep : callable
+        Is given the run so far after every training workload, so that one that is ended before its
+        time leaves what it has measured.
 
     Raises
     ------
@@ -131,35 +147,50 @@ def run(request: Request, progress: Progress | None = None) -> Run:
         [i["name"] for i in map(nnlib.backend_info, names) if i["kind"] == "gpu"]
     )
     contestants, broken = _describe(names, request, progress)
-    training, failed = _train(contestants, request, progress)
-    points, more_failed = _operations(contestants, request, progress)
     rivals = [c.name for c in contestants[1:] if c.kind != "peer" and not is_eager(c.name)]
-    return Run(
-        schema=SCHEMA,
-        version=VERSION,
-        created=created,
-        duration_s=time.perf_counter() - begin,
-        cpu_used_by_others=meter.used_by_others(),
-        settings=Settings(
-            workloads.expand(request.workloads),
-            list(request.backends or ["auto"]),
-            list(request.peers),
-            request.quick,
-            request.epochs,
-            request.seed,
-            request.eager,
-        ),
-        machine=machine,
-        contestants=contestants,
-        missing=missing + broken,
-        training=training,
-        operations=points,
-        crossovers=crossovers(points, contestants[0].name, rivals),
-        claim=_claim(training, contestants, request.epochs),
-        failures=[f"{m.name}: {m.detail}" for m in broken]
-        + failures(training, points)
-        + failed
-        + more_failed,
+    by_name = {c.name: c for c in contestants}
+
+    def so_far(training: list[Training], points: list[Operation], failed: list[str]) -> Run:
+        return Run(
+            schema=SCHEMA,
+            version=VERSION,
+            created=created,
+            duration_s=time.perf_counter() - begin,
+            cpu_used_by_others=meter.used_by_others(),
+            settings=_settings(request),
+            machine=machine,
+            contestants=contestants,
+            missing=missing + broken,
+            training=training,
+            operations=points,
+            crossovers=crossovers(points, contestants[0].name, rivals),
+            claim=claim_of(training, by_name, request.epochs),
+            failures=[f"{m.name}: {m.detail}" for m in broken]
+            + failures(training, points)
+            + failed,
+        )
+
+    training, failed = [], []
+    for measured in _train(contestants, request, progress):
+        if isinstance(measured, str):
+            failed.append(measured)
+        else:
+            training.append(measured)
+        keep(so_far(training, [], failed))
+    points, more_failed = _operations(contestants, request, progress)
+    return so_far(training, points, failed + more_failed)
+
+
+def _settings(request: Request) -> Settings:
+    return Settings(
+        request.names,
+        list(request.backends or ["auto"]),
+        list(request.peers),
+        request.quick,
+        request.epochs,
+        request.seed,
+        request.eager,
+        list(request.precisions),
     )
 
 
@@ -174,7 +205,8 @@ def _describe(
         progress.advance()
     for name in request.peers:
         try:
-            found.append(describe_peer(name, list(matmul_sizes("cpu", request.quick))))
+            kind = "gpu" if on_gpu(name) else "cpu"
+            found.append(describe_peer(name, list(matmul_sizes(kind, request.quick))))
         except PeerError as error:
             missing.append(Missing(name, "failed", str(error), remedy=""))
         progress.advance()
@@ -195,20 +227,31 @@ def _describe_twins(name: str, request: Request) -> list[Contestant]:
 
 def _train(
     contestants: Sequence[Contestant], request: Request, progress: Progress
-) -> tuple[list[Training], list[str]]:
-    """Run every training workload; say in sentences which could not be measured at all."""
-    makers: dict[str, MakeTrainee] = {
-        c.name: partial(PeerTrainee, c.name) for c in contestants if _has_process(c.name, request)
-    }
-    training, failed = [], []
-    for name in workloads.expand(request.workloads):
-        if name in TRAINING:
-            workload = TRAINING[name](request.quick, request.seed)
+) -> Iterator[Training | str]:
+    """Run every training workload; what could not be measured at all is a sentence."""
+    gpu = any(c.on_gpu for c in contestants)
+    with ExitStack() as stack:
+        makers: dict[str, MakeTrainee] = {
+            c.name: stack.enter_context(Lasting(c.name))
+            if c.on_gpu
+            else partial(PeerTrainee, c.name)
+            for c in contestants
+            if _has_process(c.name, request)
+        }
+        for name in request.names:
+            workload = workloads.make_workload(name, request.quick, request.seed)
+            if workload is None:
+                continue
+            there = [c for c in contestants if not gpu or workload.takes_part(c.on_gpu)]
+            absent = [
+                Missing(c.name, "unsuitable", "left to the GPU", remedy="")
+                for c in contestants
+                if c not in there
+            ]
             try:
-                training.append(run_training(workload, contestants, makers, request.seed, progress))
-            except PeerError as error:  # the reference's process: an hour's other results stay
-                failed.append(f"{name}: {error}")
-    return training, failed
+                yield run_training(workload, there, makers, request.seed, progress, absent)
+            except PeerError as error:  # of the reference: an hour's other results stay
+                yield f"{name}: {error}"
 
 
 def _has_process(name: str, request: Request) -> bool:
@@ -220,7 +263,7 @@ def _operations(
     contestants: Sequence[Contestant], request: Request, progress: Progress
 ) -> tuple[list[Operation], list[str]]:
     """Measure sweeps and single operations; say in sentences who failed."""
-    chosen = workloads.expand(request.workloads)
+    chosen = request.names
     compiled = [c for c in contestants if c.kind != "peer" and not is_eager(c.name)]
     points: list[Operation] = []
     failed: list[tuple[str, Missing]] = []
@@ -237,28 +280,6 @@ def _operations(
             list(cases(request.quick)), compiled, budget, passes, request.seed, progress
         )
     return points, [f"{where}: {missing.detail}" for where, missing in failed]
-
-
-def _claim(
-    training: Sequence[Training], contestants: Sequence[Contestant], epochs: int
-) -> Claim | None:
-    """Project from VGG-16's end-to-end steps, if it was measured."""
-    for measured in training:
-        if measured.workload == "vgg16":
-            kinds = {c.name: c.kind for c in contestants}
-            return make_claim(
-                [
-                    project(
-                        r.contestant,
-                        kinds[r.contestant],
-                        r.end_to_end.median / measured.batch,
-                        epochs,
-                    )
-                    for r in measured.results
-                ],
-                epochs,
-            )
-    return None
 
 
 def failures(training: Sequence[Training], points: Sequence[Operation]) -> list[str]:

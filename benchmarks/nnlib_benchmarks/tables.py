@@ -6,7 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from nnlib_benchmarks import units
-from nnlib_benchmarks.records import Claim, Contestant, Run, Training, TrainingResult
+from nnlib_benchmarks.records import (
+    Claim,
+    Contestant,
+    Projection,
+    Run,
+    Training,
+    TrainingResult,
+)
 
 NOTHING = "–"
 NO_GPU = "No usable GPU on this machine: not measured"
@@ -40,6 +47,7 @@ def training_table(training: Training) -> Table:
         ("  by the device's clock", lambda r: units.seconds(r.compute.device_median)),
         ("step, end to end", lambda r: units.seconds(r.end_to_end.median)),
         ("rate", lambda r: units.rate(r.flops)),
+        (f"  {training.unit}/s", lambda r: throughput(training, r)),
         ("  of its own matmul peak", lambda r: units.percent(r.peak_share)),
         ("peak memory", lambda r: units.bytes_(r.memory_peak_bytes)),
         ("energy, a step", lambda r: _energy(r)),
@@ -53,13 +61,21 @@ def training_table(training: Training) -> Table:
     rows = [row for row in rows if any(cell != NOTHING for cell in row[1:])]
     notes = [
         f"{training.model}, {training.parameters:,} parameters; {training.data}; batch "
-        f"{training.batch}, {training.dtype}; {training.optimizer}; steps: "
+        f"{training.batch}, {training.dtype}, computed in {training.precision}; "
+        f"{training.optimizer}; steps: "
         f"{training.warmup_steps} warm-up, {training.compute_steps} with the batch on the device, "
         f"{training.end_to_end_steps} end to end.",
         *(("" if a.agree else "FAILED: ") + a.message + "." for a in training.agreements),
     ]
     columns = ["", *(r.contestant for r in training.results)]
     return Table(f"{training.workload}: {training.title}", columns, rows, notes)
+
+
+def throughput(training: Training, result: TrainingResult) -> str:
+    """Images, tokens or examples a second, batch on the device."""
+    if not training.units_per_step:
+        return NOTHING
+    return units.digits(training.units_per_step / result.compute.median)
 
 
 def _speedup(training: Training, result: TrainingResult, which: str) -> str:
@@ -113,10 +129,10 @@ def claim_table(run: Run, claim: Claim) -> Table:
     base = next((p for p in claim.projections if p.kind == "cpu"), None)
     for p in claim.projections:
         device = contestant(run, p.contestant).device
-        ratio = NOTHING if base is None or not _comparable(run, p.contestant) else (
+        ratio = NOTHING if base is None or not _comparable(run, p) else (
             units.times(base.hours / p.hours) if p is not base else "1×"
         )  # fmt: skip
-        who = f"{p.contestant} on {device}"
+        who = f"{p.contestant} on {device}, {p.workload}"
         rows.append(["measured here", who, _images(total, p.hours), units.span(p.hours), ratio])
     if not any(p.kind == "gpu" for p in claim.projections):
         rows.append(["measured here", NO_GPU, NOTHING, NOTHING, NOTHING])
@@ -126,9 +142,9 @@ def claim_table(run: Run, claim: Claim) -> Table:
     return Table(title, columns, rows, claim.notes, words=2)
 
 
-def _comparable(run: Run, name: str) -> bool:
-    vgg = [t for t in run.training if t.workload == "vgg16"]
-    return not any(a.contestant == name and not a.agree for t in vgg for a in t.agreements)
+def _comparable(run: Run, p: Projection) -> bool:
+    vgg = [t for t in run.training if t.workload == p.workload]
+    return not any(a.contestant == p.contestant and not a.agree for t in vgg for a in t.agreements)
 
 
 def _images(total: int, hours: float) -> str:

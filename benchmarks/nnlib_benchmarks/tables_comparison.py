@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from nnlib_benchmarks import units
 from nnlib_benchmarks.cliffs import curve, largest_cliff, seconds_per_layer
@@ -16,7 +17,7 @@ from nnlib_benchmarks.comparison import (
     standing,
 )
 from nnlib_benchmarks.records import Run, Training, TrainingResult
-from nnlib_benchmarks.tables import NOTHING, Table
+from nnlib_benchmarks.tables import NOTHING, Table, throughput
 from nnlib_benchmarks.workloads import SCALING
 
 DEPTH = "mlp depth"
@@ -27,6 +28,7 @@ def comparison_tables(run: Run) -> list[Table]:
     found: list[Table] = []
     if peer_names(run) and run.training:
         found = [step_table(run, name, chosen) for name, chosen in groups(run)]
+        found += [throughput_table(run)] if any(t.units_per_step for t in run.training) else []
         found += [memory_table(run), share_table(run)]
     if SCALING in run.settings.workloads:
         found.append(scaling_table(run))
@@ -35,12 +37,15 @@ def comparison_tables(run: Run) -> list[Table]:
 
 def step_table(run: Run, group: str, trainings: Sequence[Training]) -> Table:
     """Step times of everybody, and how the first stands beside PyTorch eager and the fastest."""
-    names, peers = [c.name for c in run.contestants], peer_names(run)
+    names = [c.name for c in run.contestants]
     first = names[0]
-    standings = [standing(training, peers) for training in trainings]
+    standings = [standing(run, training) for training in trainings]
+    if any(training.results[0].contestant != first for training in trainings):
+        first = "the first in the row"
     rows = [
         [
             training.workload,
+            training.precision,
             *(_cell(training, name, _milliseconds) for name in names),
             units.times(at.over_eager),
             NOTHING if at.fastest is None else f"{units.times(at.over_fastest)} {at.fastest}",
@@ -51,35 +56,52 @@ def step_table(run: Run, group: str, trainings: Sequence[Training]) -> Table:
         geometric_mean([at.over_eager for at in standings]),
         geometric_mean([at.over_fastest for at in standings]),
     )
-    rows.append(["geometric mean", *([""] * len(names)), *map(units.times, means)])
+    rows.append(["geometric mean", "", *([""] * len(names)), *map(units.times, means)])
     notes = [
         "Milliseconds of a training step, batch in memory: median ± half the interquartile range, "
         "which is the scatter of the harness's own readings.",
-        f"Ratios: the other's median over that of {first}; above 1 {first} is faster.",
+        f"Ratios: the other's median over that of {first}; above 1 {first} is faster. They are "
+        "over peers on its own device.",
         machine_line(run),
         *absences(trainings),
     ]
-    columns = ["", *names, "over torch", "over the fastest peer"]
-    return Table(f"Step time in ms: {group}", columns, rows, notes)
+    columns = ["", "precision", *names, "over torch", "over the fastest peer"]
+    return Table(f"Step time in ms: {group}", columns, rows, notes, words=2)
+
+
+def throughput_table(run: Run) -> Table:
+    """Images, tokens, sequences or examples a second, batch in memory."""
+    names = [c.name for c in run.contestants]
+    rows = [
+        [
+            t.workload,
+            t.precision,
+            f"{t.unit}/s",
+            *(_cell(t, name, partial(throughput, t)) for name in names),
+        ]
+        for t in run.training
+    ]
+    return Table("Throughput of a training step", ["", "precision", "", *names], rows, words=3)
 
 
 def memory_table(run: Run) -> Table:
     """Peak memory of everybody's training step."""
     notes = [
         "Most resident memory of the contestant's own process during the counted steps, libraries "
-        "included; in brackets, how much more than before the task was read.",
+        "included; in brackets, how much more than before the task was read. On a GPU what the "
+        "library has taken from it; JAX does not tell its peak of one task.",
     ]
     return _simple_table(run, "Peak memory of a training step", _memory, notes)
 
 
 def share_table(run: Run) -> Table:
-    """Everybody's rate as a share of what this machine can do."""
+    """Everybody's rate, as a share of what this machine can do if that is one processor."""
     best = max(
-        (c for c in run.contestants if c.kind != "gpu" and c.peak),
+        (c for c in run.contestants if c.peak),
         key=lambda c: c.peak.flops if c.peak else 0.0,
         default=None,
     )
-    if best is None or best.peak is None:
+    if any(c.on_gpu for c in run.contestants) or best is None or best.peak is None:
         return _simple_table(run, "Rate of a training step", lambda r: units.rate(r.flops), [])
     top = best.peak.flops
     return _simple_table(

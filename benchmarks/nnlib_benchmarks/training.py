@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from nnlib_benchmarks.contestants import MakeTrainee, Trainee
+from nnlib_benchmarks.errors import PeerError
 from nnlib_benchmarks.fairness import compare_losses, speedups
-from nnlib_benchmarks.field import Field, steps_within
+from nnlib_benchmarks.field import Field, missing, steps_within
 from nnlib_benchmarks.progress import Progress
-from nnlib_benchmarks.records import Agreement, Contestant, Training, TrainingResult
+from nnlib_benchmarks.records import Agreement, Contestant, Missing, Training, TrainingResult
 from nnlib_benchmarks.workloads.base import Workload
 
 
@@ -18,6 +22,7 @@ def run_training(
     makers: Mapping[str, MakeTrainee],
     seed: int,
     progress: Progress,
+    absent: Sequence[Missing] = (),
 ) -> Training:
     """Let everybody train the workload, taking turns.
 
@@ -33,46 +38,115 @@ def run_training(
         For the initial weights and the order of the examples.
     progress : Progress
         Is told of every turn.
+    absent : sequence of Missing
+        Who is left out, and why.
     """
-    with Field(workload, contestants, makers, seed, progress) as field:
-        return _measure(workload, contestants, field)
-
-
-def _measure(workload: Workload, contestants: Sequence[Contestant], field: Field) -> Training:
-    plan = workload.plan
-    warmups = field.each("warm-up", lambda t: t.warm_up(plan.warmup))
-    steps, loading = (steps_within(b, warmups) for b in (plan.compute, plan.end_to_end))
-    compute_steps = field.turns("steps", steps, lambda t, n: t.compute(n))
-    end_to_end_steps = field.turns("steps with loading", loading, lambda t, n: t.end_to_end(n))
-    losses = field.each("losses", lambda t: t.losses())
-    by_name = {c.name: c for c in contestants}
-
-    def finish(trainee: Trainee) -> TrainingResult:
-        warmup_s = warmups[trainee.name]
-        return _finish(workload, by_name[trainee.name], trainee, warmup_s, losses[trainee.name])
-
-    measured = field.each("parts, energy, accuracy", finish)
-    results = list(measured.values())
-    taking_part = [by_name[name] for name in measured]
-    agreements = compare_all(taking_part, losses)
+    measure = _one_by_one if workload.plan.alone else _together
+    m = measure(workload, contestants, Surroundings(makers, seed, progress))
+    taking_part = [c for c in contestants if c.name in m.results]
+    agreements = compare_all(taking_part, m.losses, workload.precision)
+    results = list(m.results.values())
     return Training(
         workload=workload.name,
         title=workload.title,
         data=workload.data_text,
         model=workload.model_text,
         optimizer=workload.optimizer.text,
-        parameters=field.parameters,
-        batch=plan.batch,
+        parameters=m.parameters,
+        batch=workload.plan.batch,
         dtype="float32",
-        warmup_steps=plan.warmup,
-        compute_steps=compute_steps,
-        end_to_end_steps=end_to_end_steps,
-        flops_per_step=float(workload.flops(plan.batch)),
+        warmup_steps=workload.plan.warmup,
+        compute_steps=m.compute_steps,
+        end_to_end_steps=m.end_to_end_steps,
+        flops_per_step=float(workload.flops(workload.plan.batch)),
         results=results,
         agreements=agreements,
         speedups=speedups(results, agreements),
-        absent=field.absent,
+        absent=[*absent, *m.absent],
+        precision=workload.precision,
+        unit=workload.unit,
+        units_per_step=workload.units(workload.plan.batch),
     )
+
+
+class Surroundings(NamedTuple):
+    """What a field needs beside its workload and contestants."""
+
+    makers: Mapping[str, MakeTrainee]
+    seed: int
+    progress: Progress
+
+
+@dataclass
+class Measured:
+    """What came out for those who trained, by name."""
+
+    results: dict[str, TrainingResult]
+    losses: dict[str, list[float]]
+    compute_steps: int
+    end_to_end_steps: int
+    parameters: int
+    absent: list[Missing]
+
+
+def _together(
+    workload: Workload, contestants: Sequence[Contestant], around: Surroundings
+) -> Measured:
+    """Let everybody train in turns."""
+    plan, by_name = workload.plan, {c.name: c for c in contestants}
+    with Field(workload, contestants, *around) as field:
+        warmups = field.each("warm-up", lambda t: t.warm_up(plan.warmup))
+        steps, loading = (steps_within(b, warmups) for b in (plan.compute, plan.end_to_end))
+        gpu = any(c.on_gpu for c in contestants)
+        chain = steps_per_reading(warmups) if gpu else 1
+        computed = field.turns("steps", steps, lambda t, n: t.compute(n, chain), chain)
+        loaded = field.turns(
+            "steps with loading", loading, lambda t, n: t.end_to_end(n, n if gpu else 1)
+        )
+        losses = field.each("losses", lambda t: t.losses())
+        results = field.each(
+            "parts, energy, accuracy",
+            lambda t: _finish(workload, by_name[t.name], t, warmups[t.name], losses[t.name]),
+        )
+        return Measured(results, losses, computed, loaded, field.parameters, field.absent)
+
+
+def _one_by_one(
+    workload: Workload, contestants: Sequence[Contestant], around: Surroundings
+) -> Measured:
+    """Let everybody train alone, each as many steps as the first."""
+    first, *others = contestants
+    found = _together(workload, [first], around)
+    for other in others:
+        try:
+            own = _together(workload, [other], around)
+        except PeerError as error:
+            found.absent.append(missing(other.name, error))
+        else:
+            found.results |= own.results
+            found.losses |= own.losses
+    return found
+
+
+LEAST_READING = 1e-3  #: seconds of work on a GPU between two readings of the clock
+MOST_CHAINED = 50  #: steps
+
+
+def steps_per_reading(warmups: Mapping[str, Sequence[float]]) -> int:
+    """How many steps are started before a GPU is waited for, the same number for everybody.
+
+    A program that trains does not wait after each step, and for a step of some microseconds the
+    wait would be most of what is measured.
+
+    Examples
+    --------
+    >>> steps_per_reading({"cupy": [2.0, 1e-4], "torch-cuda": [1.0, 4e-4]})
+    10
+    >>> steps_per_reading({"cupy": [2.0, 0.1]})
+    1
+    """
+    fastest = min(min(seconds) for seconds in warmups.values())
+    return max(1, min(MOST_CHAINED, math.ceil(LEAST_READING / fastest)))
 
 
 def _finish(
@@ -83,7 +157,8 @@ def _finish(
     losses: list[float],
 ) -> TrainingResult:
     """Measure what is measured once, and write everything down."""
-    parts, energy = trainee.breakdown(workload.plan.breakdown), trainee.energy()
+    plan = workload.plan
+    parts, energy = trainee.breakdown(plan.breakdown), trainee.energy() if plan.energy else None
     compute = trainee.timing("compute")
     flops = workload.flops(workload.plan.batch) / compute.median
     return TrainingResult(
@@ -97,19 +172,35 @@ def _finish(
         memory_before_bytes=trainee.memory_before,
         memory_peak_bytes=trainee.memory_peak,
         flops=flops,
-        peak_share=flops / contestant.peak.flops if contestant.peak else None,
+        peak_share=_share(flops, contestant, workload.precision),
         breakdown=parts,
         energy=energy,
         target=trainee.to_target(workload.plan.epochs),
     )
 
 
+def _share(flops: float, contestant: Contestant, precision: str) -> float | None:
+    """Share of the peak, which is that of float32 products."""
+    if contestant.peak is None or precision != "fp32":
+        return None
+    return flops / contestant.peak.flops
+
+
 def compare_all(
-    contestants: Sequence[Contestant], losses: Mapping[str, Sequence[float]]
+    contestants: Sequence[Contestant],
+    losses: Mapping[str, Sequence[float]],
+    precision: str = "fp32",
 ) -> list[Agreement]:
-    """Hold everybody's loss curve against that of the first."""
+    """Hold everybody's loss curve against that of the first, within the room of a precision.
+
+    In fp32 it is that of the contestant's own products, which a setting may have made TF32's.
+    """
     first = contestants[0].name
     return [
-        compare_losses((first, losses[first]), (c.name, losses[c.name]), c.precision)
+        compare_losses(
+            (first, losses[first]),
+            (c.name, losses[c.name]),
+            c.precision if precision == "fp32" else precision,
+        )
         for c in contestants[1:]
     ]

@@ -24,7 +24,8 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
     callback=_names,
     default="mlp,lenet,vgg16,ops",
     show_default=True,
-    help="Comma-separated; also: mlp-mnist, scaling, and the lists compare and compare-odd.",
+    help="Comma-separated; also: mlp-mnist, scaling, and the lists compare, compare-odd and "
+    "compare-gpu. NAME@bf16 or NAME@tf32 is a workload in that precision.",
 )
 @click.option(
     "--backends",
@@ -36,7 +37,17 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option(
     "--peers",
     callback=_names,
-    help="Other libraries to compare with: torch,torch-compile,jax,sklearn.",
+    help="Other libraries to compare with: torch,torch-compile,jax,sklearn on the CPU, "
+    "torch-cuda,torch-compile-cuda,jax-cuda on the GPU.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    callback=_names,
+    default="fp32",
+    show_default=True,
+    help="Of workloads that name none: fp32,tf32,bf16. Where a GPU takes part, the last two are "
+    "its own.",
 )
 @click.option("--eager", is_flag=True, help="Measure each backend also without nnlib.compile.")
 @click.option("--quick", is_flag=True, help="Smaller sizes and fewer samples: under 40 s.")
@@ -73,6 +84,7 @@ def _run(
     workloads: list[str],
     backends: list[str],
     peers: list[str],
+    precisions: list[str],
     eager: bool,
     quick: bool,
     epochs: int,
@@ -84,22 +96,46 @@ def _run(
     from nnlib_benchmarks.output import prepare_folder
     from nnlib_benchmarks.progress import show_progress
     from nnlib_benchmarks.report_text import render_text
-    from nnlib_benchmarks.reports import write_reports
+    from nnlib_benchmarks.reports import Reports
     from nnlib_benchmarks.schema import to_json
 
     if "auto" in backends and len(backends) > 1:
         raise OptionError(f"--backends must be 'auto' or names. Received: {','.join(backends)}")
     chosen = None if backends in ([], ["auto"]) else backends
-    request = runner.Request(workloads, chosen, peers, eager, quick, epochs, seed)
+    request = runner.Request(workloads, chosen, peers, eager, quick, epochs, seed, precisions)
     runner.check(request)
-    folder = prepare_folder(out)
+    reports = Reports(prepare_folder(out))
     with show_progress() as progress:
-        result = runner.run(request, progress)
-    paths = write_reports(result, folder, lambda text: click.echo(text, err=True))
+        result = runner.run(request, progress, reports.write_json)
+    paths = reports.write(result, lambda text: click.echo(text, err=True))
     click.echo(to_json(result) if as_json else render_text(result), nl=False)
     for path in paths:
         click.echo(f"written: {path}", err=True)
     return CHECK_FAILED if result.failures else 0
+
+
+@bench.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the page and the picture; that of RUN if not given.",
+)
+def report(run: Path, out: Path | None) -> None:
+    """Print the tables of RUN.json, and write its page and picture beside it.
+
+    Exit codes: 0 done, 1 error.
+    """
+    from nnlib_benchmarks.output import prepare_folder
+    from nnlib_benchmarks.report_text import render_text
+    from nnlib_benchmarks.reports import write_page_and_picture
+    from nnlib_benchmarks.schema import load_run
+
+    result = load_run(run)
+    stem = (prepare_folder(out) if out else run.parent) / run.stem
+    for path in write_page_and_picture(result, stem, lambda text: click.echo(text, err=True)):
+        click.echo(f"written: {path}", err=True)
+    click.echo(render_text(result), nl=False)
 
 
 @bench.command()

@@ -10,7 +10,7 @@ from strict_backend.backend import StrictBackend
 from nnlib import models
 from nnlib_backends import DeviceInfo, MemoryInfo, Timer
 from nnlib_benchmarks import field, operations, runner, workloads
-from nnlib_benchmarks.claim import make_claim, project
+from nnlib_benchmarks.claim import claim_of, make_claim, project
 from nnlib_benchmarks.crossover import crossovers
 from nnlib_benchmarks.fairness import compare_losses, speedups
 from nnlib_benchmarks.records import (
@@ -216,6 +216,41 @@ def make_peers_run(losses=None):
     )
 
 
+def make_gpu_peers_run():
+    """cupy first, beside numpy and torch on the CPU, and torch and jax on the GPU."""
+    kinds = {"cupy": "gpu", "numpy": "cpu", "torch": "peer", "torch-cuda": "peer",
+             "jax-cuda": "peer"}  # fmt: skip
+    curves = dict.fromkeys(kinds, CURVE)
+    tiny = make_training(
+        "mlp-tiny",
+        {"cupy": 1e-4, "numpy": 3e-4, "torch": 2e-5, "torch-cuda": 5e-4, "jax-cuda": 2e-4},
+        curves,
+    )
+    large = make_training(
+        "vgg16-b64@bf16", {"cupy": 2e-2, "torch-cuda": 3e-2}, curves, batch=64, precision="bf16"
+    )
+    absent = [Missing(name, "unsuitable", "left to the GPU", "") for name in ("numpy", "torch")]
+    large = replace(large, precision="bf16", unit="images", units_per_step=64, absent=absent)
+    base = make_run(gpu=True)
+    chosen = [
+        replace(base.contestants[kind == "gpu"], name=name, kind=kind, precision="fp32")
+        for name, kind in kinds.items()
+    ]
+    return replace(
+        base,
+        settings=replace(
+            base.settings,
+            workloads=["mlp-tiny", "vgg16-b64@bf16"],
+            peers=["torch", "torch-cuda", "jax-cuda"],
+        ),
+        contestants=chosen,
+        training=[tiny, large],
+        operations=[],
+        crossovers=[],
+        claim=claim_of([tiny, large], {c.name: c for c in chosen}, 74),
+    )
+
+
 @pytest.fixture
 def make():
     """The functions of this file, for tests that need a run of their own."""
@@ -245,6 +280,11 @@ def gpu_run():
 @pytest.fixture
 def peers_run():
     return make_peers_run()
+
+
+@pytest.fixture
+def gpu_peers_run():
+    return make_gpu_peers_run()
 
 
 @pytest.fixture

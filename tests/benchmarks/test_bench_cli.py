@@ -182,3 +182,39 @@ def test_compare_something_else(bench, files, tmp_path):
     result = bench("compare", files["before"], tmp_path / "other.json")
     assert result.exit_code == 1
     assert "schema must be 'nnlib-bench'" in result.stderr
+
+
+@pytest.mark.parametrize("made", ["gpu_run", "gpu_peers_run"])
+def test_page_and_picture_are_drawn_again_from_a_file(bench, tmp_path, request, made):
+    """A run file of a card that is not here: only then is the picture of a README possible."""
+    pytest.importorskip("matplotlib")
+    file = tmp_path / "2026-01-02-a-card.json"
+    file.write_text(to_json(request.getfixturevalue(made)), encoding="utf8")
+
+    result = bench("report", file, "--out", tmp_path / "drawn")
+
+    assert result.exit_code == 0
+    assert "Imaginary GPU 1" in result.stdout
+    names = {path.name for path in (tmp_path / "drawn").iterdir()}
+    assert names == {"2026-01-02-a-card.html", "2026-01-02-a-card.png"}
+    assert bench("report", file).exit_code == 0
+    assert file.with_suffix(".png").exists()
+
+
+def test_a_report_of_no_run_exit_1(bench, tmp_path):
+    result = bench("report", tmp_path / "none.json")
+    assert result.exit_code == 1
+    assert "must be a readable text file" in result.stderr
+
+
+@pytest.mark.usefixtures("small_harness")
+def test_each_precision_is_a_workload_of_its_own(bench):
+    result = bench(
+        "--backends", "numpy", "--workloads", "lstm,gpt@bf16", "--precision", "fp32,tf32", "--json"
+    )
+
+    assert result.exit_code == 0
+    run = json.loads(result.stdout)
+    measured = [(t["workload"], t["precision"]) for t in run["training"]]
+    assert measured == [("lstm", "fp32"), ("lstm@tf32", "tf32"), ("gpt@bf16", "bf16")]
+    assert run["settings"]["precisions"] == ["fp32", "tf32"]

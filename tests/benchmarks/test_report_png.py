@@ -4,12 +4,12 @@ import pytest
 
 from nnlib.errors import MissingExtraError
 from nnlib_benchmarks.report_png import render_png
-from nnlib_benchmarks.reports import write_reports
+from nnlib_benchmarks.reports import Reports
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-@pytest.mark.parametrize("name", ["cpu_run", "gpu_run", "failed_run", "peers_run"])
+@pytest.mark.parametrize("name", ["cpu_run", "gpu_run", "failed_run", "peers_run", "gpu_peers_run"])
 def test_a_picture_is_drawn(request, name):
     pytest.importorskip("matplotlib")
     picture = render_png(request.getfixturevalue(name))
@@ -26,7 +26,7 @@ def test_without_matplotlib_the_pip_command_is_told_and_the_rest_is_written(
         render_png(cpu_run)
 
     warnings = []
-    paths = write_reports(cpu_run, tmp_path, warnings.append)
+    paths = Reports(tmp_path).write(cpu_run, warnings.append)
 
     assert sorted(p.suffix for p in paths) == [".html", ".json"]
     assert "pip install 'nnlib-xp[plot]'" in warnings[0]

@@ -2,14 +2,14 @@ import re
 
 import pytest
 
-from nnlib_benchmarks.reports import write_reports
+from nnlib_benchmarks.reports import Reports
 from nnlib_benchmarks.schema import load_run
 
 
 def test_json_html_and_png_of_one_name(tmp_path, gpu_run):
     pytest.importorskip("matplotlib")
 
-    paths = write_reports(gpu_run, tmp_path, pytest.fail)
+    paths = Reports(tmp_path).write(gpu_run, pytest.fail)
 
     assert [p.suffix for p in paths] == [".json", ".html", ".png"]
     assert len({p.stem for p in paths}) == 1

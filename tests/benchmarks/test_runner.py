@@ -5,8 +5,9 @@ from nnlib.errors import BackendUnavailableError, OptionError, UnknownBackendErr
 from nnlib_benchmarks import runner
 from nnlib_benchmarks.contestants import BackendContestant
 from nnlib_benchmarks.errors import PeerError
+from nnlib_benchmarks.reports import Reports
 from nnlib_benchmarks.runner import Request, check, run
-from nnlib_benchmarks.schema import from_json, to_json
+from nnlib_benchmarks.schema import from_json, load_run, to_json
 
 
 @pytest.fixture
@@ -127,3 +128,52 @@ def test_eager_twins_take_part_in_training_only():
     assert [c.details["compiled"] for c in result.contestants] == [True, False]
     assert [r.contestant for r in result.training[0].results] == ["numpy", "numpy-eager"]
     assert {name for o in result.operations for name in o.times} == {"numpy"}
+
+
+@pytest.mark.usefixtures("small_harness", "gpu_like")
+def test_beside_a_gpu_the_cpu_is_spared_what_is_too_large_for_it(monkeypatch):
+    request = Request(workloads=["mlp", "mlp@bf16"], backends=["strict", "numpy"])
+
+    full, low = run(request).training
+
+    assert [r.contestant for r in full.results] == ["strict", "numpy"]
+    assert [r.contestant for r in low.results] == ["strict"]
+    assert [(m.name, m.reason, m.detail) for m in low.absent] == [
+        ("numpy", "unsuitable", "left to the GPU")
+    ]
+
+
+@pytest.mark.usefixtures("small_harness")
+def test_a_run_that_is_ended_leaves_what_it_has_measured(tmp_path):
+    reports, kept = Reports(tmp_path), []
+
+    def keep(so_far):
+        kept.append(load_run(reports.write_json(so_far)))
+        if len(kept) == 2:
+            raise KeyboardInterrupt
+
+    request = Request(workloads=["lenet", "lstm", "gpt"], backends=["numpy"])
+    with pytest.raises(KeyboardInterrupt):
+        run(request, keep=keep)
+
+    assert [[t.workload for t in r.training] for r in kept] == [["lenet"], ["lenet", "lstm"]]
+    (file,) = tmp_path.glob("*.json")
+    assert load_run(file) == kept[-1]
+
+
+@pytest.mark.usefixtures("small_harness")
+def test_an_error_of_a_backend_costs_its_workload_only(monkeypatch):
+    warm_up = BackendContestant.warm_up
+
+    def broken(self, steps):
+        if self._workload.name == "lenet":
+            raise MemoryError("no room")
+        return warm_up(self, steps)
+
+    monkeypatch.setattr(BackendContestant, "warm_up", broken)
+
+    result = run(Request(workloads=["lenet", "lstm"], backends=["numpy"]))
+
+    assert [t.workload for t in result.training] == ["lstm"]
+    (failure,) = result.failures
+    assert failure.startswith("lenet: MemoryError: no room (")

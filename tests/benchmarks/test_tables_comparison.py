@@ -14,21 +14,22 @@ def test_the_table_of_step_times(peers_run):
 
     assert table.title == "Step time in ms: compare"
     assert table.columns == [
-        "", "numpy", "numpy-eager", "torch", "jax", "over torch", "over the fastest peer",
+        "", "precision", "numpy", "numpy-eager", "torch", "jax", "over torch",
+        "over the fastest peer",
     ]  # fmt: skip
     tiny, wide, mean = table.rows
-    assert tiny[0] == "mlp-tiny"
-    assert [cell.split(" ±")[0] for cell in tiny[1:5]] == ["0.100", "0.300", "0.400", "0.0500"]
-    assert tiny[1].endswith(" %")
-    assert tiny[5:] == ["4.00×", "0.500× jax"]  # a lost case is shown like a won one
-    assert wide[5:] == ["1.00×", "1.00× torch"]
-    assert mean == ["geometric mean", "", "", "", "", "2.00×", "0.707×"]
+    assert tiny[:2] == ["mlp-tiny", "fp32"]
+    assert [cell.split(" ±")[0] for cell in tiny[2:6]] == ["0.100", "0.300", "0.400", "0.0500"]
+    assert tiny[2].endswith(" %")
+    assert tiny[6:] == ["4.00×", "0.500× jax"]  # a lost case is shown like a won one
+    assert wide[6:] == ["1.00×", "1.00× torch"]
+    assert mean == ["geometric mean", "", "", "", "", "", "2.00×", "0.707×"]
 
 
 def test_machine_and_absences_stand_below(peers_run):
     _, odd, *_ = comparison_tables(peers_run)
 
-    assert odd.rows[0][4:] == ["–", "0.500×", "0.500× torch"]
+    assert odd.rows[0][5:] == ["–", "0.500×", "0.500× torch"]
     notes = " ".join(odd.notes)
     assert "half the interquartile range" in notes
     assert "Imaginary CPU 9000, 2 cores, 4 threads" in notes
@@ -39,7 +40,7 @@ def test_machine_and_absences_stand_below(peers_run):
 def test_who_disagrees_has_no_time(make):
     run = make.peers_run(losses=[2 * x for x in make.curve])
     table = step_table(run, "compare", run.training[:2])
-    assert table.rows[0][4:] == ["DISAGREES", "4.00×", "4.00× torch"]
+    assert table.rows[0][5:] == ["DISAGREES", "4.00×", "4.00× torch"]
 
 
 def test_memory_and_share_of_the_machines_best_rate(peers_run):
@@ -49,6 +50,19 @@ def test_memory_and_share_of_the_machines_best_rate(peers_run):
     share = found["Share of this machine's best matmul rate"]
     assert "200 GFLOP/s, measured with torch" in share.title
     assert share.rows[1][1] == "250 %"  # 1e10 operations in 20 ms, of 2e11 a second
+
+
+def test_on_a_gpu_every_row_names_its_precision_and_what_it_counts(gpu_peers_run):
+    found = tables(gpu_peers_run)
+
+    step = comparison_tables(gpu_peers_run)[1]
+    assert step.rows[0][:2] == ["vgg16-b64@bf16", "bf16"]
+    assert step.rows[0][2:6] == ["20.0 ±1 %", "–", "–", "30.0 ±1 %"]
+    assert "the first in the row" not in " ".join(step.notes)
+    assert "numpy takes no part in vgg16-b64@bf16: left to the GPU." in step.notes
+    throughput = found["Throughput of a training step"]
+    assert throughput.rows[1][:4] == ["vgg16-b64@bf16", "bf16", "images/s", "3200"]
+    assert "Rate of a training step" in found
 
 
 def test_cliffs_and_the_cost_of_a_layer(peers_run):

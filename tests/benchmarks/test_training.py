@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 import nnlib
-from nnlib_benchmarks import contestants, field
+from nnlib_benchmarks import contestants, field, training
 from nnlib_benchmarks.contestants import BackendContestant, initial_weights
+from nnlib_benchmarks.fairness import compare_losses
 from nnlib_benchmarks.progress import SilentProgress
 from nnlib_benchmarks.runner import describe_backend
 from nnlib_benchmarks.training import run_training
@@ -94,9 +95,10 @@ def test_contestants_take_turns_and_run_equally_many_steps(tiny, monkeypatch):
     for phase in ("compute", "end_to_end"):
         original = getattr(BackendContestant, phase)
 
-        def logged(self, steps, original=original, phase=phase):
+        def logged(self, steps, chain, original=original, phase=phase):
             log.append((phase, self.name, steps))
-            original(self, steps)
+            assert chain == 1
+            original(self, steps, chain)
 
         monkeypatch.setattr(BackendContestant, phase, logged)
 
@@ -164,7 +166,7 @@ def test_everybody_is_closed_even_after_an_error(tiny, monkeypatch):
         BackendContestant, "close", lambda self: (closed.append(self.name), close(self))
     )
 
-    def broken(self, steps):
+    def broken(self, steps, chain):
         raise RuntimeError("out of luck")
 
     monkeypatch.setattr(BackendContestant, "end_to_end", broken)
@@ -220,3 +222,101 @@ def test_the_number_of_steps_on_record_is_the_number_that_was_run(tiny):
 
     assert result.compute_steps == len(result.results[0].compute.samples) == 6
     assert result.end_to_end_steps == len(result.results[0].end_to_end.samples) == 6
+
+
+# On a GPU ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("gpu_like")
+def test_short_steps_on_a_gpu_share_a_reading_of_the_clock(tiny, monkeypatch):
+    monkeypatch.setattr(training, "LEAST_READING", 1e9)  # as many steps as are allowed
+    monkeypatch.setattr(training, "MOST_CHAINED", 3)
+    steps = Budget(seconds=0.0, least=9, most=9)
+    plan = replace(tiny.plan, compute=steps, end_to_end=steps, block=4, epochs=0)
+
+    result = run(replace(tiny, plan=plan), "numpy", "strict")
+
+    for one in result.results:
+        assert one.compute.calls_per_sample == 3  # three turns of a block of three steps
+        assert len(one.compute.samples) == 3
+        assert one.end_to_end.calls_per_sample == 3  # a turn is one reading: loading overlaps
+        assert len(one.end_to_end.samples) == 3
+        assert len(one.losses) == 2 + 9 + 9
+    assert result.agreements[0].agree
+
+
+def test_on_the_cpu_every_step_has_its_reading(tiny, monkeypatch):
+    monkeypatch.setattr(training, "LEAST_READING", 1e9)
+    assert run(tiny, "numpy", "strict").results[0].compute.calls_per_sample == 1
+
+
+def alone(tiny):
+    steps = Budget(seconds=0.0, least=4, most=4)
+    plan = replace(tiny.plan, compute=steps, end_to_end=steps, alone=True)
+    return replace(tiny, plan=plan)
+
+
+def test_who_trains_alone_is_gone_before_the_next_comes(tiny, monkeypatch):
+    log = []
+    for phase in ("compute", "close"):
+        original = getattr(BackendContestant, phase)
+
+        def logged(self, *args, original=original, phase=phase):
+            log.append((phase, self.name))
+            original(self, *args)
+
+        monkeypatch.setattr(BackendContestant, phase, logged)
+
+    result = run(alone(tiny), "numpy", "strict")
+
+    mine = [name for _, name in log]
+    assert mine == sorted(mine)  # numpy, then strict
+    assert log[2] == ("close", "numpy")
+    assert result.agreements[0].agree
+    assert [len(r.losses) for r in result.results] == [2 + 4 + 4] * 2
+    assert result.parameters == 6 * 8 + 8 + 8 * 3 + 3
+
+
+def test_who_fails_alone_is_named(tiny, monkeypatch):
+    compute = BackendContestant.compute
+
+    def broken(self, steps, chain):
+        if self.name == "strict":
+            raise MemoryError("no room")
+        compute(self, steps, chain)
+
+    monkeypatch.setattr(BackendContestant, "compute", broken)
+
+    result = run(alone(tiny), "numpy", "strict", "numpy-eager")
+
+    assert [r.contestant for r in result.results] == ["numpy", "numpy-eager"]
+    (absent,) = result.absent
+    assert (absent.name, absent.reason) == ("strict", "failed")
+    assert "MemoryError: no room (" in absent.detail
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_a_precision_is_that_of_the_step(tiny, precision):
+    full = run(replace(tiny, train=tiny.train), "numpy").results[0]
+    lower = replace(tiny, name=f"mlp@{precision}", precision=precision)
+
+    result = run(lower, "numpy", "strict", "numpy-eager")
+
+    assert (result.precision, result.dtype) == (precision, "float32")
+    assert all(a.agree for a in result.agreements)
+    assert [r.peak_share for r in result.results] == [None] * 3
+    same = np.array_equal(result.results[0].losses, full.losses)
+    assert same == (precision == "tf32")  # which a CPU does not have
+    np.testing.assert_allclose(result.results[0].losses, full.losses, rtol=2e-2)
+
+
+def test_a_worse_precision_has_more_room_and_not_too_much(make):
+    """A first loss that is off by 2 % is no rounding, in any precision."""
+    off = [1.02 * make.curve[0], *make.curve[1:]]
+    for precision in ("fp32", "tf32", "bf16"):
+        assert not compare_losses(("a", make.curve), ("b", off), precision).agree
+    near = [1.0005 * x for x in make.curve]
+    verdicts = [
+        compare_losses(("a", make.curve), ("b", near), p).agree for p in ("fp32", "tf32", "bf16")
+    ]
+    assert verdicts == [False, True, True]

@@ -1,12 +1,19 @@
-"""JAX on the CPU: the whole training step is one jitted function whose state is donated.
+"""JAX on the CPU or the GPU (``jax-cuda``): the whole step is one jitted function.
 
-Images stay NHWC.  Convolutions of few channels or small images are written as a matrix product of
-patches, which XLA runs faster on a CPU than its own convolution: LeNet's first layer twice as fast,
-VGG's last ones on 2×2 images forty times.  The others are `jax.lax.conv_general_dilated`.
+Its state is donated, and images stay NHWC.  On the CPU convolutions of few channels or small images
+are written as a matrix product of patches, which XLA runs faster than its own convolution: LeNet's
+first layer twice as fast, VGG's last ones on 2×2 images forty times.  The others, and all on a GPU,
+are `jax.lax.conv_general_dilated`; attention in bf16 on a GPU is cuDNN's.
+
+In bf16 weights and data are rounded before the forward pass, norms and the loss are computed in
+float32, and gradients reach float32 weights.  XLA would use TF32 for float32 products on a GPU:
+here their precision is stated, and it is TF32 only where that was asked for.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,9 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from nnlib_benchmarks.peers.jax_sequences import SEQUENCE_WEIGHTS, gpt, lstm
-from nnlib_benchmarks.peers.server import Peer, cores, processor, serve
+from nnlib_benchmarks.peers.server import Peer, cores, on_gpu, processor, serve
 
-FEW_CHANNELS, SMALL_IMAGE = 8, 64  #: up to so many channels or pixels, patches are faster
+FEW_CHANNELS, SMALL_IMAGE = 8, 64  #: up to so many, patches are faster on a CPU
+PRODUCTS = {"fp32": "highest", "tf32": "tensorfloat32", "bf16": "highest"}  #: of float32, on a GPU
 BETAS, EPSILON = (0.9, 0.999), 1e-8  #: of AdamW, as in PyTorch
 
 
@@ -45,7 +53,8 @@ def forward(layers: list[dict[str, Any]], weights: list[Any], x: Any) -> Any:
 
 def _convolve(layer: dict[str, Any], x: Any, w: Any) -> Any:
     k, stride, margin = layer["kernel"], layer["stride"], (layer["padding"],) * 2
-    if layer["inputs"] > FEW_CHANNELS and x.shape[1] * x.shape[2] > SMALL_IMAGE:
+    own = jax.default_backend() == "gpu"
+    if own or (layer["inputs"] > FEW_CHANNELS and x.shape[1] * x.shape[2] > SMALL_IMAGE):
         return jax.lax.conv_general_dilated(
             x, w, (stride, stride), [margin, margin], dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
@@ -99,33 +108,49 @@ class Jax(Peer):
 
     def describe(self) -> dict[str, Any]:
         """Say what runs here."""
-        return {
-            "device": f"{processor()}, jax.jit",
+        device = jax.devices()[0]  # raises if there is none of the kind
+        described = {
+            "device": f"{device.device_kind if self.on_gpu else processor()}, jax.jit",
             "cores": cores(),
             "libraries": {"jax": jax.__version__},
             "details": {
                 "mode": "jit of the whole step, donated state, NHWC",
-                "platform": jax.devices()[0].platform,
+                "platform": device.platform,
             },
         }
+        if self.on_gpu:
+            described["cores"] = int(getattr(device, "core_count", 0))
+            described["memory_bytes"] = int((device.memory_stats() or {}).get("bytes_limit", 0))
+        return described
 
     def product(self, n: int) -> Callable[[], object]:
         """Return a product of n×n matrices."""
         a, b = jax.random.normal(jax.random.key(0), (2, n, n))
-        multiply = jax.jit(jnp.matmul)
+        multiply = jax.jit(jnp.matmul, static_argnames="precision")
+        if self.on_gpu:
+            return lambda: multiply(a, b, precision="highest").block_until_ready()
         return lambda: multiply(a, b).block_until_ready()
 
     def start(self, weights: list[Any]) -> None:
         """Make the state and the step."""
         layers, optimizer = self.spec["layers"], self.spec["optimizer"]
+        low = self.spec["precision"] == "bf16"
+        if self.on_gpu:
+            jax.config.update("jax_default_matmul_precision", PRODUCTS[self.spec["precision"]])
         made = list(_arrange(layers, weights))
         memory = [jnp.zeros_like(w) for w in made] if optimizer["momentum"] else []
         if optimizer["kind"] == "adamw":
             memory = [jnp.zeros_like(w) for w in made for _ in range(2)] + [jnp.zeros(())]
         self._state = made, memory
 
+        def rounded(values: Any) -> Any:
+            """To bfloat16, if that is the precision and they are no tokens."""
+            return jax.tree.map(lambda v: v.astype("bfloat16") if v.dtype == "float32" else v,
+                                values) if low else values  # fmt: skip
+
         def loss(weights: list[Any], x: Any, y: Any) -> Any:
-            return cross_entropy(forward(layers, weights, x), y)
+            scores = forward(layers, rounded(weights), rounded(x))
+            return cross_entropy(scores.astype("float32"), y)
 
         def step(state: Any, x: Any, y: Any) -> Any:
             value, gradients = jax.value_and_grad(loss)(state[0], x, y)
@@ -142,9 +167,26 @@ class Jax(Peer):
         return arrays
 
     def step(self, batch: tuple[Any, Any]) -> Any:
-        """Make one training step."""
-        self._state, loss = jax.block_until_ready(self._step(self._state, *batch))
+        """Begin one training step."""
+        self._state, loss = self._step(self._state, *batch)
         return loss
+
+    def wait(self) -> None:
+        """Wait for the step whose state is the last one."""
+        jax.block_until_ready(self._state)
+
+    def stop(self) -> None:
+        """Let go of the state and of the compiled step."""
+        self._state, self._step, self._forward = ([], []), None, None
+        jax.clear_caches()
+
+    def memory(self) -> int | None:
+        """Of this process; XLA's peak on a GPU is that of the process's life, so it is left out."""
+        return None if self.on_gpu else super().memory()
+
+    def peak_memory(self) -> int | None:
+        """Most memory of this process."""
+        return None if self.on_gpu else super().peak_memory()
 
     def scores(self, x: Any) -> Any:
         """Evaluate."""
@@ -163,6 +205,12 @@ def _arrange(layers: list[dict[str, Any]], weights: list[Any]) -> Iterator[Any]:
                 yield jnp.array(next(rest).T if name == "product" else next(rest))
 
 
-if __name__ == "__main__":
-    jax.config.update("jax_platforms", "cpu")
+def serve_on_its_device() -> None:
+    """Choose the device by the name, and leave the rest of the GPU's memory to the others."""
+    jax.config.update("jax_platforms", "cuda" if on_gpu(sys.argv[1]) else "cpu")
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     serve(Jax)
+
+
+if __name__ == "__main__":
+    serve_on_its_device()

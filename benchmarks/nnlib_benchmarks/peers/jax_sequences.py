@@ -53,15 +53,21 @@ def _product(x: Any, weight: Any) -> Any:
     return (x.reshape(-1, x.shape[-1]) @ weight).reshape(*x.shape[:-1], -1)
 
 
-def _normalise(weights: Iterator[Any], x: Any) -> Any:
+def _normalise(weights: Iterator[Any], data: Any) -> Any:
+    """In float32, whatever the precision of the data."""
+    x = data.astype("float32")
     x = x - x.mean(axis=-1, keepdims=True)
     deviation = jnp.sqrt((x * x).mean(axis=-1, keepdims=True) + EPSILON)
-    return x / deviation * next(weights) + next(weights)
+    return (x / deviation * next(weights) + next(weights)).astype(data.dtype)
 
 
 def _attend(heads: int, weights: Iterator[Any], x: Any) -> Any:
     batch, time, width = x.shape
     parts = _linear(weights, x).reshape(batch, time, 3, heads, -1)
+    if x.dtype == "bfloat16" and jax.default_backend() == "gpu":
+        q, k, v = (parts[:, :, part] for part in range(3))  # (B, T, heads, D)
+        y = jax.nn.dot_product_attention(q, k, v, is_causal=True, implementation="cudnn")
+        return _linear(weights, y.reshape(batch, time, width))
     q, k, v = (parts[:, :, part].swapaxes(1, 2) for part in range(3))  # (B, heads, T, D)
     scores = q @ k.swapaxes(2, 3) / (width // heads) ** 0.5
     seen = jnp.tril(jnp.ones((time, time), bool))

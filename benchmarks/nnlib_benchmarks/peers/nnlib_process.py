@@ -15,7 +15,12 @@ import numpy as np
 import nnlib
 import nnlib.nn.functional as F
 from nnlib import nn
-from nnlib_benchmarks.contestants import describe_backend, is_eager, training_step
+from nnlib_benchmarks.contestants import (
+    describe_backend,
+    is_eager,
+    precision_scope,
+    training_step,
+)
 from nnlib_benchmarks.peers.server import Peer, seconds, serve
 from nnlib_benchmarks.workloads import layers
 from nnlib_benchmarks.workloads.base import Optimizer
@@ -41,7 +46,10 @@ class Nnlib(Peer):
             self._model = layers.build(self.spec["layers"])
         self._model.load_state_dict(dict(zip(self._model.state_dict(), weights, strict=True)))
         self._optimizer = Optimizer(**self.spec["optimizer"]).build(self._model.parameters())
-        self._step = training_step(self._model, self._optimizer, eager=is_eager(self.name))
+        self._scope = precision_scope(self.spec["precision"])
+        self._step = training_step(
+            self._model, self._optimizer, eager=is_eager(self.name), scope=self._scope
+        )
 
     def batch(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Wrap the arrays."""
@@ -58,8 +66,13 @@ class Nnlib(Peer):
         x, y = batch
         loss: list[Any] = []
         self._optimizer.zero_grad()
+
+        def forward() -> None:
+            with self._scope():
+                loss.append(F.cross_entropy(self._model(x), y))
+
         return (
-            seconds(lambda: loss.append(F.cross_entropy(self._model(x), y))),
+            seconds(forward),
             seconds(lambda: loss[0].backward()),
             seconds(self._optimizer.step),
         )

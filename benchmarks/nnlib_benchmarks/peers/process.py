@@ -7,12 +7,13 @@ Each command is a line of JSON on the child's stdin, each answer a line of JSON 
 ``{"do": "peak", "sizes": […]}``       n → best rate of an n×n product
 ``{"do": "load", "folder": …}``        reads `write_task`'s files; seconds to build the model
 ``{"do": "warm_up", "steps": n}``      seconds of each step
-``{"do": "compute", "steps": n}``      seconds of each step, batch in memory as the library has it;
-                                       the most memory in use meanwhile
-``{"do": "end_to_end", "steps": n}``   seconds of each step, batch gathered and converted first
+``{"do": "compute", "steps": n,``      seconds of each step, batch in memory as the library has it,
+``"chain": n}``                        one reading for `chain` steps; the most memory in use
+``{"do": "end_to_end", …}``            the same, batch gathered and converted first
 ``{"do": "losses"}``                   the loss of every step so far
 ``{"do": "breakdown", "steps": n}``    forward, backward and update in seconds, or null
 ``{"do": "target", "epochs": n}``      seconds and accuracy curve of a training from the start
+``{"do": "unload"}``                   forgets the task, gives the GPU's memory back
 =====================================  =======================================================
 
 or ``{"unsuitable": reason}`` for what the library cannot express, or ``{"error": text}``.
@@ -95,6 +96,11 @@ class PeerProcess:
             raise PeerError(f"{self.name} failed at {command!r}: {answer['error']}")
         return answer
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._child.poll() is None
+
     def close(self) -> None:
         """End the process."""
         assert self._child.stdin is not None
@@ -148,6 +154,7 @@ class PeerTrainee:
     ) -> None:
         self.name = name
         self._target = workload.target if workload.test is not None else None
+        self._chains = {"compute": 1, "end_to_end": 1}
         self._compute: list[float] = []
         self._end_to_end: list[float] = []
         self._process = process or PeerProcess(name)
@@ -167,20 +174,24 @@ class PeerTrainee:
         """Run uncounted steps; return the seconds of each."""
         return [float(s) for s in self._process.ask("warm_up", steps=steps)["seconds"]]
 
-    def compute(self, steps: int) -> None:
-        """Time steps whose batch is in memory."""
-        answer = self._process.ask("compute", steps=steps)
+    def compute(self, steps: int, chain: int = 1) -> None:
+        """Time steps whose batch is in memory, ``chain`` of them by one reading of the clock."""
+        self._chains["compute"] = chain
+        answer = self._process.ask("compute", steps=steps, chain=chain)
         self._compute += answer["seconds"]
         if answer["memory_bytes"] is not None:
             self.memory_peak = max(self.memory_peak or 0, answer["memory_bytes"])
 
-    def end_to_end(self, steps: int) -> None:
-        """Time steps that load their batch."""
-        self._end_to_end += self._process.ask("end_to_end", steps=steps)["seconds"]
+    def end_to_end(self, steps: int, chain: int = 1) -> None:
+        """Time steps that load their batch, ``chain`` of them by one reading of the clock."""
+        self._chains["end_to_end"] = chain
+        answer = self._process.ask("end_to_end", steps=steps, chain=chain)
+        self._end_to_end += answer["seconds"]
 
     def timing(self, phase: str) -> Timing:
         """Summarise the steps timed so far, of ``"compute"`` or ``"end_to_end"``."""
-        return Timing.from_samples(self._compute if phase == "compute" else self._end_to_end)
+        samples = self._compute if phase == "compute" else self._end_to_end
+        return Timing.from_samples(samples, calls_per_sample=self._chains[phase])
 
     def losses(self) -> list[float]:
         """Return the loss of every step so far."""
@@ -192,7 +203,7 @@ class PeerTrainee:
         return None if parts is None else Breakdown(*parts)
 
     def energy(self) -> Energy | None:
-        """Nothing: peers run on the CPU."""
+        """Nothing: only nnlib's own steps are held against the meter."""
         return None
 
     def to_target(self, epochs: int) -> Target | None:
@@ -205,9 +216,53 @@ class PeerTrainee:
         return Target(self._target, reached, answer["seconds"], len(curve), epochs, curve)
 
     def close(self) -> None:
-        """End the process if it was started for this."""
+        """End the process if it was started for this; otherwise let it forget the task."""
         if self._owns:
             self._process.close()
+        elif self._process.alive:
+            try:
+                self._process.ask("unload")
+            except PeerError:  # what it holds is given back when it ends
+                self._process.close()
+
+
+class Lasting:
+    """Makes the parts of one peer in all workloads, in one process: a context manager.
+
+    A GPU's libraries take seconds to start, and give back what they hold between workloads, but not
+    all: where everybody needs the whole card (`Plan.alone`) each workload has a new one, as on the
+    CPU, where memory is that of the process.
+
+    Parameters
+    ----------
+    name : str
+        One of `nnlib_benchmarks.peers.registry.MODULES`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._process: PeerProcess | None = None
+
+    def __call__(self, workload: Workload, weights: Weights, seed: int) -> PeerTrainee:
+        """Make a part; the process is started at the first one, and anew if it has ended."""
+        if workload.plan.alone:
+            self._end()
+            return PeerTrainee(self._name, workload, weights, seed)
+        if self._process is not None and not self._process.alive:
+            self._end()
+        self._process = self._process or PeerProcess(self._name)
+        return PeerTrainee(self._name, workload, weights, seed, self._process)
+
+    def __enter__(self) -> Lasting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.close()
+        self._process = None
 
 
 def write_task(folder: Path, workload: Workload, weights: Weights, seed: int) -> None:
@@ -227,6 +282,7 @@ def write_task(folder: Path, workload: Workload, weights: Weights, seed: int) ->
         "scale": train.scale,
         "shift": train.shift,
         "optimizer": asdict(workload.optimizer),
+        "precision": workload.precision,
         "batch": plan.batch,
         "target": workload.target,
         "device_batches": DEVICE_BATCHES,

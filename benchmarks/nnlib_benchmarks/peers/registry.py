@@ -7,13 +7,24 @@ from collections.abc import Sequence
 
 from nnlib.errors import MissingExtraError, OptionError
 
-PACKAGES = {"torch": "torch", "torch-compile": "torch", "jax": "jax", "sklearn": "sklearn"}
+PACKAGES = {
+    "torch": "torch",
+    "torch-compile": "torch",
+    "jax": "jax",
+    "torch-cuda": "torch",
+    "torch-compile-cuda": "torch",
+    "jax-cuda": "jax",
+    "sklearn": "sklearn",
+}
 """Name of a peer → the package that it needs."""
 
 MODULES = {
     "torch": "nnlib_benchmarks.peers.torch_process",
     "torch-compile": "nnlib_benchmarks.peers.torch_process",
     "jax": "nnlib_benchmarks.peers.jax_process",
+    "torch-cuda": "nnlib_benchmarks.peers.torch_process",
+    "torch-compile-cuda": "nnlib_benchmarks.peers.torch_process",
+    "jax-cuda": "nnlib_benchmarks.peers.jax_process",
     "sklearn": "nnlib_benchmarks.peers.sklearn_process",
     "numpy": "nnlib_benchmarks.peers.nnlib_process",
     "numpy-eager": "nnlib_benchmarks.peers.nnlib_process",

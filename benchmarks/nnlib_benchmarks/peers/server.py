@@ -25,6 +25,19 @@ from nnlib_benchmarks.memory import host_peak, reset_host_peak
 
 REPETITIONS = 5  #: of a matrix product; the fastest counts
 
+CUDA = "-cuda"  #: ends the name of a peer that runs on the GPU; the others run on the CPU
+
+
+def on_gpu(name: str) -> bool:
+    """Whether a peer runs on the GPU.
+
+    Examples
+    --------
+    >>> on_gpu("torch-cuda"), on_gpu("torch")
+    (True, False)
+    """
+    return name.endswith(CUDA)
+
 
 class UnsuitableError(Exception):
     """The library cannot express a workload; the text says why."""
@@ -37,15 +50,18 @@ class Peer(ABC):
     ----------
     name : str
         As in ``--peers``.
+    on_gpu : bool
+        Whether the name says that it runs on the GPU.
     spec : dict
         The task: ``layers`` (see `nnlib_benchmarks.workloads.layers`), ``optimizer`` (the fields
-        of `nnlib_benchmarks.workloads.base.Optimizer`), and what `Server` needs.
+        of `nnlib_benchmarks.workloads.base.Optimizer`), ``precision``, and what `Server` needs.
     """
 
     spec: dict[str, Any]
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.on_gpu = on_gpu(name)
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
@@ -77,7 +93,10 @@ class Peer(ABC):
 
     @abstractmethod
     def step(self, batch: Any) -> Any:
-        """Make one training step, done when it returns; return its loss, fit for ``float``."""
+        """Make or begin one training step; return its loss, fit for ``float`` later on."""
+
+    def wait(self) -> None:  # noqa: B027 - most have nothing to wait for
+        """Return when all steps are done: before and after it a clock is read."""
 
     @abstractmethod
     def scores(self, x: Any) -> Any:
@@ -86,6 +105,21 @@ class Peer(ABC):
     def parts(self, batch: Any) -> tuple[float, float, float] | None:
         """Make a step; return the seconds of forward, backward and update if it has such parts."""
         return None
+
+    def memory(self) -> int | None:
+        """Memory in use: of this process, or on the GPU."""
+        return int(psutil.Process().memory_info().rss)
+
+    def forget_peak(self) -> None:
+        """Forget the most memory so far."""
+        reset_host_peak()
+
+    def peak_memory(self) -> int | None:
+        """Most memory in use since `forget_peak`; ``None`` if the library does not tell."""
+        return host_peak()
+
+    def stop(self) -> None:  # noqa: B027 - a process that ends gives all back by itself
+        """Let go of model and optimizer, and give memory of the GPU back."""
 
 
 class Server:
@@ -112,7 +146,7 @@ class Server:
     def load(self, folder: str) -> dict[str, Any]:
         """Read the task and make the model."""
         self._peer.product(8)()  # the library is awake: what it needs anyway is not the task's
-        memory = psutil.Process().memory_info().rss
+        memory = self._peer.memory()
         spec = json.loads(Path(folder, "spec.json").read_text(encoding="utf8"))
         with np.load(Path(folder, "data.npz")) as file:
             self._data = {name: file[name] for name in file.files}
@@ -125,8 +159,8 @@ class Server:
         self._peer.start(weights)
         build_s = time.perf_counter() - begin
         first = self._data["order"][0][: spec["device_batches"]]
-        self._batches = itertools.cycle([self._batch(rows) for rows in first])
-        self._stream = self._endless()
+        self._batches: Iterator[Any] = itertools.cycle([self._batch(rows) for rows in first])
+        self._stream: Iterator[Any] = self._endless()
         return {"build_s": build_s, "memory_bytes": memory}
 
     def _endless(self) -> Iterator[Any]:
@@ -150,21 +184,30 @@ class Server:
     def _step(self, batches: Iterator[Any]) -> None:
         self._losses.append(self._peer.step(next(batches)))
 
-    def _steps(self, steps: int, batches: Iterator[Any]) -> list[float]:
-        return [seconds(partial(self._step, batches)) for _ in range(steps)]
+    def _steps(self, steps: int, batches: Iterator[Any], chain: int = 1) -> list[float]:
+        """Make steps; return seconds of one, a reading for every ``chain`` of them."""
+
+        def some() -> None:
+            for _ in range(chain):
+                self._step(batches)
+            self._peer.wait()
+
+        self._peer.wait()
+        return [seconds(some) / chain for _ in range(steps // chain)]
 
     def warm_up(self, steps: int) -> dict[str, Any]:
         """Run uncounted steps."""
         return {"seconds": self._steps(steps, self._batches)}
 
-    def compute(self, steps: int) -> dict[str, Any]:
+    def compute(self, steps: int, chain: int = 1) -> dict[str, Any]:
         """Run steps on batches in memory; tell the most memory that was in use meanwhile."""
-        reset_host_peak()
-        return {"seconds": self._steps(steps, self._batches), "memory_bytes": host_peak()}
+        self._peer.forget_peak()
+        times = self._steps(steps, self._batches, chain)
+        return {"seconds": times, "memory_bytes": self._peer.peak_memory()}
 
-    def end_to_end(self, steps: int) -> dict[str, Any]:
+    def end_to_end(self, steps: int, chain: int = 1) -> dict[str, Any]:
         """Run steps that load their batch."""
-        return {"seconds": self._steps(steps, self._stream)}
+        return {"seconds": self._steps(steps, self._stream, chain)}
 
     def losses(self) -> dict[str, Any]:
         """Return all losses so far."""
@@ -190,6 +233,14 @@ class Server:
     def _epoch(self, order: Any) -> None:
         for rows in order:
             self._peer.step(self._batch(rows))
+        self._peer.wait()
+
+    def unload(self) -> dict[str, Any]:
+        """Forget the task, so that the next one finds the memory free."""
+        self._batches = self._stream = iter(())
+        self._losses, self._data, self._initial = [], {}, []
+        self._peer.stop()
+        return {}
 
     def _accuracy(self) -> float:
         scores = self._peer.scores(self._prepare(self._data["test_pixels"]))

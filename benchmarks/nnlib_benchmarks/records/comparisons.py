@@ -67,6 +67,12 @@ class Training:
     absent : list of Missing
         Who did not take part: ``"unsuitable"``, its library cannot express the workload, or
         ``"failed"``.
+    precision : str
+        ``"fp32"``, ``"tf32"`` or ``"bf16"``: also the end of the workload's name.
+    unit : str
+        What a step trains on: images, tokens, sequences or examples.
+    units_per_step : int
+        How many; 0 in files that do not say it.
     """
 
     workload: str
@@ -85,6 +91,9 @@ class Training:
     agreements: list[Agreement]
     speedups: list[Speedup]
     absent: list[Missing] = field(default_factory=list)
+    precision: str = "fp32"
+    unit: str = "examples"
+    units_per_step: int = 0
 
 
 @dataclass(frozen=True)
@@ -150,13 +159,20 @@ class Crossover:
 
 @dataclass(frozen=True)
 class Projection:
-    """A measured VGG-16 step carried over to the training of the published claim."""
+    """A measured VGG-16 step carried over to the training of the published claim.
+
+    Attributes
+    ----------
+    workload : str
+        Which one was measured, with its batch and precision: the contestant's fastest.
+    """
 
     contestant: str
     kind: str
     seconds_per_image: float
     hours: float
     days: float
+    workload: str = "vgg16"
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,8 @@ class Peak:
 class Contestant:
     """A backend, or another library (``kind == "peer"``), that took part.
 
-    A name that ends in ``-eager`` is that of a backend whose steps are not compiled.
+    A name that ends in ``-eager`` is that of a backend whose steps are not compiled, one that ends
+    in ``-cuda`` that of a peer on the GPU.
     """
 
     name: str
@@ -70,6 +71,11 @@ class Contestant:
     libraries: dict[str, str]
     details: dict[str, Any]
     peak: Peak | None = None
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it runs on a GPU."""
+        return self.kind == "gpu" or self.name.endswith("-cuda")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ class Settings:
     epochs: int
     seed: int
     eager: bool = False
+    precisions: list[str] = field(default_factory=lambda: ["fp32"])
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,12 @@ from nnlib_benchmarks.workloads import layers as description
 
 LEAST_WARMUP = 4  #: steps
 
+PRECISIONS = ("fp32", "tf32", "bf16")
+"""Of a workload: float32; float32 whose products may round their inputs to TF32; bfloat16 for data
+and products beside float32 parameters."""
+
+_UNITS = {"conv": "images", "gpt": "tokens", "lstm": "sequences"}
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -86,6 +92,11 @@ class Plan:
         Steps timed part by part.
     epochs : int
         Limit for the training to the target accuracy; 0 leaves it out.
+    alone : bool
+        Everybody trains alone, one after the other, as many steps as `compute` and `end_to_end`
+        say at least: the models of all together would not fit into a GPU's memory.
+    energy : bool
+        Whether to read the energy meter, which takes two seconds of steps.
     """
 
     batch: int
@@ -95,6 +106,8 @@ class Plan:
     block: int
     breakdown: int
     epochs: int
+    alone: bool = False
+    energy: bool = True
 
 
 @dataclass(frozen=True)
@@ -103,7 +116,7 @@ class Samples:
 
     Attributes
     ----------
-    pixels : array of uint8, (N, …)
+    pixels : array of uint8 or uint16, (N, …)
     labels : array of int64, (N,) or, where an example has a label at every position, (N, …)
     scale : float or None
         ``None`` for tokens: a batch is their numbers, int64.
@@ -111,7 +124,7 @@ class Samples:
         Otherwise a batch is ``pixels · scale + shift``, float32.
     """
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[np.unsignedinteger[Any]]
     labels: npt.NDArray[np.int64]
     scale: float | None
     shift: float = 0.0
@@ -175,6 +188,10 @@ class Workload:
         How weights follow their gradients.
     plan : Plan
         How long to run.
+    precision : str
+        One of `PRECISIONS`: of forward and loss, and so of the backward pass.
+    for_gpu : bool
+        Too large for a CPU, where a GPU takes part too.
     """
 
     name: str
@@ -188,6 +205,21 @@ class Workload:
     target: float
     optimizer: Optimizer
     plan: Plan
+    precision: str = "fp32"
+    for_gpu: bool = False
+
+    def takes_part(self, on_gpu: bool) -> bool:
+        """Whether a contestant is measured where others run on a GPU: a CPU not in everything."""
+        return on_gpu or not (self.for_gpu or self.precision != "fp32")
+
+    @property
+    def unit(self) -> str:
+        """What throughput counts: ``"images"``, ``"tokens"``, ``"sequences"`` or ``"examples"``."""
+        return _UNITS.get(self.layers[0]["kind"], "examples")
+
+    def units(self, batch: int) -> int:
+        """How many of these a step trains on."""
+        return batch * (self.train.pixels.shape[1] if self.unit == "tokens" else 1)
 
     def flops(self, batch: int) -> int:
         """Nominal operations of one step."""

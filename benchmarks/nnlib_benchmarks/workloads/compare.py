@@ -37,7 +37,9 @@ def plan(batch: int, seconds: float, block: int, quick: bool) -> Plan:
     """
     if quick:
         few = Budget(seconds=0.5, least=4, most=60)
-        return Plan(batch, 4, few, Budget(0.1, 2, 20), min(block, 10), breakdown=2, epochs=0)
+        return Plan(
+            batch, 4, few, Budget(0.1, 2, 20), min(block, 10), breakdown=2, epochs=0, energy=False
+        )
     loading = Budget(seconds / 6, least=2, most=500)
     warmup = max(4, min(20, block))
     return Plan(batch, warmup, Budget(seconds, 8, 2000), loading, block, breakdown=2, epochs=0)
@@ -127,14 +129,15 @@ def vgg(
     The learning rates are such that the loss moves by more than the tolerance of the comparison
     within a few steps, and is not chaotic.
     """
+    count = max(IMAGES, batch)
     return Workload(
         name=name,
         title=f"VGG-{depth} on {side}×{side} images, batch {batch}",
-        data_text=f"{IMAGES} synthetic images of {side}×{side}×3, {classes} classes",
+        data_text=f"{count} synthetic images of {side}×{side}×3, {classes} classes",
         model_text=f"VGG-{depth} (Simonyan and Zisserman, 2014), dropout off",
         layers=vgg_layers(depth, side, classes),
         build=lambda: models.VGG(depth, classes, dropout=0.0, image_size=side),
-        train=noise((side, side, 3), classes, IMAGES, seed),
+        train=noise((side, side, 3), classes, count, seed),
         test=None,
         target=0.0,
         optimizer=Optimizer("sgd", rate, momentum=MOMENTUM),

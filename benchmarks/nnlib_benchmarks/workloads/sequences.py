@@ -73,17 +73,17 @@ def text(seed: int) -> tuple[Samples, str]:
     return windows(tokens), f"characters of {TEXT}"
 
 
-def windows(tokens: npt.NDArray[np.int64]) -> Samples:
-    """Cut a text into pieces of `CONTEXT` tokens; the label of a token is the next one."""
-    end = (len(tokens) - 1) // CONTEXT * CONTEXT
-    pieces, labels = (tokens[i : i + end].reshape(-1, CONTEXT) for i in (0, 1))
-    return Samples(pieces.astype(np.uint8), labels, scale=None)
+def windows(tokens: npt.NDArray[np.int64], context: int = CONTEXT, dtype: str = "uint8") -> Samples:
+    """Cut a text into pieces of `context` tokens; the label of a token is the next one."""
+    end = (len(tokens) - 1) // context * context
+    pieces, labels = (tokens[i : i + end].reshape(-1, context) for i in (0, 1))
+    return Samples(pieces.astype(dtype), labels, scale=None)
 
 
-def markov_chain(count: int, seed: int) -> npt.NDArray[np.int64]:
+def markov_chain(count: int, seed: int, vocabulary: int = VOCABULARY) -> npt.NDArray[np.int64]:
     """Draw a text in which each token is followed by one of a few, all equally likely."""
     random = np.random.default_rng(seed)
-    successors = random.integers(0, VOCABULARY, (VOCABULARY, SUCCESSORS)).tolist()
+    successors = random.integers(0, vocabulary, (vocabulary, SUCCESSORS)).tolist()
     tokens = [0]
     for choice in random.integers(0, SUCCESSORS, count - 1).tolist():
         tokens.append(successors[tokens[-1]][choice])

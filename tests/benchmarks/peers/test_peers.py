@@ -67,8 +67,9 @@ def test_a_process_can_be_used_again(tiny):
             _, weights, _ = initial_weights(tiny, seed)
             trainee = PeerTrainee("numpy", tiny, weights, seed, process)
             trainee.warm_up(3)
-            trainee.close()
             assert len(trainee.losses()) == 3
+            trainee.close()
+            assert trainee.losses() == []  # and it holds no task any longer
     finally:
         process.close()
 
@@ -178,6 +179,25 @@ def test_sequence_models_are_the_same_everywhere(monkeypatch, kind):
     assert abs(ours.losses[0] - ours.losses[-1]) > 0.02
     for theirs in others:
         np.testing.assert_allclose(ours.losses, theirs.losses, rtol=1e-4)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("kind", ["odd", "lstm", "gpt"])
+def test_in_bf16_the_losses_agree_and_are_not_those_of_float32(monkeypatch, kind):
+    monkeypatch.setattr(field, "SETTLE", 0.0)
+    adamw = Optimizer("adamw", 0.01, weight_decay=0.1)
+    full = odd_workload(adamw) if kind == "odd" else sequence_workload(kind)
+    low = replace(full, precision="bf16")
+    who = [describe_backend("numpy"), *(describe_peer(n, [32]) for n in ("torch", "jax"))]
+    makers = {c.name: lambda *task, n=c.name: PeerTrainee(n, *task) for c in who[1:]}
+
+    result = training.run_training(low, who, makers, 0, SilentProgress())
+
+    exact = training.run_training(full, who[:1], {}, 0, SilentProgress())
+    assert result.absent == []
+    assert [a.message for a in result.agreements if not a.agree] == []
+    for theirs in result.results:
+        assert np.abs(np.subtract(theirs.losses, exact.results[0].losses)).max() > 1e-5
 
 
 @pytest.mark.peers

@@ -7,12 +7,14 @@ import nnlib
 from nnlib import models
 from nnlib.errors import OptionError
 from nnlib_benchmarks import flops, workloads
-from nnlib_benchmarks.workloads import layers, mlp_mnist
+from nnlib_benchmarks.workloads import gpu, layers, mlp_mnist
 from nnlib_benchmarks.workloads.base import LEAST_WARMUP
 from nnlib_benchmarks.workloads.vgg16 import vgg_layers
 
+LARGE = [*gpu.WORKLOADS, *(name for name in workloads.TRAINING if "vgg" in name)]
 
-@pytest.mark.parametrize("name", [n for n in workloads.TRAINING if "vgg" not in n])
+
+@pytest.mark.parametrize("name", [n for n in workloads.TRAINING if n not in LARGE])
 def test_the_layers_are_the_model(name):
     workload = workloads.TRAINING[name](True, 0)
     x = nnlib.tensor(workload.train.prepare(workload.train.pixels[:3]))
@@ -43,7 +45,8 @@ def test_recording_and_compiling_fit_into_every_warm_up(quick):
 
 def test_groups_stand_for_their_members():
     assert workloads.expand(["mlp-tiny", "compare"]) == list(workloads.GROUPS["compare"])
-    assert set().union(*workloads.GROUPS.values()) <= set(workloads.TRAINING)
+    for group in workloads.GROUPS:
+        assert workloads.expand([group]) == list(workloads.GROUPS[group])
     with pytest.raises(OptionError, match="'compare-odd'"):
         workloads.expand(["comparison"])
 
@@ -94,7 +97,73 @@ def test_every_workload_says_what_it_is(name):
     workload = workloads.TRAINING[name](True, 0)
 
     assert workload.name == name
-    assert workload.train.pixels.dtype == np.uint8
+    assert workload.train.pixels.dtype in (np.uint8, np.uint16)
+    assert len(workload.train.labels) >= workload.plan.batch
     assert workload.title
     assert workload.data_text
     assert workload.optimizer.text.startswith(("SGD", "AdamW"))
+
+
+def test_a_name_may_carry_its_precision():
+    assert workloads.expand(["lstm", "gpt@bf16", "ops"], ["tf32", "fp32"]) == [
+        "lstm@tf32", "lstm", "gpt@bf16", "ops",
+    ]  # fmt: skip
+    assert workloads.expand(["lstm@fp32"], ["bf16"]) == ["lstm"]
+    made = workloads.make_workload("mlp-tiny@bf16", True, 0)
+    assert (made.name, made.precision) == ("mlp-tiny@bf16", "bf16")
+    assert workloads.make_workload("mlp-tiny", True, 0).precision == "fp32"
+    assert workloads.make_workload("ops", True, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "precisions", "text"),
+    [
+        (["lstm@fp8"], ["fp32"], "a precision must be one of 'fp32', 'tf32', 'bf16'"),
+        (["lstm"], ["bf61"], "Received: 'bf61'"),
+        (["ops@bf16"], ["fp32"], "a workload must be one of"),
+        (["compare@bf16"], ["fp32"], "a workload must be one of"),
+    ],
+)
+def test_nonsense_is_refused(names, precisions, text):
+    with pytest.raises(OptionError, match=text):
+        workloads.expand(names, precisions)
+
+
+@pytest.mark.parametrize("name", workloads.GROUPS["compare-gpu"])
+def test_what_a_gpu_is_bought_for_is_left_to_it(name):
+    workload = workloads.make_workload(name, True, 0)
+
+    small = name in ("mlp-tiny", "mlp-digits", "mlp-mnist", "mlp-wide", "lenet-64", "lenet-512",
+                     "lstm")  # fmt: skip
+    assert workload.takes_part(on_gpu=True)
+    assert workload.takes_part(on_gpu=False) == small
+    plan = workload.plan
+    if plan.alone:  # everybody alone makes as many steps as the others
+        assert plan.compute.least == plan.compute.most
+        assert plan.end_to_end.least == plan.end_to_end.most
+
+
+def test_what_is_counted():
+    counted = {
+        name: (made.unit, made.units(made.plan.batch))
+        for name in ("vgg16-b64", "gpt2-124m", "lstm", "mlp-8192")
+        for made in [workloads.make_workload(name, True, 0)]
+    }
+    assert counted == {
+        "vgg16-b64": ("images", 64),
+        "gpt2-124m": ("tokens", 16 * 1024),
+        "lstm": ("sequences", 32),
+        "mlp-8192": ("examples", 4096),
+    }
+
+
+def test_gpt2_has_its_124_million_weights():
+    (described,) = workloads.make_workload("gpt2-124m", True, 0).layers
+    width, blocks = described["width"], described["blocks"]
+    block = 12 * width**2 + 13 * width  # products, biases and two norms
+    embeddings = (described["vocabulary"] + described["context"]) * width
+
+    assert embeddings + blocks * block + 2 * width == 124_475_904
+    with nnlib.nn.init.skip():
+        small = layers.build([described | {"blocks": 1}])
+    assert sum(p.size for p in small.parameters()) == embeddings + block + 2 * width
