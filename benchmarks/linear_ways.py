@@ -41,6 +41,8 @@ def linear_rows(
     dict
         ``name``, ``flops``, ``seconds``.
     """
+    import ml_dtypes  # noqa: F401 - makes the name known
+
     kernel, normal = backend.kernels["linear"], nnlib.random.Generator(0).normal
     for dtype in dtypes:
         for rows, n_in, n_out in layers:
