@@ -37,7 +37,9 @@ class Kernel:
         argument; ``needs[i]`` says whether anybody will look at gradient ``i`` (where it is false
         the entry may be ``None``).  On a backend with `Backend.writes_gradients` ``needs[i]`` may
         also be an array (of the argument's shape and dtype, C-contiguous, its contents arbitrary):
-        then gradient ``i`` is written into it, and it is what is returned.
+        then gradient ``i`` is written into it, and it is what is returned.  Kernels named in
+        `Backend.adds` may also get such an array in a list of one: then gradient ``i`` is *added*
+        to the array, which is what is returned.
 
     Examples
     --------
@@ -320,6 +322,8 @@ class Backend(ABC):
         `nnlib_backends.precision`.
     skips_updates : bool
         Whether its `updates` take ``skip``: a 0-d array; they change nothing if it is not 0.
+    adds : set of str
+        Names of those of its kernels that can add gradients to given arrays, see `Kernel`.
     host_memory : bool
         Whether the host can look at a value without waiting for a device.  Where it can, values
         that must lie in a range (labels, indices) are checked; where it cannot, they are not.
@@ -348,6 +352,7 @@ class Backend(ABC):
     primitives: Mapping[str, PrimitiveKernel] = {}
     updates: Mapping[str, Callable[..., None]] = {}
     mixed: frozenset[str] = frozenset()
+    adds: frozenset[str] = frozenset()
     skips_updates: bool = False
     host_memory: bool = False
     writes_gradients: bool = False

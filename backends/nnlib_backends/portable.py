@@ -42,7 +42,7 @@ def rows_of(x: Array) -> Array:
 
 
 def into_targets(kernel: Kernel) -> Kernel:
-    """Let a kernel that knows no targets copy its gradients into those that are given.
+    """Let a kernel that knows no targets copy its gradients into those that are given, or add them.
 
     Examples
     --------
@@ -51,6 +51,8 @@ def into_targets(kernel: Kernel) -> Kernel:
     >>> target = np.zeros(2)
     >>> into_targets(double).backward(np.ones(2), None, (target,), np.ones(2))[0] is target
     True
+    >>> into_targets(double).backward(np.ones(2), None, ([target],), np.ones(2))
+    [array([4., 4.])]
     """
 
     def backward(
@@ -59,7 +61,10 @@ def into_targets(kernel: Kernel) -> Kernel:
         wanted = [need is not False for need in needs]
         gradients = list(kernel.backward(g, saved, wanted, *arrays, **static))
         for i, need in enumerate(needs):
-            if need is not False and need is not True:
+            if isinstance(need, list):
+                need[0] += gradients[i]
+                gradients[i] = need[0]
+            elif need is not False and need is not True:
                 need[...] = gradients[i]
                 gradients[i] = need
         return gradients

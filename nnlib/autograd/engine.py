@@ -82,13 +82,26 @@ class Node:
         """
         return iter(())
 
-    def take_home(self) -> Array | None:
-        """Return `home`, if a kernel may write the gradient there: once in a backward pass."""
-        if self.home is None or self.home_taken or self.grad is not None:
+    def take_home(self, adds: bool) -> Array | list[Array] | None:
+        """Return `home`, if a kernel may write the gradient there: once in a backward pass.
+
+        In a list, if it shall be added to the gradient of earlier passes that is there; only for a
+        kernel that ``adds``.
+        """
+        if self.home is None or self.home_taken:
             return None
-        self.free_home()
-        self.home_taken = True
-        return self.home
+        if self.grad is None:
+            self.free_home()
+            self.home_taken = True
+            return self.home
+        if adds and self.grad.data is self.home and not self.hooks:
+            self.home_taken = True
+            return [self.home]
+        return None
+
+    def gathers_at_home(self, g: Gradient) -> bool:
+        """Tell whether what there is of the gradient in this pass is what a kernel left at home."""
+        return self.home_taken and _bare(g) is self.home
 
     def free_home(self) -> None:
         """Let whoever holds the last gradient keep its values: what is at home will change."""
@@ -157,11 +170,15 @@ def backward(
                 if useful is not None and source not in useful:
                     continue
                 share = _fit(share, source)
-                if source in gradients:
-                    gradients[source] = gradients[source] + share
-                else:
+                if source not in gradients:
                     gradients[source] = share
                     heapq.heappush(queue, source)
+                    if wanted is None and source.home is not None:
+                        source.home_taken = True  # what comes next would not be the first
+                elif source.gathers_at_home(gradients[source]):
+                    perform(_add, source.home, _bare(share))
+                else:
+                    gradients[source] = gradients[source] + share
             if not retain_graph:
                 node.release()
     return results
@@ -274,10 +291,13 @@ def _accumulate(node: Node, g: Gradient, handed_out: set[int]) -> None:
         if node.home is None and not node.inputs:  # an optimizer may give it one: unfrozen layers
             recording.note_guard(lambda: node.home is None)
     recorded = is_grad_enabled() and hasattr(g, "node")  # g is part of a graph itself
+    at_home = node.gathers_at_home(g)
     node.home_taken = False
-    if node.grad is None:
-        at_home = node.home is not None and not recorded
-        node.grad = _at_home(node, _bare(g)) if at_home else owned(g, node, handed_out)
+    if at_home and node.grad is not None:  # the kernel has added to it
+        node.grad.bump_version()
+    elif node.grad is None:
+        has_home = node.home is not None and not recorded
+        node.grad = _at_home(node, _bare(g)) if has_home else owned(g, node, handed_out)
     elif recorded:
         node.grad = node.grad + g
     else:

@@ -147,7 +147,8 @@ class FusedNode(Node):
             yield from self._by_definition(g).items()
             return
         to_homes = to_homes and self.backend.writes_gradients
-        needs = tuple([_need(node, to_homes) for node in self.inputs])
+        adds = self.operation.name in self.backend.adds
+        needs = tuple([_need(node, to_homes, adds) for node in self.inputs])
         recording = current()
         if recording is None:
             gradients = self.kernel.backward(g, self.saved, needs, *self.arrays, **self.options)
@@ -178,11 +179,11 @@ class FusedNode(Node):
         self.arrays = self.saved = None
 
 
-def _need(node: Node | None, to_homes: bool) -> bool | Array:
+def _need(node: Node | None, to_homes: bool, adds: bool) -> bool | Array | list[Array]:
     """What a kernel is told about a gradient: whether it is needed, or where it shall be left."""
     if node is None:
         return False
-    home = node.take_home() if to_homes else None
+    home = node.take_home(adds) if to_homes else None
     return True if home is None else home
 
 

@@ -35,6 +35,7 @@ class EmulatedBackend(StrictBackend):
     name = "emulated"
     writes_gradients = True
     mixed = table.MIXED | linear.MIXED
+    adds = linear.ADDS
     skips_updates = True
 
     def __init__(self) -> None:

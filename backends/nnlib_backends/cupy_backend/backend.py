@@ -39,6 +39,7 @@ class CupyBackend(Backend):
     array_type = cupy.ndarray
     writes_gradients = True
     mixed = table.MIXED | linear.MIXED
+    adds = linear.ADDS
     skips_updates = True
 
     def __init__(self, device: int = 0) -> None:

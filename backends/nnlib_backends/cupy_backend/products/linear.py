@@ -10,7 +10,10 @@ from nnlib_backends.cupy_backend.kernels.columns import add_bias, sum_bias
 from nnlib_backends.cupy_backend.kernels.launcher import Launcher, as_matrix, either, mixed
 from nnlib_backends.cupy_backend.products.products import Products
 
-__all__ = ["MIXED", "Linear", "make_linear"]
+__all__ = ["ADDS", "MIXED", "Linear", "make_linear"]
+
+#: Operations that can add gradients to what is there, see `Backend.adds`.
+ADDS = frozenset({"linear"})
 
 #: Operations that take data of 16 bits, beside float32 parameters, see `Backend.mixed`.
 MIXED = frozenset({"linear", "matmul"})
@@ -91,27 +94,43 @@ class Linear:
         self, g: Array, saved: tuple[Array | None, Array | None], needs: Sequence[Any], x: Array,
         weight: Array, bias: Array | None, *, activation: str | None = None,
     ) -> tuple[Array | None, ...]:  # fmt: skip
-        """Gradients by x, weight and bias, in the given arrays where there are any."""
+        """Gradients by x, weight and bias, in the given arrays where there are any.
+
+        What shall be added to the weight's gradient the product adds; the others are short.
+        """
         kept, low = saved
+        sums = [need[0] if isinstance(need, list) else None for need in needs]
+        needs = [need if total is None else True for need, total in zip(needs, sums, strict=True)]
+        adds = sums[1] is not None
+        if adds:
+            needs[1] = sums[1]
         g, rows = (array.reshape(as_matrix(array.shape)) for array in (g, x))
         dx, dw, db = (
             None if array is None else self._launcher.home(need, array.shape, array.dtype)
             for need, array in zip(needs, (x, weight, bias), strict=True)
         )
-        if not (self.sums_in_product and kept is None and self._dw_and_db(g, rows, dw, db)):
+        together = self.sums_in_product and kept is None and not adds
+        if not (together and self._dw_and_db(g, rows, dw, db)):
             if db is not None or kept is not None:
                 g, _ = sum_bias(self._launcher, g, kept, activation, db)
             if dw is not None:
-                self._products.matmul(g.T, rows, out=dw)
+                self._products.product(g.T, rows, out=dw, accumulate=adds)
         if dx is not None:
             out = dx.reshape(rows.shape)
             self._products.matmul(g, weight if low is None else low, out=out)
-        return dx, dw, db
+        return _added(dx, sums[0]), dw, _added(db, sums[2])
 
     def _dw_and_db(self, g: Array, rows: Array, dw: Array | None, db: Array | None) -> bool:
         if dw is None or db is None:
             return False
         return self._products.fused(g.T, rows, dw, "BGRADB", db)
+
+
+def _added(gradient: Array | None, total: Array | None) -> Array | None:
+    if total is None:
+        return gradient
+    total += gradient
+    return total
 
 
 def make_linear(products: Products, launcher: Launcher, general: Kernel) -> Kernel:

@@ -82,6 +82,26 @@ def test_linear(backend, sizes, dtype, activation):
     assert dtype in {entry[1] for entry in backend.driver.log}
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_gradients_are_added_to_what_is_there(backend, dtype, activation):
+    rng = np.random.default_rng(1)
+    host = [rng.normal(size=shape).astype("f4") for shape in ((33, 8), (16, 8), (16,))]
+    given = [backend.asarray(host[0].astype(dtype)), *map(backend.asarray, host[1:])]
+    g = backend.asarray(rng.normal(size=(33, 16)).astype(dtype))
+    kernel = backend.kernels["linear"]
+    _, saved = kernel.forward(*given, activation=activation)
+    alone = kernel.backward(g, saved, (True,) * 3, *given, activation=activation)
+    old = [rng.normal(size=a.shape).astype(np.dtype(a.dtype)) for a in alone]
+    targets = [backend.asarray(a, copy=True) for a in old]
+    needs = tuple([target] for target in targets)
+    found = kernel.backward(g, saved, needs, *given, activation=activation)
+    for ours, target, before, share in zip(found, targets, old, alone, strict=True):
+        assert ours is target
+        expected = before.astype("f8") + backend.to_numpy(share).astype("f8")
+        close(backend.to_numpy(ours), expected, dtype)
+
+
 def losses(where, precision):
     """Of a few steps of a network like a transformer's feed-forward part."""
     with use_backend(where):
