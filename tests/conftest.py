@@ -1,5 +1,7 @@
 """What all tests share: every backend, a fresh start for each test, and the gpu mark."""
 
+import gc
+
 import pytest
 import strict_backend
 
@@ -25,6 +27,12 @@ def backend(request):
     """Each backend in turn; new arrays of the test go there."""
     with use_backend(request.param) as chosen:
         yield chosen
+
+
+def pytest_collection_finish(session):
+    """The tests themselves are no garbage: no collection shall look at their objects again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item):
