@@ -116,7 +116,7 @@ class Hardtanh(Module):
     Raises
     ------
     OptionError
-        When called, unless ``min_val < max_val``.
+        When called, unless ``min_val <= max_val``.
 
     Examples
     --------

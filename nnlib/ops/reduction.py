@@ -2,8 +2,9 @@
 
 from nnlib.ops.comparison import where
 from nnlib.ops.explog import exp
+from nnlib.ops.indexing import getitem
 from nnlib.ops.operation import primitive
-from nnlib.ops.shaping import astype, broadcast_to, expand_dims, flip, reshape
+from nnlib.ops.shaping import astype, broadcast_to, expand_dims, flip, pad, reshape, transpose
 
 __all__ = ["count", "cumsum", "logsumexp", "max", "mean", "min", "prod", "std", "sum", "var"]
 
@@ -69,7 +70,7 @@ def _(g, x_shape, axis, keepdims):
 
 @primitive
 def prod(xp, x, *, axis=None, keepdims=False):
-    """Product over an axis, several, or all; its second derivative needs values other than 0.
+    """Product over an axis, several, or all.
 
     Examples
     --------
@@ -82,11 +83,41 @@ def prod(xp, x, *, axis=None, keepdims=False):
 
 @prod.vjp("x")
 def _(g, x, x_shape, axis, keepdims):
-    zero = x == 0
-    others = where(zero, 1, x)
-    zeros = sum(zero, axis=axis, keepdims=True)
-    product = where(zeros > zero, 0, prod(others, axis=axis, keepdims=True) / others)
-    return spread(g, x_shape, axis, keepdims) * product  # product of all others
+    ndim = len(x_shape)
+    axes = range(ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    reduced = [i % ndim for i in axes]
+    order = [*(i for i in range(ndim) if i not in reduced), *reduced]
+    moved = transpose(x, axes=tuple(order))
+    kept = moved.shape[: ndim - len(reduced)]
+    others = product_of_others(reshape(moved, shape=(*kept, count(x_shape, tuple(reduced)))))
+    gx = spread(g, x_shape, axis, keepdims)
+    if others is None:
+        return gx
+    back = tuple(order.index(i) for i in range(ndim))
+    return gx * transpose(reshape(others, shape=moved.shape), axes=back)
+
+
+def product_of_others(x):
+    """For each value of the last axis the product of all others, or None if there are none.
+
+    There is no division, so this and its derivatives are right where values are 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> product_of_others(np.array([2.0, 0.0, 5.0]))
+    array([ 0., 10.,  0.])
+    """
+    *kept, n = x.shape
+    if n < 2:
+        return None
+    widths = ((0, 0),) * len(kept) + ((0, n % 2),)
+    pairs = reshape(pad(x, pad_width=widths, value=1), shape=(*kept, (n + 1) // 2, 2))
+    others = flip(pairs, axis=-1)
+    outside = product_of_others(getitem(pairs, key=(..., 0)) * getitem(pairs, key=(..., 1)))
+    if outside is not None:
+        others = others * expand_dims(outside, axis=-1)
+    return getitem(reshape(others, shape=(*kept, n + n % 2)), key=(..., slice(n)))
 
 
 @primitive

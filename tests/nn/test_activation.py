@@ -124,8 +124,8 @@ def test_bad_input_and_options():
         nn.ReLU()([1, 2])
     with pytest.raises(OptionError, match=r"'none', 'tanh'.*'exact'"):
         nn.GELU("exact")(x)
-    with pytest.raises(OptionError, match="min_val < max_val"):
-        nn.Hardtanh(1.0, 1.0)(x)
+    with pytest.raises(OptionError, match="min_val <= max_val"):
+        nn.Hardtanh(1.0, 0.5)(x)
     with pytest.raises(OptionError, match="beta must be positive"):
         nn.Softplus(0.0)(x)
     with pytest.raises(ShapeError, match=r"dim must name one of 2 axes. Received: 2"):

@@ -29,6 +29,17 @@ def test_product_with_zeros(values, expected, backend):
     assert x.grad.tolist() == expected
 
 
+@pytest.mark.parametrize("axis", [None, 0, -1, (0, 2), (2, 1)])
+@pytest.mark.parametrize("zeros", [0, 1, 3])
+def test_second_derivative_of_a_product_with_zeros(axis, zeros, backend):
+    x = np.random.default_rng(0).normal(size=(2, 3, 2))
+    x.ravel()[:zeros] = 0
+    nnlib.gradcheck(
+        lambda x: nnlib.grad(lambda x: (nnlib.prod(x, axis=axis) ** 2).sum())(x),
+        [nnlib.tensor(x, requires_grad=True)],
+    )
+
+
 def test_mean_of_integers_and_booleans(backend):
     assert nnlib.tensor([1, 2, 4, 4]).mean().item() == 2.75
     assert (nnlib.tensor([1, 2, 3, 4]) > 1).mean().item() == 0.75

@@ -85,7 +85,7 @@ def prelu(x: TensorLike, weight: TensorLike) -> Tensor:
     Parameters
     ----------
     x : Tensor, (..., C)
-    weight : Tensor, (1,) or (C,)
+    weight : Tensor, (), (1,) or (C,)
         One learned slope for all values, or one for each channel.
 
     Raises
@@ -100,7 +100,9 @@ def prelu(x: TensorLike, weight: TensorLike) -> Tensor:
     """
     x = floating(x, "prelu")
     weight = as_tensor(weight, x)
-    if weight.shape != (1,):
+    if weight.size == 1:
+        weight = weight.reshape(())
+    else:
         check_shape(weight, x.shape[-1:], "the weight of prelu")
     return ops.where(x > 0, x, weight * x)
 
@@ -190,15 +192,15 @@ def hardtanh(x: TensorLike, min_val: float = -1.0, max_val: float = 1.0) -> Tens
     Raises
     ------
     OptionError
-        Unless ``min_val < max_val``.
+        Unless ``min_val <= max_val``.
 
     Examples
     --------
     >>> hardtanh([-3.0, 0.5, 3.0])
     tensor([-1. ,  0.5,  1. ])
     """
-    if not min_val < max_val:
-        raise OptionError(f"min_val < max_val must hold. Received: {min_val}, {max_val}")
+    if not min_val <= max_val:
+        raise OptionError(f"min_val <= max_val must hold. Received: {min_val}, {max_val}")
     return ops.hardtanh(floating(x, "hardtanh"), min_val, max_val)  # type: ignore[no-any-return]
 
 
