@@ -45,7 +45,7 @@ def _(g, key):
 
 
 @primitive
-def take_along_axis(xp, x, indices, *, axis):
+def take_along_axis(xp, x, indices, *, axis=-1):
     """Pick one value per index along an axis (as ``numpy.take_along_axis``).
 
     Examples

@@ -2,7 +2,7 @@
 
 from nnlib.ops.comparison import where
 from nnlib.ops.explog import exp
-from nnlib.ops.operation import primitive
+from nnlib.ops.operation import converting, primitive
 from nnlib.ops.shaping import astype, broadcast_to, expand_dims, flip, reshape
 
 __all__ = ["count", "cumsum", "logsumexp", "max", "mean", "min", "prod", "std", "sum", "var"]
@@ -31,6 +31,7 @@ def spread(g, shape, axis, keepdims):
     return broadcast_to(g, shape=shape)
 
 
+@converting
 @primitive
 def sum(xp, x, *, axis=None, keepdims=False):
     """Sum over an axis, several, or all.
@@ -49,6 +50,7 @@ def _(g, x_shape, axis, keepdims):
     return spread(g, x_shape, axis, keepdims)
 
 
+@converting
 @primitive
 def mean(xp, x, *, axis=None, keepdims=False):
     """Arithmetic mean over an axis, several, or all.
@@ -67,6 +69,7 @@ def _(g, x_shape, axis, keepdims):
     return spread(g / (count(x_shape, axis) or 1), x_shape, axis, keepdims)
 
 
+@converting
 @primitive
 def prod(xp, x, *, axis=None, keepdims=False):
     """Product over an axis, several, or all; its second derivative needs values other than 0.
@@ -147,6 +150,7 @@ def _(g, x, y, x_shape, axis, keepdims):
     return spread(g, x_shape, axis, keepdims) * softmax
 
 
+@converting
 @primitive
 def cumsum(xp, x, *, axis=None):
     """Running sum along an axis, or of all values in a row.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import nnlib
-from nnlib.errors import DTypeError
+from nnlib.errors import ArgumentError, DTypeError, GradientError
 
 X = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.75]])
 SAME = [
@@ -65,7 +65,6 @@ def test_zeros_like_what_is_not_finite(backend):
         (lambda x: np.arctan(x), "arctan"),
         (lambda x: np.median(x), "median"),
         (lambda x: np.add.reduce(x), "add.reduce"),
-        (lambda x: np.exp(x, out=np.zeros((2, 3))), "exp"),
         (lambda x: np.allclose(x, x), "allclose"),
         (lambda x: np.einsum("ij->i", x), "einsum"),
     ],
@@ -77,7 +76,7 @@ def test_what_nnlib_lacks_is_refused_with_a_remedy(call, name, backend):
 
 def test_array_is_not_changed_by_a_tensor(backend):
     array = np.ones(3)
-    with pytest.raises(DTypeError, match=r"numpy\.add\(out=…\)"):
+    with pytest.raises(ArgumentError, match=r"numpy\.add\(out=…\)"):
         array += nnlib.ones(3)
 
 

@@ -1,0 +1,144 @@
+"""Calls that do not fit a function's arguments, and the argument that was probably meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from inspect import Parameter, Signature, signature
+from typing import Any
+
+from nnlib.errors import ArgumentError, did_you_mean
+
+__all__ = ["check_call", "check_keywords", "explain_call", "unknown_keyword"]
+
+#: Keyword of another library → what nnlib's functions may call it.
+ELSEWHERE = {
+    "a": ("x",),
+    "a_max": ("max",),
+    "a_min": ("min",),
+    "ax": ("axis",),
+    "axes": ("axis",),
+    "axis": ("axes", "dim"),
+    "clip_value_max": ("max",),
+    "clip_value_min": ("min",),
+    "constant_values": ("value",),
+    "correction": ("ddof",),
+    "dim": ("axis", "axes"),
+    "dim0": ("axis1",),
+    "dim1": ("axis2",),
+    "dims": ("axis", "axes"),
+    "end": ("stop",),
+    "exponent": ("b",),
+    "fill_value": ("value",),
+    "index": ("indices", "key"),
+    "input": ("x", "a", "arrays"),
+    "keep_dims": ("keepdims",),
+    "keepdim": ("keepdims",),
+    "learning_rate": ("lr",),
+    "mat2": ("b",),
+    "newshape": ("shape",),
+    "other": ("b",),
+    "pad": ("pad_width",),
+    "paddings": ("pad_width",),
+    "perm": ("axes",),
+    "rate": ("p",),
+    "shifts": ("shift",),
+    "size": ("shape",),
+    "steps": ("num",),
+    "tensor": ("x",),
+    "tensors": ("arrays",),
+    "unbiased": ("ddof",),
+    "units": ("out_features",),
+    "values": ("arrays",),
+    "x": ("a", "input"),
+    "x1": ("a",),
+    "x2": ("b",),
+    "y": ("b",),
+}
+
+
+def unknown_keyword(function: str, keyword: str, known: Collection[str]) -> ArgumentError:
+    """Make the error about a keyword that a function does not take.
+
+    Examples
+    --------
+    >>> print(unknown_keyword("sum", "dim", ["x", "axis", "keepdims"]))
+    sum takes x, axis, keepdims. Received: the keyword 'dim'. Use axis=
+    """
+    meant = [name for name in ELSEWHERE.get(keyword, ()) if name in known]
+    remedy = f" Use {meant[0]}=" if meant else did_you_mean(keyword, known)
+    takes = ", ".join(known) or "no arguments"
+    return ArgumentError(f"{function} takes {takes}. Received: the keyword {keyword!r}.{remedy}")
+
+
+def check_keywords(function: str, keywords: Iterable[str], takes: Signature) -> None:
+    """Refuse a keyword that is not among the parameters of a signature.
+
+    Raises
+    ------
+    ArgumentError
+        If there is one.
+    """
+    parameters = takes.parameters.values()
+    if any(p.kind is Parameter.VAR_KEYWORD for p in parameters):
+        return
+    known = [p.name for p in parameters if p.name != "self"]
+    for keyword in keywords:
+        if keyword not in known:
+            raise unknown_keyword(function, keyword, known)
+
+
+def check_call(
+    function: str, args: tuple[Any, ...], options: Mapping[str, Any], takes: Signature
+) -> None:
+    """Refuse arguments that cannot be bound to a signature.
+
+    Raises
+    ------
+    ArgumentError
+        If a keyword is unknown, or there are too many arguments, too few, or one twice.
+
+    Examples
+    --------
+    >>> check_call("add", (1,), {}, signature(lambda a, b: None))
+    Traceback (most recent call last):
+        ...
+    nnlib.errors.ArgumentError: add(a, b): missing a required argument: 'b'
+    """
+    check_keywords(function, options, takes)
+    try:
+        takes.bind(*args, **options)
+    except TypeError as error:
+        raise ArgumentError(f"{function}{takes}: {error}") from None
+
+
+def explain_call(
+    error: TypeError,
+    name: str,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    options: Mapping[str, Any],
+) -> None:
+    """Raise a typed error if Python could not make the call ``function(*args, **options)``.
+
+    To be used where that call raised ``error``: it is about the call itself if no line of the
+    function ran, so that the traceback ends at the caller.
+
+    Raises
+    ------
+    ArgumentError
+        If the arguments do not fit.
+
+    Examples
+    --------
+    >>> def double(x):
+    ...     return 2 * x
+    >>> try:
+    ...     double(1, 2)
+    ... except TypeError as error:
+    ...     explain_call(error, "double", double, (1, 2), {})
+    Traceback (most recent call last):
+        ...
+    nnlib.errors.ArgumentError: double(x): too many positional arguments
+    """
+    if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+        check_call(name, args, options, signature(function))
