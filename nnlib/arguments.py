@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable, Mapping
 from inspect import Parameter, Signature, signature
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from nnlib.errors import ArgumentError, did_you_mean
 
-__all__ = ["check_call", "check_keywords", "explain_call", "unknown_keyword"]
+__all__ = ["check_call", "check_keywords", "explain_call", "explains_calls", "unknown_keyword"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 #: Keyword of another library → what nnlib's functions may call it.
 ELSEWHERE = {
@@ -23,14 +27,16 @@ ELSEWHERE = {
     "constant_values": ("value",),
     "correction": ("ddof",),
     "dim": ("axis", "axes"),
-    "dim0": ("axis1",),
-    "dim1": ("axis2",),
+    "device": ("backend",),
+    "dim0": ("axis1", "axes"),
+    "dim1": ("axis2", "axes"),
     "dims": ("axis", "axes"),
     "end": ("stop",),
     "exponent": ("b",),
     "fill_value": ("value",),
+    "decay": ("weight_decay",),
     "index": ("indices", "key"),
-    "input": ("x", "a", "arrays"),
+    "input": ("x", "a", "arrays", "indices", "query"),
     "keep_dims": ("keepdims",),
     "keepdim": ("keepdims",),
     "learning_rate": ("lr",),
@@ -49,7 +55,7 @@ ELSEWHERE = {
     "unbiased": ("ddof",),
     "units": ("out_features",),
     "values": ("arrays",),
-    "x": ("a", "input"),
+    "x": ("a", "input", "indices"),
     "x1": ("a",),
     "x2": ("b",),
     "y": ("b",),
@@ -108,7 +114,8 @@ def check_call(
     try:
         takes.bind(*args, **options)
     except TypeError as error:
-        raise ArgumentError(f"{function}{takes}: {error}") from None
+        names = [p.replace(annotation=Parameter.empty) for p in takes.parameters.values()]
+        raise ArgumentError(f"{function}{Signature(names)}: {error}") from None
 
 
 def explain_call(
@@ -142,3 +149,28 @@ def explain_call(
     """
     if error.__traceback__ is not None and error.__traceback__.tb_next is None:
         check_call(name, args, options, signature(function))
+
+
+def explains_calls(function: Callable[P, R]) -> Callable[P, R]:
+    """Let errors about calls of a function say which arguments it takes (a decorator).
+
+    Examples
+    --------
+    >>> @explains_calls
+    ... def total(x, axis=None):
+    ...     return x
+    >>> total(1, dim=0)
+    Traceback (most recent call last):
+        ...
+    nnlib.errors.ArgumentError: total takes x, axis. Received: the keyword 'dim'. Use axis=
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **options: P.kwargs) -> R:
+        try:
+            return function(*args, **options)
+        except TypeError as error:
+            explain_call(error, function.__name__, function, args, options)
+            raise
+
+    return call

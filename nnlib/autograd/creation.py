@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nnlib.arguments import explains_calls
 from nnlib.autograd.tensor import Tensor
 from nnlib.errors import BackendMismatchError, DTypeError, ShapeError, describe
 from nnlib.memory import out_of_memory
@@ -30,6 +31,7 @@ __all__ = [
 Where = str | Backend | None
 
 
+@explains_calls
 def tensor(
     data: Any, dtype: Any = None, *, requires_grad: bool = False, backend: Where = None
 ) -> Tensor:
@@ -109,6 +111,7 @@ def _default_dtype(data: Any) -> Any:
     return "float32" if isinstance(data, float) else None
 
 
+@explains_calls
 def from_dlpack(array: Any) -> Tensor:
     """Take over an array of any library without a copy, through DLPack.
 
@@ -143,6 +146,7 @@ def _make(function: str, *args: Any, requires_grad: bool, backend: Where, **opti
     return result
 
 
+@explains_calls
 def zeros(
     *shape: Any, dtype: Any = "float32", requires_grad: bool = False, backend: Where = None
 ) -> Tensor:
@@ -173,6 +177,7 @@ def zeros(
     return _make("zeros", _shape(shape), dtype=dtype, requires_grad=requires_grad, backend=backend)
 
 
+@explains_calls
 def ones(
     *shape: Any, dtype: Any = "float32", requires_grad: bool = False, backend: Where = None
 ) -> Tensor:
@@ -203,6 +208,7 @@ def ones(
     return _make("ones", _shape(shape), dtype=dtype, requires_grad=requires_grad, backend=backend)
 
 
+@explains_calls
 def zeros_like(x: Tensor, dtype: Any = None, *, requires_grad: bool = False) -> Tensor:
     """Zeros of a tensor's shape, on its backend and, if not said otherwise, of its dtype.
 
@@ -223,6 +229,7 @@ def zeros_like(x: Tensor, dtype: Any = None, *, requires_grad: bool = False) -> 
     return zeros(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad, backend=x.backend)
 
 
+@explains_calls
 def ones_like(x: Tensor, dtype: Any = None, *, requires_grad: bool = False) -> Tensor:
     """Ones of a tensor's shape, on its backend and, if not said otherwise, of its dtype.
 
@@ -243,6 +250,7 @@ def ones_like(x: Tensor, dtype: Any = None, *, requires_grad: bool = False) -> T
     return ones(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad, backend=x.backend)
 
 
+@explains_calls
 def full(
     shape: tuple[int, ...],
     value: float,
@@ -275,6 +283,7 @@ def full(
     return _make("full", shape, value, dtype=dtype, requires_grad=requires_grad, backend=backend)
 
 
+@explains_calls
 def arange(
     *limits: float, dtype: Any = None, requires_grad: bool = False, backend: Where = None
 ) -> Tensor:
@@ -301,6 +310,7 @@ def arange(
     return _make("arange", *limits, dtype=dtype, requires_grad=requires_grad, backend=backend)
 
 
+@explains_calls
 def linspace(
     start: float,
     stop: float,
@@ -335,6 +345,7 @@ def linspace(
     )
 
 
+@explains_calls
 def eye(n: int, *, dtype: Any = "float32", backend: Where = None) -> Tensor:
     """The n × n identity matrix.
 
@@ -356,6 +367,7 @@ def eye(n: int, *, dtype: Any = "float32", backend: Where = None) -> Tensor:
     return _make("eye", n, dtype=dtype, requires_grad=False, backend=backend)
 
 
+@explains_calls
 def rand(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Tensor:
     """Uniform float32 numbers in [0, 1) from the default generator.
 
@@ -381,6 +393,7 @@ def rand(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Ten
     return result
 
 
+@explains_calls
 def randn(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Tensor:
     """Standard normal float32 numbers from the default generator.
 

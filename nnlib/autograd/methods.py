@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from inspect import signature
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Never, TypeAlias
 
 from nnlib import ops
-from nnlib.arguments import check_keywords
 from nnlib.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -164,16 +162,14 @@ class TensorMethods:
         self, axis: Axis = None, keepdims: bool = False, ddof: int = 0, **unknown: Never
     ) -> Tensor:
         """Variance; the divisor is the number of values minus ``ddof``."""
-        _refuse("var", ops.var, unknown)
-        result: Tensor = ops.var(self, axis, keepdims, ddof)
+        result: Tensor = ops.var(self, axis, keepdims, ddof, **unknown)
         return result
 
     def std(
         self, axis: Axis = None, keepdims: bool = False, ddof: int = 0, **unknown: Never
     ) -> Tensor:
         """Standard deviation; the divisor is the number of values minus ``ddof``."""
-        _refuse("std", ops.std, unknown)
-        result: Tensor = ops.std(self, axis, keepdims, ddof)
+        result: Tensor = ops.std(self, axis, keepdims, ddof, **unknown)
         return result
 
     def max(self, axis: Axis = None, keepdims: bool = False, **unknown: Never) -> Tensor:
@@ -222,9 +218,9 @@ class TensorMethods:
         """Nearest numbers with so many decimals."""
         return ops.round(self, decimals=decimals, **unknown)
 
-    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+    def swapaxes(self, *axes: int, **options: int) -> Tensor:
         """Exchange two axes."""
-        return ops.swapaxes(self, axis1=axis1, axis2=axis2)
+        return ops.swapaxes(self, *axes, **options)
 
     def squeeze(self, axis: Axis = None, **unknown: Never) -> Tensor:
         """Drop axes of size 1."""
@@ -261,8 +257,3 @@ def _one(name: str, values: tuple[Any, ...], options: dict[str, Any]) -> dict[st
     if values:
         raise ArgumentError(f"{name} must be given once. Received: {values} and {options[name]}")
     return options
-
-
-def _refuse(name: str, function: Callable[..., Any], keywords: Iterable[str]) -> None:
-    if keywords:
-        check_keywords(name, keywords, signature(function))

@@ -68,6 +68,7 @@ class MultiheadAttention(Module):
         num_heads: int,
         dropout: float = 0.0,
         bias: bool = True,
+        *,
         batch_first: bool = True,
     ) -> None:
         super().__init__()
@@ -101,6 +102,7 @@ class MultiheadAttention(Module):
         key_padding_mask: TensorLike | None = None,
         need_weights: bool = False,
         attn_mask: TensorLike | None = None,
+        *,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Let every query ask all keys.

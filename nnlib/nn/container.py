@@ -143,7 +143,7 @@ class Sequential(ModuleList):
                 continue
             activation = _fused(module, behind)
             done = activation is not None
-            x = module(x, activation) if done else module(x)
+            x = module(x, activation=activation) if done else module(x)
         return x
 
 

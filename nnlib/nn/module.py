@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from inspect import signature
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
+from nnlib.arguments import check_keywords, explain_call
 from nnlib.autograd import Tensor, no_grad
 from nnlib.errors import DTypeError, NnlibError, OptionError, StateError
 from nnlib.nn.parameter import Parameter
@@ -42,6 +44,12 @@ class Module:
     training: bool
     frozen = False  # whether `train` leaves it as it is: see `nnlib.nn.freeze`
 
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Refuse keywords that the constructor does not take, and say which it does."""
+        if options:
+            check_keywords(cls.__name__, options, signature(cls.__init__))
+        return super().__new__(cls)
+
     def __init__(self) -> None:
         self._members = object()  # another one whenever a parameter or module comes or goes
         self._parameters: dict[str, Parameter] = {}
@@ -64,6 +72,9 @@ class Module:
             result = self.forward(*args, **options)
         except NnlibError as error:
             _note_path(error, self)
+            raise
+        except TypeError as error:
+            explain_call(error, type(self).__name__, self.forward, args, options)
             raise
         for hook in self._hooks:
             hook(self, args, result)

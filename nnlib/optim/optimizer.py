@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from inspect import signature
+from typing import Any, ClassVar, Self
 
 from nnlib import memory
+from nnlib.arguments import check_keywords
 from nnlib.autograd import Tensor
 from nnlib.errors import (
     BackendMismatchError,
@@ -71,6 +73,12 @@ class Optimizer:
     rule: ClassVar[UpdateRule]
     slots: ClassVar[tuple[str, ...]]  # state arrays, in the order in which the rule takes them
     ranges: ClassVar[dict[str, Range]]
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Refuse keywords that the constructor does not take, and say which it does."""
+        if options:
+            check_keywords(cls.__name__, options, signature(cls.__init__))
+        return super().__new__(cls)
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self.defaults = self.checked(defaults)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import nnlib
-from nnlib.errors import ArgumentError, DTypeError, GradientError
+from nnlib.errors import ArgumentError, DTypeError
 
 X = np.array([[0.5, -1.0, 2.0], [1.5, 0.25, -0.75]])
 SAME = [
