@@ -7,12 +7,33 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from inspect import Parameter, Signature, signature
 from typing import Any, ParamSpec, TypeVar
 
-from nnlib.errors import ArgumentError, did_you_mean
+from nnlib.errors import (
+    ArgumentError,
+    DTypeError,
+    IndexingError,
+    NnlibError,
+    ShapeError,
+    describe,
+    did_you_mean,
+)
 
-__all__ = ["check_call", "check_keywords", "explain_call", "explains_calls", "unknown_keyword"]
+__all__ = [
+    "ARRAY_ERRORS",
+    "check_call",
+    "check_construction",
+    "check_keywords",
+    "error_type",
+    "explain",
+    "explain_call",
+    "explained",
+    "unknown_keyword",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+#: What Python and array libraries raise for arguments that they cannot compute with.
+ARRAY_ERRORS = (ValueError, TypeError, IndexError, AttributeError, OverflowError)
 
 #: Keyword of another library → what nnlib's functions may call it.
 ELSEWHERE = {
@@ -151,26 +172,64 @@ def explain_call(
         check_call(name, args, options, signature(function))
 
 
-def explains_calls(function: Callable[P, R]) -> Callable[P, R]:
-    """Let errors about calls of a function say which arguments it takes (a decorator).
+def check_construction(
+    made: type[object], args: tuple[Any, ...], options: Mapping[str, Any]
+) -> None:
+    """Refuse arguments that a class's ``__init__`` does not take; for its ``__new__``.
+
+    Raises
+    ------
+    ArgumentError
+        If the arguments do not fit.
+    """
+    itself, *parameters = signature(made.__init__).parameters.values()
+    if itself.kind is not Parameter.VAR_POSITIONAL:
+        check_call(made.__name__, args, options, Signature(parameters))
+
+
+def explain(
+    error: Exception, name: str, args: Sequence[Any], options: Mapping[str, Any]
+) -> Exception:
+    """Say which operation failed on what; errors that already say so stay."""
+    if isinstance(error, NnlibError):
+        return error
+    given = f" with {dict(options)}" if options else ""
+    return error_type(error)(f"{name}: {error}. Received: {describe(*args)}{given}")
+
+
+def error_type(error: Exception) -> type[NnlibError]:
+    """Return the type of nnlib's for one of `ARRAY_ERRORS`."""
+    if isinstance(error, ValueError):  # NumPy's AxisError is an IndexError, too
+        return ShapeError
+    return IndexingError if isinstance(error, IndexError) else DTypeError
+
+
+def explained(function: Callable[P, R]) -> Callable[P, R]:
+    """Let errors about the arguments of a function name it, and what it takes (a decorator).
 
     Examples
     --------
-    >>> @explains_calls
+    >>> @explained
     ... def total(x, axis=None):
-    ...     return x
+    ...     return x + 1
     >>> total(1, dim=0)
     Traceback (most recent call last):
         ...
     nnlib.errors.ArgumentError: total takes x, axis. Received: the keyword 'dim'. Use axis=
+    >>> total(None)
+    Traceback (most recent call last):
+        ...
+    nnlib.errors.DTypeError: total: unsupported operand type(s) for +: 'NoneType' and 'int'. \
+Received: None
     """
 
     @functools.wraps(function)
     def call(*args: P.args, **options: P.kwargs) -> R:
         try:
             return function(*args, **options)
-        except TypeError as error:
-            explain_call(error, function.__name__, function, args, options)
-            raise
+        except ARRAY_ERRORS as error:
+            if isinstance(error, TypeError):
+                explain_call(error, function.__name__, function, args, options)
+            raise explain(error, function.__name__, args, options) from error
 
     return call

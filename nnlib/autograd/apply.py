@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import nnlib.autograd.tensor as tensors  # circular: its names are looked up when called
+from nnlib.arguments import ARRAY_ERRORS, explain
 from nnlib.autograd.autocast import POLICIES, applied
 from nnlib.autograd.mode import is_grad_enabled, low_dtype
 from nnlib.autograd.nodes import FusedNode, PrimitiveNode
 from nnlib.errors import DTypeError, describe
 from nnlib.memory import out_of_memory
-from nnlib.ops.operation import ARRAY_ERRORS, Fused, Operation, Primitive, explain
+from nnlib.ops.operation import Fused, Operation, Primitive
 from nnlib.recording import Dependencies, current
 from nnlib_backends import Backend, BackendMismatchError, Kernel
 from nnlib_backends.contract import Array

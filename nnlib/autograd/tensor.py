@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from nnlib import ops
+from nnlib.arguments import ARRAY_ERRORS, error_type
 from nnlib.autograd.apply import apply, bare
 from nnlib.autograd.engine import Node, backward
 from nnlib.autograd.methods import TensorMethods, bare_key
 from nnlib.autograd.mode import enable_grad, is_grad_enabled, no_grad
 from nnlib.autograd.numpy_protocol import array_function, array_ufunc
 from nnlib.errors import DTypeError, GradientError, ShapeError, describe
-from nnlib.ops.operation import ARRAY_ERRORS, error_type
 from nnlib.recording import current, perform, refuse_reading
 from nnlib_backends import Backend, load_backend
 from nnlib_backends.contract import Array

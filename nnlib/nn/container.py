@@ -64,6 +64,8 @@ class ModuleList(_Container):
 
     def extend(self, modules: Iterable[Module]) -> ModuleList:
         """Add modules at the end; return self."""
+        if not isinstance(modules, Iterable):
+            raise OptionError(f"{type(self).__name__} holds modules. Received: {modules!r}")
         for module in modules:
             self.append(module)
         return self
@@ -185,6 +187,8 @@ class ModuleDict(_Container):
 
     def update(self, modules: Mapping[str, Module]) -> None:
         """Add modules, or replace those of the same names."""
+        if not isinstance(modules, Mapping | ModuleDict):
+            raise OptionError(f"ModuleDict needs names and modules. Received: {modules!r}")
         for name, module in modules.items():
             self[name] = module
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from inspect import signature
 from types import FunctionType
 from typing import Any, Self, TypeVar
 
-from nnlib.arguments import check_keywords, explain_call
+from nnlib.arguments import check_construction, explain_call
 from nnlib.autograd import Tensor, no_grad
 from nnlib.errors import DTypeError, NnlibError, OptionError, StateError
 from nnlib.nn.parameter import Parameter
@@ -45,9 +44,9 @@ class Module:
     frozen = False  # whether `train` leaves it as it is: see `nnlib.nn.freeze`
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Refuse keywords that the constructor does not take, and say which it does."""
-        if options:
-            check_keywords(cls.__name__, options, signature(cls.__init__))
+        """Refuse arguments that the constructor does not take, and say which it does."""
+        if args or options:
+            check_construction(cls, args, options)
         return super().__new__(cls)
 
     def __init__(self) -> None:

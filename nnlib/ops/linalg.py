@@ -2,7 +2,7 @@
 
 import math
 
-from nnlib.arguments import explains_calls
+from nnlib.arguments import explained
 from nnlib.errors import ShapeError, describe
 from nnlib.ops.operation import primitive
 from nnlib.ops.reduction import sum
@@ -45,7 +45,7 @@ def _(g, a, b_shape):
     return matmul(swapaxes(a, axis1=-1, axis2=-2), g)
 
 
-@explains_calls
+@explained
 def outer(a, b):
     """Outer product of two vectors: (m,), (n,) → (m, n); other shapes are flattened.
 
@@ -59,7 +59,7 @@ def outer(a, b):
     return reshape(a, shape=(-1, 1)) * reshape(b, shape=(1, -1))
 
 
-@explains_calls
+@explained
 def dot(a, b):
     """Inner product of vectors, product of matrices; for stacks of matrices see `matmul`.
 

@@ -36,15 +36,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nnlib.arguments import check_call, check_keywords
-from nnlib.errors import (
-    ArgumentError,
-    DTypeError,
-    IndexingError,
-    NnlibError,
-    ShapeError,
-    describe,
-)
+from nnlib.arguments import ARRAY_ERRORS, check_call, check_keywords, explain
+from nnlib.errors import ArgumentError, ShapeError, describe
 from nnlib_backends.registry import backend_for
 
 if TYPE_CHECKING:
@@ -52,21 +45,15 @@ if TYPE_CHECKING:
     from nnlib_backends import Backend
 
 __all__ = [
-    "ARRAY_ERRORS",
     "Fused",
     "Integers",
     "Operation",
     "Primitive",
     "Rule",
     "converting",
-    "error_type",
-    "explain",
     "fused",
     "primitive",
 ]
-
-#: What array libraries raise for arguments that they cannot compute with.
-ARRAY_ERRORS = (ValueError, TypeError, IndexError, AttributeError, OverflowError)
 
 
 class Operation:
@@ -259,21 +246,6 @@ def converting(operation: Primitive) -> Primitive:
     operation.__signature__ = takes.replace(parameters=[*takes.parameters.values(), parameter])
     operation.converts = True
     return operation
-
-
-def explain(error: Exception, name: str, args: Sequence[Any], options: dict[str, Any]) -> Exception:
-    """Say which operation failed on what; errors that already say so stay."""
-    if isinstance(error, NnlibError):
-        return error
-    given = f" with {options}" if options else ""
-    return error_type(error)(f"{name}: {error}. Received: {describe(*args)}{given}")
-
-
-def error_type(error: Exception) -> type[NnlibError]:
-    """Return the type of nnlib's for one of `ARRAY_ERRORS`."""
-    if isinstance(error, ValueError):  # NumPy's AxisError is an IndexError, too
-        return ShapeError
-    return IndexingError if isinstance(error, IndexError) else DTypeError
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Sums, means, extremes: fewer numbers from more."""
 
-from nnlib.arguments import explains_calls
+from nnlib.arguments import explained
 from nnlib.ops.comparison import where
 from nnlib.ops.explog import exp
 from nnlib.ops.operation import converting, primitive
@@ -170,7 +170,7 @@ def _(g, x_shape, axis):
     return reshape(flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis), shape=x_shape)
 
 
-@explains_calls
+@explained
 def var(x, axis=None, keepdims=False, ddof=0):
     """Variance, the mean squared distance from the mean (two passes, so it cannot be negative).
 
@@ -194,7 +194,7 @@ def var(x, axis=None, keepdims=False, ddof=0):
     return sum(centred * centred, axis=axis, keepdims=keepdims) / (count(x.shape, axis) - ddof)
 
 
-@explains_calls
+@explained
 def std(x, axis=None, keepdims=False, ddof=0):
     """Standard deviation, the square root of `var`.
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from inspect import signature
 from typing import Any, ClassVar, Self
 
 from nnlib import memory
-from nnlib.arguments import check_keywords
+from nnlib.arguments import check_construction
 from nnlib.autograd import Tensor
 from nnlib.errors import (
     BackendMismatchError,
@@ -75,9 +74,9 @@ class Optimizer:
     ranges: ClassVar[dict[str, Range]]
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Refuse keywords that the constructor does not take, and say which it does."""
-        if options:
-            check_keywords(cls.__name__, options, signature(cls.__init__))
+        """Refuse arguments that the constructor does not take, and say which it does."""
+        if args or options:
+            check_construction(cls, args, options)
         return super().__new__(cls)
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:

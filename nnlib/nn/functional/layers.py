@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nnlib import ops
-from nnlib.arguments import explains_calls
+from nnlib.arguments import explained
 from nnlib.autograd import Tensor
 from nnlib.errors import DTypeError, LabelError, OptionError, ShapeError
 from nnlib.nn.functional.checks import (
@@ -23,7 +23,7 @@ from nnlib.random import Generator, default_generator
 __all__ = ["dropout", "embedding", "linear", "one_hot"]
 
 
-@explains_calls
+@explained
 def linear(
     x: TensorLike, weight: Tensor, bias: Tensor | None = None, *, activation: str | None = None
 ) -> Tensor:
@@ -71,7 +71,7 @@ def linear(
     return ops.linear(x, weight, bias, activation=activation)
 
 
-@explains_calls
+@explained
 def embedding(indices: TensorLike, weight: Tensor, padding_idx: int | None = None) -> Tensor:
     """Look up a row of a table for every index.
 
@@ -121,7 +121,7 @@ def embedding(indices: TensorLike, weight: Tensor, padding_idx: int | None = Non
     return ops.where(learned, rows, rows.detach())
 
 
-@explains_calls
+@explained
 def one_hot(labels: TensorLike, num_classes: int, dtype: Any = "int64") -> Tensor:
     """Return rows of zeros with a one at each label.
 
@@ -163,7 +163,7 @@ def one_hot(labels: TensorLike, num_classes: int, dtype: Any = "int64") -> Tenso
     return (ops.expand_dims(labels, axis=-1) == classes).astype(dtype)
 
 
-@explains_calls
+@explained
 def dropout(
     x: TensorLike, p: float = 0.5, training: bool = True, *, generator: Generator | None = None
 ) -> Tensor:

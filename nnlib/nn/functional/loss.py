@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nnlib import ops
-from nnlib.arguments import explains_calls
+from nnlib.arguments import explained
 from nnlib.autograd import Tensor
 from nnlib.errors import LabelError, OptionError
 from nnlib.nn.functional.checks import (
@@ -29,7 +29,7 @@ __all__ = [
 LOG_OF_ZERO = -100.0  # PyTorch's stand-in for the logarithm of a probability that is 0
 
 
-@explains_calls
+@explained
 def mse_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
     """Squared error, ``(input − target)²``.
 
@@ -54,7 +54,7 @@ def mse_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> 
     return reduce(ops.square(input - like(target, input, "mse_loss")), reduction)
 
 
-@explains_calls
+@explained
 def l1_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
     """``|input − target|``, the absolute error; parameters and errors as of `mse_loss`.
 
@@ -67,7 +67,7 @@ def l1_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> T
     return reduce(ops.abs(input - like(target, input, "l1_loss")), reduction)
 
 
-@explains_calls
+@explained
 def huber_loss(
     input: TensorLike, target: TensorLike, reduction: str = "mean", delta: float = 1.0
 ) -> Tensor:
@@ -100,7 +100,7 @@ def huber_loss(
     return reduce(0.5 * inner * inner + delta * (distance - inner), reduction)
 
 
-@explains_calls
+@explained
 def smooth_l1_loss(
     input: TensorLike, target: TensorLike, reduction: str = "mean", beta: float = 1.0
 ) -> Tensor:
@@ -130,7 +130,7 @@ def smooth_l1_loss(
     return huber_loss(input, target, reduction, beta) / beta
 
 
-@explains_calls
+@explained
 def binary_cross_entropy_with_logits(
     input: TensorLike,
     target: TensorLike,
@@ -179,7 +179,7 @@ def binary_cross_entropy_with_logits(
     return reduce(_weighted(losses, weight), reduction)
 
 
-@explains_calls
+@explained
 def binary_cross_entropy(
     input: TensorLike,
     target: TensorLike,
@@ -221,7 +221,7 @@ def binary_cross_entropy(
     return reduce(_weighted(losses, weight), reduction)
 
 
-@explains_calls
+@explained
 def kl_div(
     input: TensorLike, target: TensorLike, reduction: str = "mean", *, log_target: bool = False
 ) -> Tensor:
