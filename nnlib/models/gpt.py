@@ -181,7 +181,7 @@ class GPT(LanguageModel):
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
-    def forward(self, tokens: TensorLike, *, cache: Cache | None = None) -> Tensor:
+    def forward(self, tokens: TensorLike, cache: Cache | None = None) -> Tensor:
         """(B, T) integers → (B, T, vocab_size) logits of what comes next.
 
         Parameters
@@ -225,7 +225,7 @@ class GPT(LanguageModel):
             room = min(context, max(1, context - context // 4))
             tokens = seen if seen.shape[1] <= context else seen[:, -room:]
             cache = Cache(self.config, tokens.shape[0], self.wte.weight)
-        return self(tokens, cache=cache)[:, -1], (seen, cache)
+        return self(tokens, cache)[:, -1], (seen, cache)
 
     def extra_repr(self) -> str:
         """Return the options."""
