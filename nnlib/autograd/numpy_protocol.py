@@ -34,7 +34,7 @@ _ARGUMENTS = {
     "newshape": "shape",
 }
 #: What says the same as leaving an argument out.
-_NEUTRAL = {"casting": "same_kind", "order": "K", "subok": True, "where": True}
+_NEUTRAL = {"casting": "same_kind", "order": "K", "where": True}
 #: Functions written in C, which tell their signature from NumPy 2.4 on.
 _SIGNATURES: dict[str, Callable[..., Any]] = {
     "concatenate": lambda arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind": None,
@@ -133,7 +133,7 @@ def _is_neutral(argument: str, value: Any, default: Any) -> bool:
     """Whether an argument asks for nothing but what happens anyway."""
     if isinstance(value, str):
         return value in (default, _NEUTRAL.get(argument))
-    return value is default or value is _NEUTRAL.get(argument, default)
+    return argument == "subok" or value is default or value is _NEUTRAL.get(argument, default)
 
 
 def _refusal(function: str, argument: str, known: list[str]) -> ArgumentError:
