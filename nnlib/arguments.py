@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from inspect import Parameter, Signature, signature
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from nnlib.errors import (
     ArgumentError,
@@ -19,8 +19,8 @@ from nnlib.errors import (
 
 __all__ = [
     "ARRAY_ERRORS",
+    "Explained",
     "check_call",
-    "check_construction",
     "check_keywords",
     "error_type",
     "explain",
@@ -172,19 +172,27 @@ def explain_call(
         check_call(name, args, options, signature(function))
 
 
-def check_construction(
-    made: type[object], args: tuple[Any, ...], options: Mapping[str, Any]
-) -> None:
-    """Refuse arguments that a class's ``__init__`` does not take; for its ``__new__``.
+class Explained:
+    """Base of classes whose constructors say which arguments they take.
 
-    Raises
-    ------
-    ArgumentError
-        If the arguments do not fit.
+    Examples
+    --------
+    >>> class Layer(Explained):
+    ...     def __init__(self, size):
+    ...         self.size = size
+    >>> Layer(dim=3)
+    Traceback (most recent call last):
+        ...
+    nnlib.errors.ArgumentError: Layer takes size. Received: the keyword 'dim'.
     """
-    itself, *parameters = signature(made.__init__).parameters.values()
-    if itself.kind is not Parameter.VAR_POSITIONAL:
-        check_call(made.__name__, args, options, Signature(parameters))
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Refuse arguments that ``__init__`` does not take."""
+        if args or options:
+            itself, *parameters = signature(cls.__init__).parameters.values()
+            if itself.kind is not Parameter.VAR_POSITIONAL:
+                check_call(cls.__name__, args, options, Signature(parameters))
+        return super().__new__(cls)
 
 
 def explain(

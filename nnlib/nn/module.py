@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
-from nnlib.arguments import check_construction, explain_call
+from nnlib.arguments import Explained, explain_call
 from nnlib.autograd import Tensor, no_grad
 from nnlib.errors import DTypeError, NnlibError, OptionError, StateError
 from nnlib.nn.parameter import Parameter
@@ -20,7 +20,7 @@ __all__ = ["Module"]
 M = TypeVar("M", bound="Module")
 
 
-class Module:
+class Module(Explained):
     """A function with parameters: subclass it, assign layers in ``__init__``, write ``forward``.
 
     Parameters, buffers (tensors that are part of the state but not learned) and other modules are
@@ -42,12 +42,6 @@ class Module:
 
     training: bool
     frozen = False  # whether `train` leaves it as it is: see `nnlib.nn.freeze`
-
-    def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Refuse arguments that the constructor does not take, and say which it does."""
-        if args or options:
-            check_construction(cls, args, options)
-        return super().__new__(cls)
 
     def __init__(self) -> None:
         self._members = object()  # another one whenever a parameter or module comes or goes

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from nnlib import memory
-from nnlib.arguments import check_construction
+from nnlib.arguments import Explained
 from nnlib.autograd import Tensor
 from nnlib.errors import (
     BackendMismatchError,
@@ -27,7 +27,7 @@ from nnlib_backends.precision import is_floating
 __all__ = ["Optimizer"]
 
 
-class Optimizer:
+class Optimizer(Explained):
     """Base class: keeps groups of parameters and changes those that have a gradient.
 
     A subclass states its update rule, the names of the state arrays, and the ranges of its
@@ -72,12 +72,6 @@ class Optimizer:
     rule: ClassVar[UpdateRule]
     slots: ClassVar[tuple[str, ...]]  # state arrays, in the order in which the rule takes them
     ranges: ClassVar[dict[str, Range]]
-
-    def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Refuse arguments that the constructor does not take, and say which it does."""
-        if args or options:
-            check_construction(cls, args, options)
-        return super().__new__(cls)
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self.defaults = self.checked(defaults)
