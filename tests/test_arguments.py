@@ -244,6 +244,8 @@ def test_bad_arguments_end_in_typed_errors(name):
         (lambda: T[nnlib.tensor([0, 5])], IndexError, "index 5"),
         (lambda: T["a"], IndexError, "valid indices"),
         (lambda: nnlib.zeros(2).__setitem__(3, 1.0), IndexError, "index 3 is out of bounds"),
+        (lambda: T @ nnlib.ones(3, 2), ValueError, r"matmul needs .*Received: float32 \(2, 2\), "),
+        (lambda: T @ 2, ValueError, "matmul needs"),
         (lambda: nnlib.sum(T, axis=2), ValueError, r"axis 2 is out of bounds.*float32 \(2, 2\)"),
         (lambda: nnlib.sum(T, axis=(0, 0)), ValueError, "duplicate value in 'axis'"),
         (lambda: nnlib.sum(T.data, axis=2), ValueError, "sum: axis 2 is out of bounds"),

@@ -15,13 +15,24 @@ __all__ = ["dot", "matmul", "outer"]
 def matmul(xp, a, b):
     """Matrix product ``a @ b``: vectors, matrices and stacks of matrices, as ``numpy.matmul``.
 
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit.
+
     Examples
     --------
     >>> import numpy as np
     >>> matmul(np.eye(2), np.array([3.0, 4.0]))
     array([3., 4.])
     """
-    return xp.matmul(a, b)
+    try:
+        return xp.matmul(a, b)
+    except ValueError as error:
+        raise ShapeError(
+            "matmul needs (..., n, k) and (..., k, m), with leading axes that can be broadcast. "
+            f"Received: {describe(a, b)}"
+        ) from error
 
 
 @matmul.vjp("a")
