@@ -30,7 +30,7 @@ def matmul(xp, a, b):
         return xp.matmul(a, b)
     except ValueError as error:
         raise ShapeError(
-            "matmul needs (..., n, k) and (..., k, m), with leading axes that can be broadcast. "
+            "matmul: shapes must be (..., n, k) and (..., k, m), with leading axes that broadcast. "
             f"Received: {describe(a, b)}"
         ) from error
 
