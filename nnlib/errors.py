@@ -10,6 +10,8 @@
     ├── ShapeError (ValueError)                 shapes that do not fit
     ├── DTypeError (TypeError)                  a dtype, or a kind of argument, that cannot be used
     ├── OptionError (ValueError)                an argument outside its range
+    ├── ArgumentError (TypeError)               arguments that a function does not take
+    ├── IndexingError (IndexError)              an index out of bounds, or no index at all
     ├── LabelError (ValueError)                 class labels out of range
     ├── GradientError (RuntimeError)            the graph cannot do what was asked
     │   └── GradcheckError (AssertionError)     a derivative is wrong
@@ -44,6 +46,7 @@ from nnlib_backends.errors import (
 )
 
 __all__ = [
+    "ArgumentError",
     "BackendError",
     "BackendMismatchError",
     "BackendUnavailableError",
@@ -54,6 +57,7 @@ __all__ = [
     "FileFormatError",
     "GradcheckError",
     "GradientError",
+    "IndexingError",
     "InputError",
     "InputNotFoundError",
     "LabelError",
@@ -81,6 +85,14 @@ class DTypeError(NnlibError, TypeError):
 
 class OptionError(NnlibError, ValueError):
     """An argument is outside its range."""
+
+
+class ArgumentError(NnlibError, TypeError):
+    """A call does not fit a function's arguments: an unknown keyword, too many, too few."""
+
+
+class IndexingError(NnlibError, IndexError):
+    """An index is out of bounds, or of a kind that cannot index."""
 
 
 class LabelError(NnlibError, ValueError):

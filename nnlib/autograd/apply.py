@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import nnlib.autograd.tensor as tensors  # circular: its names are looked up when called
+from nnlib.arguments import ARRAY_ERRORS, explain
 from nnlib.autograd.autocast import POLICIES, applied
 from nnlib.autograd.mode import is_grad_enabled, low_dtype
 from nnlib.autograd.nodes import FusedNode, PrimitiveNode
-from nnlib.errors import DTypeError, NnlibError, ShapeError, describe
+from nnlib.errors import DTypeError, describe
 from nnlib.memory import out_of_memory
 from nnlib.ops.operation import Fused, Operation, Primitive
 from nnlib.recording import Dependencies, current
@@ -84,8 +85,8 @@ def _compute(
         else:
             assert isinstance(operation, Primitive)
             y, saved = operation.run(backend, arrays, options), None
-    except (ValueError, TypeError, OverflowError) as error:
-        raise _explain(error, operation, arrays, options) from error
+    except ARRAY_ERRORS as error:
+        raise explain(error, operation.name, arrays, options) from error
     except MemoryError as error:
         what = f"{operation.name} of {describe(*arrays)}"
         raise out_of_memory(error, backend, what) from None
@@ -133,14 +134,3 @@ def _share_version(result: Any, args: Sequence[Any]) -> None:
         ):
             result.version_cell = arg.version_cell
             return
-
-
-def _explain(
-    error: Exception, operation: Operation, arrays: Sequence[Array], options: dict[str, Any]
-) -> Exception:
-    """Say which operation failed on what; errors that already say so stay."""
-    if isinstance(error, NnlibError):
-        return error
-    kind = ShapeError if isinstance(error, ValueError) else DTypeError
-    given = f" with {options}" if options else ""
-    return kind(f"{operation.name}: {error}. Received: {describe(*arrays)}{given}")

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import operator
+from numbers import Integral
 from typing import Any
 
+from nnlib.arguments import ARRAY_ERRORS, explain, explained
 from nnlib.autograd.tensor import Tensor
-from nnlib.errors import BackendMismatchError, DTypeError, ShapeError, describe
+from nnlib.errors import (
+    ArgumentError,
+    BackendMismatchError,
+    DTypeError,
+    NnlibError,
+    OptionError,
+    ShapeError,
+    describe,
+)
 from nnlib.memory import out_of_memory
 from nnlib.random import default_generator
 from nnlib.recording import current, repeated
@@ -30,6 +41,7 @@ __all__ = [
 Where = str | Backend | None
 
 
+@explained
 def tensor(
     data: Any, dtype: Any = None, *, requires_grad: bool = False, backend: Where = None
 ) -> Tensor:
@@ -76,8 +88,12 @@ def tensor(
         if current() is not None and cell is None:
             # a constant of the function: made anew in every replay, for it may be changed in place
             array = repeated(target.asarray, array, copy=True)
-    except (ValueError, TypeError) as error:
-        raise DTypeError(f"a tensor needs numbers in a regular shape. {error}") from error
+    except (ValueError, TypeError, OverflowError) as error:
+        if isinstance(error, NnlibError):
+            raise
+        raise DTypeError(
+            f"a tensor needs numbers in a regular shape, and a dtype of NumPy's. {error}"
+        ) from error
     except MemoryError as error:
         raise out_of_memory(error, target, f"a tensor of {describe(data)}") from None
     if array.dtype.kind not in "biu" and not is_floating(array.dtype):
@@ -109,6 +125,7 @@ def _default_dtype(data: Any) -> Any:
     return "float32" if isinstance(data, float) else None
 
 
+@explained
 def from_dlpack(array: Any) -> Tensor:
     """Take over an array of any library without a copy, through DLPack.
 
@@ -123,19 +140,23 @@ def from_dlpack(array: Any) -> Tensor:
     >>> from_dlpack(np.arange(3.0))
     tensor([0., 1., 2.], dtype=float64)
     """
+    if not hasattr(array, "__dlpack_device__"):
+        raise DTypeError(f"from_dlpack needs an object with __dlpack__. Received: {array!r}")
     kind, device = array.__dlpack_device__()
     name = "numpy" if kind in (1, 3) else f"cupy:{device}"  # kDLCPU, kDLCUDAHost | kDLCUDA
     backend = load_backend(name)
-    return Tensor(backend.xp.from_dlpack(array), backend)
+    try:
+        return Tensor(backend.xp.from_dlpack(array), backend)
+    except BufferError as error:
+        raise DTypeError(f"from_dlpack: {error}. Received: {describe(array)}") from error
 
 
 def _make(function: str, *args: Any, requires_grad: bool, backend: Where, **options: Any) -> Tensor:
     target = get_backend() if backend is None else load_backend(backend)
     try:
         array = repeated(getattr(target.xp, function), *args, **options)
-    except (ValueError, TypeError) as error:
-        kind = ShapeError if isinstance(error, ValueError) else DTypeError
-        raise kind(f"{function}: {error}. Received: {describe(*args)} with {options}") from error
+    except ARRAY_ERRORS as error:
+        raise explain(error, function, args, options) from error
     except MemoryError as error:
         raise out_of_memory(error, target, f"{function} of {describe(*args)}") from None
     result = Tensor(array, target)
@@ -143,6 +164,7 @@ def _make(function: str, *args: Any, requires_grad: bool, backend: Where, **opti
     return result
 
 
+@explained
 def zeros(
     *shape: Any, dtype: Any = "float32", requires_grad: bool = False, backend: Where = None
 ) -> Tensor:
@@ -170,9 +192,12 @@ def zeros(
     tensor([[0., 0., 0.],
             [0., 0., 0.]])
     """
-    return _make("zeros", _shape(shape), dtype=dtype, requires_grad=requires_grad, backend=backend)
+    return _make(
+        "zeros", _shape(shape, "zeros"), dtype=dtype, requires_grad=requires_grad, backend=backend
+    )
 
 
+@explained
 def ones(
     *shape: Any, dtype: Any = "float32", requires_grad: bool = False, backend: Where = None
 ) -> Tensor:
@@ -200,15 +225,18 @@ def ones(
     tensor([[1., 1., 1.],
             [1., 1., 1.]])
     """
-    return _make("ones", _shape(shape), dtype=dtype, requires_grad=requires_grad, backend=backend)
+    return _make(
+        "ones", _shape(shape, "ones"), dtype=dtype, requires_grad=requires_grad, backend=backend
+    )
 
 
+@explained
 def zeros_like(x: Tensor, dtype: Any = None, *, requires_grad: bool = False) -> Tensor:
     """Zeros of a tensor's shape, on its backend and, if not said otherwise, of its dtype.
 
     Parameters
     ----------
-    x : Tensor
+    x : Tensor, array or nested sequence
         What it shall resemble.
     dtype : dtype, optional
         Another dtype than that of ``x``.
@@ -220,15 +248,17 @@ def zeros_like(x: Tensor, dtype: Any = None, *, requires_grad: bool = False) -> 
     >>> zeros_like(tensor([[1, 2]]))
     tensor([[0, 0]], dtype=int64)
     """
+    x = x if isinstance(x, Tensor) else tensor(x)
     return zeros(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad, backend=x.backend)
 
 
+@explained
 def ones_like(x: Tensor, dtype: Any = None, *, requires_grad: bool = False) -> Tensor:
     """Ones of a tensor's shape, on its backend and, if not said otherwise, of its dtype.
 
     Parameters
     ----------
-    x : Tensor
+    x : Tensor, array or nested sequence
         What it shall resemble.
     dtype : dtype, optional
         Another dtype than that of ``x``.
@@ -240,9 +270,11 @@ def ones_like(x: Tensor, dtype: Any = None, *, requires_grad: bool = False) -> T
     >>> ones_like(tensor([[1, 2]]))
     tensor([[1, 1]], dtype=int64)
     """
+    x = x if isinstance(x, Tensor) else tensor(x)
     return ones(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad, backend=x.backend)
 
 
+@explained
 def full(
     shape: tuple[int, ...],
     value: float,
@@ -272,9 +304,17 @@ def full(
     tensor([[7., 7.],
             [7., 7.]])
     """
-    return _make("full", shape, value, dtype=dtype, requires_grad=requires_grad, backend=backend)
+    return _make(
+        "full",
+        _shape((shape,), "full"),
+        value,
+        dtype=dtype,
+        requires_grad=requires_grad,
+        backend=backend,
+    )
 
 
+@explained
 def arange(
     *limits: float, dtype: Any = None, requires_grad: bool = False, backend: Where = None
 ) -> Tensor:
@@ -291,16 +331,28 @@ def arange(
     backend : str or Backend, optional
         Where it goes; the current backend if not given.
 
+    Raises
+    ------
+    OptionError
+        If the step is 0.
+
     Examples
     --------
     >>> arange(3)
     tensor([0, 1, 2], dtype=int64)
     """
+    if not 1 <= len(limits) <= 3:
+        raise ArgumentError(
+            f"arange takes stop; start, stop; or start, stop, step. Received: {len(limits)} numbers"
+        )
+    if len(limits) == 3 and limits[2] == 0:
+        raise OptionError(f"the step of arange must not be 0. Received: {describe(*limits)}")
     if dtype is None:
-        dtype = "int64" if all(isinstance(x, int) for x in limits) else "float32"
+        dtype = "int64" if all(isinstance(x, Integral) for x in limits) else "float32"
     return _make("arange", *limits, dtype=dtype, requires_grad=requires_grad, backend=backend)
 
 
+@explained
 def linspace(
     start: float,
     stop: float,
@@ -335,6 +387,7 @@ def linspace(
     )
 
 
+@explained
 def eye(n: int, *, dtype: Any = "float32", backend: Where = None) -> Tensor:
     """The n × n identity matrix.
 
@@ -356,6 +409,7 @@ def eye(n: int, *, dtype: Any = "float32", backend: Where = None) -> Tensor:
     return _make("eye", n, dtype=dtype, requires_grad=False, backend=backend)
 
 
+@explained
 def rand(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Tensor:
     """Uniform float32 numbers in [0, 1) from the default generator.
 
@@ -376,11 +430,12 @@ def rand(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Ten
     tensor([0.39904642, 0.88052016])
     """
     target = get_backend() if backend is None else load_backend(backend)
-    result = Tensor(default_generator.uniform(_shape(shape), backend=target), target)
+    result = Tensor(default_generator.uniform(_shape(shape, "rand"), backend=target), target)
     result.requires_grad = requires_grad
     return result
 
 
+@explained
 def randn(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Tensor:
     """Standard normal float32 numbers from the default generator.
 
@@ -396,10 +451,20 @@ def randn(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Te
     True
     """
     target = get_backend() if backend is None else load_backend(backend)
-    result = Tensor(default_generator.normal(_shape(shape), backend=target), target)
+    result = Tensor(default_generator.normal(_shape(shape, "randn"), backend=target), target)
     result.requires_grad = requires_grad
     return result
 
 
-def _shape(shape: tuple[Any, ...]) -> tuple[int, ...]:
-    return tuple(shape[0]) if len(shape) == 1 and hasattr(shape[0], "__iter__") else shape
+def _shape(shape: tuple[Any, ...], name: str) -> tuple[int, ...]:
+    """Return the sizes along every axis, given singly or as one sequence."""
+    sizes = shape
+    if len(shape) == 1 and not isinstance(shape[0], str) and hasattr(shape[0], "__iter__"):
+        sizes = tuple(shape[0])
+    try:
+        sizes = tuple(map(operator.index, sizes))
+    except TypeError as error:
+        raise DTypeError(f"{name}: every size must be an integer. Received: {sizes}") from error
+    if any(size < 0 for size in sizes):
+        raise ShapeError(f"{name}: negative sizes are not allowed. Received: {sizes}")
+    return sizes

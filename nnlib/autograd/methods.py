@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Never, TypeAlias
 
 from nnlib import ops
+from nnlib.errors import ArgumentError
 
 if TYPE_CHECKING:
     from nnlib.autograd.tensor import Tensor
@@ -45,6 +46,27 @@ class TensorMethods:
 
     def __rtruediv__(self, other: Any) -> Tensor:
         return ops.divide(other, self)
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(other, self)
+
+    def __mod__(self, other: Any) -> Tensor:
+        return ops.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return ops.remainder(other, self)
+
+    def __divmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return ops.floor_divide(self, other), ops.remainder(self, other)
+
+    def __rdivmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return ops.floor_divide(other, self), ops.remainder(other, self)
+
+    def __round__(self, digits: int | None = None) -> Tensor:
+        return ops.round(self, decimals=digits or 0)
 
     def __pow__(self, other: Any) -> Tensor:
         return ops.power(self, other)
@@ -107,49 +129,72 @@ class TensorMethods:
     def __getitem__(self, key: Any) -> Tensor:
         return ops.getitem(self, key=bare_key(key))
 
+    def __contains__(self, value: Any) -> bool:
+        return bool(ops.any(ops.equal(self, value)))
+
     # Methods with a function of the same name ------------------------------------------------
+    #
+    # Keywords that they do not know go to the function, whose error says which there are.
 
-    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Sum over an axis, several, or all."""
-        return ops.sum(self, axis=axis, keepdims=keepdims)
+    def sum(
+        self, axis: Axis = None, keepdims: bool = False, dtype: Any = None, **unknown: Never
+    ) -> Tensor:
+        """Sum over an axis, several, or all; in another dtype, if given."""
+        return ops.sum(self, axis=axis, keepdims=keepdims, **_more(dtype, unknown))
 
-    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Arithmetic mean over an axis, several, or all."""
-        return ops.mean(self, axis=axis, keepdims=keepdims)
+    def mean(
+        self, axis: Axis = None, keepdims: bool = False, dtype: Any = None, **unknown: Never
+    ) -> Tensor:
+        """Arithmetic mean over an axis, several, or all; in another dtype, if given."""
+        return ops.mean(self, axis=axis, keepdims=keepdims, **_more(dtype, unknown))
 
-    def var(self, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
+    def prod(
+        self, axis: Axis = None, keepdims: bool = False, dtype: Any = None, **unknown: Never
+    ) -> Tensor:
+        """Product over an axis, several, or all; in another dtype, if given."""
+        return ops.prod(self, axis=axis, keepdims=keepdims, **_more(dtype, unknown))
+
+    def cumsum(self, axis: int | None = None, dtype: Any = None, **unknown: Never) -> Tensor:
+        """Running sum along an axis, or of all values in a row; in another dtype, if given."""
+        return ops.cumsum(self, axis=axis, **_more(dtype, unknown))
+
+    def var(
+        self, axis: Axis = None, keepdims: bool = False, ddof: int = 0, **unknown: Never
+    ) -> Tensor:
         """Variance; the divisor is the number of values minus ``ddof``."""
-        result: Tensor = ops.var(self, axis, keepdims, ddof)
+        result: Tensor = ops.var(self, axis, keepdims, ddof, **unknown)
         return result
 
-    def std(self, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
+    def std(
+        self, axis: Axis = None, keepdims: bool = False, ddof: int = 0, **unknown: Never
+    ) -> Tensor:
         """Standard deviation; the divisor is the number of values minus ``ddof``."""
-        result: Tensor = ops.std(self, axis, keepdims, ddof)
+        result: Tensor = ops.std(self, axis, keepdims, ddof, **unknown)
         return result
 
-    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    def max(self, axis: Axis = None, keepdims: bool = False, **unknown: Never) -> Tensor:
         """Largest value."""
-        return ops.max(self, axis=axis, keepdims=keepdims)
+        return ops.max(self, axis=axis, keepdims=keepdims, **unknown)
 
-    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    def min(self, axis: Axis = None, keepdims: bool = False, **unknown: Never) -> Tensor:
         """Smallest value."""
-        return ops.min(self, axis=axis, keepdims=keepdims)
+        return ops.min(self, axis=axis, keepdims=keepdims, **unknown)
 
-    def argmax(self, axis: int | None = None) -> Tensor:
+    def argmax(self, axis: int | None = None, keepdims: bool = False, **unknown: Never) -> Tensor:
         """Index of the largest value."""
-        return ops.argmax(self, axis=axis)
+        return ops.argmax(self, axis=axis, keepdims=keepdims, **unknown)
 
-    def argmin(self, axis: int | None = None) -> Tensor:
+    def argmin(self, axis: int | None = None, keepdims: bool = False, **unknown: Never) -> Tensor:
         """Index of the smallest value."""
-        return ops.argmin(self, axis=axis)
+        return ops.argmin(self, axis=axis, keepdims=keepdims, **unknown)
 
-    def any(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    def any(self, axis: Axis = None, keepdims: bool = False, **unknown: Never) -> Tensor:
         """Whether any value is true (not zero)."""
-        return ops.any(self, axis=axis, keepdims=keepdims)
+        return ops.any(self, axis=axis, keepdims=keepdims, **unknown)
 
-    def all(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    def all(self, axis: Axis = None, keepdims: bool = False, **unknown: Never) -> Tensor:
         """Whether all values are true (not zero)."""
-        return ops.all(self, axis=axis, keepdims=keepdims)
+        return ops.all(self, axis=axis, keepdims=keepdims, **unknown)
 
     def copy(self) -> Tensor:
         """Copy the values to new memory (differentiable)."""
@@ -157,25 +202,29 @@ class TensorMethods:
 
     clone = copy  #: PyTorch's name
 
-    def clip(self, min: float | None = None, max: float | None = None) -> Tensor:
+    def clip(self, min: float | None = None, max: float | None = None, **unknown: Never) -> Tensor:
         """Limit to [min, max]."""
-        return ops.clip(self, min=min, max=max)
+        return ops.clip(self, min=min, max=max, **unknown)
 
-    def reshape(self, *shape: int | Sequence[int]) -> Tensor:
+    def reshape(self, *shape: int | Sequence[int], **options: Any) -> Tensor:
         """Return the same values in another shape."""
-        return ops.reshape(self, shape=_flatten(shape))
+        return ops.reshape(self, **_one("shape", shape, options))
 
-    def transpose(self, *axes: int | Sequence[int]) -> Tensor:
+    def transpose(self, *axes: int | Sequence[int], **options: Any) -> Tensor:
         """Permute the axes; without arguments, reverse them."""
-        return ops.transpose(self, axes=_flatten(axes) or None)
+        return ops.transpose(self, **(_one("axes", axes, options) if axes else options))
 
-    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+    def round(self, decimals: int = 0, **unknown: Never) -> Tensor:
+        """Nearest numbers with so many decimals."""
+        return ops.round(self, decimals=decimals, **unknown)
+
+    def swapaxes(self, *axes: int, **options: int) -> Tensor:
         """Exchange two axes."""
-        return ops.swapaxes(self, axis1=axis1, axis2=axis2)
+        return ops.swapaxes(self, *axes, **options)
 
-    def squeeze(self, axis: Axis = None) -> Tensor:
+    def squeeze(self, axis: Axis = None, **unknown: Never) -> Tensor:
         """Drop axes of size 1."""
-        return ops.squeeze(self, axis=axis)
+        return ops.squeeze(self, axis=axis, **unknown)
 
     def flatten(self) -> Tensor:
         """Return all values along one axis."""
@@ -194,5 +243,17 @@ def bare_key(key: Any) -> Any:
     return key.data if isinstance(key, TensorMethods) else key  # type: ignore[attr-defined]
 
 
-def _flatten(values: tuple[Any, ...]) -> tuple[int, ...]:
-    return tuple(values[0]) if len(values) == 1 and hasattr(values[0], "__iter__") else values
+def _more(dtype: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Return options with a dtype, if there is one."""
+    return options if dtype is None else {"dtype": dtype, **options}
+
+
+def _one(name: str, values: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
+    """Return options with one that may come as several arguments, as a sequence, or by name."""
+    if len(values) == 1 and hasattr(values[0], "__iter__"):
+        values = tuple(values[0])
+    if name not in options:
+        return {name: values, **options}
+    if values:
+        raise ArgumentError(f"{name} must be given once. Received: {values} and {options[name]}")
+    return options

@@ -2,15 +2,18 @@
 
 NumPy asks its arguments first (``__array_ufunc__``, NEP 13; ``__array_function__``, NEP 18).  The
 answer is nnlib's function of the same name, which works on either backend and is differentiable.
+Arguments are read by NumPy's signature: each means what it means to NumPy, or is refused by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import inspect
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from nnlib import ops
-from nnlib.errors import DTypeError
+from nnlib.errors import ArgumentError, DTypeError
 from nnlib.ops.operation import Operation
 
 _RENAMED = {
@@ -19,28 +22,57 @@ _RENAMED = {
     "pow": "power",
     "amax": "max",
     "amin": "min",
+    "around": "round",
+    "rint": "round",
+}
+#: NumPy's name of an argument → nnlib's.
+_ARGUMENTS = {
+    "a_max": "max",
+    "a_min": "min",
+    "constant_values": "value",
+    "correction": "ddof",
+    "newshape": "shape",
+}
+#: What says the same as leaving an argument out.
+_NEUTRAL = {"casting": "same_kind", "order": "K", "where": True}
+#: Functions written in C, which tell their signature from NumPy 2.4 on.
+_SIGNATURES: dict[str, Callable[..., Any]] = {
+    "concatenate": lambda arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind": None,
+    "dot": lambda a, b, out=None: None,
+    "where": lambda condition, x=None, y=None, /: None,
 }
 _REMEDY = "Use an nnlib function, or numpy() for a copy without gradients that NumPy can work on"
 
 
 def _find(name: str) -> Callable[..., Any]:
     function = getattr(ops, _RENAMED.get(name, name), None)
-    if name not in _RENAMED and name not in ops.__all__:
+    if name == "divmod":
+        return _divmod
+    if name in ("zeros_like", "ones_like"):
+        from nnlib.autograd import creation  # circular
+
+        function = getattr(creation, name)
+    elif name not in _RENAMED and name not in ops.__all__:
         function = None
     if function is None:
         raise DTypeError(f"numpy.{name} is not defined for nnlib tensors. {_REMEDY}")
     return function  # type: ignore[no-any-return]
 
 
+def _divmod(a: Any, b: Any) -> tuple[Any, Any]:
+    return ops.floor_divide(a, b), ops.remainder(a, b)
+
+
 def array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
     """``Tensor.__array_ufunc__``: elementwise functions and operators with NumPy arrays."""
-    function = _find(ufunc.__name__)
-    if method != "__call__" or options:
-        extra = f".{method}" if method != "__call__" else f"({', '.join(options)}=…)"
-        raise DTypeError(
-            f"numpy.{ufunc.__name__}{extra} is not defined for nnlib tensors. {_REMEDY}"
-        )
-    return _call(function, inputs, options)
+    name = ufunc.__name__
+    function = _find(name)
+    if method != "__call__":
+        raise DTypeError(f"numpy.{name}.{method} is not defined for nnlib tensors. {_REMEDY}")
+    for option, value in options.items():
+        if not _is_neutral(option, value, None):
+            raise _refusal(name, option, ["arrays"])
+    return function(*inputs)
 
 
 def array_function(
@@ -48,19 +80,64 @@ def array_function(
 ) -> Any:
     """``Tensor.__array_function__``: everything that is not elementwise."""
     name = function.__name__
-    if name in ("zeros_like", "ones_like"):
-        from nnlib.autograd import creation  # circular
-
-        return getattr(creation, name)(*args, **options)
     if name in ("shape", "ndim", "size") and len(args) == 1:
         return getattr(args[0], name)
-    return _call(_find(name), args, options)
+    ours, takes, count, known = _translation(function)
+    arrays: list[Any] = []
+    chosen: dict[str, Any] = {}
+    for argument, value, default in _given(takes, args, options):
+        if len(arrays) < count:
+            arrays.append(value)
+        elif value is not default:
+            option = _ARGUMENTS.get(argument, argument)
+            if option in known and option not in chosen:
+                chosen[option] = value
+            elif option in chosen or not _is_neutral(argument, value, default):
+                raise _refusal(name, argument, known)
+    if isinstance(ours, Operation):
+        if ours.variadic:
+            arrays = list(arrays[0])
+        elif not any(hasattr(array, "__nnlib_apply__") for array in arrays):
+            # a tensor among the options only would lead back here for ever
+            raise DTypeError(f"the options of {ours.name} must not be tensors")
+    return ours(*arrays, **chosen)
 
 
-def _call(function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """Call an operation; a tensor among its options only would lead back here for ever."""
-    if isinstance(function, Operation) and not function.variadic:
-        arrays = args[: len(function.arrays)]
-        if not any(hasattr(array, "__nnlib_apply__") for array in arrays):
-            raise DTypeError(f"the options of {function.name} must not be tensors")
-    return function(*args, **options)
+@functools.cache
+def _translation(function: Any) -> tuple[Callable[..., Any], inspect.Signature, int, list[str]]:
+    """Return nnlib's function, NumPy's signature, how many arrays come first, and what else."""
+    ours = _find(function.__name__)
+    takes = inspect.signature(_SIGNATURES.get(function.__name__, function))
+    parameters = inspect.signature(ours).parameters.values()
+    if isinstance(ours, Operation):
+        arrays = list(ours.arrays)
+    else:
+        arrays = [p.name for p in parameters if p.default is p.empty]
+    known = [p.name for p in parameters if p.name not in (*arrays, "requires_grad")]
+    return ours, takes, len(arrays), known
+
+
+def _given(
+    takes: inspect.Signature, args: tuple[Any, ...], options: dict[str, Any]
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yield name, value and default of every argument of a call of a NumPy function."""
+    for name, value in takes.bind(*args, **options).arguments.items():
+        parameter = takes.parameters[name]
+        if parameter.kind is parameter.VAR_KEYWORD:
+            yield from ((extra, given, parameter.empty) for extra, given in value.items())
+        else:
+            yield name, value, parameter.default
+
+
+def _is_neutral(argument: str, value: Any, default: Any) -> bool:
+    """Whether an argument asks for nothing but what happens anyway."""
+    if isinstance(value, str):
+        return value in (default, _NEUTRAL.get(argument))
+    return argument == "subok" or value is default or value is _NEUTRAL.get(argument, default)
+
+
+def _refusal(function: str, argument: str, known: list[str]) -> ArgumentError:
+    return ArgumentError(
+        f"numpy.{function}({argument}=…) is not defined for nnlib tensors, which take "
+        f"{', '.join(known) or 'no options'} here. {_REMEDY}"
+    )

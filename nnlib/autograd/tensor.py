@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from nnlib import ops
+from nnlib.arguments import ARRAY_ERRORS, error_type
 from nnlib.autograd.apply import apply, bare
 from nnlib.autograd.engine import Node, backward
 from nnlib.autograd.methods import TensorMethods, bare_key
@@ -370,6 +371,7 @@ class Tensor(TensorMethods):
         return format(self.item(), spec) if spec else str(self)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        self._refuse_to_leave("a NumPy array")
         refuse_reading("turning a tensor into a NumPy array")
         # A GPU array refuses this: a copy to the host must be asked for, with numpy().
         if copy is None:
@@ -377,13 +379,28 @@ class Tensor(TensorMethods):
         return self.data.__array__(dtype, copy=copy)  # type: ignore[no-any-return]
 
     def __dlpack__(self, **options: Any) -> Any:
+        self._refuse_to_leave("an array of another library")
         refuse_reading("DLPack")
         return self.data.__dlpack__(**options)
+
+    def _refuse_to_leave(self, into: str) -> None:
+        """Refuse to become an array where nobody asked to lose the gradient."""
+        if self.node is not None:
+            raise GradientError(
+                f"a tensor with requires_grad=True must not become {into} unasked, for no gradient "
+                f"could flow back. Received: {describe(self)}. Use detach() (or numpy(), a copy), "
+                "or nnlib's functions on tensors: nnlib.stack([t, u])"
+            )
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.data.__dlpack_device__()  # type: ignore[no-any-return]
 
     def __len__(self) -> int:
+        if self.ndim == 0:
+            raise DTypeError(
+                f"len() and iteration need a tensor with an axis. Received: {describe(self)}. "
+                "Take the value with item()"
+            )
         return len(self.data)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -486,6 +503,21 @@ class Tensor(TensorMethods):
     def __itruediv__(self, other: Any) -> Tensor:
         return self._in_place(ops.divide, other)
 
+    def __ifloordiv__(self, other: Any) -> Tensor:
+        return self._in_place(ops.floor_divide, other)
+
+    def __imod__(self, other: Any) -> Tensor:
+        return self._in_place(ops.remainder, other)
+
+    def __ipow__(self, other: Any) -> Tensor:
+        return self._in_place(ops.power, other)
+
+    def __iand__(self, other: Any) -> Tensor:
+        return self._in_place(ops.bitwise_and, other)
+
+    def __ior__(self, other: Any) -> Tensor:
+        return self._in_place(ops.bitwise_or, other)
+
     def _in_place(self, operation: Any, other: Any) -> Tensor:
         """``t += x`` changes the array or, where a gradient is wanted, makes a new tensor."""
         what = f"in-place {operation.name}"
@@ -499,10 +531,10 @@ class Tensor(TensorMethods):
                 f"{what} must keep the shape {self.shape}. Received: {describe(other)}. "
                 "Use an operation that makes a new tensor"
             )
-        if is_floating(result.dtype) and not is_floating(self.dtype):
+        if _kind(result.dtype) > _kind(self.dtype):
             raise DTypeError(
                 f"{what} must not turn {self.dtype} into {result.dtype}. "
-                "Convert first: astype('float32')"
+                f"Convert first: astype('{result.dtype}')"
             )
         self._write(..., result.data)
         return self
@@ -513,8 +545,8 @@ class Tensor(TensorMethods):
             recording.note_tensor(self)
         try:
             perform(operator.setitem, self.data, key, value)
-        except ValueError as error:
-            raise ShapeError(
+        except ARRAY_ERRORS as error:
+            raise error_type(error)(
                 f"assignment: {error}. Received: {describe(value)} for {describe(self)}"
             ) from error
         self.bump_version()
@@ -528,3 +560,8 @@ class Tensor(TensorMethods):
                         "requires_grad=True. Use `with nnlib.no_grad():`, detach(), or an "
                         "operation that makes a new tensor"
                     )
+
+
+def _kind(dtype: Any) -> int:
+    """Booleans, integers, floating-point numbers: each can hold those before."""
+    return 2 if is_floating(dtype) else int(dtype.kind != "b")

@@ -344,7 +344,7 @@ class Layer(nn.Module):
         self.drop = nn.Dropout(config.dropout)
 
     def _feed(self, x: Tensor) -> Tensor:
-        return self.drop(self.linear2(self.drop(self.linear1(x, "relu"))))  # type: ignore[no-any-return]
+        return self.drop(self.linear2(self.drop(self.linear1(x, activation="relu"))))  # type: ignore[no-any-return]
 
 
 class EncoderLayer(Layer):

@@ -8,7 +8,13 @@ from nnlib.errors import OptionError, ShapeError
 from nnlib.nn import functional as F
 from nnlib.nn import init
 from nnlib.nn.functional.attention import dropout_factor
-from nnlib.nn.functional.checks import TensorLike, as_tensor, check_fraction, floating
+from nnlib.nn.functional.checks import (
+    TensorLike,
+    as_tensor,
+    check_fraction,
+    check_numbers,
+    floating,
+)
 from nnlib.nn.linear import Linear
 from nnlib.nn.module import Module
 from nnlib.nn.parameter import Parameter
@@ -68,11 +74,13 @@ class MultiheadAttention(Module):
         num_heads: int,
         dropout: float = 0.0,
         bias: bool = True,
+        *,
         batch_first: bool = True,
     ) -> None:
         super().__init__()
         if not batch_first:
             raise OptionError("sequences are (batch, time, features). Received: batch_first=False")
+        check_numbers(num_heads=num_heads, embed_dim=embed_dim)
         if num_heads < 1 or embed_dim % num_heads:
             raise OptionError(
                 f"num_heads must divide embed_dim. Received: {num_heads} and {embed_dim}"
@@ -101,6 +109,7 @@ class MultiheadAttention(Module):
         key_padding_mask: TensorLike | None = None,
         need_weights: bool = False,
         attn_mask: TensorLike | None = None,
+        *,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """Let every query ask all keys.

@@ -64,6 +64,8 @@ class ModuleList(_Container):
 
     def extend(self, modules: Iterable[Module]) -> ModuleList:
         """Add modules at the end; return self."""
+        if not isinstance(modules, Iterable):
+            raise OptionError(f"{type(self).__name__} holds modules. Received: {modules!r}")
         for module in modules:
             self.append(module)
         return self
@@ -143,7 +145,7 @@ class Sequential(ModuleList):
                 continue
             activation = _fused(module, behind)
             done = activation is not None
-            x = module(x, activation) if done else module(x)
+            x = module(x, activation=activation) if done else module(x)
         return x
 
 
@@ -185,6 +187,8 @@ class ModuleDict(_Container):
 
     def update(self, modules: Mapping[str, Module]) -> None:
         """Add modules, or replace those of the same names."""
+        if not isinstance(modules, Mapping | ModuleDict):
+            raise OptionError(f"ModuleDict needs names and modules. Received: {modules!r}")
         for name, module in modules.items():
             self[name] = module
 

@@ -115,12 +115,12 @@ class Conv2d(_Conv):
         self.stride, self.dilation = pair(stride, "stride"), pair(dilation, "dilation")
         self.padding = _padding(padding, self.stride)
 
-    def forward(self, x: TensorLike, activation: str | None = None) -> Tensor:
+    def forward(self, x: TensorLike, *, activation: str | None = None) -> Tensor:
         """(N, H, W, in_channels) → (N, H', W', out_channels), and an activation as of F.conv2d."""
         x = self._checked(x, "N, H, W, C")
         return F.conv2d(
             x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups,
-            activation,
+            activation=activation,
         )  # fmt: skip
 
     def extra_repr(self) -> str:

@@ -58,9 +58,9 @@ class Linear(Module):
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, x: TensorLike, activation: str | None = None) -> Tensor:
+    def forward(self, x: TensorLike, *, activation: str | None = None) -> Tensor:
         """(..., in_features) → (..., out_features), and an activation as of `F.linear`."""
-        return F.linear(x, self.weight, self.bias, activation)
+        return F.linear(x, self.weight, self.bias, activation=activation)
 
     def extra_repr(self) -> str:
         """Return the options."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType
 from typing import Any, TypeVar
 
+from nnlib.arguments import Explained, explain_call
 from nnlib.autograd import Tensor, no_grad
 from nnlib.errors import DTypeError, NnlibError, OptionError, StateError
 from nnlib.nn.parameter import Parameter
@@ -19,7 +20,7 @@ __all__ = ["Module"]
 M = TypeVar("M", bound="Module")
 
 
-class Module:
+class Module(Explained):
     """A function with parameters: subclass it, assign layers in ``__init__``, write ``forward``.
 
     Parameters, buffers (tensors that are part of the state but not learned) and other modules are
@@ -64,6 +65,9 @@ class Module:
             result = self.forward(*args, **options)
         except NnlibError as error:
             _note_path(error, self)
+            raise
+        except TypeError as error:
+            explain_call(error, type(self).__name__, self.forward, args, options)
             raise
         for hook in self._hooks:
             hook(self, args, result)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from nnlib.autograd import Tensor, no_grad, ones, tensor, zeros
-from nnlib.errors import OptionError, ShapeError
+from nnlib.errors import DTypeError, OptionError, ShapeError
 from nnlib.nn import functional as F
 from nnlib.nn import init
-from nnlib.nn.functional.checks import TensorLike, floating
+from nnlib.nn.functional.checks import TensorLike, check_numbers, floating
 from nnlib.nn.module import Module
 from nnlib.nn.parameter import Parameter
 
@@ -21,6 +21,7 @@ class _Norm(Module):
 
     def __init__(self, shape: tuple[int, ...], weight: bool, bias: bool, eps: float) -> None:
         super().__init__()
+        check_numbers(eps=eps)
         if eps < 0:
             raise OptionError(f"eps must not be negative. Received: {eps}")
         self.eps = eps
@@ -146,6 +147,7 @@ class GroupNorm(_Norm):
     def __init__(
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True
     ) -> None:
+        check_numbers(num_groups=num_groups, num_channels=num_channels)
         if num_groups < 1 or num_channels < 1 or num_channels % num_groups:
             raise OptionError(
                 "num_groups must divide num_channels. "
@@ -302,7 +304,11 @@ class BatchNorm2d(_BatchNorm):
 
 
 def _shape(normalized_shape: int | tuple[int, ...]) -> tuple[int, ...]:
-    return (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if isinstance(normalized_shape, int):
+        return (normalized_shape,)
+    if not hasattr(normalized_shape, "__iter__"):
+        raise DTypeError(f"normalized_shape must be integers. Received: {normalized_shape!r}")
+    return tuple(normalized_shape)
 
 
 def _check_channels(x: Tensor, channels: int, axes: str, ndims: tuple[int, ...]) -> None:

@@ -14,6 +14,7 @@ from nnlib.nn.functional.checks import (
     as_tensor,
     check_choice,
     check_fraction,
+    check_numbers,
     check_range,
     floating,
 )
@@ -42,6 +43,7 @@ class _Recurrent(Module):
         super().__init__()
         if not batch_first:
             raise OptionError("sequences are (batch, time, features). Received: batch_first=False")
+        check_numbers(num_layers=num_layers, hidden_size=hidden_size)
         if num_layers < 1 or hidden_size < 1:
             raise OptionError(
                 "num_layers and hidden_size must be at least 1. "

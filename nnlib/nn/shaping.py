@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from nnlib.autograd import Tensor
-from nnlib.errors import ShapeError
+from nnlib.errors import DTypeError, ShapeError
 from nnlib.nn.functional.checks import TensorLike, as_tensor, check_axis
 from nnlib.nn.module import Module
 
@@ -95,6 +95,8 @@ class Unflatten(Module):
 
     def __init__(self, dim: int, unflattened_size: tuple[int, ...]) -> None:
         super().__init__()
+        if not hasattr(unflattened_size, "__iter__"):
+            raise DTypeError(f"unflattened_size must be integers. Received: {unflattened_size!r}")
         self.dim, self.unflattened_size = dim, tuple(unflattened_size)
 
     def forward(self, x: TensorLike) -> Tensor:

@@ -67,6 +67,15 @@ from nnlib.ops.normalization import batch_norm, layer_norm, rms_norm
 from nnlib.ops.pooling import avg_pool2d, max_pool2d
 from nnlib.ops.recurrent import gru, lstm, rnn
 from nnlib.ops.reduction import cumsum, logsumexp, max, mean, min, prod, std, sum, var
+from nnlib.ops.rounding import (
+    ceil,
+    floor,
+    floor_divide,
+    fmod,
+    remainder,
+    round,
+    trunc,
+)
 from nnlib.ops.shaping import (
     astype,
     broadcast_to,
@@ -98,6 +107,7 @@ __all__ = [
     "bitwise_and",
     "bitwise_or",
     "broadcast_to",
+    "ceil",
     "clip",
     "concatenate",
     "conv2d",
@@ -118,6 +128,9 @@ __all__ = [
     "expm1",
     "extract_patches",
     "flip",
+    "floor",
+    "floor_divide",
+    "fmod",
     "fold_patches",
     "gelu",
     "getitem",
@@ -161,10 +174,12 @@ __all__ = [
     "power",
     "prod",
     "relu",
+    "remainder",
     "reshape",
     "rms_norm",
     "rnn",
     "roll",
+    "round",
     "self_attention",
     "selu",
     "sigmoid",
@@ -188,6 +203,7 @@ __all__ = [
     "take_along_axis",
     "tanh",
     "transpose",
+    "trunc",
     "var",
     "where",
 ]

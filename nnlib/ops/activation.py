@@ -3,6 +3,7 @@
 At a kink the derivative is the left one, as in every framework: ReLU'(0) = 0 (the course takes 1).
 """
 
+from nnlib.arguments import explained
 from nnlib.ops.arithmetic import abs, maximum
 from nnlib.ops.comparison import where
 from nnlib.ops.explog import erf, exp
@@ -122,6 +123,7 @@ def _(g, x, alpha):
     return where(x > 0, g, g * (alpha * exp(-maximum(-x, 0))))
 
 
+@explained
 def selu(x):
     """Self-normalising ELU with fixed scale and alpha (Klambauer et al., 2017).
 
@@ -168,6 +170,7 @@ def silu(x):
     return x * sigmoid(x)
 
 
+@explained
 def mish(x):
     """``x * tanh(softplus(x))`` (Misra, 2019).
 
@@ -180,6 +183,7 @@ def mish(x):
     return x * tanh(softplus(x))
 
 
+@explained
 def hardtanh(x, min_val=-1.0, max_val=1.0):
     """Limit to [min_val, max_val]; the derivative at the limits is 0.
 
@@ -192,6 +196,7 @@ def hardtanh(x, min_val=-1.0, max_val=1.0):
     return where(x <= min_val, min_val, where(x >= max_val, max_val, x))
 
 
+@explained
 def softsign(x):
     """``x / (1 + |x|)``.
 
@@ -204,6 +209,7 @@ def softsign(x):
     return x / (1 + abs(x))
 
 
+@explained
 def log_sigmoid(x):
     """``log(sigmoid(x))`` without overflow.
 

@@ -235,7 +235,7 @@ def isnan(xp, x):
 
 
 @primitive
-def argmax(xp, x, *, axis=None):
+def argmax(xp, x, *, axis=None, keepdims=False):
     """Index of the largest value (the first of several).
 
     Examples
@@ -244,11 +244,11 @@ def argmax(xp, x, *, axis=None):
     >>> nnlib.argmax(nnlib.tensor([[1.0, 5.0], [7.0, 2.0]]), axis=1)
     tensor([1, 0], dtype=int64)
     """
-    return xp.argmax(x, axis=axis)
+    return xp.argmax(x, axis=axis, keepdims=keepdims)
 
 
 @primitive
-def argmin(xp, x, *, axis=None):
+def argmin(xp, x, *, axis=None, keepdims=False):
     """Index of the smallest value (the first of several).
 
     Examples
@@ -257,7 +257,7 @@ def argmin(xp, x, *, axis=None):
     >>> nnlib.argmin(nnlib.tensor([[1.0, 5.0], [7.0, 2.0]]), axis=1)
     tensor([0, 1], dtype=int64)
     """
-    return xp.argmin(x, axis=axis)
+    return xp.argmin(x, axis=axis, keepdims=keepdims)
 
 
 @primitive

@@ -9,6 +9,11 @@ __all__ = ["add_at", "embedding", "getitem", "take_along_axis"]
 def getitem(xp, x, *, key):
     """``x[key]``: integers, slices, ``None``, ``...``, boolean and integer arrays.
 
+    Raises
+    ------
+    IndexingError
+        If an index is out of bounds (arrays on a GPU are not looked at), or is no index.
+
     Examples
     --------
     >>> import numpy as np
@@ -45,8 +50,13 @@ def _(g, key):
 
 
 @primitive
-def take_along_axis(xp, x, indices, *, axis):
+def take_along_axis(xp, x, indices, *, axis=-1):
     """Pick one value per index along an axis (as ``numpy.take_along_axis``).
+
+    Raises
+    ------
+    IndexingError
+        If an index is out of bounds (they are not looked at on a GPU).
 
     Examples
     --------

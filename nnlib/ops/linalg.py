@@ -2,6 +2,7 @@
 
 import math
 
+from nnlib.arguments import explained
 from nnlib.errors import ShapeError, describe
 from nnlib.ops.operation import primitive
 from nnlib.ops.reduction import sum
@@ -14,13 +15,24 @@ __all__ = ["dot", "matmul", "outer"]
 def matmul(xp, a, b):
     """Matrix product ``a @ b``: vectors, matrices and stacks of matrices, as ``numpy.matmul``.
 
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit.
+
     Examples
     --------
     >>> import numpy as np
     >>> matmul(np.eye(2), np.array([3.0, 4.0]))
     array([3., 4.])
     """
-    return xp.matmul(a, b)
+    try:
+        return xp.matmul(a, b)
+    except ValueError as error:
+        raise ShapeError(
+            "matmul: shapes must be (..., n, k) and (..., k, m), with leading axes that broadcast. "
+            f"Received: {describe(a, b)}"
+        ) from error
 
 
 @matmul.vjp("a")
@@ -44,6 +56,7 @@ def _(g, a, b_shape):
     return matmul(swapaxes(a, axis1=-1, axis2=-2), g)
 
 
+@explained
 def outer(a, b):
     """Outer product of two vectors: (m,), (n,) → (m, n); other shapes are flattened.
 
@@ -57,6 +70,7 @@ def outer(a, b):
     return reshape(a, shape=(-1, 1)) * reshape(b, shape=(1, -1))
 
 
+@explained
 def dot(a, b):
     """Inner product of vectors, product of matrices; for stacks of matrices see `matmul`.
 

@@ -36,15 +36,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nnlib.arguments import ARRAY_ERRORS, check_call, check_keywords, explain
+from nnlib.errors import ArgumentError, ShapeError, describe
 from nnlib_backends.registry import backend_for
 
 if TYPE_CHECKING:
     from nnlib.autograd.tensor import Tensor
     from nnlib_backends import Backend
 
-__all__ = ["Fused", "Integers", "Operation", "Primitive", "Rule", "fused", "primitive"]
-
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+__all__ = [
+    "Fused",
+    "Integers",
+    "Operation",
+    "Primitive",
+    "Rule",
+    "converting",
+    "fused",
+    "primitive",
+]
 
 
 class Operation:
@@ -59,11 +68,13 @@ class Operation:
         self.name = function.__name__
         self.function = function
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-        self.arrays = tuple(
-            p.name for p in parameters if p.kind in (*_POSITIONAL, inspect.Parameter.VAR_POSITIONAL)
-        )
-        self._array_names = frozenset(self.arrays)
+        arrays = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+        self.arrays = tuple(p.name for p in arrays)
         self.options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        self.converts = False  #: whether it takes ``dtype=``, see `converting`
+        # how many arrays, and which options, a call must at least have
+        self._least = 1 if self.variadic else sum(p.default is p.empty for p in arrays)
+        self._needed = frozenset(n for n, v in self.options.items() if v is inspect.Parameter.empty)
         # help(), doctest and inspect see the function itself
         self.__name__ = self.__qualname__ = function.__name__
         self.__doc__ = function.__doc__
@@ -73,36 +84,90 @@ class Operation:
 
     def __call__(self, *args: Any, **options: Any) -> Tensor:
         """Compute on arrays, or compute and record on tensors."""
-        if options and not self._array_names.isdisjoint(options):
-            args = self._arrays_by_name(args, options)
+        if options and not options.keys() <= self.options.keys():
+            if self.converts and "dtype" in options:
+                return self._converted(args, options)  # type: ignore[no-any-return]
+            args, options = self._by_name(args, options)
         if self.variadic:
             if args and isinstance(args[0], list | tuple):  # concatenate([a, b], 1)
-                options.update(zip(self.options, args[1:], strict=False))
+                self._name_options(args[1:], options)
                 args = tuple(args[0])
         elif len(args) > len(self.arrays):  # options may also come by position: sum(x, 0)
             args = self._positional_options(args, options)
+        if len(args) < self._least or (self._needed and not self._needed <= options.keys()):
+            raise self._misfit(args, options)
         for arg in args:
             apply = getattr(arg, "__nnlib_apply__", None)
             if apply is not None:
                 return apply(self, args, options)  # type: ignore[no-any-return]
-        return self.compute(args, options)  # type: ignore[no-any-return]
+        try:
+            return self.compute(args, options)  # type: ignore[no-any-return]
+        except ARRAY_ERRORS as error:
+            raise explain(error, self.name, args, options) from error
 
     def _positional_options(
         self, args: tuple[Any, ...], options: dict[str, Any]
     ) -> tuple[Any, ...]:
+        """Return the arrays alone; the options behind them join those that came by name."""
         count = len(self.arrays)
-        if len(args) > count + len(self.options):
-            raise TypeError(f"{self.name}{self.__signature__} received {len(args)} arguments")
-        options.update(zip(self.options, args[count:], strict=False))
+        self._name_options(args[count:], options)
         return args[:count]
 
-    def _arrays_by_name(self, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
-        """Move array arguments given by name to their places: ``linear(x, weight=w)``."""
+    def _name_options(self, values: tuple[Any, ...], options: dict[str, Any]) -> None:
+        """Add options that came by position to those that came by name."""
+        if len(values) > len(self.options):
+            takes = len(self.arrays) + len(self.options)
+            raise ArgumentError(
+                f"{self.name}{self.__signature__} takes at most {takes} arguments. "
+                f"Received: {len(self.arrays) + len(values)}"
+            )
+        for name, value in zip(self.options, values, strict=False):
+            if name in options:
+                raise ArgumentError(
+                    f"{self.name}{self.__signature__} takes {name!r} once. "
+                    "Received: one by position and one by name"
+                )
+            options[name] = value
+
+    def _by_name(
+        self, args: tuple[Any, ...], options: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Move arrays given by name to their places: ``linear(x, weight=w)``."""
+        if self.variadic:
+            if not args and self.arrays[0] in options:
+                args = (options.pop(self.arrays[0]),)
+            check_keywords(self.name, options, self.__signature__)
+            return args, options
+        if len(args) > len(self.arrays):
+            args = self._positional_options(args, options)
+        check_call(self.name, args, options, self.__signature__)
         call = self.__signature__.bind(*args, **options)
+        given = {name: call.arguments[name] for name in self.options if name in options}
         call.apply_defaults()  # what is absent in between
-        for name in self.arrays:
-            options.pop(name, None)
-        return tuple(call.arguments[name] for name in self.arrays)
+        return tuple(call.arguments[name] for name in self.arrays), given
+
+    def _converted(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Compute in another dtype: ``sum(x, dtype="float64")``."""
+        dtype = options.pop("dtype")
+        if dtype is None:
+            return self(*args, **options)
+        from nnlib.ops.shaping import astype  # circular
+
+        if args:
+            args = (astype(args[0], dtype=dtype), *args[1:])
+        elif self.arrays[0] in options:
+            options[self.arrays[0]] = astype(options[self.arrays[0]], dtype=dtype)
+        return astype(self(*args, **options), dtype=dtype)
+
+    def _misfit(self, args: tuple[Any, ...], options: dict[str, Any]) -> Exception:
+        """Make the error about a call that lacks arguments."""
+        if self.variadic and not args:
+            return ShapeError(f"{self.name} needs at least one array. Received: none")
+        lacks = [*self.arrays[len(args) : self._least], *sorted(self._needed - options.keys())]
+        return ArgumentError(
+            f"{self.name}{self.__signature__} needs {', '.join(lacks)}. "
+            f"Received: {describe(*args, *options) or 'nothing'}"
+        )
 
     def compute(self, args: Sequence[Any], options: dict[str, Any]) -> Any:
         """Compute on bare arrays."""
@@ -172,6 +237,15 @@ class Primitive(Operation):
 def primitive(function: Callable[..., Any]) -> Primitive:
     """Make a primitive of ``function(xp, *arrays, **options)`` (a decorator)."""
     return Primitive(function)
+
+
+def converting(operation: Primitive) -> Primitive:
+    """Let a primitive take ``dtype=``, in which it computes and returns (a decorator)."""
+    parameter = inspect.Parameter("dtype", inspect.Parameter.KEYWORD_ONLY, default=None)
+    takes = operation.__signature__
+    operation.__signature__ = takes.replace(parameters=[*takes.parameters.values(), parameter])
+    operation.converts = True
+    return operation
 
 
 @dataclass(frozen=True)

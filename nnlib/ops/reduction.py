@@ -1,9 +1,10 @@
 """Sums, means, extremes: fewer numbers from more."""
 
+from nnlib.arguments import explained
 from nnlib.ops.comparison import where
 from nnlib.ops.explog import exp
 from nnlib.ops.indexing import getitem
-from nnlib.ops.operation import primitive
+from nnlib.ops.operation import converting, primitive
 from nnlib.ops.shaping import astype, broadcast_to, expand_dims, flip, pad, reshape, transpose
 
 __all__ = ["count", "cumsum", "logsumexp", "max", "mean", "min", "prod", "std", "sum", "var"]
@@ -32,6 +33,7 @@ def spread(g, shape, axis, keepdims):
     return broadcast_to(g, shape=shape)
 
 
+@converting
 @primitive
 def sum(xp, x, *, axis=None, keepdims=False):
     """Sum over an axis, several, or all.
@@ -50,6 +52,7 @@ def _(g, x_shape, axis, keepdims):
     return spread(g, x_shape, axis, keepdims)
 
 
+@converting
 @primitive
 def mean(xp, x, *, axis=None, keepdims=False):
     """Arithmetic mean over an axis, several, or all.
@@ -68,6 +71,7 @@ def _(g, x_shape, axis, keepdims):
     return spread(g / (count(x_shape, axis) or 1), x_shape, axis, keepdims)
 
 
+@converting
 @primitive
 def prod(xp, x, *, axis=None, keepdims=False):
     """Product over an axis, several, or all.
@@ -178,6 +182,7 @@ def _(g, x, y, x_shape, axis, keepdims):
     return spread(g, x_shape, axis, keepdims) * softmax
 
 
+@converting
 @primitive
 def cumsum(xp, x, *, axis=None):
     """Running sum along an axis, or of all values in a row.
@@ -196,6 +201,7 @@ def _(g, x_shape, axis):
     return reshape(flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis), shape=x_shape)
 
 
+@explained
 def var(x, axis=None, keepdims=False, ddof=0):
     """Variance, the mean squared distance from the mean (two passes, so it cannot be negative).
 
@@ -219,6 +225,7 @@ def var(x, axis=None, keepdims=False, ddof=0):
     return sum(centred * centred, axis=axis, keepdims=keepdims) / (count(x.shape, axis) - ddof)
 
 
+@explained
 def std(x, axis=None, keepdims=False, ddof=0):
     """Standard deviation, the square root of `var`.
 

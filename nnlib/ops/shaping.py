@@ -1,8 +1,9 @@
 """The same numbers in another shape."""
 
 import math
+import operator
 
-from nnlib.errors import ShapeError, describe
+from nnlib.errors import ShapeError
 from nnlib.ops.operation import primitive
 
 __all__ = [
@@ -220,6 +221,8 @@ def _(g, index, axis):
 def pad(xp, x, *, pad_width, value=0):
     """Add a constant around: ``pad_width`` is one (before, after) pair for each axis.
 
+    As in NumPy, one pair or one number is for all axes and sides.
+
     Raises
     ------
     ShapeError
@@ -230,13 +233,11 @@ def pad(xp, x, *, pad_width, value=0):
     >>> import nnlib
     >>> nnlib.pad(nnlib.tensor([1.0, 2.0]), pad_width=[(1, 2)])
     tensor([0., 1., 2., 0., 0.])
+    >>> nnlib.pad(nnlib.tensor([[5.0]]), 1).shape
+    (3, 3)
     """
-    if len(pad_width) != x.ndim or any(len(pair) != 2 for pair in pad_width):
-        raise ShapeError(
-            f"pad needs one (before, after) pair for each axis. Received: {pad_width} for "
-            f"{describe(x)}"
-        )
-    return xp.pad(x, pad_width, constant_values=value)
+    pairs = _pairs(pad_width, x.shape)
+    return xp.pad(x, pairs, constant_values=value) if pairs else xp.copy(x)
 
 
 @pad.vjp("x")
@@ -244,9 +245,29 @@ def _(g, x_shape, pad_width):
     return g[
         tuple(
             slice(before, before + size)
-            for (before, _), size in zip(pad_width, x_shape, strict=True)
+            for (before, _), size in zip(_pairs(pad_width, x_shape), x_shape, strict=True)
         )
     ]
+
+
+def _pairs(pad_width, shape):
+    """Return one (before, after) pair for each axis of any form that ``numpy.pad`` takes."""
+    pairs = _listed(pad_width)
+    if all(not hasattr(n, "__len__") for n in pairs):  # (before, after) or (both,) for all axes
+        pairs = [pairs]
+    pairs = [(p[0], p[-1]) for p in map(_listed, pairs) if 1 <= len(p) <= 2]
+    if len(pairs) == 1:
+        pairs *= len(shape)
+    if len(pairs) != len(shape) or any(operator.index(n) < 0 for pair in pairs for n in pair):
+        raise ShapeError(
+            "pad needs one (before, after) pair of numbers ≥ 0 for each axis, or one for all. "
+            f"Received: {pad_width} for an array of shape {shape}"
+        )
+    return pairs
+
+
+def _listed(value):
+    return list(value) if hasattr(value, "__len__") else [value]
 
 
 @primitive
@@ -268,8 +289,10 @@ def _(g, axis):
 
 
 @primitive
-def roll(xp, x, *, shift, axis):
+def roll(xp, x, *, shift, axis=None):
     """Move values along an axis, what leaves at the end comes in at the start.
+
+    Without an axis the values move as if they stood in a row.
 
     Examples
     --------

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from nnlib import memory
+from nnlib.arguments import Explained
 from nnlib.autograd import Tensor
 from nnlib.errors import (
     BackendMismatchError,
@@ -26,7 +27,7 @@ from nnlib_backends.precision import is_floating
 __all__ = ["Optimizer"]
 
 
-class Optimizer:
+class Optimizer(Explained):
     """Base class: keeps groups of parameters and changes those that have a gradient.
 
     A subclass states its update rule, the names of the state arrays, and the ranges of its

@@ -38,9 +38,18 @@ def test_in_place_operators_keep_the_array(backend):
     x *= nnlib.tensor([2.0, 3.0])
     x -= [1.0, 1.0]
     x /= 2
+    x **= 2
+    x //= 0.5
+    x %= 3
     assert x is y
     assert x.data is data
-    assert x.tolist() == [1.5, 4.0]
+    assert x.tolist() == [1.0, 2.0]
+    mask, seen = nnlib.tensor([True, True, False]), nnlib.tensor([True, False, False])
+    data = mask.data
+    mask &= seen
+    mask |= [False, False, True]
+    assert mask.data is data
+    assert mask.tolist() == [True, False, True]
 
 
 def test_in_place_operators_keep_shape_and_kind(backend):
@@ -51,7 +60,11 @@ def test_in_place_operators_keep_shape_and_kind(backend):
     with pytest.raises(DTypeError, match=r"in-place add must not turn int64 into float32.*astype"):
         n += 0.5
     n += 1
-    assert n.tolist() == [2, 3]
+    n //= 2
+    assert n.tolist() == [1, 1]
+    b = nnlib.tensor([True, False])
+    with pytest.raises(DTypeError, match=r"in-place add must not turn bool into int64"):
+        b += 1
 
 
 def test_leaf_is_not_changed_behind_the_graphs_back(backend):

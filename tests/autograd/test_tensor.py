@@ -285,3 +285,37 @@ def test_methods_agree_with_functions(backend):
     ]:
         assert ours.shape == expected.shape
         np.testing.assert_allclose(ours.numpy(), expected, rtol=1e-6)
+
+
+def test_quotient_and_remainder_are_pythons(backend):
+    a, b = nnlib.tensor([7, -7, 7, -7]), nnlib.tensor([3, 3, -3, -3])
+    expected = [divmod(x, y) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
+    for quotient, remainder in ((a // b, a % b), divmod(a, b)):
+        assert (quotient.dtype, remainder.dtype) == ("int64", "int64")
+        assert list(zip(quotient.tolist(), remainder.tolist(), strict=True)) == expected
+    assert (7 // b).tolist() == [7 // y for y in b.tolist()]
+    assert (7 % b).tolist() == [7 % y for y in b.tolist()]
+    assert nnlib.fmod(a, b).tolist() == [1, -1, 1, -1]
+
+
+def test_gradient_of_a_remainder(backend):
+    a = nnlib.tensor([7.5, -7.5], requires_grad=True)
+    b = nnlib.tensor([2.0, 2.0], requires_grad=True)
+    (a % b).sum().backward()
+    assert (a.grad.tolist(), b.grad.tolist()) == ([1.0, 1.0], [-3.0, 4.0])
+    assert not (a // b).requires_grad
+
+
+def test_rounding(backend):
+    x = nnlib.tensor([-1.25, 0.5, 1.5])
+    assert round(x).tolist() == x.round().tolist() == [-1.0, 0.0, 2.0]
+    assert round(x, 1).tolist() == nnlib.round(x, 1).tolist()
+    assert (nnlib.floor(x).tolist(), nnlib.ceil(x).tolist()) == ([-2, 0, 1], [-1, 1, 2])
+
+
+def test_values_are_found(backend):
+    x = nnlib.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert 3.0 in x
+    assert 5.0 not in x
+    assert nnlib.tensor(3.0) in x
+    assert nnlib.tensor([1.0, 2.0]) in x

@@ -102,6 +102,8 @@ SHAPING = [
         case(floats(2, 3), pad_width=((1, 0), (2, 3))),
         case(floats(2, 3), pad_width=((0, 0), (1, 1)), value=2.5),
         case(floats(0, 3), pad_width=((1, 0), (0, 0))),
+        *(case(floats(2, 3), pad_width=width) for width in (1, (2,), [1, 2], ((2, 0),), ((3,),))),
+        case(floats(), pad_width=1),
     ]),
     Row(ops.flip, np.flip, [
         case(floats(2, 3)), case(floats(2, 3), axis=-1), case(floats(2, 3, 2), axis=(0, 2)),

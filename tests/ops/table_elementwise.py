@@ -66,6 +66,16 @@ ARITHMETIC = [
     unary(ops.sign, np.sign, derivatives=0),
 ]
 
+ROUNDING = [
+    *(unary(function, reference, derivatives=0) for function, reference in (
+        (ops.floor, np.floor), (ops.ceil, np.ceil), (ops.trunc, np.trunc), (ops.round, np.round),
+    )),
+    Row(ops.round, np.round, [case(floats(3, 4), decimals=1), case(floats(), decimals=0)], 0),
+    binary(ops.floor_divide, np.floor_divide, derivatives=0),
+    binary(ops.remainder, np.remainder, derivatives=1),
+    binary(ops.fmod, np.fmod, derivatives=1),
+]  # fmt: skip
+
 EXPLOG = [
     unary(ops.exp, np.exp),
     unary(ops.expm1, np.expm1),
@@ -116,8 +126,15 @@ COMPARISON = [
     ),
     unary(ops.isfinite, np.isfinite, derivatives=0),
     unary(ops.isnan, np.isnan, derivatives=0),
-    Row(ops.argmax, np.argmax, [case(floats(3, 4), axis=a) for a in (None, 0, -1)], 0),
-    Row(ops.argmin, np.argmin, [case(floats(3, 4), axis=a) for a in (None, 0, -1)], 0),
+    *(
+        Row(
+            operation,
+            reference,
+            [case(floats(3, 4), axis=a, keepdims=k) for a in (None, 0, -1) for k in (False, True)],
+            0,
+        )
+        for operation, reference in ((ops.argmax, np.argmax), (ops.argmin, np.argmin))
+    ),
     Row(
         ops.where,
         np.where,
@@ -179,4 +196,4 @@ ACTIVATION = [
     ),
 ]  # fmt: skip
 
-ROWS = [*ARITHMETIC, *EXPLOG, *COMPARISON, *ACTIVATION]
+ROWS = [*ARITHMETIC, *ROUNDING, *EXPLOG, *COMPARISON, *ACTIVATION]

@@ -6,6 +6,7 @@ Each takes floating-point values of any shape (others are a DTypeError) and retu
 from __future__ import annotations
 
 from nnlib import ops
+from nnlib.arguments import explained
 from nnlib.autograd import Tensor
 from nnlib.errors import OptionError
 from nnlib.nn.functional.checks import (
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 
+@explained
 def relu(x: TensorLike) -> Tensor:
     """``max(x, 0)``.  Its derivative at 0 is 0, as in every framework (some courses take 1).
 
@@ -51,6 +53,7 @@ def relu(x: TensorLike) -> Tensor:
     return ops.relu(floating(x, "relu"))
 
 
+@explained
 def relu6(x: TensorLike) -> Tensor:
     """``min(max(x, 0), 6)`` (Krizhevsky, 2010).
 
@@ -62,6 +65,7 @@ def relu6(x: TensorLike) -> Tensor:
     return hardtanh(x, 0.0, 6.0)
 
 
+@explained
 def leaky_relu(x: TensorLike, negative_slope: float = 0.01) -> Tensor:
     """``x`` where positive, else ``negative_slope · x`` (Maas et al., 2013).
 
@@ -79,6 +83,7 @@ def leaky_relu(x: TensorLike, negative_slope: float = 0.01) -> Tensor:
     return ops.leaky_relu(floating(x, "leaky_relu"), negative_slope=negative_slope)
 
 
+@explained
 def prelu(x: TensorLike, weight: TensorLike) -> Tensor:
     """``x`` where positive, else ``weight · x`` (He et al., 2015).
 
@@ -107,6 +112,7 @@ def prelu(x: TensorLike, weight: TensorLike) -> Tensor:
     return ops.where(x > 0, x, weight * x)
 
 
+@explained
 def elu(x: TensorLike, alpha: float = 1.0) -> Tensor:
     """``x`` where positive, else ``alpha · (exp(x) − 1)`` (Clevert et al., 2015).
 
@@ -124,6 +130,7 @@ def elu(x: TensorLike, alpha: float = 1.0) -> Tensor:
     return ops.elu(floating(x, "elu"), alpha=alpha)
 
 
+@explained
 def selu(x: TensorLike) -> Tensor:
     """Scaled ELU that keeps mean 0 and variance 1 (Klambauer et al., 2017).
 
@@ -135,6 +142,7 @@ def selu(x: TensorLike) -> Tensor:
     return ops.selu(floating(x, "selu"))  # type: ignore[no-any-return]
 
 
+@explained
 def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
     """``x Φ(x)`` with Φ the normal distribution function (Hendrycks & Gimpel, 2016).
 
@@ -158,6 +166,7 @@ def gelu(x: TensorLike, approximate: str = "none") -> Tensor:
     return ops.gelu(floating(x, "gelu"), approximate=approximate)
 
 
+@explained
 def silu(x: TensorLike) -> Tensor:
     """``x · sigmoid(x)``, also known as swish (Elfwing et al., 2017).
 
@@ -169,6 +178,7 @@ def silu(x: TensorLike) -> Tensor:
     return ops.silu(floating(x, "silu"))
 
 
+@explained
 def mish(x: TensorLike) -> Tensor:
     """``x · tanh(softplus(x))`` (Misra, 2019).
 
@@ -180,6 +190,7 @@ def mish(x: TensorLike) -> Tensor:
     return ops.mish(floating(x, "mish"))  # type: ignore[no-any-return]
 
 
+@explained
 def hardtanh(x: TensorLike, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """Limit to [min_val, max_val]; the derivative at the limits is 0.
 
@@ -204,6 +215,7 @@ def hardtanh(x: TensorLike, min_val: float = -1.0, max_val: float = 1.0) -> Tens
     return ops.hardtanh(floating(x, "hardtanh"), min_val, max_val)  # type: ignore[no-any-return]
 
 
+@explained
 def hardsigmoid(x: TensorLike) -> Tensor:
     """``min(max(x + 3, 0), 6) / 6``, a sigmoid of straight lines.
 
@@ -215,6 +227,7 @@ def hardsigmoid(x: TensorLike) -> Tensor:
     return relu6(floating(x, "hardsigmoid") + 3.0) / 6.0
 
 
+@explained
 def hardswish(x: TensorLike) -> Tensor:
     """``x · hardsigmoid(x)`` (Howard et al., 2019).
 
@@ -227,6 +240,7 @@ def hardswish(x: TensorLike) -> Tensor:
     return x * hardsigmoid(x)
 
 
+@explained
 def sigmoid(x: TensorLike) -> Tensor:
     """``h = 1 / (1 + exp(−x))``, without overflow; the derivative is h (1 − h).
 
@@ -238,6 +252,7 @@ def sigmoid(x: TensorLike) -> Tensor:
     return ops.sigmoid(floating(x, "sigmoid"))
 
 
+@explained
 def logsigmoid(x: TensorLike) -> Tensor:
     """``log(sigmoid(x))``, finite for every finite x.
 
@@ -249,6 +264,7 @@ def logsigmoid(x: TensorLike) -> Tensor:
     return ops.log_sigmoid(floating(x, "logsigmoid"))  # type: ignore[no-any-return]
 
 
+@explained
 def tanh(x: TensorLike) -> Tensor:
     """Hyperbolic tangent h; the derivative is 1 − h².
 
@@ -260,6 +276,7 @@ def tanh(x: TensorLike) -> Tensor:
     return ops.tanh(floating(x, "tanh"))
 
 
+@explained
 def softplus(x: TensorLike, beta: float = 1.0) -> Tensor:
     """``log(1 + exp(beta · x)) / beta``, a smooth ReLU; the derivative is the sigmoid.
 
@@ -285,6 +302,7 @@ def softplus(x: TensorLike, beta: float = 1.0) -> Tensor:
     return ops.softplus(x) if beta == 1 else ops.softplus(x * beta) / beta
 
 
+@explained
 def softsign(x: TensorLike) -> Tensor:
     """``x / (1 + |x|)``.
 
@@ -296,6 +314,7 @@ def softsign(x: TensorLike) -> Tensor:
     return ops.softsign(floating(x, "softsign"))  # type: ignore[no-any-return]
 
 
+@explained
 def softmax(x: TensorLike, dim: int = -1) -> Tensor:
     """``exp(x) / Σ exp(x)`` along an axis, without overflow.
 
@@ -319,6 +338,7 @@ def softmax(x: TensorLike, dim: int = -1) -> Tensor:
     return ops.softmax(x, axis=check_axis(dim, x.ndim, "dim"))
 
 
+@explained
 def log_softmax(x: TensorLike, dim: int = -1) -> Tensor:
     """Logarithm of `softmax`, finite for all finite values.
 

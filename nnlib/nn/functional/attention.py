@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nnlib import ops
+from nnlib.arguments import explained
 from nnlib.autograd import Tensor, ones
 from nnlib.errors import DTypeError, ShapeError
 from nnlib.nn.functional.checks import TensorLike, as_tensor, check_fraction, floating
@@ -12,6 +13,7 @@ from nnlib_backends.precision import is_floating
 __all__ = ["dropout_factor", "scaled_dot_product_attention"]
 
 
+@explained
 def scaled_dot_product_attention(
     query: TensorLike,
     key: TensorLike,
@@ -19,6 +21,7 @@ def scaled_dot_product_attention(
     attn_mask: TensorLike | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
+    *,
     scale: float | None = None,
 ) -> Tensor:
     """``softmax(q kᵀ / √D) v`` (Vaswani et al., 2017), with PyTorch's order of axes.
@@ -103,6 +106,7 @@ def _mask(mask: Tensor, lead: tuple[int, ...], T: int, S: int) -> Tensor:
     return mask.reshape(-1, lead[-1] if len(lead) > 1 else 1, T, S)
 
 
+@explained
 def dropout_factor(shape: tuple[int, ...], p: float, x: Tensor) -> Tensor:
     """By what dropout multiplies: 0 with probability p, else 1 / (1 − p).
 

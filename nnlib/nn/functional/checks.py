@@ -23,6 +23,7 @@ __all__ = [
     "check_axis",
     "check_choice",
     "check_fraction",
+    "check_numbers",
     "check_range",
     "check_shape",
     "floating",
@@ -90,8 +91,18 @@ def check_choice(value: str, choices: Sequence[str], name: str) -> None:
 
 def check_fraction(value: float, name: str) -> None:
     """Refuse a number outside [0, 1]."""
+    check_numbers(**{name: value})
     if not 0 <= value <= 1:
         raise OptionError(f"{name} must be in [0, 1]. Received: {value!r}")
+
+
+def check_numbers(**options: Any) -> None:
+    """Refuse options that cannot be compared with numbers."""
+    for name, value in options.items():
+        try:
+            value < 0  # noqa: B015 - only whether it can be
+        except TypeError:
+            raise DTypeError(f"{name} must be a number. Received: {value!r}") from None
 
 
 def check_axis(axis: int, ndim: int, name: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from nnlib import ops
+from nnlib.arguments import explained
 from nnlib.autograd import Tensor
 from nnlib.errors import DTypeError, LabelError, ShapeError
 from nnlib.nn.functional.checks import (
@@ -23,6 +24,7 @@ from nnlib_backends.precision import is_floating
 __all__ = ["cross_entropy", "nll_loss"]
 
 
+@explained
 def cross_entropy(
     input: TensorLike,
     target: TensorLike,
@@ -85,6 +87,7 @@ def cross_entropy(
     return _reduce(losses, importance, target.shape, reduction)
 
 
+@explained
 def nll_loss(
     input: TensorLike,
     target: TensorLike,

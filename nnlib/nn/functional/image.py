@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nnlib import ops
+from nnlib.arguments import explained
 from nnlib.autograd import Tensor
 from nnlib.errors import OptionError, ShapeError
 from nnlib.nn.functional.checks import (
@@ -21,6 +22,7 @@ __all__ = ["adaptive_avg_pool2d", "avg_pool2d", "conv1d", "conv2d", "max_pool2d"
 Sides = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
 
 
+@explained
 def conv2d(
     x: TensorLike,
     weight: Tensor,
@@ -29,6 +31,7 @@ def conv2d(
     padding: Pair | str = 0,
     dilation: Pair = 1,
     groups: int = 1,
+    *,
     activation: str | None = None,
 ) -> Tensor:
     """Two-dimensional convolution, as deep learning uses the word (correlation).
@@ -90,6 +93,7 @@ def conv2d(
     )
 
 
+@explained
 def conv1d(
     x: TensorLike,
     weight: Tensor,
@@ -142,6 +146,7 @@ def conv1d(
     return ops.squeeze(y, axis=1)
 
 
+@explained
 def max_pool2d(
     x: TensorLike, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0
 ) -> Tensor:
@@ -179,6 +184,7 @@ def max_pool2d(
     return ops.max_pool2d(x, **pooling_options(x, kernel_size, stride, padding))
 
 
+@explained
 def avg_pool2d(
     x: TensorLike, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0
 ) -> Tensor:
@@ -196,6 +202,7 @@ def avg_pool2d(
     return ops.avg_pool2d(x, **pooling_options(x, kernel_size, stride, padding))
 
 
+@explained
 def adaptive_avg_pool2d(x: TensorLike, output_size: Pair) -> Tensor:
     """Mean of as many windows as the output has places, as equal in size as they can be.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nnlib import ops
+from nnlib.arguments import explained
 from nnlib.autograd import Tensor
 from nnlib.errors import DTypeError, LabelError, OptionError, ShapeError
 from nnlib.nn.functional.checks import (
@@ -22,8 +23,9 @@ from nnlib.random import Generator, default_generator
 __all__ = ["dropout", "embedding", "linear", "one_hot"]
 
 
+@explained
 def linear(
-    x: TensorLike, weight: Tensor, bias: Tensor | None = None, activation: str | None = None
+    x: TensorLike, weight: Tensor, bias: Tensor | None = None, *, activation: str | None = None
 ) -> Tensor:
     """``x Wᵀ + b``, the course's z = W a + b with instances as rows; then an activation.
 
@@ -69,6 +71,7 @@ def linear(
     return ops.linear(x, weight, bias, activation=activation)
 
 
+@explained
 def embedding(indices: TensorLike, weight: Tensor, padding_idx: int | None = None) -> Tensor:
     """Look up a row of a table for every index.
 
@@ -118,6 +121,7 @@ def embedding(indices: TensorLike, weight: Tensor, padding_idx: int | None = Non
     return ops.where(learned, rows, rows.detach())
 
 
+@explained
 def one_hot(labels: TensorLike, num_classes: int, dtype: Any = "int64") -> Tensor:
     """Return rows of zeros with a one at each label.
 
@@ -159,8 +163,9 @@ def one_hot(labels: TensorLike, num_classes: int, dtype: Any = "int64") -> Tenso
     return (ops.expand_dims(labels, axis=-1) == classes).astype(dtype)
 
 
+@explained
 def dropout(
-    x: TensorLike, p: float = 0.5, training: bool = True, generator: Generator | None = None
+    x: TensorLike, p: float = 0.5, training: bool = True, *, generator: Generator | None = None
 ) -> Tensor:
     """Set each value to 0 with probability p and divide the others by 1 − p.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nnlib import ops
+from nnlib.arguments import explained
 from nnlib.autograd import Tensor
 from nnlib.errors import LabelError, OptionError
 from nnlib.nn.functional.checks import (
@@ -28,6 +29,7 @@ __all__ = [
 LOG_OF_ZERO = -100.0  # PyTorch's stand-in for the logarithm of a probability that is 0
 
 
+@explained
 def mse_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
     """Squared error, ``(input − target)²``.
 
@@ -52,6 +54,7 @@ def mse_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> 
     return reduce(ops.square(input - like(target, input, "mse_loss")), reduction)
 
 
+@explained
 def l1_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
     """``|input − target|``, the absolute error; parameters and errors as of `mse_loss`.
 
@@ -64,6 +67,7 @@ def l1_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> T
     return reduce(ops.abs(input - like(target, input, "l1_loss")), reduction)
 
 
+@explained
 def huber_loss(
     input: TensorLike, target: TensorLike, reduction: str = "mean", delta: float = 1.0
 ) -> Tensor:
@@ -96,6 +100,7 @@ def huber_loss(
     return reduce(0.5 * inner * inner + delta * (distance - inner), reduction)
 
 
+@explained
 def smooth_l1_loss(
     input: TensorLike, target: TensorLike, reduction: str = "mean", beta: float = 1.0
 ) -> Tensor:
@@ -125,6 +130,7 @@ def smooth_l1_loss(
     return huber_loss(input, target, reduction, beta) / beta
 
 
+@explained
 def binary_cross_entropy_with_logits(
     input: TensorLike,
     target: TensorLike,
@@ -173,6 +179,7 @@ def binary_cross_entropy_with_logits(
     return reduce(_weighted(losses, weight), reduction)
 
 
+@explained
 def binary_cross_entropy(
     input: TensorLike,
     target: TensorLike,
@@ -214,6 +221,7 @@ def binary_cross_entropy(
     return reduce(_weighted(losses, weight), reduction)
 
 
+@explained
 def kl_div(
     input: TensorLike, target: TensorLike, reduction: str = "mean", *, log_target: bool = False
 ) -> Tensor:

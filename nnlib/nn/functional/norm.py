@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from nnlib import ops
+from nnlib.arguments import explained
 from nnlib.autograd import Tensor, no_grad
 from nnlib.errors import OptionError, ShapeError
 from nnlib.nn.functional.checks import TensorLike, check_shape, floating
@@ -12,6 +13,7 @@ from nnlib.nn.functional.checks import TensorLike, check_shape, floating
 __all__ = ["batch_norm", "group_norm", "layer_norm", "rms_norm"]
 
 
+@explained
 def layer_norm(
     x: TensorLike,
     normalized_shape: int | tuple[int, ...],
@@ -53,6 +55,7 @@ def layer_norm(
     return ops.layer_norm(x.reshape(rows), weight, bias, eps=eps).reshape(x.shape)
 
 
+@explained
 def rms_norm(
     x: TensorLike,
     normalized_shape: int | tuple[int, ...],
@@ -88,6 +91,7 @@ def _last_axes(
     return shape, (*x.shape[: -len(shape)], math.prod(shape))
 
 
+@explained
 def group_norm(
     x: TensorLike,
     num_groups: int,
@@ -132,6 +136,7 @@ def group_norm(
     return y if bias is None else y + bias
 
 
+@explained
 def batch_norm(
     x: TensorLike,
     running_mean: Tensor | None,

@@ -1,0 +1,243 @@
+"""Calls that do not fit a function's arguments, and the argument that was probably meant."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from inspect import Parameter, Signature, signature
+from typing import Any, ParamSpec, Self, TypeVar
+
+from nnlib.errors import (
+    ArgumentError,
+    DTypeError,
+    IndexingError,
+    NnlibError,
+    ShapeError,
+    describe,
+    did_you_mean,
+)
+
+__all__ = [
+    "ARRAY_ERRORS",
+    "Explained",
+    "check_call",
+    "check_keywords",
+    "error_type",
+    "explain",
+    "explain_call",
+    "explained",
+    "unknown_keyword",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: What Python and array libraries raise for arguments that they cannot compute with.
+ARRAY_ERRORS = (ValueError, TypeError, IndexError, AttributeError, OverflowError)
+
+#: Keyword of another library → what nnlib's functions may call it.
+ELSEWHERE = {
+    "a": ("x",),
+    "a_max": ("max",),
+    "a_min": ("min",),
+    "ax": ("axis",),
+    "axes": ("axis",),
+    "axis": ("axes", "dim"),
+    "clip_value_max": ("max",),
+    "clip_value_min": ("min",),
+    "constant_values": ("value",),
+    "correction": ("ddof",),
+    "dim": ("axis", "axes"),
+    "device": ("backend",),
+    "dim0": ("axis1", "axes"),
+    "dim1": ("axis2", "axes"),
+    "dims": ("axis", "axes"),
+    "end": ("stop",),
+    "exponent": ("b",),
+    "fill_value": ("value",),
+    "decay": ("weight_decay",),
+    "index": ("indices", "key"),
+    "input": ("x", "a", "arrays", "indices", "query"),
+    "keep_dims": ("keepdims",),
+    "keepdim": ("keepdims",),
+    "learning_rate": ("lr",),
+    "mat2": ("b",),
+    "newshape": ("shape",),
+    "other": ("b",),
+    "pad": ("pad_width",),
+    "paddings": ("pad_width",),
+    "perm": ("axes",),
+    "rate": ("p",),
+    "shifts": ("shift",),
+    "size": ("shape",),
+    "steps": ("num",),
+    "tensor": ("x",),
+    "tensors": ("arrays",),
+    "unbiased": ("ddof",),
+    "units": ("out_features",),
+    "values": ("arrays",),
+    "x": ("a", "input", "indices"),
+    "x1": ("a",),
+    "x2": ("b",),
+    "y": ("b",),
+}
+
+
+def unknown_keyword(function: str, keyword: str, known: Collection[str]) -> ArgumentError:
+    """Make the error about a keyword that a function does not take.
+
+    Examples
+    --------
+    >>> print(unknown_keyword("sum", "dim", ["x", "axis", "keepdims"]))
+    sum takes x, axis, keepdims. Received: the keyword 'dim'. Use axis=
+    """
+    meant = [name for name in ELSEWHERE.get(keyword, ()) if name in known]
+    remedy = f" Use {meant[0]}=" if meant else did_you_mean(keyword, known)
+    takes = ", ".join(known) or "no arguments"
+    return ArgumentError(f"{function} takes {takes}. Received: the keyword {keyword!r}.{remedy}")
+
+
+def check_keywords(function: str, keywords: Iterable[str], takes: Signature) -> None:
+    """Refuse a keyword that is not among the parameters of a signature.
+
+    Raises
+    ------
+    ArgumentError
+        If there is one.
+    """
+    parameters = takes.parameters.values()
+    if any(p.kind is Parameter.VAR_KEYWORD for p in parameters):
+        return
+    known = [p.name for p in parameters if p.name != "self"]
+    for keyword in keywords:
+        if keyword not in known:
+            raise unknown_keyword(function, keyword, known)
+
+
+def check_call(
+    function: str, args: tuple[Any, ...], options: Mapping[str, Any], takes: Signature
+) -> None:
+    """Refuse arguments that cannot be bound to a signature.
+
+    Raises
+    ------
+    ArgumentError
+        If a keyword is unknown, or there are too many arguments, too few, or one twice.
+
+    Examples
+    --------
+    >>> check_call("add", (1,), {}, signature(lambda a, b: None))
+    Traceback (most recent call last):
+        ...
+    nnlib.errors.ArgumentError: add(a, b): missing a required argument: 'b'
+    """
+    check_keywords(function, options, takes)
+    try:
+        takes.bind(*args, **options)
+    except TypeError as error:
+        names = [p.replace(annotation=Parameter.empty) for p in takes.parameters.values()]
+        raise ArgumentError(f"{function}{Signature(names)}: {error}") from None
+
+
+def explain_call(
+    error: TypeError,
+    name: str,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    options: Mapping[str, Any],
+) -> None:
+    """Raise a typed error if Python could not make the call ``function(*args, **options)``.
+
+    To be used where that call raised ``error``: it is about the call itself if no line of the
+    function ran, so that the traceback ends at the caller.
+
+    Raises
+    ------
+    ArgumentError
+        If the arguments do not fit.
+
+    Examples
+    --------
+    >>> def double(x):
+    ...     return 2 * x
+    >>> try:
+    ...     double(1, 2)
+    ... except TypeError as error:
+    ...     explain_call(error, "double", double, (1, 2), {})
+    Traceback (most recent call last):
+        ...
+    nnlib.errors.ArgumentError: double(x): too many positional arguments
+    """
+    if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+        check_call(name, args, options, signature(function))
+
+
+class Explained:
+    """Base of classes whose constructors say which arguments they take.
+
+    Examples
+    --------
+    >>> class Layer(Explained):
+    ...     def __init__(self, size):
+    ...         self.size = size
+    >>> Layer(dim=3)
+    Traceback (most recent call last):
+        ...
+    nnlib.errors.ArgumentError: Layer takes size. Received: the keyword 'dim'.
+    """
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Refuse arguments that ``__init__`` does not take."""
+        if args or options:
+            itself, *parameters = signature(cls.__init__).parameters.values()
+            if itself.kind is not Parameter.VAR_POSITIONAL:
+                check_call(cls.__name__, args, options, Signature(parameters))
+        return super().__new__(cls)
+
+
+def explain(
+    error: Exception, name: str, args: Sequence[Any], options: Mapping[str, Any]
+) -> Exception:
+    """Say which operation failed on what; errors that already say so stay."""
+    if isinstance(error, NnlibError):
+        return error
+    given = f" with {dict(options)}" if options else ""
+    return error_type(error)(f"{name}: {error}. Received: {describe(*args)}{given}")
+
+
+def error_type(error: Exception) -> type[NnlibError]:
+    """Return the type of nnlib's for one of `ARRAY_ERRORS`."""
+    if isinstance(error, ValueError):  # NumPy's AxisError is an IndexError, too
+        return ShapeError
+    return IndexingError if isinstance(error, IndexError) else DTypeError
+
+
+def explained(function: Callable[P, R]) -> Callable[P, R]:
+    """Let errors about the arguments of a function name it, and what it takes (a decorator).
+
+    Examples
+    --------
+    >>> @explained
+    ... def total(x, axis=None):
+    ...     return x + 1
+    >>> total(1, dim=0)
+    Traceback (most recent call last):
+        ...
+    nnlib.errors.ArgumentError: total takes x, axis. Received: the keyword 'dim'. Use axis=
+    >>> total(None)
+    Traceback (most recent call last):
+        ...
+    nnlib.errors.DTypeError: total: unsupported operand type(s) for +: 'NoneType' and 'int'. \
+Received: None
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **options: P.kwargs) -> R:
+        try:
+            return function(*args, **options)
+        except ARRAY_ERRORS as error:
+            if isinstance(error, TypeError):
+                explain_call(error, function.__name__, function, args, options)
+            raise explain(error, function.__name__, args, options) from error
+
+    return call

@@ -1,0 +1,120 @@
+"""Rounding, and division with a whole quotient and a remainder.
+
+A rounded number does not change with its input but in jumps, so its derivative is zero and none is
+recorded.
+"""
+
+from nnlib.ops.operation import primitive
+
+__all__ = ["ceil", "floor", "floor_divide", "fmod", "remainder", "round", "trunc"]
+
+
+@primitive
+def floor(xp, x):
+    """The largest integer that is not above; its derivative is zero, so none is recorded.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.floor(nnlib.tensor([-1.5, 0.5]))
+    tensor([-2.,  0.])
+    """
+    return xp.floor(x)
+
+
+@primitive
+def ceil(xp, x):
+    """The smallest integer that is not below; its derivative is zero, so none is recorded.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.ceil(nnlib.tensor([-1.5, 0.5]))
+    tensor([-1.,  1.])
+    """
+    return xp.ceil(x)
+
+
+@primitive
+def trunc(xp, x):
+    """The integer next towards zero; its derivative is zero, so none is recorded.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.trunc(nnlib.tensor([-1.5, 2.5]))
+    tensor([-1.,  2.])
+    """
+    return xp.trunc(x)
+
+
+@primitive
+def round(xp, x, *, decimals=0):
+    """The nearest number with so many decimals, the even one of two; no derivative is recorded.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.round(nnlib.tensor([0.5, 1.5, 2.6]))
+    tensor([0., 2., 3.])
+    """
+    return xp.round(x, decimals)
+
+
+@primitive
+def floor_divide(xp, a, b):
+    """``a // b``, the quotient rounded down; its derivative is zero, so none is recorded.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.floor_divide(nnlib.tensor([5, -5]), 3)
+    tensor([ 1, -2], dtype=int64)
+    """
+    return xp.floor_divide(a, b)
+
+
+@primitive
+def remainder(xp, a, b):
+    """``a % b``, which has the sign of ``b``.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.remainder(nnlib.tensor([5, -5]), 3)
+    tensor([2, 1], dtype=int64)
+    """
+    return xp.remainder(a, b)
+
+
+@remainder.vjp("a")
+def _(g):
+    return g
+
+
+@remainder.vjp("b")
+def _(g, a, b):
+    return -g * floor_divide(a, b)
+
+
+@primitive
+def fmod(xp, a, b):
+    """Remainder of the quotient rounded towards zero, which has the sign of ``a``.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.fmod(nnlib.tensor([5, -5]), 3)
+    tensor([ 2, -2], dtype=int64)
+    """
+    return xp.fmod(a, b)
+
+
+@fmod.vjp("a")
+def _(g):
+    return g
+
+
+@fmod.vjp("b")
+def _(g, a, b):
+    return -g * trunc(a / b)
