@@ -16,6 +16,7 @@ from nnlib.nn.functional.checks import (
     floating,
     reduce,
 )
+from nnlib.nn.functional.counted import noted
 from nnlib.nn.functional.layers import one_hot
 from nnlib.recording import current
 from nnlib_backends.precision import is_floating
@@ -208,4 +209,7 @@ def _reduce(
     if importance is None or reduction != "mean" or math.prod(shape) == 0:
         return reduce(losses if losses.shape == shape else losses.reshape(shape), reduction)
     total = ops.sum(importance)
-    return ops.sum(losses) / ops.where(total > 0, total, 1.0)
+    mean = ops.sum(losses) / ops.where(total > 0, total, 1.0)
+    # float16 cannot count beyond 2048
+    exact = total if total.dtype.itemsize >= 4 else ops.sum(importance.astype("float32"))
+    return noted(mean, exact)

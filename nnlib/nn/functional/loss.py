@@ -14,6 +14,7 @@ from nnlib.nn.functional.checks import (
     like,
     reduce,
 )
+from nnlib.nn.functional.counted import noted
 
 __all__ = [
     "binary_cross_entropy",
@@ -122,7 +123,7 @@ def smooth_l1_loss(
     """
     if beta == 0:
         return l1_loss(input, target, reduction)
-    return huber_loss(input, target, reduction, beta) / beta
+    return reduce(huber_loss(input, target, "none", beta) / beta, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -252,7 +253,8 @@ def kl_div(
         logarithm = ops.log(ops.where(known, target, 1.0))  # 0 log 0 = 0
         losses = target * (logarithm - input)
     if reduction == "batchmean":
-        return ops.sum(losses) / max(input.shape[0] if input.ndim else 1, 1)
+        rows = max(input.shape[0] if input.ndim else 1, 1)
+        return noted(ops.sum(losses) / rows, rows)
     return reduce(losses, reduction)
 
 
