@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from nnlib import ops
 from nnlib.autograd import Tensor, no_grad, tensor
 from nnlib.errors import StateError
+from nnlib.nn.functional.crossentropy import all_count
 from nnlib.train.readings import measured
 
 __all__ = ["FunctionMetric", "LabelMetric", "Measured", "Metric", "ignoring"]
@@ -155,6 +156,8 @@ class LabelMetric(Metric):
         """Tell which targets count; None if all do."""
         index, kind = self.ignore_index, target.dtype.kind
         if index is None or not (kind == "i" or (kind == "u" and index >= 0)):
+            return None
+        if all_count(target, 1 << (8 * target.dtype.itemsize - 1), index):
             return None
         return ops.not_equal(target, index)
 

@@ -21,7 +21,7 @@ from nnlib.nn.functional.layers import one_hot
 from nnlib.recording import current
 from nnlib_backends.precision import is_floating
 
-__all__ = ["cross_entropy", "nll_loss"]
+__all__ = ["all_count", "cross_entropy", "nll_loss"]
 
 
 def cross_entropy(
@@ -151,7 +151,7 @@ def _labels(
             "Convert them: labels.astype('int64')"
         )
     labels, counted = _flat(target, 1), None
-    if _all_count(labels, logits.shape[-1], ignore_index):
+    if all_count(labels, logits.shape[-1], ignore_index):
         return labels, None
     # Not looking at the values, a device takes the same path for every batch.
     if ignore_index is not None and (ignore_index >= 0 or target.dtype.kind == "i"):
@@ -162,7 +162,7 @@ def _labels(
     return labels, counted
 
 
-def _all_count(labels: Tensor, classes: int, ignore_index: int | None) -> bool:
+def all_count(labels: Tensor, classes: int, ignore_index: int | None) -> bool:
     """Whether the host can see, without waiting, that no label is ignored or out of range."""
     backend = labels.backend
     if not backend.host_memory or labels.size == 0:
