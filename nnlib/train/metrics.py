@@ -71,7 +71,6 @@ class Accuracy(_ClassMetric):
         return ops.equal(ops.argmax(output, axis=-1), labels)
 
 
-
 class ErrorRate(Accuracy):
     """Share of examples whose largest output is that of a wrong class: 1 − accuracy.
 

@@ -156,7 +156,7 @@ def find_cause(trainer: Trainer, batch: Batch) -> str:
             return f"parameter {path!r} is not finite already ({describe_values(parameter)})"
     inputs, target = split(tuple(value.to(trainer.backend) for value in batch))
     with _Watch(trainer.model) as watch, trainer.lowered():
-        output = trainer.model(*inputs)
+        output = trainer.output_of(inputs)
         if not watch.found:
             loss, _ = trainer.loss_of(output, target)
             if not is_finite(loss):

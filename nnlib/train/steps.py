@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from nnlib.autograd import Tensor, autocast
 from nnlib.capture import compile as compiled
-from nnlib.errors import DTypeError, OptionError
+from nnlib.errors import DataError, DTypeError, OptionError
 from nnlib.nn import Module
 from nnlib.nn.functional.counted import Count
 from nnlib.optim import GradScaler, Optimizer, clip_grad_norm_
@@ -16,6 +16,7 @@ from nnlib.optim.schedules import LRScheduler, OneCycleLR, ReduceLROnPlateau
 from nnlib.train.batches import Batch, split
 from nnlib.train.losses import LossFunction, get_loss, ignore_index_of
 from nnlib.train.metric import Measured, Metric, ignoring
+from nnlib.train.outputs import positional
 from nnlib.train.readings import measured
 from nnlib.train.shares import Shares
 from nnlib_backends import Backend, get_backend
@@ -84,6 +85,28 @@ class Steps:
         """Return what model, loss and metrics are computed in: the run's precision."""
         return self._autocast
 
+    def output_of(self, inputs: Sequence[Tensor]) -> Any:
+        """Apply the model.
+
+        Raises
+        ------
+        DataError
+            If these are more or fewer inputs than it takes.
+        """
+        try:
+            return self.model(*inputs)
+        except TypeError as error:
+            least, most = positional(self.model.forward)
+            if least <= len(inputs) <= most:
+                raise
+            takes = f"{least:g}" if least == most else f"{least:g} to {most:g}"
+            raise DataError(
+                f"a batch must have an array for each input of the model and then the target; "
+                f"{type(self.model).__name__} takes {takes}. Received: {len(inputs)} inputs. What "
+                "the loss needs besides, such as weights of the examples, can be a part of the "
+                "target, for a loss of your own"
+            ) from error
+
     def loss_of(self, output: Any, target: Tensor) -> tuple[Tensor, Count]:
         """Compute the loss, which must be a single value, and what it is the mean over.
 
@@ -109,7 +132,7 @@ class Steps:
         for batch in group:
             inputs, target = split(batch)
             with self.lowered():
-                output = self.model(*inputs)
+                output = self.output_of(inputs)
                 loss, count = self.loss_of(output, target)
             share = loss if shares is None else shares.of(loss, count)
             self.scaler.scale(share).backward()
@@ -164,7 +187,7 @@ class Steps:
     def _test_as_it_is(self, batch: Batch) -> Results:
         inputs, target = split(batch)
         with self.lowered():
-            output = self.model(*inputs)
+            output = self.output_of(inputs)
             values = [metric.measure(output, target) for metric in self.metrics]
             return *self.loss_of(output, target), values
 
