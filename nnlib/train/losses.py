@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from inspect import signature
+from numbers import Integral
 from typing import Any, TypeAlias
 
 from nnlib.autograd import Tensor
@@ -74,4 +75,5 @@ def ignore_index_of(loss: LossFunction) -> int | None:
                 for name, parameter in signature(loss).parameters.items()
                 if name == "ignore_index"
             }
-    return next((index for index in found if len(found) == 1 and isinstance(index, int)), None)
+    indices = [int(index) for index in found if isinstance(index, Integral)]
+    return indices[0] if len(found) == 1 and indices else None

@@ -121,7 +121,7 @@ def measured(
         value = function(output, target)
     if isinstance(value, tuple) and len(value) == 2:
         value, count = value
-        if not _is_single(count) and not (isinstance(count, Real) and 0 <= count < math.inf):
+        if not _is_single(count) and not (isinstance(count, Real) and 0 <= float(count) < math.inf):
             raise ShapeError(
                 f"{what} must return one value, or a pair: the mean over the batch, and the number "
                 f"that it was divided by. Received: {describe(count)} for that number"
