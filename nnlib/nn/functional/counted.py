@@ -29,6 +29,10 @@ class Counts:
         """Return what a value is the mean over, if it is one of these losses as it was computed."""
         return next((count for loss, count in self._noted if loss is value), default)
 
+    def passed_to(self, value: Tensor) -> Tensor:
+        """Return a value that was made of the last of these losses, noted as that one was."""
+        return noted(value, self._noted[-1][1]) if self._noted else value
+
 
 _counts: ContextVar[Counts | None] = ContextVar("nnlib_counts", default=None)
 

@@ -14,7 +14,7 @@ from nnlib.nn.functional.checks import (
     like,
     reduce,
 )
-from nnlib.nn.functional.counted import noted
+from nnlib.nn.functional.counted import counting, noted
 
 __all__ = [
     "binary_cross_entropy",
@@ -123,7 +123,9 @@ def smooth_l1_loss(
     """
     if beta == 0:
         return l1_loss(input, target, reduction)
-    return reduce(huber_loss(input, target, "none", beta) / beta, reduction)
+    with counting() as counts:
+        loss = huber_loss(input, target, reduction, beta)
+    return counts.passed_to(loss / beta)
 
 
 def binary_cross_entropy_with_logits(
