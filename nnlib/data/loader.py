@@ -13,6 +13,7 @@ import numpy as np
 
 from nnlib.autograd import Tensor, tensor
 from nnlib.data.dataset import ArrayDataset
+from nnlib.data.examples import gives_examples, rows_of, stacked
 from nnlib.data.transforms import Transform, apply
 from nnlib.errors import DataError, OptionError, StateError
 from nnlib.random import Generator, default_generator
@@ -27,7 +28,10 @@ _STATE_KEYS = {"seed", "epoch", "batch"}
 
 
 class Dataset(Protocol):
-    """What a loader needs: a length, and rows by an array of indices.
+    """What a loader needs: a length, and an example by its index or rows by an array of indices.
+
+    Rows of many examples at once are the faster of the two.  Which of them ``__getitem__`` gives
+    is found out when the first epoch begins.
 
     Examples
     --------
@@ -40,12 +44,22 @@ class Dataset(Protocol):
     ...     print(x.numpy(), y.numpy())
     [0. 1.] [0 1]
     [2. 3.] [4 9]
+    >>> class Examples(Squares):
+    ...     def __getitem__(self, index):
+    ...         return float(index), index**2
+    >>> for x, y in DataLoader(Examples(), batch_size=2):
+    ...     print(x.numpy(), y.numpy())
+    [0. 1.] [0 1]
+    [2. 3.] [4 9]
     """
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: Any, /) -> tuple[Array, ...]:
-        """Return the rows ``index`` (int64 host array) of every array, stacked."""
+    def __getitem__(self, index: Any, /) -> Any:
+        """Return one example, such as ``(x, y)``, for an integer.
+
+        Or return the rows ``index`` (int64 host array) of every array, stacked.
+        """
 
 
 class DataLoader:
@@ -58,9 +72,10 @@ class DataLoader:
 
     Parameters
     ----------
-    dataset : ArrayDataset or Dataset
-        An object of your own must give ``len(dataset)`` and, for an int64 array of indices,
-        ``dataset[indices]`` as a tuple of arrays with those rows.
+    dataset : ArrayDataset, Dataset or list of examples
+        An object of your own must give ``len(dataset)``, and ``dataset[i]`` for an integer: an
+        example, a tuple of numbers and arrays such as ``(x, y)``, as data sets of PyTorch do.  Or,
+        which is faster, for an int64 array of indices: a tuple of arrays with those rows.
     batch_size : int
         Examples in a batch.
     shuffle : bool
@@ -87,7 +102,8 @@ class DataLoader:
     OptionError
         If ``batch_size`` or ``batches_per_epoch`` is not at least 1, ``prefetch`` not at least 0.
     DataError
-        If there would be no batch at all, or ``dataset`` is not a dataset.
+        If there would be no batch at all, or ``dataset`` is not a dataset; in an epoch, if examples
+        do not fit together.
     UnknownBackendError, BackendUnavailableError
         If ``backend`` cannot be used.
 
@@ -106,7 +122,7 @@ class DataLoader:
 
     def __init__(
         self,
-        dataset: ArrayDataset | Dataset,
+        dataset: ArrayDataset | Dataset | list[Any],
         batch_size: int = 1,
         shuffle: bool = False,
         drop_last: bool = False,
@@ -136,13 +152,25 @@ class DataLoader:
         # The next batch to hand out.  An epoch that was begun is not continued by the next loop,
         # unless `load_state_dict` said so.
         self._epoch, self._batch, self._begun = 0, 0, False
+        # Whether the dataset must be asked for one example at a time; None: not known yet.
+        self._one_by_one = True if isinstance(dataset, list) else None
         self._check_dataset()
 
     def _check_dataset(self) -> None:
-        if isinstance(self.dataset, list | tuple | np.ndarray | Tensor):
+        data: Any = self.dataset
+        examples = isinstance(data, list) and all(isinstance(e, tuple | list) for e in data)
+        if isinstance(data, list | tuple | np.ndarray | Tensor) and not examples:
             raise DataError(
-                "dataset must be an ArrayDataset, or have a length and rows by an index array. "
-                f"Received: {type(self.dataset).__name__}. Wrap the arrays: ArrayDataset(x, y)"
+                "dataset must be an ArrayDataset, a list of examples (x, y), or have a length and "
+                f"examples by their index. Received: {type(data).__name__}. "
+                "Wrap the arrays: ArrayDataset(x, y)"
+            )
+        if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+            raise DataError(
+                "dataset must have a length and examples by their index. "
+                f"Received: {type(data).__name__}, without {_missing(data)}. Of a stream of "
+                "examples make a list: DataLoader(list(data)); what gives whole batches needs no "
+                "loader"
             )
         if len(self) == 0:
             raise DataError(
@@ -168,6 +196,7 @@ class DataLoader:
     def _tensors(self, epoch: int, first: int, backend: Backend) -> Iterator[tuple[Tensor, ...]]:
         home = self.dataset.backend if isinstance(self.dataset, ArrayDataset) else _host()
         order = home.asarray(self._order(epoch))
+        self._find_out(order)
         jobs = (partial(self._arrays, order, epoch, k) for k in range(first, len(self)))
         ahead = self.prefetch if home is _host() else 0
         with closing(_results(jobs, ahead)) as batches:
@@ -183,10 +212,23 @@ class DataLoader:
             return np.arange(count)
         return self._stream(epoch, 0).permutation(count)
 
+    def _find_out(self, order: Array) -> None:
+        """Find out how the dataset wants to be asked, here and not in the thread of `prefetch`."""
+        if self._one_by_one is None and not isinstance(self.dataset, ArrayDataset):
+            self._one_by_one = gives_examples(self.dataset, order[:2])
+
+    def _rows(self, index: Array) -> _Arrays:
+        """Return the rows of some examples."""
+        if isinstance(self.dataset, ArrayDataset):
+            return self.dataset[index]
+        if self._one_by_one:
+            return stacked((self.dataset[i] for i in index.tolist()), index)
+        return rows_of(self.dataset, index)
+
     def _arrays(self, order: Array, epoch: int, k: int) -> _Arrays:
         """Return batch ``k``: its rows, transformed."""
         start = k * self.batch_size
-        arrays = list(self.dataset[order[start : start + self.batch_size]])
+        arrays = list(self._rows(order[start : start + self.batch_size]))
         if self.transform is not None:
             arrays[0] = apply(self.transform, arrays[0], self._stream(epoch, k + 1))
         if self.target_transform is not None:
@@ -278,6 +320,10 @@ def _results(
         finally:
             for future in pending:
                 future.cancel()
+
+
+def _missing(data: Any) -> str:
+    return " and ".join(name for name in ("__len__", "__getitem__") if not hasattr(data, name))
 
 
 def _host() -> Backend:

@@ -188,20 +188,20 @@ class PairLoader(DataLoader):
             dataset, shuffle=shuffle, prefetch=prefetch, backend=backend, generator=generator
         )
 
-    def _rows(self, length: int) -> int:
+    def _size(self, length: int) -> int:
         return max(1, self.tokens // length)
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
-        return sum(-(-len(who) // self._rows(length)) for length, who in self._members.items())
+        return sum(-(-len(who) // self._size(length)) for length, who in self._members.items())
 
     def _order(self, epoch: int) -> Array:
         """Return the pairs of every batch, (batches, most rows), -1 where there is none."""
         stream = self._stream(epoch, 0)
-        batches = np.full((len(self), max(map(self._rows, self._members))), -1, np.int64)
+        batches = np.full((len(self), max(map(self._size, self._members))), -1, np.int64)
         k = 0
         for length, members in self._members.items():
-            rows = self._rows(length)
+            rows = self._size(length)
             if self.shuffle:
                 members = members[stream.permutation(len(members))]
             for first in range(0, len(members), rows):
@@ -210,6 +210,9 @@ class PairLoader(DataLoader):
                 k += 1
         return batches[stream.permutation(len(batches))] if self.shuffle else batches
 
+    def _find_out(self, order: Array) -> None:
+        """Leave it: rows of `PairDataset` are asked for by their indices."""
+
     def _arrays(self, order: Array, epoch: int, k: int) -> tuple[Array, ...]:
         length = int(self.dataset.lengths[order[k][0]])
-        return self.dataset[order[k][: self._rows(length)]]
+        return self.dataset[order[k][: self._size(length)]]

@@ -4,7 +4,7 @@ from nnlib.train.callbacks import Callback, CSVLogger, LearningRateLogger
 from nnlib.train.curve import LearningCurve
 from nnlib.train.history import History
 from nnlib.train.learning import learning_curve
-from nnlib.train.metric import FunctionMetric, Metric
+from nnlib.train.metric import FunctionMetric, LabelMetric, Metric
 from nnlib.train.metrics import (
     Accuracy,
     BinaryAccuracy,
@@ -29,6 +29,7 @@ __all__ = [
     "ErrorRate",
     "FunctionMetric",
     "History",
+    "LabelMetric",
     "LearningCurve",
     "LearningRateLogger",
     "MeanAbsoluteError",

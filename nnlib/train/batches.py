@@ -109,15 +109,23 @@ def _moved(arrays: Any, backend: Backend, dtype: Any, on_host: bool) -> Batch:
         arrays = (arrays,)
     if not isinstance(arrays, tuple | list) or not all(hasattr(a, "shape") for a in arrays):
         raise DataError(
-            "a batch must be a tuple of arrays or tensors, (x, y). "
-            f"Received: {type(arrays).__name__}"
+            f"a batch must be a tuple of arrays or tensors, (x, y). Received: {_kinds(arrays)}. "
+            "Single examples become batches in a nnlib.data.DataLoader"
         )
     if not all(len(array.shape) for array in arrays):
         raise DataError(
             "the arrays of a batch must have the examples along their first axis. "
-            f"Received: {describe(*arrays)}"
+            f"Received: {describe(*arrays)}. Single examples become batches in a "
+            "nnlib.data.DataLoader"
         )
     return tuple(_move(array, backend, dtype, on_host) for array in arrays)
+
+
+def _kinds(value: Any) -> str:
+    kind = type(value).__name__
+    if not isinstance(value, tuple | list):
+        return kind
+    return f"{kind} of {', '.join(type(item).__name__ for item in value)}"
 
 
 def _move(array: Any, backend: Backend, dtype: Any, on_host: bool) -> Tensor:

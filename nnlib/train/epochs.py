@@ -20,7 +20,7 @@ from nnlib.train.interrupt import Interrupt
 from nnlib.train.metric import Metric
 from nnlib.train.progress import Progress
 from nnlib.train.readings import Losses, mean
-from nnlib.train.steps import Steps
+from nnlib.train.steps import Results, Steps
 from nnlib_backends import Backend, use_backend
 
 __all__ = ["Epochs"]
@@ -52,7 +52,7 @@ class Epochs(Steps):
         self.batch = 0  #: batches of this epoch that are done
         self.training_done = False  #: whether only validation is left of this epoch
         self.elapsed = 0.0  #: seconds of training in this epoch
-        self.epoch_losses: list[tuple[float, int]] = []
+        self.epoch_losses: list[tuple[float, float]] = []
         self.begin_readings()
         for metric in self.metrics:
             metric.reset()
@@ -111,11 +111,11 @@ class Epochs(Steps):
         names = [metric.name for metric in self.metrics]
         return {"loss": mean(self.epoch_losses), **dict(zip(names, values, strict=True))}
 
-    def _record(self, group: list[Batch], results: list[tuple[Tensor, list[Tensor]]]) -> None:
+    def _record(self, group: list[Batch], results: list[Results]) -> None:
         self.step += 1
         self.batch += len(group)
-        for batch, (loss, values) in zip(group, results, strict=True):
-            self._losses.add(loss, self.step, batch[-1].shape[0])
+        for batch, (loss, count, values) in zip(group, results, strict=True):
+            self._losses.add(loss, self.step, count)
             for metric, value in zip(self.metrics, values, strict=True):
                 metric.add(value, batch[-1])
 
@@ -154,8 +154,8 @@ class Epochs(Steps):
         with inference(self.model):
             on_host = self.brings_batches(self.backend)
             for batch in batches(loader, self.backend, self.dtype, on_host=on_host):
-                loss, values = self.test_step(batch)
-                losses.add(loss, 0, batch[-1].shape[0])
+                loss, count, values = self.test_step(batch)
+                losses.add(loss, 0, count)
                 for metric, value in zip(metrics, values, strict=True):
                     metric.add(value, batch[-1])
                 interrupt.check()

@@ -28,8 +28,8 @@ class History:
     Attributes
     ----------
     epochs : list of dict
-        One for each epoch: ``epoch`` (from 1), ``loss`` and the metrics as means over the training
-        batches while the model was learning, ``val_loss`` and ``val_…`` after it, ``lr`` (learning
+        One for each epoch: ``epoch`` (from 1), ``loss`` and the metrics of all training batches
+        together while the model was learning, ``val_loss`` and ``val_…`` after it, ``lr`` (learning
         rate at its last step), ``seconds`` (training) and ``val_seconds`` of wall time.
     step_losses : list of float
         The loss of every step; it reaches the host when an epoch ends, and every ``log_every``

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from contextlib import suppress
+from inspect import signature
+from numbers import Integral
+from typing import Any, TypeAlias
 
 from nnlib.autograd import Tensor
 from nnlib.errors import DTypeError, OptionError, did_you_mean
+from nnlib.nn import Module
 from nnlib.nn import functional as F
 
 __all__ = ["LOSSES", "LossFunction", "get_loss"]
 
-LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+LossFunction: TypeAlias = "Callable[[Any, Tensor], Tensor | tuple[Tensor, Tensor | float]]"
 
 LOSSES: dict[str, LossFunction] = {
     "cross_entropy": F.cross_entropy,
@@ -48,3 +52,28 @@ def get_loss(loss: str | LossFunction) -> LossFunction:
             + (" (a class: write it with parentheses)" if isinstance(loss, type) else "")
         )
     return loss
+
+
+def ignore_index_of(loss: LossFunction) -> int | None:
+    """Return which label a loss ignores: its own ``ignore_index``, or that of a loss inside it.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from nnlib import nn
+    >>> ignore_index_of(nn.CrossEntropyLoss(ignore_index=0))
+    0
+    >>> ignore_index_of(F.cross_entropy), ignore_index_of(partial(F.nll_loss, ignore_index=2))
+    (-100, 2)
+    """
+    parts = loss.modules() if isinstance(loss, Module) else [loss]
+    found = {part.ignore_index for part in parts if hasattr(part, "ignore_index")}
+    if not found and not isinstance(loss, Module):
+        with suppress(TypeError, ValueError):  # a function whose parameters nobody knows
+            found = {
+                parameter.default
+                for name, parameter in signature(loss).parameters.items()
+                if name == "ignore_index"
+            }
+    indices = [int(index) for index in found if isinstance(index, Integral)]
+    return indices[0] if len(found) == 1 and indices else None

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from nnlib import ops
 from nnlib.autograd import Tensor, no_grad, tensor
 from nnlib.errors import StateError
-from nnlib.train.readings import single_value
+from nnlib.nn.functional.crossentropy import all_count
+from nnlib.train.readings import measured
 
-__all__ = ["FunctionMetric", "Metric"]
+__all__ = ["FunctionMetric", "LabelMetric", "Measured", "Metric", "ignoring"]
+
+Measured: TypeAlias = "tuple[Tensor, Tensor | float]"
+"""What a batch adds to a metric: a sum, and how much it is the sum of."""
 
 
 class Metric(ABC):
@@ -52,39 +57,41 @@ class Metric(ABC):
     def total(self, output: Tensor, target: Tensor) -> Tensor:
         """Sum over the batch's targets, as a tensor without axes."""
 
-    def count(self, target: Tensor) -> int:
-        """How many values `total` is the sum of."""
+    def count(self, target: Tensor) -> Tensor | float:
+        """How many values `total` is the sum of: a number, or a tensor without axes."""
         return target.size
 
     def reset(self) -> None:
         """Forget what was seen."""
         self._total: Tensor | float | None = None
-        self._count = 0
+        self._count: Tensor | float = 0
 
     def update(self, output: Tensor, target: Tensor) -> None:
         """Take in a batch; nothing is read from the device."""
         self.add(self.measure(output, target), target)
 
-    def measure(self, output: Tensor, target: Tensor) -> Tensor:
-        """Compute what a batch adds to the sum, float64 without axes (in a compiled step)."""
+    def measure(self, output: Tensor, target: Tensor) -> Measured:
+        """Compute what a batch adds to the sum and to the count (in a compiled step)."""
         with no_grad():
-            # float64: a sum over many batches loses nothing that a batch's own sum had
-            return self.total(output, target).astype("float64")
+            return _wide(self.total(output, target)), self.count(target)
 
-    def add(self, value: Tensor, target: Tensor) -> None:
+    def add(self, value: Measured, target: Tensor) -> None:
         """Take in what `measure` made of a batch with this target."""
+        total, count = value
         with no_grad():
-            self._total = value if self._total is None else value + self._total
-        self._count += self.count(target)
+            self._total = total if self._total is None else total + self._total
+            self._count = count + self._count
 
     def result(self) -> Tensor:
-        """Return the mean on the device, float64 without axes."""
-        if self._total is None or not self._count:
+        """Return the mean on the device, float64 without axes; 0 if no target counts."""
+        if self._total is None:
             raise StateError(f"{self.name} needs at least one example before it has a result")
-        total = self._total
+        total, count = self._total, self._count
         if not isinstance(total, Tensor):  # from a checkpoint, and nothing came since
             total = tensor(total, dtype="float64")
-        return total / self._count
+        if isinstance(count, Tensor):
+            return total / ops.where(count > 0, count, 1)
+        return total / (count or 1)
 
     def compute(self) -> float:
         """Return the mean as a number (waits for the device)."""
@@ -93,14 +100,66 @@ class Metric(ABC):
     def state_dict(self) -> dict[str, Any]:
         """Return what was seen so far, for a checkpoint (waits for the device)."""
         total = self._total
-        return {"total": None if total is None else float(total), "count": self._count}
+        return {"total": None if total is None else float(total), "count": float(self._count)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
-        self._total, self._count = state["total"], int(state["count"])
+        self._total, self._count = state["total"], float(state["count"])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+class LabelMetric(Metric):
+    """The mean of one value for each target, without those that are to be ignored.
+
+    Subclass it, give it a `name`, and write `values`.
+
+    Parameters
+    ----------
+    ignore_index : int, optional
+        Integer targets of this value do not count.  In `nnlib.Trainer` that of the loss, if not
+        given.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> class Hits(LabelMetric):
+    ...     name = "hits"
+    ...     def values(self, output, target):
+    ...         return nnlib.ops.equal(output, target)
+    >>> metric = Hits(ignore_index=0)
+    >>> metric.update(nnlib.tensor([1, 2, 3]), nnlib.tensor([1, 1, 0]))
+    >>> metric.compute()
+    0.5
+    """
+
+    def __init__(self, ignore_index: int | None = None) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+
+    @abstractmethod
+    def values(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return a value for each target, in the targets' order."""
+
+    def total(self, output: Tensor, target: Tensor) -> Tensor:
+        """Sum the values that count."""
+        values, kept = self.values(output, target), self._kept(target)
+        return ops.sum(values if kept is None else ops.where(kept, values, 0))
+
+    def count(self, target: Tensor) -> Tensor | float:
+        """How many targets count."""
+        kept = self._kept(target)
+        return target.size if kept is None else ops.sum(kept)
+
+    def _kept(self, target: Tensor) -> Tensor | None:
+        """Tell which targets count; None if all do."""
+        index, kind = self.ignore_index, target.dtype.kind
+        if index is None or not (kind == "i" or (kind == "u" and index >= 0)):
+            return None
+        if all_count(target, 1 << (8 * target.dtype.itemsize - 1), index):
+            return None
+        return ops.not_equal(target, index)
 
 
 class FunctionMetric(Metric):
@@ -109,7 +168,8 @@ class FunctionMetric(Metric):
     Parameters
     ----------
     function : callable
-        ``function(output, target)`` returns a tensor with one value.
+        ``function(output, target)`` returns a tensor with one value: a loss of `nnlib.nn`, or the
+        mean over the batch's examples, or a pair, the mean and the number that it was divided by.
     name : str
         Its key in the history; the function's own name if not given.
     higher_is_better : bool
@@ -144,9 +204,38 @@ class FunctionMetric(Metric):
 
     def total(self, output: Tensor, target: Tensor) -> Tensor:
         """Undo the mean."""
-        value = single_value(self.function(output, target), f"the metric {self.name}")
-        return ops.reshape(value, shape=()) * target.shape[0]
+        return self.measure(output, target)[0]
 
-    def count(self, target: Tensor) -> int:
-        """Count the examples."""
-        return int(target.shape[0])
+    def measure(self, output: Tensor, target: Tensor) -> Measured:
+        """Undo the mean, and return by what it was divided."""
+        with no_grad():
+            value, count = measured(self.function, output, target, f"the metric {self.name}")
+            value = _wide(ops.reshape(value, shape=()))
+            if count is None:  # a sum
+                return value, 0
+            if not isinstance(count, Tensor):
+                return value * count, count
+            count = _wide(ops.reshape(count, shape=()))
+            nothing = ops.where(ops.equal(value, value), value, 0.0)  # its mean may be NaN
+            return ops.where(count > 0, value * count, nothing), count
+
+
+def ignoring(metric: Metric, index: int | None) -> Metric:
+    """Return a metric that ignores these targets, unless it knows better; a copy of its own.
+
+    Examples
+    --------
+    >>> from nnlib.train.metrics import Accuracy
+    >>> ignoring(Accuracy(), -100).ignore_index
+    -100
+    """
+    if index is None or getattr(metric, "ignore_index", index) is not None:
+        return metric
+    own = copy.copy(metric)
+    own.ignore_index = index  # type: ignore[attr-defined]
+    return own
+
+
+def _wide(total: Tensor) -> Tensor:
+    """Convert to float64: a sum over many batches loses nothing that a batch's own sum had."""
+    return total.astype("float64")

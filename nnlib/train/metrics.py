@@ -9,7 +9,7 @@ from typing import TypeAlias
 from nnlib import ops
 from nnlib.autograd import Tensor
 from nnlib.errors import DTypeError, OptionError, ShapeError, describe, did_you_mean
-from nnlib.train.metric import FunctionMetric, Metric
+from nnlib.train.metric import FunctionMetric, LabelMetric, Metric
 from nnlib_backends.precision import is_floating
 
 __all__ = [
@@ -26,11 +26,27 @@ __all__ = [
 MetricLike: TypeAlias = "str | Metric | Callable[[Tensor, Tensor], Tensor]"
 
 
-class Accuracy(Metric):
+class _ClassMetric(LabelMetric):
+    """Of scores (…, C) and targets that are class numbers (…), or probabilities (…, C)."""
+
+    def count(self, target: Tensor) -> Tensor | float:
+        """How many examples count: an integer is a label, a row of floats a distribution."""
+        if target.dtype.kind in "iu":
+            return super().count(target)
+        return target.size // target.shape[-1]
+
+
+class Accuracy(_ClassMetric):
     """Share of examples whose largest output is that of the right class.
 
     Outputs are (N, C) or (…, C) scores; targets are class numbers, (N,) or (…), or rows of
     probabilities like the outputs, of which the largest counts.
+
+    Parameters
+    ----------
+    ignore_index : int, optional
+        Examples of this class number do not count.  `nnlib.Trainer` takes that of the loss, if
+        none is given.
 
     Raises
     ------
@@ -49,18 +65,19 @@ class Accuracy(Metric):
     name = "accuracy"
     higher_is_better = True
 
-    def total(self, output: Tensor, target: Tensor) -> Tensor:
-        """Count the right ones."""
+    def values(self, output: Tensor, target: Tensor) -> Tensor:
+        """Tell which are right."""
         labels = _labels(self.name, output, target)
-        return ops.sum(ops.equal(ops.argmax(output, axis=-1), labels))
-
-    def count(self, target: Tensor) -> int:
-        """Count the examples."""
-        return _examples(target)
+        return ops.equal(ops.argmax(output, axis=-1), labels)
 
 
 class ErrorRate(Accuracy):
     """Share of examples whose largest output is that of a wrong class: 1 − accuracy.
+
+    Parameters
+    ----------
+    ignore_index : int, optional
+        As of `Accuracy`.
 
     Examples
     --------
@@ -74,19 +91,21 @@ class ErrorRate(Accuracy):
     name = "error_rate"
     higher_is_better = False
 
-    def total(self, output: Tensor, target: Tensor) -> Tensor:
-        """Count the wrong ones."""
+    def values(self, output: Tensor, target: Tensor) -> Tensor:
+        """Tell which are wrong."""
         labels = _labels(self.name, output, target)
-        return ops.sum(ops.not_equal(ops.argmax(output, axis=-1), labels))
+        return ops.not_equal(ops.argmax(output, axis=-1), labels)
 
 
-class TopKAccuracy(Metric):
+class TopKAccuracy(_ClassMetric):
     """Share of examples whose right class is among the ``k`` largest outputs.
 
     Parameters
     ----------
     k : int
         As a name: ``"top5"`` for 5.
+    ignore_index : int, optional
+        As of `Accuracy`.
 
     Raises
     ------
@@ -106,39 +125,40 @@ class TopKAccuracy(Metric):
 
     higher_is_better = True
 
-    def __init__(self, k: int = 5) -> None:
+    def __init__(self, k: int = 5, ignore_index: int | None = None) -> None:
         if k < 1:
             raise OptionError(f"k must be at least 1. Received: {k}")
-        super().__init__()
+        super().__init__(ignore_index)
         self.k, self.name = k, f"top{k}"
 
-    def total(self, output: Tensor, target: Tensor) -> Tensor:
-        """Count the right ones."""
+    def values(self, output: Tensor, target: Tensor) -> Tensor:
+        """Tell which are right."""
         labels = _labels(self.name, output, target)
         if output.shape[-1] <= self.k:
             raise OptionError(
                 f"{self.name} needs more than {self.k} classes. Received: output {output.shape}"
             )
+        kept = self._kept(labels)
+        if kept is not None:  # an ignored label need not be a class
+            labels = ops.where(kept, labels, 0)
         right = ops.take_along_axis(output, ops.expand_dims(labels, axis=-1), axis=-1)  # (…, 1)
         # counted this way round, NaN is above everything: an output of NaN is never right
         above = ops.subtract(1, ops.astype(ops.greater_equal(right, output), dtype="int64"))
-        return ops.sum(ops.less(ops.sum(above, axis=-1), self.k))
-
-    def count(self, target: Tensor) -> int:
-        """Count the examples."""
-        return _examples(target)
+        return ops.less(ops.sum(above, axis=-1), self.k)
 
     def __repr__(self) -> str:
         return f"TopKAccuracy({self.k})"
 
 
-class BinaryAccuracy(Metric):
+class BinaryAccuracy(LabelMetric):
     """Share of yes-or-no answers that are right; outputs and targets have one shape.
 
     Parameters
     ----------
     threshold : float
         An output above it means yes: 0 for logits, 0.5 for probabilities.
+    ignore_index : int, optional
+        Integer targets of this value do not count.
 
     Raises
     ------
@@ -157,21 +177,26 @@ class BinaryAccuracy(Metric):
     name = "binary_accuracy"
     higher_is_better = True
 
-    def __init__(self, threshold: float = 0.0) -> None:
-        super().__init__()
+    def __init__(self, threshold: float = 0.0, ignore_index: int | None = None) -> None:
+        super().__init__(ignore_index)
         self.threshold = threshold
 
-    def total(self, output: Tensor, target: Tensor) -> Tensor:
-        """Count the right ones."""
+    def values(self, output: Tensor, target: Tensor) -> Tensor:
+        """Tell which are right."""
         _same_shape(self.name, output, target)
-        return ops.sum(ops.equal(output > self.threshold, target > 0.5))
+        return ops.equal(output > self.threshold, target > 0.5)
 
     def __repr__(self) -> str:
         return f"BinaryAccuracy(threshold={self.threshold})"
 
 
-class MeanSquaredError(Metric):
+class MeanSquaredError(LabelMetric):
     """Mean of (output − target)²; outputs and targets have one shape.
+
+    Parameters
+    ----------
+    ignore_index : int, optional
+        Integer targets of this value do not count.
 
     Raises
     ------
@@ -189,14 +214,19 @@ class MeanSquaredError(Metric):
 
     name = "mse"
 
-    def total(self, output: Tensor, target: Tensor) -> Tensor:
-        """Sum the squares."""
+    def values(self, output: Tensor, target: Tensor) -> Tensor:
+        """Compute the squares."""
         _same_shape(self.name, output, target)
-        return ops.sum(ops.square(output - target))
+        return ops.square(output - target)
 
 
-class MeanAbsoluteError(Metric):
+class MeanAbsoluteError(LabelMetric):
     """Mean of |output − target|; outputs and targets have one shape.
+
+    Parameters
+    ----------
+    ignore_index : int, optional
+        Integer targets of this value do not count.
 
     Raises
     ------
@@ -214,19 +244,21 @@ class MeanAbsoluteError(Metric):
 
     name = "mae"
 
-    def total(self, output: Tensor, target: Tensor) -> Tensor:
-        """Sum the distances."""
+    def values(self, output: Tensor, target: Tensor) -> Tensor:
+        """Compute the distances."""
         _same_shape(self.name, output, target)
-        return ops.sum(ops.abs(output - target))
+        return ops.abs(output - target)
 
 
-class Within(Metric):
+class Within(LabelMetric):
     """Share of values with |output − target| below a tolerance; outputs and targets have one shape.
 
     Parameters
     ----------
     tolerance : float
         As a name: ``"within0.04"`` for 0.04.
+    ignore_index : int, optional
+        Integer targets of this value do not count.
 
     Raises
     ------
@@ -246,16 +278,16 @@ class Within(Metric):
 
     higher_is_better = True
 
-    def __init__(self, tolerance: float) -> None:
+    def __init__(self, tolerance: float, ignore_index: int | None = None) -> None:
         if not 0 < tolerance < float("inf"):
             raise OptionError(f"tolerance must be a positive number. Received: {tolerance!r}")
-        super().__init__()
+        super().__init__(ignore_index)
         self.tolerance, self.name = tolerance, f"within{tolerance:g}"
 
-    def total(self, output: Tensor, target: Tensor) -> Tensor:
-        """Count the values that are near enough."""
+    def values(self, output: Tensor, target: Tensor) -> Tensor:
+        """Tell which are near enough."""
         _same_shape(self.name, output, target)
-        return ops.sum(ops.less(ops.abs(output - target), self.tolerance))
+        return ops.less(ops.abs(output - target), self.tolerance)
 
     def __repr__(self) -> str:
         return f"Within({self.tolerance:g})"
@@ -311,11 +343,6 @@ def get_metric(metric: MetricLike) -> Metric:
         f"a metric must be a name, a Metric or a function. Received: {metric!r}"
         + (" (a class: write it with parentheses)" if isinstance(metric, type) else "")
     )
-
-
-def _examples(target: Tensor) -> int:
-    """How many examples: every integer is a label, every row of floats a distribution."""
-    return target.size if target.dtype.kind in "iu" else target.size // target.shape[-1]
 
 
 def _labels(name: str, output: Tensor, target: Tensor) -> Tensor:

@@ -129,7 +129,7 @@ def _repeat(trainer: Trainer, place: dict[str, Any]) -> str | None:
             return None
         random = default_generator.state_dict()
         buffers = copied(dict(trainer.model.named_buffers()))
-        losses = [loss for loss, _ in trainer.compute_gradients(group)]
+        losses = [loss for loss, *_ in trainer.compute_gradients(group)]
         # scaled ones may be infinite: then their step is left out, and the scale made smaller
         looked_at = () if trainer.scaler.enabled else trainer.model.parameters()
         gradients = (p.grad for p in looked_at if p.grad is not None)
@@ -156,9 +156,9 @@ def find_cause(trainer: Trainer, batch: Batch) -> str:
             return f"parameter {path!r} is not finite already ({describe_values(parameter)})"
     inputs, target = split(tuple(value.to(trainer.backend) for value in batch))
     with _Watch(trainer.model) as watch, trainer.lowered():
-        output = trainer.model(*inputs)
+        output = trainer.output_of(inputs)
         if not watch.found:
-            loss = trainer.loss_of(output, target)
+            loss, _ = trainer.loss_of(output, target)
             if not is_finite(loss):
                 watch.found = (
                     f"the loss of outputs that are finite ({describe_values(output)}) is "

@@ -167,7 +167,7 @@ def _continue(trainer: Epochs, whole: Mapping[str, Any]) -> None:
     history = History.from_dict({**whole["history"], "step_losses": losses})
     names = ("epoch", "step", "batch", "elapsed", "learning_rate")
     values = {name: whole[name] for name in names}
-    epoch_losses = [(loss, int(n)) for loss, n in whole["epoch_losses"].numpy().tolist()]
+    epoch_losses = [(loss, count) for loss, count in whole["epoch_losses"].numpy().tolist()]
     places = {name: whole[name] for name in ("loader", "val_loader", "generator")}
     for metric in trainer.metrics:
         metric.load_state_dict(whole["metrics"][metric.name])

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeAlias
 
 from nnlib.autograd import Tensor, autocast
 from nnlib.capture import compile as compiled
-from nnlib.errors import DTypeError, OptionError
+from nnlib.errors import DataError, DTypeError, OptionError
 from nnlib.nn import Module
+from nnlib.nn.functional.counted import Count
 from nnlib.optim import GradScaler, Optimizer, clip_grad_norm_
 from nnlib.optim.schedules import LRScheduler, OneCycleLR, ReduceLROnPlateau
 from nnlib.train.batches import Batch, split
-from nnlib.train.losses import LossFunction, get_loss
-from nnlib.train.metric import Metric
-from nnlib.train.readings import single_value
+from nnlib.train.losses import LossFunction, get_loss, ignore_index_of
+from nnlib.train.metric import Measured, Metric, ignoring
+from nnlib.train.outputs import positional
+from nnlib.train.readings import measured
+from nnlib.train.shares import Shares
 from nnlib_backends import Backend, get_backend
 
-__all__ = ["Steps", "grouped"]
+__all__ = ["Results", "Steps", "grouped"]
+
+Results: TypeAlias = tuple[Tensor, Count, list[Measured]]
 
 
 class Steps:
@@ -57,7 +62,7 @@ class Steps:
         )
         self.clip_norm = clip_norm
         self.learning_rate: float = optimizer.param_groups[0]["lr"]  #: of the last step
-        self.metrics = list(metrics)
+        self.metrics = [ignoring(metric, ignore_index_of(self.loss)) for metric in metrics]
         for metric in self.metrics:
             if type(metric).update is not Metric.update:
                 raise OptionError(
@@ -80,8 +85,30 @@ class Steps:
         """Return what model, loss and metrics are computed in: the run's precision."""
         return self._autocast
 
-    def loss_of(self, output: Any, target: Tensor) -> Tensor:
-        """Compute the loss, which must be a single value.
+    def output_of(self, inputs: Sequence[Tensor]) -> Any:
+        """Apply the model.
+
+        Raises
+        ------
+        DataError
+            If these are more or fewer inputs than it takes.
+        """
+        try:
+            return self.model(*inputs)
+        except TypeError as error:
+            least, most = positional(self.model.forward)
+            if least <= len(inputs) <= most:
+                raise
+            takes = f"{least:g}" if least == most else f"{least:g} to {most:g}"
+            raise DataError(
+                f"a batch must have an array for each input of the model and then the target; "
+                f"{type(self.model).__name__} takes {takes}. Received: {len(inputs)} inputs. What "
+                "the loss needs besides, such as weights of the examples, can be a part of the "
+                "target, for a loss of your own"
+            ) from error
+
+    def loss_of(self, output: Any, target: Tensor) -> tuple[Tensor, Count]:
+        """Compute the loss, which must be a single value, and what it is the mean over.
 
         Raises
         ------
@@ -89,27 +116,29 @@ class Steps:
             If it is not.
         """
         name = getattr(self.loss, "__name__", type(self.loss).__name__)
-        return single_value(self.loss(output, target), f"the loss {name}")
+        return measured(self.loss, output, target, f"the loss {name}")
 
-    def compute_gradients(self, group: list[Batch]) -> list[tuple[Tensor, Any]]:
-        """Leave in every parameter the gradient of the mean loss over all examples of a group.
+    def compute_gradients(self, group: list[Batch]) -> list[tuple[Tensor, Count, Any]]:
+        """Leave in every parameter the gradient of the loss of a group as of one larger batch.
 
         Returns
         -------
-        list of (loss, output)
+        list of (loss, count, output)
             Of each batch, outside the graph.
         """
         self.optimizer.zero_grad()
-        sizes = [batch[-1].shape[0] for batch in group]
+        shares = None if len(group) == 1 else Shares([batch[-1] for batch in group])
         results = []
-        for batch, size in zip(group, sizes, strict=True):
+        for batch in group:
             inputs, target = split(batch)
             with self.lowered():
-                output = self.model(*inputs)
-                loss = self.loss_of(output, target)
-            share = loss if len(group) == 1 else loss * (size / sum(sizes))
+                output = self.output_of(inputs)
+                loss, count = self.loss_of(output, target)
+            share = loss if shares is None else shares.of(loss, count)
             self.scaler.scale(share).backward()
-            results.append((loss.detach(), _detached(output)))
+            results.append((loss.detach(), count, _detached(output)))
+        if shares is not None:
+            shares.settle(_parameters(self.optimizer))
         return results
 
     def apply_gradients(self) -> None:
@@ -129,38 +158,38 @@ class Steps:
         if self.schedule is not None and self.schedule_every == "step":
             self.schedule.step()
 
-    def train_step(self, group: list[Batch]) -> list[tuple[Tensor, list[Tensor]]]:
+    def train_step(self, group: list[Batch]) -> list[Results]:
         """Make one step with a group of batches.
 
         Returns
         -------
-        list of (loss, values)
-            Of each batch, outside the graph: the mean loss, and what each metric makes of the
-            outputs (see `Metric.measure`).
+        list of (loss, count, values)
+            Of each batch, outside the graph: the loss, what it is the mean over, and what each
+            metric makes of the outputs (see `Metric.measure`).
         """
         results = self._train(_as_arguments(group))
         self._go_on()
         return results
 
-    def test_step(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+    def test_step(self, batch: Batch) -> Results:
         """Compute loss and metrics of a batch, likewise."""
         return self._test(_as_arguments(batch))
 
-    def _train_as_it_is(self, group: list[Batch]) -> list[tuple[Tensor, list[Tensor]]]:
+    def _train_as_it_is(self, group: list[Batch]) -> list[Results]:
         results = self.compute_gradients(group)
         self._update()
         with self.lowered():
             return [
-                (loss, [metric.measure(output, batch[-1]) for metric in self.metrics])
-                for batch, (loss, output) in zip(group, results, strict=True)
+                (loss, count, [metric.measure(output, batch[-1]) for metric in self.metrics])
+                for batch, (loss, count, output) in zip(group, results, strict=True)
             ]
 
-    def _test_as_it_is(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+    def _test_as_it_is(self, batch: Batch) -> Results:
         inputs, target = split(batch)
         with self.lowered():
-            output = self.model(*inputs)
+            output = self.output_of(inputs)
             values = [metric.measure(output, target) for metric in self.metrics]
-            return self.loss_of(output, target), values
+            return *self.loss_of(output, target), values
 
 
 def _as_arguments(value: Any) -> Any:

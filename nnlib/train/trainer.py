@@ -7,11 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from nnlib import ops
-from nnlib.autograd import Tensor
 from nnlib.errors import DTypeError, OptionError, StateError
 from nnlib.nn import Module
 from nnlib.nn.inference import inference
@@ -28,10 +23,10 @@ from nnlib.train.interrupt import Interrupt, deferred_interrupt
 from nnlib.train.losses import LossFunction
 from nnlib.train.metrics import MetricLike, get_metric, unique_names
 from nnlib.train.nonfinite import NaNStop
+from nnlib.train.outputs import joined, positional
 from nnlib.train.progress import make_progress
 from nnlib.train.steps import check_optimizer
 from nnlib_backends import backend_info
-from nnlib_backends.precision import is_floating
 
 __all__ = ["Trainer"]
 
@@ -48,7 +43,8 @@ class Trainer(Epochs):
     model : nn.Module
     loss : str or callable
         ``"cross_entropy"``, ``"bce_with_logits"``, ``"mse"``, ``"mae"``, ``"huber"``; or a module
-        or function ``(output, target) → mean over the batch``.
+        or function ``(output, target)`` that returns the mean over the batch's examples, or a pair:
+        the mean over what counts in the batch, and the number that it was divided by.
     optimizer : optim.Optimizer
         Made for the model's parameters, where they are now.
     metrics : sequence of str, Metric or callable
@@ -61,7 +57,8 @@ class Trainer(Epochs):
         Upper limit of the gradients' common norm.
     callbacks : sequence of Callback
     accumulate : int
-        So many batches make one step, as if they were one larger batch.
+        So many batches make one step, as if they were one larger batch: each counts as much as
+        its loss says, such as by its labels that are not ignored.
     log_every : int or None
         Read the losses every so many steps; ``None``: when an epoch ends only.
     seed : int, optional
@@ -270,46 +267,52 @@ class Trainer(Epochs):
         Returns
         -------
         dict
-            ``"loss"`` and every metric's name; means over all examples.
+            ``"loss"`` and every metric's name; of all batches together as of a single one.
         """
         self.backend, self.dtype = home_of(self.model)
         with self.at_home():
             return self.evaluate_batches(as_loader(data, batch_size, shuffle=False), Interrupt())
 
-    def predict(self, data: Data, *, batch_size: int = 256) -> npt.NDArray[Any]:
+    def predict(self, data: Data, *, batch_size: int = 256) -> Any:
         """Compute the model's outputs, in inference mode.
 
         Parameters
         ----------
         data : array, or as for `fit`
-            An array holds inputs.  Of batches with several arrays the last one, the targets, is
-            left out.
+            An array holds inputs.  Of batches of several arrays the model gets the first ones, as
+            many as its ``forward`` takes; what follows, such as targets, is left out.  Where
+            ``forward`` takes some of its arguments or not, the model gets as many as in training;
+            before that all arrays but the last.
         batch_size : int
             For datasets and arrays.
 
         Returns
         -------
-        numpy.ndarray
-            One row for each example, copied to the host at the end.
+        numpy.ndarray, or tuple, list or dict of them
+            One row for each example, copied to the host at the end; as the model returns it.
+
+        Raises
+        ------
+        DTypeError
+            If the model returns anything else than tensors with the examples along their first
+            axis, alone or in nested tuples, lists and dicts.
+        DataError
+            If a batch has fewer arrays than the model takes.
         """
         if hasattr(data, "shape"):
             data = (data,)
         self.backend, self.dtype = home_of(self.model)
+        least, most = positional(self.model.forward)
+        count = int(most) if 0 < least == most else None
+        if count is None and self.last_batch is not None:
+            count = len(self.last_batch) - 1
+        outputs, rows = [], []
         with self.at_home(), inference(self.model), self.lowered():
             loader = as_loader(data, batch_size, shuffle=False)
-            outputs = [
-                self.model(*(batch[:-1] or batch))
-                for batch in batches(loader, self.backend, self.dtype)
-            ]
-            if not all(isinstance(output, Tensor) for output in outputs):
-                raise DTypeError(
-                    "predict needs a model with one output. "
-                    f"Received: {type(outputs[0]).__name__}. Call the model itself"
-                )
-            result = ops.concatenate(outputs, axis=0)
-            if result.dtype != self.dtype and is_floating(result.dtype):
-                result = result.astype(self.dtype)
-            return np.asarray(result.numpy())
+            for batch in batches(loader, self.backend, self.dtype):
+                outputs.append(self.output_of(batch[:count] if count else batch[:-1] or batch))
+                rows.append(batch[0].shape[0])
+            return joined(outputs, rows, self.dtype)
 
     # Saving ----------------------------------------------------------------------------------
 

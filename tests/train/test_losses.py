@@ -3,7 +3,7 @@ import pytest
 import nnlib
 from nnlib import nn
 from nnlib.errors import DTypeError, OptionError
-from nnlib.train.losses import LOSSES, get_loss
+from nnlib.train.losses import LOSSES, get_loss, ignore_index_of
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -28,3 +28,20 @@ def test_others_are_refused():
         get_loss(nn.MSELoss)
     with pytest.raises(DTypeError, match="must be a name"):
         get_loss(None)
+
+
+def test_which_label_a_loss_ignores():
+    class Outer(nn.Module):
+        def __init__(self, *losses):
+            super().__init__()
+            self.parts = nn.ModuleList(losses)
+
+    zero, one = nn.CrossEntropyLoss(ignore_index=0), nn.NLLLoss(ignore_index=1)
+    assert ignore_index_of(get_loss("cross_entropy")) == -100
+    assert ignore_index_of(zero) == 0
+    assert ignore_index_of(Outer(zero, nn.MSELoss())) == 0
+    assert ignore_index_of(lambda o, t, ignore_index=5: o) == 5
+    for none in (
+        nn.MSELoss(), nn.CrossEntropyLoss(ignore_index=None), Outer(zero, one), max, Outer()
+    ):  # fmt: skip
+        assert ignore_index_of(none) is None

@@ -72,6 +72,43 @@ def test_labels_may_be_sequences_and_probabilities():
         assert metric.compute() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("name", ["accuracy", "error_rate", "top3"])
+def test_ignored_labels_do_not_count(backend, name):
+    scores, labels = rng.normal(size=(8, 5, 6)).astype(np.float32), rng.integers(0, 6, (8, 5))
+    whole = get_metric(name)
+    whole.update(nnlib.tensor(scores[:, :2]), nnlib.tensor(labels[:, :2]))
+    for index in (-100, 6, 0):
+        kept = labels[:, :2].copy()
+        masked = np.concatenate([kept, np.full((8, 3), index)], axis=1)
+        metric = get_metric(name)
+        metric.ignore_index = index
+        for rows in (slice(0, 7), slice(7, 8)):
+            metric.update(nnlib.tensor(scores[rows]), nnlib.tensor(masked[rows]))
+        if index != 0:
+            assert metric.compute() == pytest.approx(whole.compute())
+        assert metric.compute() == pytest.approx(_expected(name, scores, masked, index))
+    metric.reset()
+    metric.update(nnlib.tensor(scores), nnlib.tensor(np.zeros((8, 5), np.int64)))
+    assert metric.compute() == 0
+
+
+def _expected(name, scores, labels, index):
+    scores, labels = scores[labels != index], labels[labels != index]
+    ranks = (scores[np.arange(len(labels)), labels][:, None] < scores).sum(1)
+    return {"accuracy": ranks < 1, "error_rate": ranks >= 1, "top3": ranks < 3}[name].mean()
+
+
+def test_the_trainer_takes_what_is_ignored_from_the_loss():
+    model = nn.Linear(2, 3)
+    optimizer = nnlib.optim.SGD(model.parameters())
+    own, free = Accuracy(ignore_index=1), TopKAccuracy(1)
+    trainer = nnlib.Trainer(
+        model, nn.CrossEntropyLoss(ignore_index=0), optimizer, ["error_rate", own, free]
+    )
+    assert [metric.ignore_index for metric in trainer.metrics] == [0, 1, 0]
+    assert free.ignore_index is None  # it may serve another trainer, too
+
+
 def test_many_updates_lose_no_precision():
     metric = MeanSquaredError()
     output, target = nnlib.tensor(np.full(1000, 0.1, np.float32)), nnlib.zeros(1000)

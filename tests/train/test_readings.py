@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import strict_backend
@@ -5,7 +7,8 @@ import strict_backend
 import nnlib
 from nnlib import nn
 from nnlib.errors import ShapeError
-from nnlib.train.readings import Losses, mean, single_value
+from nnlib.nn import functional as F
+from nnlib.train.readings import Losses, mean, measured
 
 
 def test_one_read_for_all(backend):
@@ -30,8 +33,42 @@ def test_batches_of_one_step_are_averaged_by_size():
     assert mean([(2.0, 4), (7.0, 4)]) == 4.5
 
 
-@pytest.mark.parametrize("loss", [3.0, nnlib.ones(4)])
+def test_what_counts_may_be_on_the_device(backend):
+    losses = Losses(backend)
+    for step, (loss, count) in enumerate([(2.0, 3.0), (5.0, 1.0), (float("nan"), 0.0)]):
+        losses.add(nnlib.tensor(loss), step // 2, nnlib.tensor(count))
+    losses.add(nnlib.tensor(7.0), 2, None)
+    losses.add(nnlib.tensor(8.0), 2, None)
+    with strict_backend.counting() as counts:
+        steps, extras = losses.read([nnlib.tensor(1.5)])
+    assert counts.reads == (1 if backend.name == "strict" else 0), counts.where
+    assert steps == [(2.75, 4), (0.0, 0), (15.0, 0)]
+    assert extras == [1.5]
+
+
+@pytest.mark.parametrize("loss", [3.0, nnlib.ones(4), (nnlib.ones(4), 4)])
 def test_a_loss_is_one_value(loss):
     with pytest.raises(ShapeError, match="the loss mine must return"):
-        single_value(loss, "the loss mine")
-    assert single_value(nn.Parameter([1.0]), "the loss mine").size == 1
+        measured(lambda output, target: loss, None, nnlib.ones(4), "the loss mine")
+
+
+@pytest.mark.parametrize("count", [None, -1, float("nan"), "4", nnlib.ones(4)])
+def test_a_count_is_one_number(count):
+    with pytest.raises(ShapeError, match="the number that it was divided by"):
+        measured(lambda o, t: (nnlib.ones(()), count), None, nnlib.ones(4), "the loss mine")
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (lambda o, t: nn.Parameter([1.0]), 4),
+        (lambda o, t: (nnlib.ones(()), 2), 2),
+        (F.mse_loss, 12),
+        (lambda o, t: F.mse_loss(o, t), 12),
+        (lambda o, t: 2 * F.mse_loss(o, t), 4),  # not as it was computed
+        (partial(F.l1_loss, reduction="sum"), None),
+    ],
+)
+def test_what_a_loss_is_the_mean_over(loss, expected):
+    values = nnlib.ones(4, 3)
+    assert measured(loss, values, values, "the loss mine")[1] == expected

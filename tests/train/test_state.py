@@ -9,7 +9,13 @@ import nnlib
 from nnlib import data, nn, optim
 from nnlib.data import transforms
 from nnlib.errors import FileFormatError, OutputError, StateError
-from nnlib.train import Callback, EarlyStopping, LearningRateLogger, Trainer
+from nnlib.train import (
+    Callback,
+    EarlyStopping,
+    FunctionMetric,
+    LearningRateLogger,
+    Trainer,
+)
 from nnlib.train.checkpoint import load_state, save_state
 
 EPOCHS, STOP = 5, 2
@@ -25,8 +31,9 @@ def images():
 
 
 def make(
-    accumulate=1, callbacks=(), seed=3, schedule_every="epoch", restore_best=True, compile=True
-):
+    accumulate=1, callbacks=(), seed=3, schedule_every="epoch", restore_best=True, compile=True,
+    loss="cross_entropy", metrics=("accuracy", "top2"),
+):  # fmt: skip
     """A trainer with everything that has a state: dropout, batch norm, Adam, schedule, metrics."""
     nnlib.manual_seed(seed)
     hidden = [nn.Linear(36, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout()]
@@ -35,9 +42,9 @@ def make(
     stop = EarlyStopping("val_loss", patience=99, restore_best=restore_best)
     return Trainer(
         model,
-        "cross_entropy",
+        loss,
         optimizer,
-        metrics=["accuracy", "top2"],
+        metrics=list(metrics),
         schedule=optim.schedules.CosineAnnealingLR(optimizer, T_max=EPOCHS),
         schedule_every=schedule_every,
         clip_norm=1.0,
@@ -102,6 +109,21 @@ class SaveAndStop(Callback):
         if trainer.step == self.at:
             trainer.save(self.path)
             raise KeyboardInterrupt
+
+
+def test_inside_an_epoch_of_batches_that_count_differently(images, tmp_path):
+    weight, path = [0.3, 1.7, 0.0, 2.9], tmp_path / "run"
+    loss = nn.CrossEntropyLoss(weight, ignore_index=1)
+    options = {"loss": loss, "metrics": ["accuracy", FunctionMetric(loss, "nll")]}
+    whole = make(**options)
+    run(whole, images, "arrays")
+    first = make(callbacks=[SaveAndStop(path, step=8)], **options)
+    with pytest.raises(KeyboardInterrupt):
+        run(first, images, "arrays")
+    second = make(seed=99, **options)
+    second.resume(path)
+    run(second, images, "arrays")
+    assert outcome(second) == outcome(whole)
 
 
 @pytest.mark.parametrize("kind", ["arrays", "loaders", "batches"])

@@ -61,9 +61,10 @@ def test_clipping():
 
 
 def test_results_are_outside_the_graph():
-    ((loss, output),) = make().compute_gradients([batch()])
+    ((loss, count, output),) = make().compute_gradients([batch()])
     assert not loss.requires_grad
     assert not output.requires_grad
+    assert count == 12
 
 
 def test_schedule_that_counts_steps():

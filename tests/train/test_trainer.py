@@ -1,5 +1,6 @@
 import os
 import signal
+from collections import namedtuple
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import strict_backend
 
 import nnlib
 from nnlib import data, models, nn, optim
+from nnlib.data import ArrayDataset, DataLoader
 from nnlib.errors import (
     DataError,
     DTypeError,
@@ -403,16 +405,119 @@ def test_callbacks_must_be_callbacks(make_trainer):
         make_trainer(callbacks=[print])
 
 
-def test_predict_needs_one_output(make_trainer, points):
-    class Pair(nn.Linear):
+class Two(nn.Module):
+    """A model of two inputs, the second of which may be left out."""
+
+    def __init__(self, needs_both):
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+        if needs_both:
+            self.forward = lambda a, b: self.layer(a) + self.layer(b)
+
+    def forward(self, a, b=None):
+        return self.layer(a) if b is None else self.layer(a) + self.layer(b)
+
+
+def test_predict_takes_as_many_arrays_as_the_model(make_trainer, points):
+    x, y = points
+    trainer = make_trainer(model=Two(needs_both=True))
+    both = trainer.predict((x, x + 1))
+    assert both.shape == (50, 3)
+    np.testing.assert_array_equal(trainer.predict((x, x + 1, y), batch_size=7), both)
+    for few in (x, (x,), ArrayDataset(x), DataLoader(ArrayDataset(x), 10), [(x,)]):
+        with pytest.raises(DataError, match="Two takes 2"):
+            trainer.predict(few)
+
+
+def test_predict_takes_as_many_arrays_as_training_did_where_some_may_be_left_out(
+    make_trainer, points
+):
+    x, y = points
+    trainer = make_trainer(model=Two(needs_both=False))
+    np.testing.assert_array_equal(trainer.predict((x, y)), trainer.predict(x))
+    trainer.fit((x, x, y))
+    both = trainer.predict((x, x))
+    np.testing.assert_array_equal(trainer.predict((x, x, y)), both)
+    assert (both != trainer.predict(x)).any()
+    trainer.fit((x, y))
+    np.testing.assert_array_equal(trainer.predict((x, x)), trainer.predict(x))
+
+
+def test_predict_returns_what_the_model_returns(make_trainer, points, backend):
+    Both = namedtuple("Both", "first second")
+
+    class Model(nn.Linear):
         def forward(self, x):
             y = super().forward(x)
-            return y, y
+            return Both(y, {"a": [y, y[:, 0]], "b": (x,)})
 
-    trainer = make_trainer(model=Pair(4, 3), loss=lambda o, t: F.cross_entropy(o[0], t), metrics=[])
-    trainer.fit(points)
-    with pytest.raises(DTypeError, match="one output"):
-        trainer.predict(points[0])
+    x = points[0]
+    trainer = make_trainer(
+        model=Model(4, 3), loss=lambda o, t: F.cross_entropy(o.first, t), metrics=[],
+        precision="fp16",
+    )  # fmt: skip
+    y, parts = trainer.predict(x, batch_size=7)
+    assert y.shape == (50, 3)
+    assert y.dtype == np.float32
+    np.testing.assert_array_equal(parts["a"][0], y)
+    np.testing.assert_array_equal(parts["a"][1], y[:, 0])
+    np.testing.assert_array_equal(parts["b"][0], x)
+    assert isinstance(trainer.predict(x), Both)
+
+
+@pytest.mark.parametrize(
+    ("change", "received"),
+    [
+        (lambda y: y.mean(), r"float32 \(\) as output for 50 examples"),
+        (lambda y: (y, y[:2]), r"float32 \(2, 3\) as output\[1\] for 50"),
+        (lambda y: {"y": y, "n": 3}, r"3 as output\['n'\]"),
+        (lambda y: None, "None as output"),
+    ],
+)
+def test_predict_needs_rows(make_trainer, points, change, received):
+    class Model(nn.Linear):
+        def forward(self, x):
+            return change(super().forward(x))
+
+    with pytest.raises(DTypeError, match=received):
+        make_trainer(model=Model(4, 3)).predict(points[0])
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_arrays_that_the_model_does_not_take(make_trainer, points, compile):
+    class Model(nn.Linear):
+        def forward(self, x):
+            return super().forward(x)
+
+    x, y = points
+    trainer = make_trainer(model=Model(4, 3), compile=compile)
+    with pytest.raises(DataError, match=r"Model takes 1\. .* weights of the exam"):
+        trainer.fit((x, y, np.ones(50, np.float32)))
+    with pytest.raises(DataError, match="Model takes 1"):
+        trainer.evaluate((x, y, np.ones(50, np.float32)))
+
+
+@pytest.mark.parametrize("compile", [True, False])
+@pytest.mark.parametrize(
+    "error", [TypeError("mine"), ValueError("mine"), KeyError("mine"), ShapeError("mine")]
+)
+@pytest.mark.parametrize("where", ["model", "loss", "metric"])
+def test_errors_of_the_user_s_code_come_out_as_they_are(
+    make_trainer, points, compile, error, where
+):
+    def fail(*_):
+        raise error
+
+    model = nn.Linear(4, 3)
+    if where == "model":
+        model.forward = fail
+    trainer = make_trainer(
+        model=model, compile=compile, **({where: fail} if where == "loss" else {}),
+        metrics=[fail] if where == "metric" else [],
+    )  # fmt: skip
+    with pytest.raises(type(error), match="mine") as caught:
+        trainer.fit(points)
+    assert caught.value is error
 
 
 def test_higher_is_better(make_trainer, points):

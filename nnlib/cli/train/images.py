@@ -15,7 +15,7 @@ from nnlib.data import ArrayDataset, DataLoader
 from nnlib.nn import Module
 from nnlib.train.recipes import AUGMENTATIONS, Recipe, recipe_for
 
-__all__ = ["DATA", "command"]
+__all__ = ["DATA", "command", "enlarged", "make_model"]
 
 DATA: dict[str, Callable[[Path | None], tuple[ArrayDataset, ArrayDataset]]] = {
     "digits": lambda root: data.digits(),
@@ -25,6 +25,10 @@ DATA: dict[str, Callable[[Path | None], tuple[ArrayDataset, ArrayDataset]]] = {
 }
 HIDDEN = 300  # neurons of the MLP's hidden layer: 784-300-10 on MNIST, as in LeCun et al. 1998
 EVALUATION_BATCH = 500
+LEAST_SIZES = {
+    "lenet": 28,
+    "vgg": 32,
+}  # of images, by the model's family; smaller ones are enlarged
 
 
 def command(model: str) -> click.Command:
@@ -45,8 +49,8 @@ def command(model: str) -> click.Command:
     def train(settings: Settings, data_name: str, data_root: Path | None) -> None:
         train_set, test_set = DATA[data_name](data_root)
         recipe = recipe_for(model, len(train_set)).changed(**settings.changes)
-        if model == "lenet":
-            train_set, test_set = _large_enough(train_set), _large_enough(test_set)
+        least = LEAST_SIZES.get(model.rstrip("0123456789"), 1)
+        train_set, test_set = enlarged(train_set, least), enlarged(test_set, least)
         job = Job(
             model,
             data_name,
@@ -91,11 +95,20 @@ def make_model(name: str, dataset: ArrayDataset) -> Module:
     return models.create(name, **sizes)
 
 
-def _large_enough(dataset: ArrayDataset) -> ArrayDataset:
-    """Enlarge 8×8 images to the 28×28 that LeNet-5 takes: each pixel thrice, a margin of 2."""
+def enlarged(dataset: ArrayDataset, size: int) -> ArrayDataset:
+    """Enlarge images that are smaller: each pixel as often as it goes, and a margin of zeros.
+
+    Examples
+    --------
+    >>> enlarged(ArrayDataset(np.ones((2, 8, 8, 1)), np.zeros(2)), 28).arrays[0].shape
+    (2, 28, 28, 1)
+    """
     images, labels = dataset.arrays
-    if images.shape[1] != 8:
+    sides = images.shape[1:3]
+    if min(sides) >= size:
         return dataset
-    thrice = images.repeat(3, axis=1).repeat(3, axis=2)  # (N, 24, 24, 1)
-    large = np.pad(thrice, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    times = max(1, size // max(sides))
+    large = images.repeat(times, axis=1).repeat(times, axis=2)
+    margins = [(max(0, size - times * n) // 2, -(-max(0, size - times * n) // 2)) for n in sides]
+    large = np.pad(large, ((0, 0), *margins, (0, 0)))
     return ArrayDataset(large, labels, classes=dataset.classes)

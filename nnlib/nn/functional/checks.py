@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from nnlib import ops
 from nnlib.autograd import Tensor, tensor
 from nnlib.errors import DTypeError, NnlibError, OptionError, ShapeError
+from nnlib.nn.functional.counted import noted
 from nnlib.recording import current
 from nnlib_backends.contract import Array
 from nnlib_backends.precision import is_floating
@@ -171,7 +172,7 @@ def reduce(losses: Tensor, reduction: str) -> Tensor:
     if reduction == "none":
         return losses
     if reduction == "sum":
-        return ops.sum(losses)
+        return noted(ops.sum(losses), None)
     if losses.size == 0:
         raise ShapeError(f"the mean needs at least one loss. Received: shape {losses.shape}")
-    return ops.mean(losses)
+    return noted(ops.mean(losses), losses.size)

@@ -17,11 +17,12 @@ from nnlib.nn.functional.checks import (
     floating,
     reduce,
 )
+from nnlib.nn.functional.counted import noted
 from nnlib.nn.functional.layers import one_hot
 from nnlib.recording import current
 from nnlib_backends.precision import is_floating
 
-__all__ = ["cross_entropy", "nll_loss"]
+__all__ = ["all_count", "cross_entropy", "nll_loss"]
 
 
 @explained
@@ -153,7 +154,7 @@ def _labels(
             "Convert them: labels.astype('int64')"
         )
     labels, counted = _flat(target, 1), None
-    if _all_count(labels, logits.shape[-1], ignore_index):
+    if all_count(labels, logits.shape[-1], ignore_index):
         return labels, None
     # Not looking at the values, a device takes the same path for every batch.
     if ignore_index is not None and (ignore_index >= 0 or target.dtype.kind == "i"):
@@ -164,7 +165,7 @@ def _labels(
     return labels, counted
 
 
-def _all_count(labels: Tensor, classes: int, ignore_index: int | None) -> bool:
+def all_count(labels: Tensor, classes: int, ignore_index: int | None) -> bool:
     """Whether the host can see, without waiting, that no label is ignored or out of range."""
     backend = labels.backend
     if not backend.host_memory or labels.size == 0:
@@ -211,4 +212,7 @@ def _reduce(
     if importance is None or reduction != "mean" or math.prod(shape) == 0:
         return reduce(losses if losses.shape == shape else losses.reshape(shape), reduction)
     total = ops.sum(importance)
-    return ops.sum(losses) / ops.where(total > 0, total, 1.0)
+    mean = ops.sum(losses) / ops.where(total > 0, total, 1.0)
+    # float16 cannot count beyond 2048
+    exact = total if total.dtype.itemsize >= 4 else ops.sum(importance.astype("float32"))
+    return noted(mean, exact)

@@ -15,6 +15,7 @@ from nnlib.nn.functional.checks import (
     like,
     reduce,
 )
+from nnlib.nn.functional.counted import counting, noted
 
 __all__ = [
     "binary_cross_entropy",
@@ -127,7 +128,9 @@ def smooth_l1_loss(
     """
     if beta == 0:
         return l1_loss(input, target, reduction)
-    return huber_loss(input, target, reduction, beta) / beta
+    with counting() as counts:
+        loss = huber_loss(input, target, reduction, beta)
+    return counts.passed_to(loss / beta)
 
 
 @explained
@@ -260,7 +263,8 @@ def kl_div(
         logarithm = ops.log(ops.where(known, target, 1.0))  # 0 log 0 = 0
         losses = target * (logarithm - input)
     if reduction == "batchmean":
-        return ops.sum(losses) / max(input.shape[0] if input.ndim else 1, 1)
+        rows = max(input.shape[0] if input.ndim else 1, 1)
+        return noted(ops.sum(losses) / rows, rows)
     return reduce(losses, reduction)
 
 

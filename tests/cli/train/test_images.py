@@ -6,8 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 import nnlib
-from nnlib import models
+from nnlib import data, models
 from nnlib.cli import main
+from nnlib.cli.train import images
+from nnlib.cli.train.command import TASKS
 
 
 def run(*args):
@@ -35,6 +37,28 @@ def test_digits_by_default():
     table = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if line[0] != " ")
     assert table["model"] == "mlp, 22,510 parameters"
     assert float(result.stdout.partition("test error")[2].split("%")[0]) < 8
+
+
+@pytest.mark.parametrize("name", [name for name, (kind, _) in TASKS.items() if kind == "images"])
+def test_every_model_begins_with_its_defaults(name, monkeypatch):
+    few = [data.ArrayDataset(*part[:18], classes=part.classes) for part in data.digits()]
+    monkeypatch.setitem(images.DATA, "digits", lambda root: few)
+    monkeypatch.setattr("nnlib.models.vgg.HIDDEN", 8)
+    result = run(name, "--epochs", 1, "--json", "--quiet")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["test_error"] <= 1
+
+
+@pytest.mark.parametrize("size", [8, 28, 32])
+@pytest.mark.parametrize("name", ["mlp", "lenet", "vgg11"])
+def test_every_model_takes_the_images_of_every_data_set(name, size, monkeypatch):
+    monkeypatch.setattr("nnlib.models.vgg.HIDDEN", 8)
+    least = images.LEAST_SIZES.get(name.rstrip("1"), 1)
+    whole = data.ArrayDataset(np.ones((2, size, size, 3), np.float32), np.arange(2), classes="ab")
+    large = images.enlarged(whole, least)
+    assert large.arrays[0].shape == (2, max(size, least), max(size, least), 3)
+    assert set(np.unique(large.arrays[0])) <= {0, 1}
+    assert images.make_model(name, large)(nnlib.tensor(large.arrays[0])).shape == (2, 2)
 
 
 def test_json_is_all_that_goes_to_stdout(finished):
