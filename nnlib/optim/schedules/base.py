@@ -21,7 +21,9 @@ class LRScheduler:
     Parameters
     ----------
     optimizer : Optimizer
-        Its groups' ``"lr"`` are the initial rates, remembered there as ``"initial_lr"``.
+        Its groups' ``"lr"`` are the initial rates, remembered there as ``"initial_lr"``.  A later
+        schedule of the same optimizer begins with the same initial rates, unless ``"lr"`` was set
+        by hand in between: then with that.
 
     Attributes
     ----------
@@ -62,9 +64,9 @@ class LRScheduler:
         """Set the learning rates for the present step."""
         groups = self.optimizer.param_groups
         for group in groups[len(self.base_lrs) :]:  # all at first; later those added since
-            self.base_lrs.append(group.setdefault("initial_lr", group["lr"]))
+            self.base_lrs.append(_initial_rate(group))
         for index, (group, base_lr) in enumerate(zip(groups, self.base_lrs, strict=True)):
-            group["lr"] = self.rate(base_lr, self.last_epoch, index)
+            set_rate(group, self.rate(base_lr, self.last_epoch, index))
 
     def step(self) -> None:
         """Go on by one step (or epoch)."""
@@ -106,6 +108,19 @@ class LRScheduler:
                 f"base_lrs must have one rate for each of {groups} groups. "
                 f"Received: {state['base_lrs']!r}"
             )
+
+
+def _initial_rate(group: dict[str, Any]) -> float:
+    """Return where a new schedule begins: the first one's rate, or one set by hand since then."""
+    if group["lr"] != group.get("scheduled_lr", group["lr"]):
+        group["initial_lr"] = group["lr"]
+    rate: float = group.setdefault("initial_lr", group["lr"])
+    return rate
+
+
+def set_rate(group: dict[str, Any], rate: float) -> None:
+    """Set a group's learning rate, and note that a schedule did it."""
+    group["lr"] = group["scheduled_lr"] = rate
 
 
 def check_optimizer(optimizer: Any) -> None:
