@@ -19,6 +19,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -145,14 +146,14 @@ def normalize(mean: float | Sequence[float], std: float | Sequence[float]) -> Tr
         raise OptionError(
             f"mean must be finite and std positive and finite. Received: mean={mean}, std={std}"
         )
+    return partial(_normalized, center, scale)
 
-    def normalized(x: Array) -> Array:
-        if center.ndim or scale.ndim:
-            put = backend_of(x).asarray
-            return (x.astype(np.float32) - put(center)) / put(scale)
-        return (x.astype(np.float32) - float(center)) / float(scale)
 
-    return normalized
+def _normalized(center: Array, scale: Array, x: Array) -> Array:
+    if center.ndim or scale.ndim:
+        put = backend_of(x).asarray
+        return (x.astype(np.float32) - put(center)) / put(scale)
+    return (x.astype(np.float32) - float(center)) / float(scale)
 
 
 def one_hot(num_classes: int) -> Transform:
@@ -180,20 +181,19 @@ def one_hot(num_classes: int) -> Transform:
     """
     if num_classes < 1:
         raise OptionError(f"num_classes must be at least 1. Received: {num_classes}")
+    return partial(_encoded, num_classes)
 
-    def encoded(labels: Array) -> Array:
-        if labels.dtype.kind not in "iu" or labels.ndim != 1:
-            raise LabelError(f"labels must be integers, (B,). Received: {describe(labels)}")
-        on_host = isinstance(labels, np.ndarray)
-        if on_host and labels.size and (labels.min() < 0 or labels.max() >= num_classes):
-            raise LabelError(
-                f"labels must be in 0 … {num_classes - 1}. "
-                f"Received: {labels.min()} … {labels.max()}"
-            )
-        columns = backend_of(labels).xp.arange(num_classes)
-        return (labels[:, None] == columns).astype(np.float32)  # (B, 1) against (K,)
 
-    return encoded
+def _encoded(num_classes: int, labels: Array) -> Array:
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise LabelError(f"labels must be integers, (B,). Received: {describe(labels)}")
+    on_host = isinstance(labels, np.ndarray)
+    if on_host and labels.size and (labels.min() < 0 or labels.max() >= num_classes):
+        raise LabelError(
+            f"labels must be in 0 … {num_classes - 1}. Received: {labels.min()} … {labels.max()}"
+        )
+    columns = backend_of(labels).xp.arange(num_classes)
+    return (labels[:, None] == columns).astype(np.float32)  # (B, 1) against (K,)
 
 
 @dataclass(frozen=True)

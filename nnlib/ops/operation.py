@@ -87,6 +87,10 @@ class Operation:
                 return apply(self, args, options)  # type: ignore[no-any-return]
         return self.compute(args, options)  # type: ignore[no-any-return]
 
+    def __reduce__(self) -> str:
+        """Pickle like a function, by its name; a copy is the operation itself."""
+        return self.name
+
     def _positional_options(
         self, args: tuple[Any, ...], options: dict[str, Any]
     ) -> tuple[Any, ...]:
