@@ -477,7 +477,11 @@ class Tensor(TensorMethods):
         self._refuse_recorded("copy_", source)
         if isinstance(source, Tensor):
             source = source.data
-        self._write(..., source if self.backend.owns(source) else self.backend.asarray(source))
+        if not self.backend.owns(source):
+            from nnlib.autograd.creation import tensor  # circular
+
+            source = tensor(source, backend=self.backend).data
+        self._write(..., source)
         return self
 
     def fill_(self, value: float) -> Tensor:

@@ -445,3 +445,37 @@ def test_a_copy_is_no_part_of_a_recording():
     w = nnlib.ones(2, requires_grad=True)
     with pytest.raises(CaptureError, match="deepcopy"):
         nnlib.compile(lambda x: copy.deepcopy(w) * x)(nnlib.ones(2))
+
+
+class Foreign:
+    """An array of a library that is no backend, as its objects show themselves."""
+
+    def __init__(self, values):
+        self.values, self.shape = values, values.shape
+        self.dtype = f"foreign.{values.dtype}"
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values
+
+
+def test_state_of_another_library(backend):
+    layer = nn.Linear(2, 2)
+    state = {"weight": Foreign(np.eye(2)), "bias": Foreign(np.zeros(2, "float16"))}
+    assert layer.load_state_dict(state).complete
+    assert layer(nnlib.tensor([[1.0, 2.0]])).tolist() == [[1.0, 2.0]]
+    with pytest.raises(StateError, match=r"bias must be .* received foreign"):
+        layer.load_state_dict({"bias": Foreign(np.zeros(2, "int64"))}, strict=False)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+def test_state_of_a_torch_module(dtype):
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.Linear(3, 2).to(getattr(torch, dtype))
+    for state in (theirs.state_dict(), dict(theirs.named_parameters())):  # with gradients, too
+        ours = nn.Linear(3, 2)
+        ours.load_state_dict(state)
+        np.testing.assert_array_equal(ours.weight.numpy(), theirs.weight.detach().float().numpy())
+    sparse = {"weight": torch.eye(2).to_sparse(), "bias": torch.zeros(2)}
+    with pytest.raises(StateError, match="weight must be"):
+        nn.Linear(2, 2).load_state_dict(sparse)

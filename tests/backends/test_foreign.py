@@ -1,0 +1,99 @@
+"""Arrays of libraries that are no backend."""
+
+import numpy as np
+import pytest
+
+import nnlib
+from nnlib.errors import DTypeError
+from nnlib_backends import load_backend
+from nnlib_backends.foreign import is_foreign, native, on_host
+
+
+class Tracked:
+    """Like PyTorch's: part of a graph, on another device, in a format that NumPy lacks."""
+
+    def __init__(self, values, steps=("detach", "cpu", "float")):
+        self.values, self.steps = values, steps
+
+    def _after(self, step):
+        return Tracked(self.values, tuple(s for s in self.steps if s != step))
+
+    def detach(self):
+        return self._after("detach")
+
+    def cpu(self):
+        assert "detach" not in self.steps
+        return self._after("cpu")
+
+    def float(self):
+        return self._after("float")
+
+    def __array__(self, dtype=None, copy=None):
+        if self.steps:
+            raise TypeError(f"first: {self.steps}")
+        return self.values
+
+
+class Exchanged:
+    """Knows nothing but DLPack."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __dlpack__(self, **options):
+        return self.values.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.values.__dlpack_device__()
+
+
+@pytest.mark.parametrize("kind", [Tracked, Exchanged])
+def test_they_become_numpy_arrays(kind):
+    values = np.arange(3.0)
+    assert is_foreign(kind(values))
+    assert np.shares_memory(native(kind(values)), values)
+    array = load_backend("numpy").asarray(kind(values), dtype="float32")
+    assert (array.dtype, array.tolist()) == (np.float32, [0.0, 1.0, 2.0])
+
+
+@pytest.mark.parametrize("value", [[1.0], 3, None, "x", np.ones(2), np.float32(1), np.ndarray])
+def test_what_is_no_such_array_stays(value):
+    assert not is_foreign(value)
+    assert native(value) is value
+
+
+def test_what_cannot_be_converted():
+    stuck = Tracked(np.ones(2), steps=("sparse",))
+    with pytest.raises(TypeError, match="Tracked could not be converted"):
+        on_host(stuck)
+    with pytest.raises(DTypeError, match="Tracked could not be converted"):
+        nnlib.zeros(2).copy_(stuck)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize(
+    "dtype", ["bfloat16", "float8_e4m3fn", "float16", "float64", "int32", "bool"]
+)
+def test_torch(dtype):
+    torch = pytest.importorskip("torch")
+    values = torch.tensor([0.0, 1.0, -2.0]).to(getattr(torch, dtype))
+    tensor = nnlib.tensor(values)
+    assert tensor.dtype.name == (dtype if hasattr(np, dtype) else "float32")
+    assert tensor.tolist() == values.tolist()
+    if values.is_floating_point():
+        assert nnlib.tensor(values.requires_grad_().reshape(-1)).tolist() == values.tolist()
+
+
+@pytest.mark.peers
+def test_torch_in_a_compiled_function_and_in_training():
+    torch = pytest.importorskip("torch")
+    double = nnlib.compile(lambda x: x * 2)
+    assert [double(torch.full((2,), float(i))).tolist()[0] for i in range(4)] == [0, 2, 4, 6]
+    model = nnlib.nn.Linear(3, 2)
+    sgd = nnlib.optim.SGD(model.parameters(), lr=0.1)
+    trainer = nnlib.Trainer(model, "mse", sgd, progress=False)
+    x, y = torch.ones(8, 3), torch.zeros(8, 2)
+    pairs = torch.utils.data.TensorDataset(x, y)
+    for batches in ((x, y), torch.utils.data.DataLoader(pairs, 4), [(x.bfloat16(), y)]):
+        trainer.fit(batches, epochs=1)
+    assert trainer.predict(x).shape == (8, 2)
