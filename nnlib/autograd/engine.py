@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from nnlib.autograd.hooks import RemovableHandle, note_hooks, run_hooks
+from nnlib.autograd.hooks import RemovableHandle, leaf_hooks_changed, note_hooks, run_hooks
 from nnlib.autograd.mode import is_grad_enabled, without_autocast
 from nnlib.errors import GradientError
 from nnlib.memory import out_of_memory
@@ -130,11 +130,18 @@ class Node:
     def add_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Have a function called with the gradient, after those that were added before."""
         key = object()
-        self.hooks = {**(self.hooks or {}), key: hook}
+        self._set_hooks({**(self.hooks or {}), key: hook})
         return RemovableHandle(self, key)
 
     def _remove_hook(self, key: object) -> None:
-        self.hooks = {k: hook for k, hook in (self.hooks or {}).items() if k is not key} or None
+        old = self.hooks or {}
+        if key in old:
+            self._set_hooks({k: hook for k, hook in old.items() if k is not key})
+
+    def _set_hooks(self, hooks: dict[object, Callable[[Tensor], Tensor | None]]) -> None:
+        self.hooks = hooks or None
+        if not self.inputs:
+            leaf_hooks_changed()
 
     def __getstate__(self) -> tuple[Any, ...]:
         """Return what a copy of a leaf gets: all but its place in a flat buffer."""
@@ -188,16 +195,12 @@ def backward(
     results: dict[Node, Gradient] = {}
     # Arrays that somebody else may hold, by id: none of them may become a leaf's grad.
     handed_out = {id(_bare(gradient)) for gradient in gradients.values()}
-    reached: list[Node] = []  # leaves, if the pass is part of a recording
-    recording = current()
     queue = list(gradients)
     heapq.heapify(queue)
     with _scope(queue), _precision(queue), _enough_memory(queue):
         while queue:
             node = heapq.heappop(queue)
             g = gradients.pop(node)
-            if recording is not None and not node.inputs:
-                reached.append(node)
             if node.hooks:
                 g = run_hooks(node, g)
                 handed_out.add(id(_bare(g)))
@@ -223,8 +226,7 @@ def backward(
                     gradients[source] = gradients[source] + share
             if not retain_graph:
                 node.release()
-    if recording is not None:
-        note_hooks(recording, reached)
+    note_hooks()
     return results
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
-from operator import attrgetter, is_
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nnlib.errors import GradientError, describe
 from nnlib.ops.shaping import astype
-from nnlib.recording import Dependencies
+from nnlib.recording import current
 
 if TYPE_CHECKING:
     from nnlib.autograd.engine import Gradient, Node
@@ -105,10 +104,18 @@ def _checked_replacement(value: Any, node: Node) -> Tensor:
     return result
 
 
-_hooks_of = attrgetter("hooks")
+_state = [object()]  # another one whenever the hooks of a leaf have changed
 
 
-def note_hooks(recording: Dependencies, nodes: Sequence[Node]) -> None:
-    """A recorded pass is right while the leaves that it reached have the hooks that they had."""
-    hooks = [node.hooks for node in nodes]
-    recording.note_guard(lambda: all(map(is_, map(_hooks_of, nodes), hooks)))
+def leaf_hooks_changed() -> None:
+    """Let recordings see that a leaf has other hooks; not while one is made, which has them."""
+    if current() is None:
+        _state[0] = object()
+
+
+def note_hooks() -> None:
+    """A recorded backward pass is right while leaves have the hooks that they have now."""
+    recording = current()
+    if recording is not None:
+        state = _state[0]
+        recording.note_guard(lambda: _state[0] is state)

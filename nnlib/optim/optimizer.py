@@ -20,6 +20,7 @@ from nnlib.optim.groups import (
     check_names,
     checked_group,
     edited_group,
+    known,
 )
 from nnlib.optim.options import Range
 from nnlib.optim.state import checked_state, copied
@@ -134,7 +135,7 @@ class Optimizer:
         taken = {id(p) for other in self.param_groups for p in other["params"]}
         checked = checked_group(self, group, taken)
         self.param_groups.append(checked)
-        self._known.append((checked, tuple(checked["params"])))
+        self._known += known([checked])
         self._flats.append(flattened(checked["params"]))
 
     def _forget_places(self) -> None:
@@ -155,7 +156,7 @@ class Optimizer:
             else:
                 self.param_groups[i] = complete
         self._forget_places()
-        self._known = [(group, tuple(group["params"])) for group in self.param_groups]
+        self._known = known(self.param_groups)
         self._flats = [flattened(group["params"]) for group in self.param_groups]
         self.state = {p: entries for p, entries in self.state.items() if id(p) in taken}
 
@@ -239,7 +240,11 @@ class Optimizer:
     def _options(self, i: int) -> dict[str, Any]:
         """Return the checked options of group ``i``; checked again only if one has changed."""
         group = self.param_groups[i]
-        given = [len(group), *[group.get(name) for name in self.defaults]]
+        try:
+            given = [len(group), *[group[name] for name in self.defaults]]
+        except KeyError:
+            check_names(self, group)
+            raise
         if self._checked.get(i, (None,))[0] != given:
             check_names(self, group)
             options = self.checked(group)
