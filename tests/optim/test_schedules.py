@@ -347,3 +347,29 @@ class TestRateSetByHand:
             del group["scheduled_lr"]
         optimizer.load_state_dict(state)
         assert schedules.StepLR(optimizer, step_size=1).base_lrs == [1.0, 0.5]
+
+
+class TestEditedGroups:
+    """A schedule of groups that were edited by hand goes on, or says what is wrong."""
+
+    def test_one_more(self, optimizer):
+        schedule = schedules.StepLR(optimizer, step_size=1)
+        optimizer.param_groups.append({"params": [nnlib.ones(1, requires_grad=True)], "lr": 3.0})
+        schedule.step()
+        assert schedule.base_lrs == [1.0, 0.5, 3.0]
+        assert schedule.get_last_lr() == pytest.approx([0.1, 0.05, 0.3])
+
+    def test_one_less(self, optimizer):
+        schedule = schedules.StepLR(optimizer, step_size=1)
+        del optimizer.param_groups[0]
+        with pytest.raises(OptionError, match="made for 2 groups"):
+            schedule.step()
+
+    @pytest.mark.parametrize("rate", ["fast", None, -1.0, math.nan, [0.1]])
+    def test_no_rate(self, optimizer, rate):
+        optimizer.param_groups[0]["lr"] = rate
+        with pytest.raises(OptionError, match="lr must be a number"):
+            schedules.StepLR(optimizer, step_size=1)
+        del optimizer.param_groups[0]["lr"]
+        with pytest.raises(OptionError, match="lr must be a number"):
+            schedules.StepLR(optimizer, step_size=1)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nnlib.errors import DTypeError, StateError
+from nnlib.errors import DTypeError, OptionError, StateError
 from nnlib.optim.optimizer import Optimizer
+from nnlib.optim.options import Range
 
 __all__ = ["LRScheduler"]
 
@@ -36,6 +37,8 @@ class LRScheduler:
     ------
     DTypeError
         If ``optimizer`` is not one.
+    OptionError
+        If a group's ``"lr"`` is no rate; at a step, if the optimizer has lost a group since then.
 
     Examples
     --------
@@ -62,7 +65,13 @@ class LRScheduler:
 
     def apply(self) -> None:
         """Set the learning rates for the present step."""
+        self.optimizer._take_over_groups()
         groups = self.optimizer.param_groups
+        if len(groups) < len(self.base_lrs):
+            raise OptionError(
+                f"the schedule was made for {len(self.base_lrs)} groups of parameters. Received: "
+                f"an optimizer with {len(groups)}. Make a new schedule"
+            )
         for group in groups[len(self.base_lrs) :]:  # all at first; later those added since
             self.base_lrs.append(_initial_rate(group))
         for index, (group, base_lr) in enumerate(zip(groups, self.base_lrs, strict=True)):
@@ -112,9 +121,10 @@ class LRScheduler:
 
 def _initial_rate(group: dict[str, Any]) -> float:
     """Return where a new schedule begins: the first one's rate, or one set by hand since then."""
-    if group["lr"] != group.get("scheduled_lr", group["lr"]):
-        group["initial_lr"] = group["lr"]
-    rate: float = group.setdefault("initial_lr", group["lr"])
+    now = Range().check("lr", group.get("lr"))
+    if now != group.get("scheduled_lr", now):
+        group["initial_lr"] = now
+    rate: float = group.setdefault("initial_lr", now)
     return rate
 
 
