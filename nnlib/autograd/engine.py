@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nnlib.autograd.hooks import RemovableHandle, leaf_hooks_changed, note_hooks, run_hooks
 from nnlib.autograd.mode import is_grad_enabled, without_autocast
-from nnlib.errors import GradientError
+from nnlib.errors import DTypeError, GradientError, describe
 from nnlib.memory import out_of_memory
 from nnlib.ops.shaping import astype, unbroadcast
 from nnlib.recording import current, perform
@@ -127,8 +127,16 @@ class Node:
     def release(self) -> None:
         """Forget what was kept for the backward pass."""
 
+    def rebase(self, value: Array, backend: Backend) -> None:
+        """Be the leaf of another array; hooks stay, the gradient goes."""
+        hooks = self.hooks
+        Node.__init__(self, value, backend)
+        self.hooks = hooks
+
     def add_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Have a function called with the gradient, after those that were added before."""
+        if not callable(hook):
+            raise DTypeError(f"a hook must be a function. Received: {describe(hook)}")
         key = object()
         self._set_hooks({**(self.hooks or {}), key: hook})
         return RemovableHandle(self, key)

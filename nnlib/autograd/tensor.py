@@ -237,8 +237,9 @@ class Tensor(TensorMethods):
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Call ``hook(gradient)`` in every backward pass; it may return another gradient.
 
-        Hooks are called in the order in which they were registered.  They are part of the tensor:
-        pickle and `copy.deepcopy` take them along.
+        Hooks are called in the order in which they were registered.  They are part of the tensor
+        while it requires a gradient: pickle and `copy.deepcopy` take them along, and setting
+        ``requires_grad = False`` drops them, like the gradient.
 
         Returns
         -------

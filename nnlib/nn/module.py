@@ -14,6 +14,7 @@ from nnlib.nn.parameter import Parameter
 from nnlib.nn.state import LoadReport, compare
 from nnlib.recording import current
 from nnlib_backends import Backend, load_backend
+from nnlib_backends.contract import Array
 from nnlib_backends.precision import is_floating
 
 __all__ = ["Module"]
@@ -343,10 +344,7 @@ class Module:
         backend = load_backend(target)
         for value in [*self.parameters(), *self.buffers()]:
             if value.backend is not backend:
-                trainable = value.requires_grad
-                value.requires_grad = False
-                value.data, value.backend = backend.asarray(value.data), backend
-                value.requires_grad = trainable
+                _put(value, backend.asarray(value.data), backend)
         return self
 
     def astype(self: M, dtype: Any) -> M:
@@ -362,10 +360,7 @@ class Module:
         """
         for value in [*self.parameters(), *self.buffers()]:
             if is_floating(value.dtype):
-                trainable = value.requires_grad
-                value.requires_grad = False
-                value.data = value.data.astype(dtype)
-                value.requires_grad = trainable
+                _put(value, value.data.astype(dtype), value.backend)
         return self
 
     # State -----------------------------------------------------------------------------------
@@ -444,6 +439,13 @@ class Module:
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
+
+
+def _put(value: Tensor, array: Array, backend: Backend) -> None:
+    """Have a parameter or buffer hold another array; its hooks stay."""
+    value.data, value.backend = array, backend
+    if value.node is not None:
+        value.node.rebase(array, backend)
 
 
 def _check_name(module: Module, name: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import nnlib
-from nnlib.errors import GradientError
+from nnlib.errors import DTypeError, GradientError
 
 
 def leaf(*values):
@@ -48,6 +48,11 @@ def test_hook_must_keep_the_shape(backend):
     x.register_hook(lambda g: g.sum())
     with pytest.raises(GradientError, match=r"hook must return the shape \(2,\). Received: \(\)"):
         x.sum().backward()
+
+
+def test_hook_must_be_a_function():
+    with pytest.raises(DTypeError, match="must be a function"):
+        leaf(1.0).register_hook(3)
 
 
 def test_hook_needs_a_recorded_tensor():

@@ -103,3 +103,20 @@ class TestHooks:
                 expected = layer(x).tolist()
                 assert [step(x).tolist() for _ in range(3)] == [expected] * 3 != [usual] * 3
             assert [step(x).tolist() for _ in range(3)] == [usual] * 3
+
+
+@pytest.mark.parametrize("move", [lambda m: m.astype("float64"), lambda m: m.to("strict")])
+def test_hooks_of_parameters_stay_when_the_module_moves(move):
+    layer = nn.Linear(2, 1)
+    layer.weight.grad = nnlib.ones(1, 2)
+    handle = layer.weight.register_hook(lambda g: g * 0)
+    move(layer)
+    assert layer.weight.grad is None
+    weight = layer.weight
+    x = nnlib.ones(1, 2, dtype=weight.dtype, backend=weight.backend)
+    layer(x).sum().backward()
+    assert weight.grad.tolist() == [[0.0, 0.0]]
+    assert (weight.grad.dtype, weight.grad.backend) == (weight.dtype, weight.backend)
+    handle.remove()
+    layer(x).sum().backward()
+    assert weight.grad.tolist() == [[1.0, 1.0]]
