@@ -258,6 +258,12 @@ def doubled(x):
     return x + x
 
 
+class Doubling:
+    @nnlib.compile
+    def double(self, x):
+        return x + x
+
+
 def compiled():
     function = nnlib.compile(nn.Linear(3, 2).forward)
     for _ in range(3):
@@ -505,6 +511,9 @@ def test_a_compiled_function_is_pickled_as_the_function():
     twin = copy.deepcopy(doubled)
     assert twin.memory_bytes == 0 < doubled.memory_bytes
     assert plain(twin(x)) == plain(doubled(x))
+    bound = Doubling().double
+    assert plain(pickle.loads(pickle.dumps(bound))(x)) == plain(bound(x)) == plain(doubled(x))
+    assert pickle.loads(pickle.dumps(Doubling.double)) is Doubling.double
 
 
 def test_what_is_part_of_a_graph_is_refused():

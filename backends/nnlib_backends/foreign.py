@@ -55,6 +55,8 @@ def on_host(obj: Any) -> np.ndarray[Any, Any]:
             if hasattr(obj, "float"):
                 return np.asarray(obj.float())
             raise
+    except MemoryError:
+        raise
     except Exception as error:
         kind = f"{type(obj).__module__}.{type(obj).__qualname__}"
         raise TypeError(f"an array of {kind} could not be converted: {error}") from error

@@ -58,19 +58,8 @@ class Node:
     """
 
     __slots__ = (
-        "__weakref__",
-        "backend",
-        "dtype",
-        "grad",
-        "home",
-        "home_grad",
-        "home_taken",
-        "hooks",
-        "inputs",
-        "keep_grad",
-        "number",
-        "shape",
-        "tf32",
+        "__weakref__", "backend", "dtype", "grad", "home", "home_grad", "home_taken", "hooks",
+        "inputs", "keep_grad", "number", "shape", "tf32",
     )  # fmt: skip
 
     def __init__(

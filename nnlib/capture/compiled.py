@@ -6,7 +6,9 @@ import functools
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from copy import deepcopy
+from operator import attrgetter
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from nnlib.autograd import Tensor, tensor
@@ -67,8 +69,9 @@ class Compiled(Generic[P, R]):
         """Pickle as the function is: by name, or what it is a method of; without recordings."""
         name = getattr(self.function, "__qualname__", "")
         module = sys.modules.get(getattr(self.function, "__module__", None) or "")
-        if getattr(module, name, None) is self:  # it stands where the function stood
-            return str(name)
+        with suppress(AttributeError):
+            if attrgetter(name)(module) is self:  # it stands where the function stood
+                return str(name)
         return type(self), (self.function,)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled[P, R]:
