@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nnlib_backends.contract import Array
+from nnlib_backends.errors import BackendMismatchError
 from nnlib_backends.registry import owner_of
 
 __all__ = ["detached", "is_foreign", "native", "on_host"]
@@ -24,7 +25,10 @@ def is_foreign(obj: Any) -> bool:
     (False, False)
     """
     has_way = hasattr(obj, "__array__") or hasattr(obj, "__dlpack__")
-    return has_way and not isinstance(obj, type | np.generic) and owner_of(obj) is None
+    is_tensor = hasattr(obj, "__nnlib_apply__")  # one of nnlib's own
+    if not has_way or is_tensor or isinstance(obj, type | np.generic):
+        return False
+    return owner_of(obj) is None
 
 
 def detached(obj: Any) -> Any:
@@ -40,7 +44,7 @@ def on_host(obj: Any) -> np.ndarray[Any, Any]:
 
     Raises
     ------
-    TypeError
+    BackendMismatchError
         If it cannot be converted.
     """
     try:
@@ -59,7 +63,7 @@ def on_host(obj: Any) -> np.ndarray[Any, Any]:
         raise
     except Exception as error:
         kind = f"{type(obj).__module__}.{type(obj).__qualname__}"
-        raise TypeError(f"an array of {kind} could not be converted: {error}") from error
+        raise BackendMismatchError(f"an array of {kind} could not be converted: {error}") from error
 
 
 def native(value: Any) -> Array:

@@ -35,9 +35,9 @@ class RemovableHandle:
     --------
     >>> import nnlib
     >>> layer = nnlib.nn.Linear(2, 1)
-    >>> handle = layer.register_forward_hook(lambda module, inputs, output: 0 * output)
+    >>> handle = layer.register_forward_hook(lambda module, inputs, output: 0 * output + 1)
     >>> layer(nnlib.ones(1, 2)).tolist()
-    [[0.0]]
+    [[1.0]]
     >>> handle.remove()
     >>> with layer.register_forward_hook(lambda module, inputs, output: output + 1):
     ...     y = layer(nnlib.ones(1, 2))

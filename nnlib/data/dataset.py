@@ -126,7 +126,7 @@ def _bare_array(value: Any) -> Array:
     """Check one argument of `ArrayDataset`; a tensor gives its array."""
     try:
         array = value.data if isinstance(value, Tensor) else native(value)
-    except TypeError as error:
+    except BackendMismatchError as error:
         raise DTypeError(f"a dataset must be made of arrays. {error}") from error
     if not hasattr(array, "dtype") or not hasattr(array, "shape"):
         raise DTypeError(

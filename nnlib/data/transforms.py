@@ -28,6 +28,7 @@ from nnlib.errors import LabelError, OptionError, ShapeError, describe
 from nnlib.random import Generator, default_generator
 from nnlib_backends import backend_of
 from nnlib_backends.contract import Array
+from nnlib_backends.foreign import native
 
 __all__ = [
     "RandomTransform",
@@ -71,7 +72,7 @@ def apply(transform: Transform, x: Array, generator: Generator) -> Array:
     transform : callable
         Any transform.
     x : array, (B, ...)
-        A batch.
+        A batch; of another library, such as PyTorch, it is converted.
     generator : Generator
         What a `RandomTransform` draws from.
 
@@ -81,6 +82,7 @@ def apply(transform: Transform, x: Array, generator: Generator) -> Array:
     >>> apply(flatten, np.zeros((5, 8, 8, 1)), Generator(0)).shape
     (5, 64)
     """
+    x = native(x)
     if isinstance(transform, RandomTransform):
         return transform(x, generator)
     return transform(x)

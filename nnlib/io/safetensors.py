@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, overload
 import numpy as np
 
 from nnlib.autograd import Tensor
-from nnlib.errors import DTypeError, FileFormatError, StateError, describe
+from nnlib.errors import BackendMismatchError, DTypeError, FileFormatError, StateError, describe
 from nnlib.io.atomic import writing
 from nnlib.io.reading import reading
 from nnlib.nn import LoadReport, Module
@@ -119,7 +119,7 @@ def save(
 def _of_a_backend(name: Any, value: Any) -> Any:
     try:
         return value if isinstance(value, Tensor) else native(value)
-    except TypeError as error:
+    except BackendMismatchError as error:
         raise DTypeError(f"{name} must be a tensor or array. {error}") from error
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnlib.autograd import Tensor
-from nnlib.errors import StateError, describe
+from nnlib.errors import BackendMismatchError, StateError, describe
 from nnlib_backends.foreign import native
 from nnlib_backends.precision import is_floating
 
@@ -141,7 +141,7 @@ def _fits(value: Any, own: Tensor) -> bool:
     if not isinstance(value, Tensor):
         try:
             value = native(value)
-        except TypeError:  # sparse, or without values
+        except BackendMismatchError:  # sparse, or without values
             return False
     if not (hasattr(value, "shape") and hasattr(value, "dtype")):
         return False

@@ -10,6 +10,7 @@ from nnlib import ops
 from nnlib.autograd import Tensor, no_grad, tensor
 from nnlib.errors import StateError
 from nnlib.train.readings import single_value
+from nnlib_backends.foreign import native
 
 __all__ = ["FunctionMetric", "Metric"]
 
@@ -63,6 +64,7 @@ class Metric(ABC):
 
     def update(self, output: Tensor, target: Tensor) -> None:
         """Take in a batch; nothing is read from the device."""
+        output, target = native(output), native(target)
         self.add(self.measure(output, target), target)
 
     def measure(self, output: Tensor, target: Tensor) -> Tensor:

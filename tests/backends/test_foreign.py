@@ -5,7 +5,7 @@ import pytest
 
 import nnlib
 from nnlib.errors import DTypeError
-from nnlib_backends import load_backend
+from nnlib_backends import BackendMismatchError, load_backend
 from nnlib_backends.foreign import is_foreign, native, on_host
 
 
@@ -64,10 +64,40 @@ def test_what_is_no_such_array_stays(value):
 
 def test_what_cannot_be_converted():
     stuck = Tracked(np.ones(2), steps=("sparse",))
-    with pytest.raises(TypeError, match="Tracked could not be converted"):
+    with pytest.raises(BackendMismatchError, match="Tracked could not be converted"):
         on_host(stuck)
     with pytest.raises(DTypeError, match="Tracked could not be converted"):
         nnlib.zeros(2).copy_(stuck)
+
+
+def test_our_own_tensors_are_not_foreign():
+    tensor = nnlib.ones(2)
+    assert native(tensor) is tensor
+
+
+def test_transforms_and_windows_get_what_they_work_with():
+    from nnlib.data import TextWindows, transforms
+
+    kind = Tracked
+    rows = transforms.apply(transforms.normalize(0, 2), kind(np.ones((2, 2))), None)
+    assert rows.tolist() == [[0.5, 0.5]] * 2
+    assert len(TextWindows(kind(np.arange(9)), 4)) == 5
+
+
+def test_taking_over_through_dlpack():
+    values = np.arange(3.0)
+    assert np.shares_memory(nnlib.from_dlpack(Exchanged(values)).data, values)
+    with pytest.raises(DTypeError, match="an object with __dlpack__"):
+        nnlib.from_dlpack([1.0])
+
+
+@pytest.mark.peers
+def test_dlpack_of_torch():
+    torch = pytest.importorskip("torch")
+    x = torch.ones(2, requires_grad=True)
+    assert np.shares_memory(nnlib.from_dlpack(x).data, x.detach().numpy())
+    with pytest.raises(DTypeError, match="which copies"):
+        nnlib.from_dlpack(torch.ones(2, dtype=torch.bfloat16))
 
 
 @pytest.mark.peers
@@ -97,3 +127,6 @@ def test_torch_in_a_compiled_function_and_in_training():
     for batches in ((x, y), torch.utils.data.DataLoader(pairs, 4), [(x.bfloat16(), y)]):
         trainer.fit(batches, epochs=1)
     assert trainer.predict(x).shape == (8, 2)
+    metric = nnlib.train.Accuracy()
+    metric.update(torch.eye(3), torch.tensor([0, 1, 0]))
+    assert metric.compute() == pytest.approx(2 / 3)
