@@ -24,6 +24,8 @@ __all__ = ["Generator", "default_generator", "manual_seed"]
 class Generator:
     """A position in the Philox4x32-10 stream of a seed.
 
+    Pickled or copied it is another generator at the same position: both give the same numbers.
+
     Parameters
     ----------
     seed : int, optional
@@ -69,6 +71,13 @@ class Generator:
                 f"offset (≥ 0). Received: {state}"
             )
         self._seed, self._offset = state["seed"], state["offset"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._lock = threading.Lock()
 
     def bits(self, count: int, backend: Backend | str | None = None) -> Array:
         """Return ``count`` random uint32 words."""

@@ -1,5 +1,7 @@
 """One random stream, the same on every backend."""
 
+import copy
+import pickle
 import threading
 from collections import Counter
 
@@ -198,3 +200,17 @@ def test_half_precision_is_the_rounded_float32_stream(backend):
     single = host(Generator(0).uniform((1000,), -1.0, 2.0), backend)
     assert half.dtype == np.float16
     np.testing.assert_array_equal(half, single.astype(np.float16))
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda g: pickle.loads(pickle.dumps(g))]
+)
+def test_a_copy_goes_on_from_the_same_position(copied):
+    generator = nnlib.random.Generator(5)
+    generator.uniform((3,))
+    twin = copied(generator)
+    before = twin.state_dict()
+    assert generator.uniform((4,)).tolist() == twin.uniform((4,)).tolist()
+    generator.uniform((4,))
+    assert twin.state_dict() != before
+    assert twin.state_dict() != generator.state_dict()  # each has a position of its own

@@ -302,6 +302,9 @@ class Timer:
 class Backend(ABC):
     """Where arrays live.
 
+    Pickled it is its name: unpickling gives the backend of that name, of the process where it is
+    unpickled.
+
     Attributes
     ----------
     name : str
@@ -438,6 +441,18 @@ class Backend(ABC):
 
     def release_memory(self) -> None:  # noqa: B027 - optional: a backend without a pool
         """Give cached, unused memory back to the system."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the name: a process has one backend of each."""
+        from nnlib_backends.registry import load_backend  # circular
+
+        return load_backend, (self.name,)
+
+    def __copy__(self) -> Backend:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Backend:
+        return self
 
     def __repr__(self) -> str:
         return f"<nnlib backend {self.name!r}>"

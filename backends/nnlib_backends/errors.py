@@ -23,6 +23,11 @@ class NnlibError(Exception):
     layer_path: str = ""
     origin: object = None  # the outermost module passed so far
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle text and layer, but not the module: errors travel between processes."""
+        made: Any = super().__reduce__()
+        return made[0], made[1], {k: v for k, v in vars(self).items() if k != "origin"}
+
     def __str__(self) -> str:
         text = super().__str__()
         if not self.layer:

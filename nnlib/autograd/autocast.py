@@ -142,6 +142,9 @@ class autocast(ContextDecorator):  # noqa: N801 - used like a function, named as
     def _recreate_cm(self) -> autocast:  # a decorated function may run in several threads at once
         return type(self)(self._dtype, self._enabled)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._dtype, self._enabled)
+
     def __enter__(self) -> None:
         self._tokens.append(self._variable.set(self._value))
 

@@ -21,6 +21,7 @@ from nnlib.memory import out_of_memory
 from nnlib.random import default_generator
 from nnlib.recording import current, repeated
 from nnlib_backends import Backend, backend_of, get_backend, load_backend
+from nnlib_backends.foreign import detached
 from nnlib_backends.precision import is_floating
 
 __all__ = [
@@ -134,6 +135,11 @@ def from_dlpack(array: Any) -> Tensor:
     array : object with ``__dlpack__``
         On the CPU or on a CUDA device (a PyTorch or JAX tensor, …).
 
+    Raises
+    ------
+    DTypeError
+        If it is no such object, or of a dtype that cannot be exchanged (`tensor` can copy it).
+
     Examples
     --------
     >>> import numpy as np
@@ -141,14 +147,21 @@ def from_dlpack(array: Any) -> Tensor:
     tensor([0., 1., 2.], dtype=float64)
     """
     if not hasattr(array, "__dlpack_device__"):
-        raise DTypeError(f"from_dlpack needs an object with __dlpack__. Received: {array!r}")
+        raise DTypeError(
+            f"from_dlpack needs an object with __dlpack__. Received: {type(array).__name__}. "
+            "Use nnlib.tensor for it"
+        )
+    array = detached(array)
     kind, device = array.__dlpack_device__()
     name = "numpy" if kind in (1, 3) else f"cupy:{device}"  # kDLCPU, kDLCUDAHost | kDLCUDA
     backend = load_backend(name)
     try:
         return Tensor(backend.xp.from_dlpack(array), backend)
-    except BufferError as error:
-        raise DTypeError(f"from_dlpack: {error}. Received: {describe(array)}") from error
+    except (BufferError, RuntimeError, TypeError) as error:
+        raise DTypeError(
+            f"from_dlpack cannot take over {describe(array)}: {error} "
+            "Use nnlib.tensor, which copies"
+        ) from error
 
 
 def _make(function: str, *args: Any, requires_grad: bool, backend: Where, **options: Any) -> Tensor:

@@ -14,10 +14,12 @@ import itertools
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from nnlib.autograd.hooks import RemovableHandle, leaf_hooks_changed, note_hooks, run_hooks
 from nnlib.autograd.mode import is_grad_enabled, without_autocast
-from nnlib.errors import GradientError
+from nnlib.errors import DTypeError, GradientError, describe
 from nnlib.memory import out_of_memory
 from nnlib.ops.shaping import astype, unbroadcast
 from nnlib.recording import current, perform
@@ -46,8 +48,9 @@ class Node:
         Of the value: its gradient has the same.
     grad : Tensor or None
         Where the backward pass leaves the gradient, if this is a leaf or `keep_grad` is set.
-    hooks : list of callables
-        Called with the complete gradient (a tensor); may return another one.
+    hooks : dict or None
+        Key → function, called with the complete gradient (a tensor); may return another one.  A
+        dict is never changed but replaced by another.
     home : array or None
         Where the gradient of a parameter shall lie: in the optimizer's flat buffer.
     tf32 : bool or None
@@ -55,8 +58,8 @@ class Node:
     """
 
     __slots__ = (
-        "backend", "dtype", "grad", "home", "home_grad", "home_taken", "hooks", "inputs",
-        "keep_grad", "number", "shape", "tf32",
+        "__weakref__", "backend", "dtype", "grad", "home", "home_grad", "home_taken", "hooks",
+        "inputs", "keep_grad", "number", "shape", "tf32",
     )  # fmt: skip
 
     def __init__(
@@ -69,7 +72,7 @@ class Node:
         self.backend = backend
         self.grad: Tensor | None = None
         self.keep_grad = not inputs
-        self.hooks: list[Callable[[Tensor], Tensor | None]] | None = None
+        self.hooks: dict[object, Callable[[Tensor], Tensor | None]] | None = None
         self.home: Array | None = None
         self.home_taken = False
         self.home_grad: weakref.ref[Tensor] | None = None
@@ -112,6 +115,45 @@ class Node:
 
     def release(self) -> None:
         """Forget what was kept for the backward pass."""
+
+    def rebase(self, value: Array, backend: Backend) -> None:
+        """Be the leaf of another array; hooks stay, the gradient goes."""
+        hooks = self.hooks
+        Node.__init__(self, value, backend)
+        self.hooks = hooks
+
+    def add_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+        """Have a function called with the gradient, after those that were added before."""
+        if not callable(hook):
+            raise DTypeError(f"a hook must be a function. Received: {describe(hook)}")
+        key = object()
+        self._set_hooks({**(self.hooks or {}), key: hook})
+        return RemovableHandle(self, key)
+
+    def _remove_hook(self, key: object) -> None:
+        old = self.hooks or {}
+        if key in old:
+            self._set_hooks({k: hook for k, hook in old.items() if k is not key})
+
+    def _set_hooks(self, hooks: dict[object, Callable[[Tensor], Tensor | None]]) -> None:
+        self.hooks = hooks or None
+        if not self.inputs:
+            leaf_hooks_changed()
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        """Return what a copy of a leaf gets: all but its place in a flat buffer."""
+        if self.inputs:
+            raise GradientError(
+                "only leaves can be pickled or copied deeply: a copy would be cut off from the "
+                f"graph. Received: a recorded {self.dtype} {self.shape}. Use detach() on it"
+            )
+        grad = None if self.grad is None else self.grad.detach()
+        return self.shape, self.dtype, self.backend, grad, self.hooks
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        shape, dtype, backend, grad, hooks = state
+        Node.__init__(self, SimpleNamespace(shape=shape, dtype=dtype), backend)
+        self.grad, self.hooks = grad, hooks
 
     def __lt__(self, other: Node) -> bool:  # for the heap: latest first
         return self.number > other.number
@@ -157,7 +199,7 @@ def backward(
             node = heapq.heappop(queue)
             g = gradients.pop(node)
             if node.hooks:
-                g = _run_hooks(node, g)
+                g = run_hooks(node, g)
                 handed_out.add(id(_bare(g)))
             if wanted is None:
                 if node.keep_grad:
@@ -181,6 +223,7 @@ def backward(
                     gradients[source] = gradients[source] + share
             if not retain_graph:
                 node.release()
+    note_hooks()
     return results
 
 
@@ -253,22 +296,6 @@ def _fit(g: Gradient, node: Node) -> Gradient:
     if g.dtype != node.dtype:
         g = astype(g, dtype=node.dtype)
     return g
-
-
-def _run_hooks(node: Node, g: Gradient) -> Gradient:
-    from nnlib.autograd.tensor import Tensor
-
-    recorded = isinstance(g, Tensor)
-    value = g if recorded else Tensor(node.backend.asarray(g), node.backend)
-    for hook in node.hooks or ():
-        replacement = hook(value)
-        if replacement is not None:
-            value = replacement
-    if value.shape != node.shape:
-        raise GradientError(
-            f"a gradient hook must return the shape {node.shape}. Received: {value.shape}"
-        )
-    return value if recorded else value.data
 
 
 def owned(g: Gradient, node: Node, held: set[int]) -> Tensor:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from nnlib import ops
 from nnlib.arguments import ARRAY_ERRORS, error_type
 from nnlib.autograd.apply import apply, bare
 from nnlib.autograd.engine import Node, backward
+from nnlib.autograd.hooks import RemovableHandle
 from nnlib.autograd.methods import TensorMethods, bare_key
 from nnlib.autograd.mode import enable_grad, is_grad_enabled, no_grad
 from nnlib.autograd.numpy_protocol import array_function, array_ufunc
@@ -31,6 +33,10 @@ class Tensor(TensorMethods):
     Make one with `nnlib.tensor`.  Operators and NumPy's own functions work on it, on either
     backend; `backward` on a result leaves the gradient in `grad` of every tensor that asked for
     one with ``requires_grad=True``.
+
+    Leaves can be pickled, for instance for another process, and copied with `copy.deepcopy`:
+    values, gradient and hooks.  A pickled tensor names its backend, and comes back where that is;
+    move it ``to("numpy")`` first for a machine without it.
 
     Examples
     --------
@@ -229,36 +235,37 @@ class Tensor(TensorMethods):
             raise GradientError("retain_grad() needs a recorded result")
         self.node.keep_grad = True
 
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Call ``hook(gradient)`` in every backward pass; it may return another gradient.
+
+        Hooks are called in the order in which they were registered.  They are part of the tensor
+        while it requires a gradient: pickle and `copy.deepcopy` take them along, and setting
+        ``requires_grad = False`` drops them, like the gradient.
 
         Returns
         -------
-        callable
-            Call it to remove the hook.
+        RemovableHandle
+            To remove the hook: ``handle.remove()``, or a ``with`` block.
 
         Raises
         ------
         GradientError
-            If the tensor has ``requires_grad=False``.
+            If the tensor has ``requires_grad=False``; in the backward pass, if the hook returns
+            something else than a tensor of the gradient's shape.
 
         Examples
         --------
         >>> import nnlib
         >>> x = nnlib.tensor([1.0, 2.0], requires_grad=True)
-        >>> remove = x.register_hook(lambda gradient: 10 * gradient)
+        >>> handle = x.register_hook(lambda gradient: 10 * gradient)
         >>> x.sum().backward()
         >>> x.grad
         tensor([10., 10.])
-        >>> remove()
+        >>> handle.remove()
         """
         if self.node is None:
             raise GradientError("register_hook() needs a tensor with requires_grad=True")
-        if self.node.hooks is None:
-            self.node.hooks = []
-        hooks = self.node.hooks
-        hooks.append(hook)
-        return lambda: hooks.remove(hook)
+        return self.node.add_hook(hook)
 
     def detach(self) -> Tensor:
         """Return the same array outside the graph.
@@ -421,13 +428,45 @@ class Tensor(TensorMethods):
             parts.append("requires_grad=True")
         return f"{name}({', '.join(parts)})"
 
+    # Copying ---------------------------------------------------------------------------------
+
+    def __copy__(self) -> Tensor:
+        """Return another tensor of the same array, at the same place in the graph."""
+        twin = type(self).__new__(type(self))
+        twin._take_over(self._extras())
+        Tensor.__init__(twin, self.data, self.backend, self.node, self.version_cell)
+        return twin
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        if not self.is_leaf:
-            raise GradientError("only leaves can be copied deeply. Use detach() on a result")
-        copy = type(self).__new__(type(self))
-        Tensor.__init__(copy, self.data.copy(), self.backend)
-        copy.requires_grad = self.requires_grad
-        return copy
+        """Return a leaf with an array of its own; gradient and hooks are copied, too."""
+        refuse_reading("copy.deepcopy()")
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        array = deepcopy(self.data, memo)
+        node, cell = deepcopy(self.node, memo), deepcopy(self.version_cell, memo)
+        twin._take_over(deepcopy(self._extras(), memo))
+        Tensor.__init__(twin, array, self.backend, node, cell)
+        return twin
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        """Return what pickle writes: the values on the host, and the name of the backend."""
+        refuse_reading("pickle")
+        array = self.data if self.backend.name == "numpy" else self.backend.to_numpy(self.data)
+        return array, self.backend, self.node, self._extras()
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        array, backend, node, extras = state
+        self._take_over(extras)
+        # pickle gives arrays that look into its own bytes, joblib read-only ones
+        Tensor.__init__(self, backend.asarray(array, copy=True), backend, node)
+
+    def _extras(self) -> dict[str, Any]:
+        """Return attributes that only a subclass has."""
+        return getattr(self, "__dict__", {})
+
+    def _take_over(self, extras: dict[str, Any]) -> None:
+        for name, value in extras.items():
+            object.__setattr__(self, name, value)
 
     # In place --------------------------------------------------------------------------------
 
@@ -436,7 +475,7 @@ class Tensor(TensorMethods):
         self._write(bare_key(key), bare("assignment", value, self.backend))
 
     def copy_(self, source: Any) -> Tensor:
-        """Overwrite with the values of another tensor or array of either backend; return self.
+        """Overwrite with the values of another tensor or array of any library; return self.
 
         Raises
         ------
@@ -444,6 +483,8 @@ class Tensor(TensorMethods):
             If a tensor has ``requires_grad=True``, outside `nnlib.no_grad`.
         ShapeError
             If the values do not fit into its shape.
+        DTypeError
+            If it has no values that can be converted.
 
         Examples
         --------
@@ -454,7 +495,11 @@ class Tensor(TensorMethods):
         self._refuse_recorded("copy_", source)
         if isinstance(source, Tensor):
             source = source.data
-        self._write(..., source if self.backend.owns(source) else self.backend.asarray(source))
+        if not self.backend.owns(source):
+            from nnlib.autograd.creation import tensor  # circular
+
+            source = tensor(source, backend=self.backend).data
+        self._write(..., source)
         return self
 
     def fill_(self, value: float) -> Tensor:

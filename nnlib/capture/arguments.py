@@ -36,9 +36,9 @@ def take_apart(value: Any, leaves: Leaves) -> Any:
     kind = type(value)
     if kind is tuple or isinstance(value, tuple | list):
         return (kind, *[take_apart(item, leaves) for item in value])
-    if hasattr(value, "__dlpack__") and hasattr(value, "dtype"):  # an array, of NumPy or CuPy
+    if hasattr(value, "__dlpack__") and hasattr(value, "dtype"):  # an array of any library
         leaves.append(value)
-        return (value.dtype.char, value.shape)
+        return (getattr(value.dtype, "char", value.dtype), value.shape)
     if isinstance(value, dict):
         return (dict, *[(name, take_apart(item, leaves)) for name, item in value.items()])
     if isinstance(value, _PLAIN):

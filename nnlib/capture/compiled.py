@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from copy import deepcopy
+from operator import attrgetter
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from nnlib.autograd import Tensor, tensor
@@ -28,7 +32,10 @@ _MOST_KINDS = 256
 
 
 class Compiled(Generic[P, R]):
-    """A function of tensors that is recorded and replayed; made by `compile`."""
+    """A function of tensors that is recorded and replayed; made by `compile`.
+
+    Pickled or copied it is the compiled function without its recordings.
+    """
 
     def __init__(self, function: Callable[P, R]) -> None:
         self.function = function
@@ -57,6 +64,18 @@ class Compiled(Generic[P, R]):
                 self._forget(rest)  # arguments and recordings of a size that does not fit
                 what = f"the function {self!r}"
                 raise out_of_memory(error, kind.backend, what) from None
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Pickle as the function is: by name, or what it is a method of; without recordings."""
+        name = getattr(self.function, "__qualname__", "")
+        module = sys.modules.get(getattr(self.function, "__module__", None) or "")
+        with suppress(AttributeError):
+            if attrgetter(name)(module) is self:  # it stands where the function stood
+                return str(name)
+        return type(self), (self.function,)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled[P, R]:
+        return type(self)(deepcopy(self.function, memo))
 
     def _forget(self, rest: Any) -> None:
         for variant in self._kinds.pop(rest).variants:

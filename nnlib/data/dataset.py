@@ -11,6 +11,7 @@ from nnlib.autograd import Tensor
 from nnlib.errors import BackendMismatchError, DataError, DTypeError, ShapeError, describe
 from nnlib_backends import Backend, backend_of, load_backend
 from nnlib_backends.contract import Array
+from nnlib_backends.foreign import native
 from nnlib_backends.precision import is_floating
 
 __all__ = ["ArrayDataset"]
@@ -23,7 +24,8 @@ class ArrayDataset:
     ----------
     *arrays : array or Tensor
         NumPy or CuPy arrays, all on one backend, usually inputs and targets.  They are kept as
-        they are, neither copied nor converted.
+        they are, neither copied nor converted.  Arrays of other libraries, such as PyTorch's
+        tensors, become NumPy arrays, which share their memory if it is the host's.
     classes : sequence of str, optional
         What the class labels 0, 1, … stand for.
 
@@ -87,6 +89,7 @@ class ArrayDataset:
             )
         if isinstance(index, int | np.integer | slice):
             return tuple(array[index] for array in self.arrays)
+        index = index if isinstance(index, Tensor) else native(index)
         if isinstance(index, list | np.ndarray):
             host = np.asarray(index, dtype=None if len(index) else np.int64)
             index = self.backend.asarray(host)
@@ -121,7 +124,10 @@ class ArrayDataset:
 
 def _bare_array(value: Any) -> Array:
     """Check one argument of `ArrayDataset`; a tensor gives its array."""
-    array = value.data if isinstance(value, Tensor) else value
+    try:
+        array = value.data if isinstance(value, Tensor) else native(value)
+    except BackendMismatchError as error:
+        raise DTypeError(f"a dataset must be made of arrays. {error}") from error
     if not hasattr(array, "dtype") or not hasattr(array, "shape"):
         raise DTypeError(
             "a dataset must be made of NumPy or CuPy arrays or tensors. "

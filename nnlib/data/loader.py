@@ -68,7 +68,8 @@ class DataLoader:
     Each ``for`` loop over a loader is an epoch.  The order of epoch ``e`` depends on the loader's
     seed and on ``e`` alone, as do the numbers that a random transform gets for each batch; so a
     run that was stopped goes on with the same batches (`state_dict`), whatever else draws random
-    numbers, prefetched or not.
+    numbers, prefetched or not.  A pickled or copied loader gives the same batches, too; where its
+    next loop begins is where the loader's would.
 
     Parameters
     ----------
@@ -147,7 +148,7 @@ class DataLoader:
         self.transform = transform
         self.target_transform = target_transform
         self.backend = None if backend is None else load_backend(backend)
-        self._generator = default_generator if generator is None else generator
+        self._generator = generator  # None: the process-wide one
         self._seed: int | None = None
         # The next batch to hand out.  An epoch that was begun is not continued by the next loop,
         # unless `load_state_dict` said so.
@@ -250,9 +251,15 @@ class DataLoader:
     def seed(self) -> int:
         """What the order of every epoch follows from, 64 bits; drawn when first asked for."""
         if self._seed is None:
-            low, high = self._generator.bits(2, "numpy").tolist()
+            source = default_generator if self._generator is None else self._generator
+            low, high = source.bits(2, "numpy").tolist()
             self._seed = high << 32 | low
         return self._seed
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.shuffle or self.transform is not None or self.target_transform is not None:
+            _ = self.seed  # drawn before the loader is copied: the copy gives the same batches
+        return vars(self).copy()
 
     def state_dict(self) -> dict[str, int]:
         """Return the seed and the place of the next batch: epoch and number in it.

@@ -19,6 +19,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -27,6 +28,7 @@ from nnlib.errors import LabelError, OptionError, ShapeError, describe
 from nnlib.random import Generator, default_generator
 from nnlib_backends import backend_of
 from nnlib_backends.contract import Array
+from nnlib_backends.foreign import native
 
 __all__ = [
     "RandomTransform",
@@ -70,7 +72,7 @@ def apply(transform: Transform, x: Array, generator: Generator) -> Array:
     transform : callable
         Any transform.
     x : array, (B, ...)
-        A batch.
+        A batch; of another library, such as PyTorch, it is converted.
     generator : Generator
         What a `RandomTransform` draws from.
 
@@ -80,6 +82,7 @@ def apply(transform: Transform, x: Array, generator: Generator) -> Array:
     >>> apply(flatten, np.zeros((5, 8, 8, 1)), Generator(0)).shape
     (5, 64)
     """
+    x = native(x)
     if isinstance(transform, RandomTransform):
         return transform(x, generator)
     return transform(x)
@@ -145,14 +148,14 @@ def normalize(mean: float | Sequence[float], std: float | Sequence[float]) -> Tr
         raise OptionError(
             f"mean must be finite and std positive and finite. Received: mean={mean}, std={std}"
         )
+    return partial(_normalized, center, scale)
 
-    def normalized(x: Array) -> Array:
-        if center.ndim or scale.ndim:
-            put = backend_of(x).asarray
-            return (x.astype(np.float32) - put(center)) / put(scale)
-        return (x.astype(np.float32) - float(center)) / float(scale)
 
-    return normalized
+def _normalized(center: Array, scale: Array, x: Array) -> Array:
+    if center.ndim or scale.ndim:
+        put = backend_of(x).asarray
+        return (x.astype(np.float32) - put(center)) / put(scale)
+    return (x.astype(np.float32) - float(center)) / float(scale)
 
 
 def one_hot(num_classes: int) -> Transform:
@@ -180,20 +183,19 @@ def one_hot(num_classes: int) -> Transform:
     """
     if num_classes < 1:
         raise OptionError(f"num_classes must be at least 1. Received: {num_classes}")
+    return partial(_encoded, num_classes)
 
-    def encoded(labels: Array) -> Array:
-        if labels.dtype.kind not in "iu" or labels.ndim != 1:
-            raise LabelError(f"labels must be integers, (B,). Received: {describe(labels)}")
-        on_host = isinstance(labels, np.ndarray)
-        if on_host and labels.size and (labels.min() < 0 or labels.max() >= num_classes):
-            raise LabelError(
-                f"labels must be in 0 … {num_classes - 1}. "
-                f"Received: {labels.min()} … {labels.max()}"
-            )
-        columns = backend_of(labels).xp.arange(num_classes)
-        return (labels[:, None] == columns).astype(np.float32)  # (B, 1) against (K,)
 
-    return encoded
+def _encoded(num_classes: int, labels: Array) -> Array:
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise LabelError(f"labels must be integers, (B,). Received: {describe(labels)}")
+    on_host = isinstance(labels, np.ndarray)
+    if on_host and labels.size and (labels.min() < 0 or labels.max() >= num_classes):
+        raise LabelError(
+            f"labels must be in 0 … {num_classes - 1}. Received: {labels.min()} … {labels.max()}"
+        )
+    columns = backend_of(labels).xp.arange(num_classes)
+    return (labels[:, None] == columns).astype(np.float32)  # (B, 1) against (K,)
 
 
 @dataclass(frozen=True)

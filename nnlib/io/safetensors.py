@@ -15,11 +15,12 @@ from typing import Any, BinaryIO, Literal, NamedTuple, overload
 import numpy as np
 
 from nnlib.autograd import Tensor
-from nnlib.errors import DTypeError, FileFormatError, StateError, describe
+from nnlib.errors import BackendMismatchError, DTypeError, FileFormatError, StateError, describe
 from nnlib.io.atomic import writing
 from nnlib.io.reading import reading
 from nnlib.nn import LoadReport, Module
 from nnlib_backends import Backend, backend_of, get_backend, load_backend
+from nnlib_backends.foreign import native
 
 __all__ = ["load", "load_into", "save"]
 
@@ -34,11 +35,14 @@ _CODES = {
     "uint32": "U32",
     "uint64": "U64",
     "float16": "F16",
+    "bfloat16": "BF16",
     "float32": "F32",
     "float64": "F64",
 }
-_DTYPES = {code: np.dtype(name).newbyteorder("<") for name, code in _CODES.items()}
-_STORED = _DTYPES | {"BOOL": np.dtype("u1"), "BF16": np.dtype("<u2")}  # how to read the bytes
+_BYTES = {"BOOL": "u1", "BF16": "u2"}  # how to read and write what NumPy does not have so
+_STORED = {
+    code: np.dtype(_BYTES.get(code, name)).newbyteorder("<") for name, code in _CODES.items()
+}
 _METADATA = "__metadata__"
 
 
@@ -65,7 +69,8 @@ def save(
     Parameters
     ----------
     state : Module, or mapping of str to Tensor or array
-        Of either backend.  A module's parameters and buffers; shared ones once.
+        Of either backend, or arrays of another library.  A module's parameters and buffers; shared
+        ones once.
     path : path
         Replaced only when the new file is complete.  Usually ends in ``.safetensors``.
     metadata : mapping of str to str, optional
@@ -94,6 +99,7 @@ def save(
             "state must be a module or a mapping of names to tensors, such as model.state_dict(). "
             f"Received: {type(state).__name__}"
         )
+    state = {name: _of_a_backend(name, value) for name, value in state.items()}
     for name, value in state.items():
         _check_item(name, value)
     # large items first, as the library does, so that every tensor is aligned in memory
@@ -103,9 +109,18 @@ def save(
         file.write(len(header).to_bytes(8, "little"))
         file.write(header)
         for name in names:
-            array = _on_host(state[name])
-            array = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+            array = np.asarray(_on_host(state[name]), order="C")
+            stored = _STORED[_CODES[array.dtype.name]]
+            array = array.view(stored.newbyteorder("=")) if array.dtype.kind in "bV" else array
+            array = array.astype(stored, copy=False)
             file.write(array.reshape(-1).view(np.uint8).data)
+
+
+def _of_a_backend(name: Any, value: Any) -> Any:
+    try:
+        return value if isinstance(value, Tensor) else native(value)
+    except BackendMismatchError as error:
+        raise DTypeError(f"{name} must be a tensor or array. {error}") from error
 
 
 def _check_item(name: Any, value: Any) -> None:

@@ -108,7 +108,7 @@ class Sequential(ModuleList):
     """Modules applied one after another.
 
     A linear layer and the ReLU, Tanh or Sigmoid right behind it are computed in one go, unless one
-    of them has a forward hook: the result is the same.
+    of them has a hook: the result is the same.
 
     Parameters
     ----------
@@ -151,7 +151,9 @@ class Sequential(ModuleList):
 
 def _fused(module: Module, behind: Module | None) -> str | None:
     """Name of the activation that ``module`` can apply in place of the module behind it."""
-    if type(module) not in _FUSING or behind is None or module._hooks or behind._hooks:
+    if type(module) not in _FUSING or behind is None:
+        return None
+    if module._hooks or module._pre_hooks or behind._hooks or behind._pre_hooks:
         return None
     if type(behind) is GELU:
         fits = behind.approximate == "tanh" and type(module) is Linear

@@ -8,16 +8,21 @@ from typing import Any, TypeVar
 
 from nnlib.arguments import Explained, explain_call
 from nnlib.autograd import Tensor, no_grad
+from nnlib.autograd.hooks import RemovableHandle
 from nnlib.errors import DTypeError, NnlibError, OptionError, StateError
+from nnlib.nn.hooks import Hook, add_hook, changed_inputs, changed_output, remove_hook
 from nnlib.nn.parameter import Parameter
 from nnlib.nn.state import LoadReport, compare
 from nnlib.recording import current
 from nnlib_backends import Backend, load_backend
+from nnlib_backends.contract import Array
 from nnlib_backends.precision import is_floating
 
 __all__ = ["Module"]
 
 M = TypeVar("M", bound="Module")
+
+_HELD = ("_parameters", "_buffers", "_passing", "_modules")
 
 
 class Module(Explained):
@@ -25,6 +30,12 @@ class Module(Explained):
 
     Parameters, buffers (tensors that are part of the state but not learned) and other modules are
     found by their attribute names, which make up the paths in `state_dict`.
+
+    A module can be pickled, for instance for another process, and copied with `copy.deepcopy`: with
+    parameters, gradients, buffers, hooks and whatever else its attributes hold.  What is shared in
+    it is shared in the copy; an optimizer that is copied in the same call, ``copy.deepcopy((model,
+    optimizer))``, is the optimizer of the copy.  `copy.copy` gives another module of the same
+    parameters.  For weights in a file use `nnlib.save`, which needs no pickle.
 
     Examples
     --------
@@ -49,7 +60,9 @@ class Module(Explained):
         self._buffers: dict[str, Tensor | None] = {}
         self._passing: set[str] = set()  # buffers that are not part of the state
         self._modules: dict[str, Module] = {}
-        self._hooks: list[Callable[[Module, tuple[Any, ...], Any], None]] = []
+        # these two are never changed, but replaced by others
+        self._pre_hooks: dict[object, Hook] = {}
+        self._hooks: dict[object, Hook] = {}
         self.training = True
 
     def forward(self, *args: Any, **options: Any) -> Any:
@@ -57,34 +70,99 @@ class Module(Explained):
         raise TypeError(f"{type(self).__name__} must define forward()")
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """Compute `forward`, then call the hooks; errors learn the layer's path."""
+        """Compute `forward` and call the hooks; errors learn the layer's path."""
         recording = current()
         if recording is not None:
             recording.note_module(self)
         try:
+            if self._pre_hooks:
+                args, options = changed_inputs(self, args, options)
             result = self.forward(*args, **options)
+            if self._hooks:
+                result = changed_output(self, args, options, result)
         except NnlibError as error:
             _note_path(error, self)
             raise
         except TypeError as error:
             explain_call(error, type(self).__name__, self.forward, args, options)
             raise
-        for hook in self._hooks:
-            hook(self, args, result)
         return result
 
-    def register_forward_hook(
-        self, hook: Callable[[Module, tuple[Any, ...], Any], None]
-    ) -> Callable[[], None]:
-        """Call ``hook(module, inputs, output)`` after every forward pass.
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(module, inputs)`` before every forward pass; it may return other inputs.
+
+        Parameters
+        ----------
+        hook : callable
+            ``inputs`` is the tuple of positional arguments.  What it returns takes their place: a
+            tuple, or a single value for the only argument; ``None`` leaves them.
+        prepend : bool
+            Call it before the hooks that are there already, not after them.
+        with_kwargs : bool
+            Call ``hook(module, args, kwargs)``, which may return ``(args, kwargs)``.
 
         Returns
         -------
-        callable
-            Call it to remove the hook.
+        RemovableHandle
+            To remove the hook: ``handle.remove()``, or a ``with`` block.
+
+        Examples
+        --------
+        >>> import nnlib
+        >>> from nnlib import nn
+        >>> layer = nn.ReLU()
+        >>> with layer.register_forward_pre_hook(lambda module, inputs: -inputs[0]):
+        ...     print(layer(nnlib.tensor([-1.0, 2.0])))
+        tensor([1., 0.])
         """
-        self._hooks.append(hook)
-        return lambda: self._hooks.remove(hook)
+        return add_hook(self, "_pre_hooks", hook, with_kwargs, prepend)
+
+    def register_forward_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(module, inputs, output)`` after every forward pass.
+
+        Parameters
+        ----------
+        hook : callable
+            ``inputs`` is the tuple of positional arguments.  What it returns takes the output's
+            place; ``None`` leaves it.
+        prepend : bool
+            Call it before the hooks that are there already, not after them.
+        with_kwargs : bool
+            Call ``hook(module, args, kwargs, output)``.
+
+        Returns
+        -------
+        RemovableHandle
+            To remove the hook: ``handle.remove()``, or a ``with`` block.
+
+        Examples
+        --------
+        >>> import nnlib
+        >>> from nnlib import nn
+        >>> layer = nn.ReLU()
+        >>> handle = layer.register_forward_hook(lambda module, inputs, output: 10 * output)
+        >>> layer(nnlib.tensor([-1.0, 2.0]))
+        tensor([ 0., 20.])
+        >>> handle.remove()
+        >>> layer(nnlib.tensor([-1.0, 2.0]))
+        tensor([0., 2.])
+        """
+        return add_hook(self, "_hooks", hook, with_kwargs, prepend)
+
+    def _remove_hook(self, key: object) -> None:
+        remove_hook(self, key)
+
+    def __copy__(self: M) -> M:
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        for name in _HELD:  # what is assigned to one of the two is not the other's
+            twin.__dict__[name] = self.__dict__[name].copy()
+        twin._note_members()
+        return twin
 
     # Attributes ------------------------------------------------------------------------------
 
@@ -270,10 +348,7 @@ class Module(Explained):
         backend = load_backend(target)
         for value in [*self.parameters(), *self.buffers()]:
             if value.backend is not backend:
-                trainable = value.requires_grad
-                value.requires_grad = False
-                value.data, value.backend = backend.asarray(value.data), backend
-                value.requires_grad = trainable
+                _put(value, backend.asarray(value.data), backend)
         return self
 
     def astype(self: M, dtype: Any) -> M:
@@ -289,10 +364,7 @@ class Module(Explained):
         """
         for value in [*self.parameters(), *self.buffers()]:
             if is_floating(value.dtype):
-                trainable = value.requires_grad
-                value.requires_grad = False
-                value.data = value.data.astype(dtype)
-                value.requires_grad = trainable
+                _put(value, value.data.astype(dtype), value.backend)
         return self
 
     # State -----------------------------------------------------------------------------------
@@ -314,7 +386,8 @@ class Module(Explained):
         Parameters
         ----------
         state : mapping
-            Path → tensor or array, of either backend.
+            Path → tensor or array, of either backend or of another library, such as the state dict
+            of a PyTorch module with the same names and shapes.
         strict : bool
             Refuse missing and unexpected names.
         skip_mismatch : bool
@@ -370,6 +443,13 @@ class Module(Explained):
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
+
+
+def _put(value: Tensor, array: Array, backend: Backend) -> None:
+    """Have a parameter or buffer hold another array; its hooks stay."""
+    value.data, value.backend = array, backend
+    if value.node is not None:
+        value.node.rebase(array, backend)
 
 
 def _check_name(module: Module, name: str) -> None:

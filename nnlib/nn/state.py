@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnlib.autograd import Tensor
-from nnlib.errors import StateError, describe
+from nnlib.errors import BackendMismatchError, StateError, describe
+from nnlib_backends.foreign import native
 from nnlib_backends.precision import is_floating
 
 __all__ = ["LoadReport", "compare", "misfits"]
@@ -137,6 +138,11 @@ def _kind(value: Any) -> str:
 
 
 def _fits(value: Any, own: Tensor) -> bool:
+    if not isinstance(value, Tensor):
+        try:
+            value = native(value)
+        except BackendMismatchError:  # sparse, or without values
+            return False
     if not (hasattr(value, "shape") and hasattr(value, "dtype")):
         return False
     return _kind(value) == _kind(own) and tuple(value.shape) == own.shape

@@ -105,6 +105,10 @@ class Operation:
         except ARRAY_ERRORS as error:
             raise explain(error, self.name, args, options) from error
 
+    def __reduce__(self) -> str:
+        """Pickle like a function, by its name; a copy is the operation itself."""
+        return self.name
+
     def _positional_options(
         self, args: tuple[Any, ...], options: dict[str, Any]
     ) -> tuple[Any, ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from numbers import Real
 from typing import Any
 
 from nnlib.autograd import Tensor, zeros
 from nnlib.errors import BackendMismatchError, NonFiniteError, OptionError
-from nnlib.optim.options import Range
+from nnlib.optim.options import Range, list_of_tensors
 from nnlib.recording import perform, repeated
 from nnlib_backends import Backend
 from nnlib_backends.contract import Array
@@ -29,9 +30,9 @@ def clip_grad_norm_(
     Parameters
     ----------
     params : Tensor or iterable of Tensor
-        Those without a gradient are passed over.
+        Those without a gradient are passed over; without any gradient the norm is 0.
     max_norm : float
-        The limit.
+        The limit; ``math.inf`` to measure the norm only, which leaves the gradients alone.
     norm_type : float
         p of the p-norm; ``math.inf`` for the largest absolute value.
     error_if_nonfinite : bool
@@ -46,7 +47,10 @@ def clip_grad_norm_(
     Raises
     ------
     OptionError
-        If ``max_norm`` is negative or ``norm_type`` not positive.
+        If ``max_norm`` is negative or NaN, ``norm_type`` not positive, or ``params`` an iterator
+        that was used up before.
+    DTypeError
+        If ``params`` are no tensors.
     BackendMismatchError
         If the gradients live on several backends.
     NonFiniteError
@@ -66,8 +70,8 @@ def clip_grad_norm_(
     >>> [round(value, 3) for value in w.grad.tolist()]
     [0.6, 0.8]
     """
-    limit = Range().check("max_norm", max_norm)
-    if norm_type != math.inf and not 0 < norm_type < math.inf:
+    limit = Range(infinite=True).check("max_norm", max_norm)
+    if not (isinstance(norm_type, Real) and norm_type > 0):
         raise OptionError(f"norm_type must be positive. Received: {norm_type!r}")
     gradients = _gradients(params)
     if not gradients:
@@ -85,9 +89,10 @@ def clip_grad_norm_(
     result = Tensor(backend.asarray(norm), backend)
     if error_if_nonfinite:
         perform(_check_finite, result.data)
-    perform(_shrink, backend, arrays, norm, limit)
-    for grad in gradients:
-        grad.bump_version()
+    if limit < math.inf:
+        perform(_shrink, backend, arrays, norm, limit)
+        for grad in gradients:
+            grad.bump_version()
     return result
 
 
@@ -115,12 +120,14 @@ def clip_grad_value_(params: Tensor | Iterable[Tensor], clip_value: float) -> No
     params : Tensor or iterable of Tensor
         Those without a gradient are passed over.
     clip_value : float
-        The limit.
+        The limit; ``math.inf`` changes nothing.
 
     Raises
     ------
     OptionError
-        If ``clip_value`` is negative.
+        If ``clip_value`` is negative or NaN, or ``params`` an iterator that was used up before.
+    DTypeError
+        If ``params`` are no tensors.
 
     Examples
     --------
@@ -131,15 +138,14 @@ def clip_grad_value_(params: Tensor | Iterable[Tensor], clip_value: float) -> No
     >>> w.grad
     tensor([ 1. , -0.5])
     """
-    limit = Range().check("clip_value", clip_value)
+    limit = Range(infinite=True).check("clip_value", clip_value)
     for grad in _gradients(params):
         perform(grad.backend.xp.clip, grad.data, -limit, limit, grad.data)
         grad.bump_version()
 
 
 def _gradients(params: Tensor | Iterable[Tensor]) -> list[Tensor]:
-    params = [params] if isinstance(params, Tensor) else params
-    return [p.grad for p in params if p.grad is not None]
+    return [p.grad for p in list_of_tensors("params", params) if p.grad is not None]
 
 
 def _norm(xp: Any, fast: Callable[..., Array | None], arrays: list[Array], p: float) -> Any:

@@ -1,17 +1,25 @@
-"""Groups of parameters by name, each with options of its own."""
+"""Groups of parameters, each with options of its own: by name, and what an optimizer checks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Set
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from nnlib.errors import DTypeError, OptionError
+from nnlib.autograd import Tensor
+from nnlib.errors import DTypeError, GradientError, OptionError, describe, did_you_mean
+from nnlib.optim.options import list_of_tensors
+from nnlib.optim.state import NOTES
 from nnlib.patterns import matching
+from nnlib_backends.precision import is_floating
 
 if TYPE_CHECKING:
     from nnlib.nn import Module
+    from nnlib.optim.optimizer import Optimizer
 
 __all__ = ["param_groups"]
+
+#: Groups, the ids of the parameters that they had, and these, so that the ids stay theirs.
+Known: TypeAlias = list[tuple[dict[str, Any], list[int], list[Tensor]]]
 
 
 def param_groups(
@@ -71,3 +79,90 @@ def param_groups(
             f"Received: {', '.join(options) or 'none'}, which leave out {', '.join(left)}"
         )
     return groups
+
+
+def as_groups(params: Any) -> list[dict[str, Any]]:
+    """Return what an optimizer is made for as a list of groups."""
+    refused = (Tensor, Mapping, str, Set)  # a set has another order in each process
+    if isinstance(params, refused) or not isinstance(params, Iterable):
+        raise DTypeError(
+            "params must be an iterable of tensors or of groups, such as model.parameters(), with "
+            "an order. "
+            f"Received: {describe(params) if isinstance(params, Tensor) else type(params).__name__}"
+        )
+    items = list(params)
+    return items if items and isinstance(items[0], Mapping) else [{"params": items}]
+
+
+def checked_group(optimizer: Optimizer, group: Any, taken: set[int]) -> dict[str, Any]:
+    """Return a group with a list of parameters, none of them ``taken``, and all options."""
+    if not isinstance(group, Mapping) or "params" not in group:
+        raise OptionError(f"a group must be a dict with 'params'. Received: {describe(group)}")
+    given = {name: value for name, value in group.items() if name != "params"}
+    _check_known(optimizer, given)
+    params = list_of_tensors("the parameters of a group", group["params"])
+    if not params:
+        raise OptionError(
+            "an optimizer needs at least one parameter in each group. Received: none (was an "
+            "iterator such as model.parameters() used up before?)"
+        )
+    for p in params:
+        _check_parameter(p)
+        if id(p) in taken:
+            raise OptionError(f"a parameter must be given once. Received twice: {describe(p)}")
+        taken.add(id(p))
+    return {"params": params, **optimizer.checked(optimizer.defaults | given)}
+
+
+def edited_group(optimizer: Optimizer, group: Any, taken: set[int]) -> dict[str, Any]:
+    """Return a group that was edited by hand, with its own list, which may have become empty."""
+    params = group.get("params") if isinstance(group, Mapping) else None
+    if type(params) is not list:
+        return checked_group(optimizer, group, taken)
+    return {**(checked_group(optimizer, group, taken) if params else group), "params": params}
+
+
+def known(groups: list[dict[str, Any]]) -> Known:
+    """Remember groups as they are, for `are_known`."""
+    return [(group, [*map(id, group["params"])], [*group["params"]]) for group in groups]
+
+
+def are_known(groups: list[dict[str, Any]], as_they_were: Known) -> bool:
+    """Tell whether groups and their lists of parameters are as they were."""
+    if len(groups) != len(as_they_were):
+        return False
+    for i, (group, ids, _) in enumerate(as_they_were):
+        now = group.get("params") if group is groups[i] else None
+        if type(now) is not list or [*map(id, now)] != ids:
+            return False
+    return True
+
+
+def check_names(optimizer: Optimizer, group: dict[str, Any]) -> None:
+    """Raise unless a group has all options of its optimizer, and no others."""
+    _check_known(optimizer, group.keys() - {"params"})
+    missing = [name for name in optimizer.defaults if name not in group]
+    if missing:
+        raise OptionError(
+            f"a group must have the options {', '.join(optimizer.defaults)}. "
+            f"Received: one without {', '.join(missing)}"
+        )
+
+
+def _check_known(optimizer: Optimizer, names: Iterable[str]) -> None:
+    for name in names:
+        if name not in optimizer.defaults and name not in NOTES:
+            raise OptionError(
+                f"{type(optimizer).__name__} has the options {', '.join(optimizer.defaults)}. "
+                f"Received: {name!r}.{did_you_mean(name, optimizer.defaults)}"
+            )
+
+
+def _check_parameter(p: Tensor) -> None:
+    if not p.is_leaf:
+        raise GradientError(
+            "a parameter must be a leaf, not the result of an operation. Use detach() and "
+            f"requires_grad=True. Received: {describe(p)}"
+        )
+    if not is_floating(p.dtype):
+        raise DTypeError(f"a parameter must be floating-point. Received: {describe(p)}")

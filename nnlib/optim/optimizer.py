@@ -11,18 +11,23 @@ from nnlib.autograd import Tensor
 from nnlib.errors import (
     BackendMismatchError,
     DTypeError,
-    GradientError,
-    OptionError,
     describe,
-    did_you_mean,
 )
 from nnlib.optim.flat import Flat, Run, flattened
+from nnlib.optim.groups import (
+    Known,
+    are_known,
+    as_groups,
+    check_names,
+    checked_group,
+    edited_group,
+    known,
+)
 from nnlib.optim.options import Range
-from nnlib.optim.state import NOTES, checked_state, copied
+from nnlib.optim.state import checked_state, copied
 from nnlib.optim.update import UpdateRule
 from nnlib.recording import Dependencies, current, fed, perform, repeated
 from nnlib_backends.contract import Array
-from nnlib_backends.precision import is_floating
 
 __all__ = ["Optimizer"]
 
@@ -46,9 +51,10 @@ class Optimizer(Explained):
     ----------
     param_groups : list of dict
         The groups with all their options.  Options may be changed between steps, as schedules do
-        with ``"lr"``.
+        with ``"lr"``; so may the groups and their lists of parameters, which are checked then.
     state : dict
-        Parameter → its step count and the tensors that belong to it.
+        Parameter → its step count and the tensors that belong to it.  Of a parameter that is taken
+        out of its group it is forgotten at the next step.
 
     Raises
     ------
@@ -58,6 +64,16 @@ class Optimizer(Explained):
         If something is not a floating-point tensor.
     GradientError
         If a parameter is itself the result of a recorded operation.
+
+    Notes
+    -----
+    An optimizer knows tensors, not the model: where a layer or parameter of the model is replaced
+    afterwards, ``model.head = nn.Linear(4, 3)``, it goes on with the old one, as in PyTorch.  Make
+    it after that, or change `param_groups`.  (`nnlib.Trainer` notices.)
+
+    An optimizer can be pickled and copied with `copy.deepcopy`.  On its own it gets copies of its
+    parameters; copied together with the model, ``copy.deepcopy((model, optimizer))``, it is the
+    optimizer of the model's copy.
 
     Examples
     --------
@@ -77,9 +93,8 @@ class Optimizer(Explained):
         self.defaults = self.checked(defaults)
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
-        self._flats: list[list[Flat]] = []
-        self._checked: dict[int, tuple[Any, dict[str, Any], Any]] = {}
-        for group in _as_groups(params):
+        self._forget_places()
+        for group in as_groups(params):
             self.add_param_group(group)
 
     # What a subclass says --------------------------------------------------------------------
@@ -117,36 +132,48 @@ class Optimizer(Explained):
         group : dict
             ``"params"`` (a tensor or an iterable of tensors) and options.
         """
-        if not isinstance(group, Mapping) or "params" not in group:
-            raise OptionError(f"a group must be a dict with 'params'. Received: {describe(group)}")
-        given = {name: value for name, value in group.items() if name != "params"}
-        for name in given:
-            if name not in self.defaults and name not in NOTES:
-                raise OptionError(
-                    f"{type(self).__name__} has the options {', '.join(self.defaults)}. Received: "
-                    f"{name!r}.{did_you_mean(name, self.defaults)}"
-                )
-        params = group["params"]
-        params = [params] if isinstance(params, Tensor) else list(params)
-        if not params:
-            raise OptionError(
-                "an optimizer needs at least one parameter in each group. Received: none (was an "
-                "iterator such as model.parameters() used up before?)"
-            )
+        self._take_over_groups()
         taken = {id(p) for other in self.param_groups for p in other["params"]}
-        for p in params:
-            _check_parameter(p)
-            if id(p) in taken:
-                raise OptionError(f"a parameter must be given once. Received twice: {describe(p)}")
-            taken.add(id(p))
-        options = self.checked(self.defaults | given)
-        self.param_groups.append({"params": params, **options})
-        self._flats.append(flattened(params))
+        checked = checked_group(self, group, taken)
+        self.param_groups.append(checked)
+        self._known += known([checked])
+        self._flats.append(flattened(checked["params"]))
+
+    def _forget_places(self) -> None:
+        self._flats: list[list[Flat]] = []
+        # each group with the parameters that it had when its flat buffers were made
+        self._known: Known = []
+        self._checked: dict[int, tuple[Any, dict[str, Any], Any]] = {}
+
+    def _take_over_groups(self) -> None:
+        """Check groups that were edited by hand, and forget the state of what is gone."""
+        if are_known(self.param_groups, self._known):
+            return
+        taken: set[int] = set()
+        groups = [edited_group(self, group, taken) for group in self.param_groups]
+        for i, (group, complete) in enumerate(zip(self.param_groups, groups, strict=True)):
+            if isinstance(group, dict):
+                group.update(complete)  # whoever holds it goes on holding it
+            else:
+                self.param_groups[i] = complete
+        self._forget_places()
+        self._known = known(self.param_groups)
+        self._flats = [flattened(group["params"]) for group in self.param_groups]
+        self.state = {p: entries for p, entries in self.state.items() if id(p) in taken}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy gets: it puts its parameters into flat buffers of its own."""
+        return {k: v for k, v in vars(self).items() if k not in ("_flats", "_known", "_checked")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._forget_places()
 
     # Training --------------------------------------------------------------------------------
 
     def zero_grad(self) -> None:
         """Drop the gradients of all parameters."""
+        self._take_over_groups()
         for group in self.param_groups:
             for p in group["params"]:
                 p.grad = None
@@ -164,7 +191,7 @@ class Optimizer(Explained):
         Raises
         ------
         OptionError
-            If an option was set to a value outside its range.
+            If an option was set to a value outside its range, or a group edited so that it is none.
         BackendMismatchError, DTypeError
             If a gradient was set by hand that is not like its parameter.
         """
@@ -183,8 +210,8 @@ class Optimizer(Explained):
 
     def _arrange(self) -> None:
         """Put the parameters into flat buffers, if they are not or no longer there."""
-        flats = [flat for group in self._flats for flat in group]
-        if len(self._flats) < len(self.param_groups) or not all(f.is_intact() for f in flats):
+        self._take_over_groups()
+        if not all(flat.is_intact() for group in self._flats for flat in group):
             self._flats = [flattened(group["params"]) for group in self.param_groups]
         for group in self._flats:
             for flat in group:
@@ -201,6 +228,8 @@ class Optimizer(Explained):
         def unchanged() -> bool:
             if self._flats is not flats or self.state is not state:
                 return False
+            if not are_known(self.param_groups, self._known):
+                return False
             for i, kind in enumerate(kinds):
                 now = self._kind(i)
                 if now is not kind and now != kind:
@@ -212,8 +241,13 @@ class Optimizer(Explained):
     def _options(self, i: int) -> dict[str, Any]:
         """Return the checked options of group ``i``; checked again only if one has changed."""
         group = self.param_groups[i]
-        given = [group[name] for name in self.defaults]
+        try:
+            given = [len(group), *[group[name] for name in self.defaults]]
+        except KeyError:
+            check_names(self, group)
+            raise
         if self._checked.get(i, (None,))[0] != given:
+            check_names(self, group)
             options = self.checked(group)
             self._checked[i] = (
                 given,
@@ -299,6 +333,7 @@ class Optimizer(Explained):
             instead of the parameters; ``"state"``: position → step count and tensors, which share
             the optimizer's memory.
         """
+        self._take_over_groups()
         groups: list[dict[str, Any]] = []
         positions: dict[Tensor, int] = {}
         for group in self.param_groups:
@@ -322,8 +357,11 @@ class Optimizer(Explained):
         OptionError
             If an option is outside its range.  Nothing was changed then.
         """
+        self._take_over_groups()
         groups, entries = checked_state(self, state)
         for group, options in zip(self.param_groups, groups, strict=True):
+            for name in ("initial_lr", "scheduled_lr"):  # of a schedule that the state has not seen
+                group.pop(name, None)
             group.update(options)
         self.state = {
             p: {name: v if name == "step" else copied(v, p) for name, v in own.items()}
@@ -331,21 +369,11 @@ class Optimizer(Explained):
         }
 
     def __repr__(self) -> str:
-        lines = []
+        lines, hidden = [], ("params", "scheduled_lr")
         for group in self.param_groups:
-            options = ", ".join(f"{k}={v!r}" for k, v in group.items() if k != "params")
+            options = ", ".join(f"{k}={v!r}" for k, v in group.items() if k not in hidden)
             lines.append(f"  {len(group['params'])} parameters: {options}")
         return f"{type(self).__name__}(\n" + "\n".join(lines) + "\n)"
-
-
-def _as_groups(params: Any) -> list[dict[str, Any]]:
-    if isinstance(params, Tensor | Mapping | str) or not isinstance(params, Iterable):
-        raise DTypeError(
-            "params must be an iterable of tensors or of groups, such as model.parameters(). "
-            f"Received: {describe(params) if isinstance(params, Tensor) else type(params).__name__}"
-        )
-    items = list(params)
-    return items if items and isinstance(items[0], Mapping) else [{"params": items}]
 
 
 def _copies(arrays: list[Array]) -> list[Array]:
@@ -356,19 +384,6 @@ def _restore(xp: Any, arrays: list[Array], before: list[Array], skip: Array) -> 
     """Take back what was changed, if ``skip`` is not 0."""
     for array, old in zip(arrays, before, strict=True):
         array[...] = xp.where(skip != 0, old, array)
-
-
-def _check_parameter(p: Any) -> None:
-    if not isinstance(p, Tensor):
-        hint = " (give model.parameters() without names)" if isinstance(p, tuple) else ""
-        raise DTypeError(f"a parameter must be a tensor. Received: {type(p).__name__}{hint}")
-    if not p.is_leaf:
-        raise GradientError(
-            "a parameter must be a leaf, not the result of an operation. Use detach() and "
-            f"requires_grad=True. Received: {describe(p)}"
-        )
-    if not is_floating(p.dtype):
-        raise DTypeError(f"a parameter must be floating-point. Received: {describe(p)}")
 
 
 def _check_gradient(p: Tensor, grad: Tensor) -> None:

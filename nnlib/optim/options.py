@@ -1,15 +1,17 @@
-"""Checks of the numbers that optimizers and schedules are configured with."""
+"""Checks of what optimizers and schedules are given: numbers, and parameters."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-from nnlib.errors import OptionError
+from nnlib.autograd import Tensor
+from nnlib.errors import DTypeError, OptionError
 
-__all__ = ["Range", "positive_integer"]
+__all__ = ["Range", "list_of_tensors", "positive_integer"]
 
 
 @dataclass(frozen=True)
@@ -19,9 +21,11 @@ class Range:
     Attributes
     ----------
     low, high : float
-        Both included, unless ``below`` is set. Infinity itself is never allowed.
+        Both included, unless ``below`` is set.
     below : bool
         Exclude ``high``.
+    infinite : bool
+        Allow infinity, too.
 
     Examples
     --------
@@ -35,13 +39,14 @@ class Range:
     low: float = 0.0
     high: float = math.inf
     below: bool = False
+    infinite: bool = False
 
     def check(self, name: str, value: Any) -> float:
         """Return the value as a Python float, which never promotes a float32 array."""
         if isinstance(value, Real):
             number = float(value)
             inside = number < self.high if self.below else number <= self.high
-            if inside and self.low <= number < math.inf:
+            if inside and self.low <= number and (number < math.inf or self.infinite):
                 return number
         raise OptionError(f"{name} must be a number {self._text()}. Received: {value!r}")
 
@@ -56,3 +61,45 @@ def positive_integer(name: str, value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
     raise OptionError(f"{name} must be a positive integer. Received: {value!r}")
+
+
+def list_of_tensors(what: str, params: Any) -> list[Tensor]:
+    """Return the tensors of an iterable, or a tensor alone, as a new list.
+
+    Raises
+    ------
+    DTypeError
+        If it is something else.
+    OptionError
+        If it is an iterator that gives none: it was used up before.  A list may be empty.
+
+    Examples
+    --------
+    >>> from nnlib import nn
+    >>> parameters = nn.Linear(2, 1).parameters()
+    >>> len(list_of_tensors("params", parameters))
+    2
+    >>> list_of_tensors("params", parameters)
+    Traceback (most recent call last):
+    nnlib.errors.OptionError: params must be tensors. Received: an iterator that gives none (was \
+model.parameters() used up before?). Call it again, or keep a list
+    """
+    if isinstance(params, Tensor):
+        return [params]
+    if isinstance(params, Mapping | str) or not isinstance(params, Iterable):
+        hint = ". Give its parameters()" if hasattr(params, "parameters") else ""
+        raise DTypeError(
+            f"{what} must be a tensor or an iterable of tensors. "
+            f"Received: {type(params).__name__}{hint}"
+        )
+    tensors = list(params)
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            hint = " (give model.parameters() without names)" if isinstance(tensor, tuple) else ""
+            raise DTypeError(f"{what} must be tensors. Received: {type(tensor).__name__}{hint}")
+    if not tensors and isinstance(params, Iterator):
+        raise OptionError(
+            f"{what} must be tensors. Received: an iterator that gives none (was "
+            "model.parameters() used up before?). Call it again, or keep a list"
+        )
+    return tensors

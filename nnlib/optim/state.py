@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NOTES", "checked_state", "copied"]
 
-NOTES = ("name", "initial_lr")  # what a group may hold besides its parameters and options
+#: What a group may hold besides its parameters and options; the rates are notes of schedules.
+NOTES = ("name", "initial_lr", "scheduled_lr")
 
 
 def checked_state(

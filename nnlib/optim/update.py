@@ -69,7 +69,7 @@ class UpdateRule:
         numbers: Sequence[str],
         samples: Sequence[Sample],
     ) -> None:
-        self.name = definition.__name__
+        self.name, self.__module__ = definition.__name__, definition.__module__
         self.definition = definition
         self.numbers = tuple(numbers)
         self.samples = list(samples)
@@ -105,6 +105,10 @@ class UpdateRule:
             self.definition(backend.xp, *arrays, **named, **flags)
         else:
             replacement(*arrays, numbers, **flags)
+
+    def __reduce__(self) -> str:
+        """Pickle like a function, by its name; a copy is the rule itself."""
+        return self.name
 
     def __repr__(self) -> str:
         return f"<nnlib update rule {self.name}>"

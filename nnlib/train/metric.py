@@ -12,6 +12,7 @@ from nnlib.autograd import Tensor, no_grad, tensor
 from nnlib.errors import StateError
 from nnlib.nn.functional.crossentropy import all_count
 from nnlib.train.readings import measured
+from nnlib_backends.foreign import native
 
 __all__ = ["FunctionMetric", "LabelMetric", "Measured", "Metric", "ignoring"]
 
@@ -68,6 +69,7 @@ class Metric(ABC):
 
     def update(self, output: Tensor, target: Tensor) -> None:
         """Take in a batch; nothing is read from the device."""
+        output, target = native(output), native(target)
         self.add(self.measure(output, target), target)
 
     def measure(self, output: Tensor, target: Tensor) -> Measured:

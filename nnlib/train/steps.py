@@ -74,8 +74,20 @@ class Steps:
         #: of the loss; does nothing but in float16
         self.scaler = GradScaler(enabled=precision in ("fp16", "float16"))
         self._compiled = compile
-        self._train = compiled(self._train_as_it_is) if compile else self._train_as_it_is
-        self._test = compiled(self._test_as_it_is) if compile else self._test_as_it_is
+        self._make_steps()
+
+    def _make_steps(self) -> None:
+        """Compile the steps, unless that is not wanted."""
+        train, test = self._train_as_it_is, self._test_as_it_is
+        self._train = compiled(train) if self._compiled else train
+        self._test = compiled(test) if self._compiled else test
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k not in ("_train", "_test")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._make_steps()
 
     def brings_batches(self, backend: Backend) -> bool:
         """Tell whether a step takes batches from the host to this backend by itself."""

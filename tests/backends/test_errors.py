@@ -2,6 +2,9 @@ import pickle
 
 import pytest
 
+import nnlib
+from nnlib import nn
+from nnlib.errors import ShapeError
 from nnlib_backends import BackendUnavailableError
 
 
@@ -23,3 +26,15 @@ def test_unavailable_survives_pickling():  # from a worker process to its parent
     again = pickle.loads(pickle.dumps(error))
     assert str(again) == str(error)
     assert again.reason == "no-driver"
+
+
+def test_an_error_leaves_its_module_behind():  # on its way from a worker process to its parent
+    model = nn.Sequential(nn.Linear(2, 1))
+    model[0].unpicklable = lambda: 0
+    with pytest.raises(ShapeError) as caught:
+        model(nnlib.ones(1, 3))
+    error = caught.value
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert again.layer_path == "0"

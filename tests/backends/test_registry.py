@@ -1,7 +1,9 @@
 """Which backend new arrays go to, and what a bare array's backend is."""
 
 import asyncio
+import copy
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -325,3 +327,18 @@ def test_auto_is_silent_where_there_is_a_gpu(monkeypatch, capsys):
     registry._loaded.pop("auto", None)
     assert load_backend("auto") is found
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_backend_is_pickled_as_its_name(backend, protocol):
+    text = pickle.dumps(backend, protocol)
+    assert pickle.loads(text) is backend
+    assert len(text) < 100
+    assert copy.copy(backend) is backend
+    assert copy.deepcopy([backend])[0] is backend
+
+
+def test_a_pickle_of_a_backend_that_is_not_there():
+    text = pickle.dumps(load_backend("numpy"), 0).replace(b"numpy", b"cupyy")
+    with pytest.raises(UnknownBackendError, match="Received: 'cupyy'"):
+        pickle.loads(text)

@@ -110,3 +110,40 @@ class TestErrors:
     def test_misspelt_backend(self, data):
         with pytest.raises(NnlibError, match="numpi"):
             data.to("numpi")
+
+
+class Foreign:
+    """An array of a library that is no backend, as its objects show themselves."""
+
+    def __init__(self, values):
+        self.values, self.shape, self.dtype = values, values.shape, "foreign"
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values
+
+
+def test_arrays_of_another_library():
+    values = np.arange(6, dtype="float32").reshape(3, 2)
+    data = ArrayDataset(Foreign(values), Foreign(np.arange(3)))
+    assert data.arrays[0] is values
+    assert data[Foreign(np.array([2, 0]))][1].tolist() == [2, 0]
+    with pytest.raises(DTypeError, match="numbers or booleans"):
+        ArrayDataset(Foreign(np.array(["a"])))
+
+
+@pytest.mark.peers
+def test_torch_tensors():
+    torch = pytest.importorskip("torch")
+    x = torch.arange(6.0).reshape(3, 2)
+    data = ArrayDataset(x, x.bfloat16(), x.requires_grad_(), torch.tensor([0, 1, 0]))
+    assert [a.dtype.name for a in data.arrays] == ["float32", "float32", "float32", "int64"]
+    assert np.shares_memory(data.arrays[0], x.detach().numpy())
+    assert data[torch.tensor([2, 0])][0].tolist() == [[4.0, 5.0], [0.0, 1.0]]
+    with pytest.raises(DTypeError, match="must be made of arrays"):
+        ArrayDataset(x.detach().to_sparse())
+
+
+@pytest.mark.peers
+def test_jax_arrays():
+    jnp = pytest.importorskip("jax.numpy")
+    assert ArrayDataset(jnp.ones((3, 2))).arrays[0].tolist() == [[1.0, 1.0]] * 3

@@ -1,5 +1,7 @@
 import contextlib
+import copy
 import gc
+import pickle
 import threading
 import time
 
@@ -364,3 +366,31 @@ class TestErrors:
     def test_misspelt_backend(self):
         with pytest.raises(NnlibError, match="numpi"):
             DataLoader(counting(3), backend="numpi")
+
+
+class TestCopies:
+    @pytest.mark.parametrize(
+        "copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+    )
+    @pytest.mark.parametrize("begun", [False, True])
+    def test_a_copy_gives_the_same_batches(self, copied, begun):
+        loader = DataLoader(counting(20), 3, shuffle=True)
+        if begun:
+            next(iter(loader))
+        twin = copied(loader)
+        nnlib.rand(3)
+        assert [labels(twin) for _ in range(2)] == [labels(loader) for _ in range(2)]
+        assert twin.state_dict() == loader.state_dict()
+
+    def test_a_copy_of_a_loader_without_chance_draws_nothing(self):
+        before = nnlib.random.default_generator.state_dict()
+        copy.deepcopy(DataLoader(counting(3)))
+        assert nnlib.random.default_generator.state_dict() == before
+
+    def test_a_copy_draws_from_the_process_s_stream(self):
+        loader = DataLoader(counting(3))
+        twin = copy.deepcopy(loader)
+        nnlib.manual_seed(1)
+        seed = twin.seed
+        nnlib.manual_seed(1)
+        assert loader.seed == seed

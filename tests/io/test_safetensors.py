@@ -55,6 +55,46 @@ class TestRoundTrip:
         save({"x": array}, path)
         assert load(path)["x"].data.tobytes() == array.tobytes()
 
+    def test_bfloat16_comes_back_as_float32_with_every_value(self, path, backend):
+        bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+        all_of_them = np.arange(1 << 16, dtype="uint16").view(bfloat16).reshape(256, 256)
+        strided = all_of_them.T[::2]
+        tensor = nnlib.tensor(all_of_them, backend=backend)
+        save({"all": tensor, "strided": strided, "one": strided[3, 3], "none": strided[:0]}, path)
+        loaded = load(path)
+        np.testing.assert_array_equal(loaded["all"].numpy(), all_of_them.astype("float32"))
+        np.testing.assert_array_equal(loaded["strided"].numpy(), strided.astype("float32"))
+        assert loaded["one"].tolist() == float(strided[3, 3])
+        assert loaded["none"].shape == (0, 256)
+
+    def test_a_model_in_bfloat16(self, path, backend):
+        bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+        model, other = make_model(0).astype(bfloat16), make_model(1).astype(bfloat16)
+        save(model, path)
+        load_into(other, path)
+        assert_same(values(other), values(model))
+        assert other[0].weight.dtype == bfloat16
+
+    def test_arrays_of_another_library(self, path):
+        class Foreign:
+            def __array__(self, dtype=None, copy=None):
+                return np.arange(3)
+
+        save({"x": Foreign()}, path)
+        assert load(path)["x"].tolist() == [0, 1, 2]
+
+    @pytest.mark.peers
+    def test_torch_reads_our_bfloat16_and_we_save_its_tensors(self, path):
+        torch = pytest.importorskip("torch")
+        library = pytest.importorskip("safetensors.torch")
+        ml_dtypes = pytest.importorskip("ml_dtypes")
+        save({"x": np.array([1.5, -2.0], ml_dtypes.bfloat16)}, path)
+        theirs = library.load_file(path)
+        assert theirs["x"].dtype == torch.bfloat16
+        assert theirs["x"].tolist() == [1.5, -2.0]
+        save({"x": theirs["x"].float().requires_grad_()}, path)
+        assert load(path)["x"].tolist() == [1.5, -2.0]
+
     def test_a_model(self, path, backend):
         model, other = make_model(0), make_model(1)
         save(model, path)

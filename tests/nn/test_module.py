@@ -1,9 +1,19 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
 import nnlib
-from nnlib import nn
-from nnlib.errors import DTypeError, NnlibError, OptionError, ShapeError, StateError
+from nnlib import nn, optim
+from nnlib.errors import (
+    CaptureError,
+    DTypeError,
+    NnlibError,
+    OptionError,
+    ShapeError,
+    StateError,
+)
 
 
 class Net(nn.Module):
@@ -351,3 +361,121 @@ def test_astype_converts_floats_only(backend):
     assert [p.requires_grad for p in net.parameters()] == [False, True, True, True]
     net(nnlib.ones(4, 3, dtype="float64")).sum().backward()
     assert net[1].weight.grad.dtype == "float64"
+
+
+class Remembering(nn.Module):
+    """Holds what is hard to copy: shared parameters, hooks of its own, their handles."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(2, 2), nn.Linear(2, 2)
+        self.second.weight = self.first.weight
+        self.again = [self.first]  # not a registered place
+        self.calls = 0
+        self.handle = self.first.register_forward_hook(self.count)
+        self.register_buffer("seen", nnlib.zeros(2))
+        self.register_buffer("passing", nnlib.ones(1), persistent=False)
+
+    def count(self, module, inputs, output):
+        self.calls += 1
+        self.seen += output.detach()[0]
+
+    def forward(self, x):
+        return self.second(self.first(x))
+
+
+COPIES = [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+
+
+@pytest.mark.parametrize("copied", COPIES, ids=["deepcopy", "pickle"])
+class TestCopies:
+    def test_what_is_shared_stays_shared(self, copied, backend):
+        model = Remembering()
+        x = nnlib.ones(1, 2)
+        model(x).sum().backward()
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+        optimizer.step()
+        twin, its_optimizer = copied((model, optimizer))
+        assert twin.second.weight is twin.first.weight is not model.first.weight
+        assert twin.again[0] is twin.first
+        assert [name for name, _ in twin.named_parameters()] == [
+            name for name, _ in model.named_parameters()
+        ]
+        assert list(twin.state_dict()) == list(model.state_dict())
+        assert twin.first.weight.grad.tolist() == model.first.weight.grad.tolist()
+        assert twin.first.weight.backend is backend
+        before = model.first.weight.tolist()
+        its_optimizer.step()
+        assert model.first.weight.tolist() == before != twin.first.weight.tolist()
+        optimizer.step()
+        assert model.first.weight.tolist() == twin.first.weight.tolist()
+
+    def test_hooks_and_their_handles_are_the_copy_s(self, copied):
+        model = Remembering()
+        twin = copied(model)
+        twin(nnlib.ones(1, 2))
+        assert (model.calls, twin.calls) == (0, 1)
+        twin.handle.remove()
+        twin(nnlib.ones(1, 2))
+        model(nnlib.ones(1, 2))
+        assert (model.calls, twin.calls) == (1, 1)
+
+    def test_after_compiling(self, copied, backend):
+        model = nn.Sequential(nn.Linear(2, 2), nn.Tanh())
+        x = nnlib.ones(1, 2)
+        step = nnlib.compile(lambda x: model(x))
+        expected = [step(x).tolist() for _ in range(3)][-1]
+        twin = copied(model)
+        with nnlib.no_grad():
+            model[0].weight.zero_()
+        assert twin(x).tolist() == expected
+
+
+def test_a_shallow_copy_shares_parameters_but_not_the_places_for_them():
+    model = Remembering()
+    twin = copy.copy(model)
+    assert twin.first.weight is model.first.weight
+    twin.first = nn.Linear(2, 3)
+    twin.third = nn.Linear(3, 3)
+    assert model.first.out_features == 2
+    assert "third" not in dict(model.named_children())
+
+
+def test_a_copy_is_no_part_of_a_recording():
+    w = nnlib.ones(2, requires_grad=True)
+    with pytest.raises(CaptureError, match="deepcopy"):
+        nnlib.compile(lambda x: copy.deepcopy(w) * x)(nnlib.ones(2))
+
+
+class Foreign:
+    """An array of a library that is no backend, as its objects show themselves."""
+
+    def __init__(self, values):
+        self.values, self.shape = values, values.shape
+        self.dtype = f"foreign.{values.dtype}"
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values
+
+
+def test_state_of_another_library(backend):
+    layer = nn.Linear(2, 2)
+    state = {"weight": Foreign(np.eye(2)), "bias": Foreign(np.zeros(2, "float16"))}
+    assert layer.load_state_dict(state).complete
+    assert layer(nnlib.tensor([[1.0, 2.0]])).tolist() == [[1.0, 2.0]]
+    with pytest.raises(StateError, match=r"bias must be .* received foreign"):
+        layer.load_state_dict({"bias": Foreign(np.zeros(2, "int64"))}, strict=False)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+def test_state_of_a_torch_module(dtype):
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.Linear(3, 2).to(getattr(torch, dtype))
+    for state in (theirs.state_dict(), dict(theirs.named_parameters())):  # with gradients, too
+        ours = nn.Linear(3, 2)
+        ours.load_state_dict(state)
+        np.testing.assert_array_equal(ours.weight.numpy(), theirs.weight.detach().float().numpy())
+    sparse = {"weight": torch.eye(2).to_sparse(), "bias": torch.zeros(2)}
+    with pytest.raises(StateError, match="weight must be"):
+        nn.Linear(2, 2).load_state_dict(sparse)

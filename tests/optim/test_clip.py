@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nnlib
-from nnlib.errors import BackendMismatchError, NonFiniteError, OptionError
+from nnlib import nn
+from nnlib.errors import BackendMismatchError, DTypeError, NonFiniteError, OptionError
 from nnlib.optim import clip_grad_norm_, clip_grad_value_
 
 
@@ -147,3 +148,66 @@ def test_as_pytorch(p, limit, seed):
     assert norm.item() == pytest.approx(expected.item(), rel=1e-5)
     for x, y in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(x.grad.numpy(), y.grad.numpy(), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("norm_type", [1, 2.0, math.inf])
+def test_infinite_limits_only_measure(params, norm_type):
+    measured = clip_grad_norm_(params, math.inf, norm_type)
+    assert measured.item() == clip_grad_norm_(params, 1e9, norm_type).item()
+    assert clip_grad_value_(params, math.inf) is None
+    assert gradients(params) == [1.0, -2.0, 2.0]
+    params[0].grad = nnlib.tensor([math.inf, 1.0])
+    assert clip_grad_norm_(params, math.inf, norm_type).item() == math.inf
+    assert gradients(params) == [math.inf, 1.0, 2.0]
+
+
+def test_measuring_in_a_compiled_step(backend):
+    w = nnlib.zeros(2, requires_grad=True)
+
+    @nnlib.compile
+    def norm(x):
+        w.grad = None
+        (w * x).sum().backward()
+        return clip_grad_norm_(w, math.inf)
+
+    assert [norm(nnlib.tensor([3.0, 4.0]) * i).item() for i in range(1, 5)] == [5, 10, 15, 20]
+
+
+CLIPS = [lambda params: clip_grad_norm_(params, 1.0), lambda params: clip_grad_value_(params, 1.0)]
+
+
+@pytest.mark.parametrize("clip", CLIPS, ids=["norm", "value"])
+class TestWhatIsClipped:
+    def test_a_generator(self, clip):
+        layer = nn.Linear(2, 1)
+        layer(nnlib.full((1, 2), 5.0)).sum().backward()
+        parameters = layer.parameters()
+        clip(parameters)
+        assert layer.weight.grad.tolist()[0][0] <= 1.0
+        with pytest.raises(OptionError, match="used up before"):
+            clip(parameters)
+
+    @pytest.mark.parametrize(
+        ("wrong", "text"),
+        [
+            (nn.Linear(2, 1), r"Received: Linear. Give its parameters\(\)"),
+            (dict(nn.Linear(2, 1).named_parameters()), "Received: dict"),
+            (list(nn.Linear(2, 1).named_parameters()), "without names"),
+            ([np.zeros(2)], "Received: ndarray"),
+            ("weight", "Received: str"),
+            (None, "Received: NoneType"),
+        ],
+    )
+    def test_no_tensors(self, clip, wrong, text):
+        with pytest.raises(DTypeError, match=text):
+            clip(wrong)
+
+
+@pytest.mark.parametrize("wrong", [-1.0, math.nan, -math.inf, "1", None])
+def test_limits_that_are_none(params, wrong):
+    with pytest.raises(OptionError, match="max_norm must be a number >= 0"):
+        clip_grad_norm_(params, wrong)
+    with pytest.raises(OptionError, match="clip_value must be a number >= 0"):
+        clip_grad_value_(params, wrong)
+    with pytest.raises(OptionError, match="norm_type must be positive"):
+        clip_grad_norm_(params, 1.0, wrong)

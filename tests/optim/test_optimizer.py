@@ -221,7 +221,7 @@ class TestWrongParameters:
         for wrong in (p, 3, None, "weights", {"params": [p]}, nn.Linear(2, 1)):
             with pytest.raises(DTypeError, match="an iterable of tensors or of groups"):
                 optim.SGD(wrong)
-        with pytest.raises(DTypeError, match=r"must be a tensor\. Received: ndarray"):
+        with pytest.raises(DTypeError, match=r"must be tensors\. Received: ndarray"):
             optim.SGD([np.ones(3)])
         with pytest.raises(DTypeError, match="without names"):
             optim.SGD(nn.Linear(2, 1).named_parameters())
@@ -364,3 +364,115 @@ class TestState:
 def test_setting_a_gradient_of_another_shape_is_refused():
     with pytest.raises(ShapeError):
         nnlib.ones(2, requires_grad=True).grad = nnlib.ones(3)
+
+
+class TestEditedGroups:
+    """What is done to `param_groups` by hand counts at the next step, or is an error."""
+
+    @staticmethod
+    def parameters(count):
+        params = [nnlib.ones(2, requires_grad=True) for _ in range(count)]
+        for p in params:
+            p.grad = nnlib.ones(2)
+        return params
+
+    @pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, optim.Adagrad])
+    @pytest.mark.parametrize(
+        "edit",
+        [
+            lambda groups, q: groups[0]["params"].__setitem__(0, q),
+            lambda groups, q: groups[0]["params"].append(q),
+            lambda groups, q: groups[0].update(params=[q]),
+            lambda groups, q: groups[0].update(params=q),
+            lambda groups, q: groups[0].update(params=iter([q])),
+            lambda groups, q: groups.append({"params": [q]}),
+            lambda groups, q: groups.append({"params": (x for x in [q])}),
+            lambda groups, q: groups.__setitem__(slice(None), [{"params": [q]}]),
+        ],
+    )
+    def test_another_parameter_is_trained(self, kind, edit, backend):
+        p, q = self.parameters(2)
+        optimizer = kind([p], lr=0.1)
+        optimizer.step()
+        edit(optimizer.param_groups, q)
+        optimizer.step()
+        listed = [p for group in optimizer.param_groups for p in group["params"]]
+        assert any(x is q for x in listed)
+        np.testing.assert_allclose(q.detach().numpy(), [0.9, 0.9], rtol=1e-6)
+        assert set(optimizer.state) == set(listed)
+        again = kind([{"params": group["params"]} for group in optimizer.param_groups], lr=0.1)
+        again.load_state_dict(optimizer.state_dict())
+
+    def test_what_is_taken_out_stays_as_it_is(self, backend):
+        p, q = self.parameters(2)
+        optimizer = optim.Adam([p, q], lr=0.1)
+        optimizer.step()
+        del optimizer.param_groups[0]["params"][0]
+        before = p.tolist(), q.tolist()
+        optimizer.step()
+        assert p.tolist() == before[0]
+        assert q.tolist() != before[1]
+        optimizer.param_groups[0]["params"].clear()
+        optimizer.step()
+        optimizer.param_groups.clear()
+        optimizer.step()
+        assert optimizer.state_dict() == {"state": {}, "param_groups": []}
+
+    def test_the_list_stays_the_same_list(self):
+        (p, q, r) = self.parameters(3)
+        optimizer = optim.SGD([p], lr=0.1)
+        held = optimizer.param_groups[0]["params"]
+        for new in (q, r):
+            held.append(new)
+            optimizer.step()
+        assert r.tolist() != [1.0, 1.0]
+
+    @pytest.mark.parametrize(
+        ("edit", "error", "text"),
+        [
+            (lambda groups, p: groups[0]["params"].append(p), OptionError, "Received twice"),
+            (lambda groups, p: groups.append({"params": [p]}), OptionError, "Received twice"),
+            (lambda groups, p: groups[0]["params"].append(3), DTypeError, "Received: int"),
+            (lambda groups, p: groups[0]["params"].append(p * 2), GradientError, "a leaf"),
+            (lambda groups, p: groups[0].update(params=None), DTypeError, "Received: NoneType"),
+            (lambda groups, p: groups[0].update(params=iter(())), OptionError, "used up before"),
+            (lambda groups, p: groups[0].pop("params"), OptionError, "a dict with 'params'"),
+            (lambda groups, p: groups.append([p]), OptionError, "a dict with 'params'"),
+            (lambda groups, p: groups[0].pop("lr"), OptionError, "without lr"),
+            (lambda groups, p: groups[0].update(learning_rate=1.0), OptionError, "'learning_rate'"),
+            (lambda groups, p: groups[0].update(lr=-1.0), OptionError, "lr must be"),
+            (lambda groups, p: groups[0].update(lr="fast"), OptionError, "lr must be"),
+            (lambda groups, p: groups[0].update(lr=float("nan")), OptionError, "lr must be"),
+        ],
+    )
+    def test_what_is_no_group_is_refused(self, edit, error, text):
+        (p,) = self.parameters(1)
+        optimizer = optim.SGD([p], lr=0.1)
+        optimizer.step()
+        before = p.tolist()
+        edit(optimizer.param_groups, p)
+        for _ in range(2):
+            with pytest.raises(error, match=text):
+                optimizer.step()
+        assert p.tolist() == before
+
+    def test_in_a_compiled_step(self, backend):
+        p, q = self.parameters(2)
+        optimizer = optim.SGD([p], lr=0.5)
+
+        @nnlib.compile
+        def step(x):
+            optimizer.zero_grad()
+            ((p + q) * x).sum().backward()
+            optimizer.step()
+
+        for _ in range(4):
+            step(nnlib.ones(2))
+        optimizer.param_groups[0]["params"][0] = q
+        for _ in range(4):
+            step(nnlib.ones(2))
+        assert (p.tolist(), q.tolist()) == ([-1.0, -1.0], [-1.0, -1.0])
+
+    def test_a_set_has_no_order(self):
+        with pytest.raises(DTypeError, match="Received: set"):
+            optim.SGD(set(self.parameters(2)), lr=0.1)

@@ -300,3 +300,76 @@ class TestErrors:
         run(schedule, 3)
         with pytest.raises(OptionError, match=r"the cycle has 3 steps\. Received: step 4"):
             schedule.step()
+
+
+class TestRateSetByHand:
+    """A new schedule begins with the rate that was set since the last one."""
+
+    @pytest.mark.parametrize("name", MAKE)
+    def test_after_any_schedule(self, optimizer, name):
+        first = MAKE[name](optimizer)
+        for _ in range(2):
+            first.step(*[1.0] if name == "plateau" else [])
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-3
+        schedule = schedules.StepLR(optimizer, step_size=2)
+        assert schedule.base_lrs == [1e-3, 1e-3]
+        assert run(schedule, 4) == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4])
+
+    def test_of_one_group(self, optimizer):
+        schedules.StepLR(optimizer, step_size=1).step()
+        optimizer.param_groups[1]["lr"] = 0.25
+        assert schedules.StepLR(optimizer, step_size=1).base_lrs == [1.0, 0.25]
+
+    def test_not_set_by_hand(self, optimizer):
+        schedules.StepLR(optimizer, step_size=1).step()
+        assert optimizer.param_groups[0]["lr"] == 0.1
+        assert schedules.StepLR(optimizer, step_size=1).base_lrs == [1.0, 0.5]
+
+    def test_a_loaded_rate_is_not_set_by_hand(self, optimizer):
+        schedule = schedules.StepLR(optimizer, step_size=1)
+        schedule.step()
+        state = json.loads(json.dumps(optimizer.state_dict()))
+        a, b = (nnlib.zeros(1, requires_grad=True) for _ in range(2))
+        other = optim.SGD([{"params": a}, {"params": b}], lr=7.0, momentum=0.9)
+        schedules.StepLR(other, step_size=3)  # of the rate before the state was loaded
+        other.load_state_dict(state)
+        again = schedules.StepLR(other, step_size=1)
+        again.load_state_dict(schedule.state_dict())
+        assert again.base_lrs == [1.0, 0.5]
+        assert again.get_last_lr() == schedule.get_last_lr()
+
+    def test_states_without_the_note(self, optimizer):
+        """As earlier versions saved them."""
+        schedules.StepLR(optimizer, step_size=1).step()
+        state = optimizer.state_dict()
+        for group in state["param_groups"]:
+            del group["scheduled_lr"]
+        optimizer.load_state_dict(state)
+        assert schedules.StepLR(optimizer, step_size=1).base_lrs == [1.0, 0.5]
+
+
+class TestEditedGroups:
+    """A schedule of groups that were edited by hand goes on, or says what is wrong."""
+
+    def test_one_more(self, optimizer):
+        schedule = schedules.StepLR(optimizer, step_size=1)
+        optimizer.param_groups.append({"params": [nnlib.ones(1, requires_grad=True)], "lr": 3.0})
+        schedule.step()
+        assert schedule.base_lrs == [1.0, 0.5, 3.0]
+        assert schedule.get_last_lr() == pytest.approx([0.1, 0.05, 0.3])
+
+    def test_one_less(self, optimizer):
+        schedule = schedules.StepLR(optimizer, step_size=1)
+        del optimizer.param_groups[0]
+        with pytest.raises(OptionError, match="made for 2 groups"):
+            schedule.step()
+
+    @pytest.mark.parametrize("rate", ["fast", None, -1.0, math.nan, [0.1]])
+    def test_no_rate(self, optimizer, rate):
+        optimizer.param_groups[0]["lr"] = rate
+        with pytest.raises(OptionError, match="lr must be a number"):
+            schedules.StepLR(optimizer, step_size=1)
+        del optimizer.param_groups[0]["lr"]
+        with pytest.raises(OptionError, match="lr must be a number"):
+            schedules.StepLR(optimizer, step_size=1)

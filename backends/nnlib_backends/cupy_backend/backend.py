@@ -21,6 +21,7 @@ from nnlib_backends.cupy_backend.kernels.driver import CudaDriver
 from nnlib_backends.cupy_backend.kernels.launcher import Launcher
 from nnlib_backends.cupy_backend.products import import_cublaslt, linear, make_products
 from nnlib_backends.cupy_backend.tf32 import tf32_is_allowed
+from nnlib_backends.foreign import detached, is_foreign, on_host
 from nnlib_backends.registry import owner_of
 
 #: A GPU wants few and large products; this much is taken for the patches of one.
@@ -249,10 +250,11 @@ def _from_elsewhere(obj: Any) -> Any:
     owner = owner_of(obj)
     if owner is not None:
         return owner.to_numpy(obj) if not isinstance(obj, np.ndarray) else obj
+    obj = detached(obj)
     if hasattr(obj, "__dlpack_device__") and obj.__dlpack_device__()[0] == 2:  # kDLCUDA
         return cupy.from_dlpack(obj)
-    if hasattr(obj, "__array__") and not hasattr(obj, "__cuda_array_interface__"):
-        return np.asarray(obj)
+    if is_foreign(obj) and not hasattr(obj, "__cuda_array_interface__"):
+        return on_host(obj)
     return obj
 
 

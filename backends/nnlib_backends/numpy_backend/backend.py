@@ -19,6 +19,7 @@ from nnlib_backends.contract import (
     MemoryInfo,
     PrimitiveKernel,
 )
+from nnlib_backends.foreign import native
 from nnlib_backends.numpy_backend import kernels, namespace
 from nnlib_backends.numpy_backend.launch import thread_count
 from nnlib_backends.numpy_backend.recorder import NumpyRecorder
@@ -96,6 +97,7 @@ class NumpyBackend(Backend):
                         "Use copy=None"
                     )
                 return np.asarray(owner.to_numpy(obj), dtype=dtype)
+            obj = native(obj)
         return np.array(obj, dtype=dtype, copy=copy)
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nnlib.errors import DTypeError, StateError
+from nnlib.errors import DTypeError, OptionError, StateError
 from nnlib.optim.optimizer import Optimizer
+from nnlib.optim.options import Range
 
 __all__ = ["LRScheduler"]
 
@@ -21,7 +22,9 @@ class LRScheduler:
     Parameters
     ----------
     optimizer : Optimizer
-        Its groups' ``"lr"`` are the initial rates, remembered there as ``"initial_lr"``.
+        Its groups' ``"lr"`` are the initial rates, remembered there as ``"initial_lr"``.  A later
+        schedule of the same optimizer begins with the same initial rates, unless ``"lr"`` was set
+        by hand in between: then with that.
 
     Attributes
     ----------
@@ -34,6 +37,8 @@ class LRScheduler:
     ------
     DTypeError
         If ``optimizer`` is not one.
+    OptionError
+        If a group's ``"lr"`` is no rate; at a step, if the optimizer has lost a group since then.
 
     Examples
     --------
@@ -60,11 +65,17 @@ class LRScheduler:
 
     def apply(self) -> None:
         """Set the learning rates for the present step."""
+        self.optimizer._take_over_groups()
         groups = self.optimizer.param_groups
+        if len(groups) < len(self.base_lrs):
+            raise OptionError(
+                f"the schedule was made for {len(self.base_lrs)} groups of parameters. Received: "
+                f"an optimizer with {len(groups)}. Make a new schedule"
+            )
         for group in groups[len(self.base_lrs) :]:  # all at first; later those added since
-            self.base_lrs.append(group.setdefault("initial_lr", group["lr"]))
+            self.base_lrs.append(_initial_rate(group))
         for index, (group, base_lr) in enumerate(zip(groups, self.base_lrs, strict=True)):
-            group["lr"] = self.rate(base_lr, self.last_epoch, index)
+            set_rate(group, self.rate(base_lr, self.last_epoch, index))
 
     def step(self) -> None:
         """Go on by one step (or epoch)."""
@@ -106,6 +117,20 @@ class LRScheduler:
                 f"base_lrs must have one rate for each of {groups} groups. "
                 f"Received: {state['base_lrs']!r}"
             )
+
+
+def _initial_rate(group: dict[str, Any]) -> float:
+    """Return where a new schedule begins: the first one's rate, or one set by hand since then."""
+    now = Range().check("lr", group.get("lr"))
+    if now != group.get("scheduled_lr", now):
+        group["initial_lr"] = now
+    rate: float = group.setdefault("initial_lr", now)
+    return rate
+
+
+def set_rate(group: dict[str, Any], rate: float) -> None:
+    """Set a group's learning rate, and note that a schedule did it."""
+    group["lr"] = group["scheduled_lr"] = rate
 
 
 def check_optimizer(optimizer: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from nnlib.errors import OptionError
 from nnlib.optim.optimizer import Optimizer
 from nnlib.optim.options import Range
-from nnlib.optim.schedules.base import LRScheduler, check_optimizer
+from nnlib.optim.schedules.base import LRScheduler, check_optimizer, set_rate
 
 __all__ = ["ReduceLROnPlateau"]
 
@@ -132,7 +132,7 @@ class ReduceLROnPlateau(LRScheduler):
             bound = self.min_lrs[min(index, len(self.min_lrs) - 1)]
             rate = max(group["lr"] * self.factor, bound)
             if group["lr"] - rate > self.eps:
-                group["lr"] = rate
+                set_rate(group, rate)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was seen so far; the rates themselves are in the optimizer's state."""

@@ -1,0 +1,121 @@
+"""Hooks, functions that somebody wants called in a pass: their handles, and those of gradients."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from nnlib.errors import GradientError, describe
+from nnlib.ops.shaping import astype
+from nnlib.recording import current
+
+if TYPE_CHECKING:
+    from nnlib.autograd.engine import Gradient, Node
+    from nnlib.autograd.tensor import Tensor
+
+__all__ = ["RemovableHandle"]
+
+
+class RemovableHandle:
+    """What registering a hook returns: it takes the hook away again.
+
+    Call `remove`, or the handle itself, or use it in a ``with`` block, after which the hook is
+    gone.  A hook that was taken away already stays away.  A handle that is copied together with its
+    module or tensor is the handle of the copy's hook.
+
+    Parameters
+    ----------
+    owner : object
+        Has ``_remove_hook(key)``.  The handle does not keep it alive.
+    key : object
+        What the owner knows the hook by.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> layer = nnlib.nn.Linear(2, 1)
+    >>> handle = layer.register_forward_hook(lambda module, inputs, output: 0 * output + 1)
+    >>> layer(nnlib.ones(1, 2)).tolist()
+    [[1.0]]
+    >>> handle.remove()
+    >>> with layer.register_forward_hook(lambda module, inputs, output: output + 1):
+    ...     y = layer(nnlib.ones(1, 2))
+    """
+
+    def __init__(self, owner: Any, key: object) -> None:
+        self._owner: Callable[[], Any] = weakref.ref(owner)
+        self._key = key
+
+    def remove(self) -> None:
+        """Take the hook away."""
+        owner = self._owner()
+        if owner is not None:
+            owner._remove_hook(self._key)
+
+    def __call__(self) -> None:
+        """Take the hook away."""
+        self.remove()
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"owner": self._owner(), "key": self._key}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        owner = state["owner"]
+        self._owner = _nobody if owner is None else weakref.ref(owner)
+        self._key = state["key"]
+
+
+def _nobody() -> None:
+    """Stand for a reference to what is gone."""
+
+
+def run_hooks(node: Node, g: Gradient) -> Gradient:
+    """Return what the hooks of a node make of its gradient."""
+    from nnlib.autograd.tensor import Tensor
+
+    recorded = isinstance(g, Tensor)
+    value = g if recorded else Tensor(node.backend.asarray(g), node.backend)
+    for hook in (node.hooks or {}).values():
+        replacement = hook(value)
+        if replacement is not None:
+            value = _checked_replacement(replacement, node)
+    return value if recorded else value.data
+
+
+def _checked_replacement(value: Any, node: Node) -> Tensor:
+    """Return what a hook made of a gradient, in the dtype that it must have."""
+    if not hasattr(value, "node") or value.backend is not node.backend:
+        raise GradientError(
+            f"a gradient hook must return a tensor on {node.backend.name!r}, or None. "
+            f"Received: {describe(value)}"
+        )
+    if value.shape != node.shape:
+        raise GradientError(
+            f"a gradient hook must return the shape {node.shape}. Received: {value.shape}"
+        )
+    result: Tensor = value if value.dtype == node.dtype else astype(value, dtype=node.dtype)
+    return result
+
+
+_state = [object()]  # another one whenever the hooks of a leaf have changed
+
+
+def leaf_hooks_changed() -> None:
+    """Let recordings see that a leaf has other hooks; not while one is made, which has them."""
+    if current() is None:
+        _state[0] = object()
+
+
+def note_hooks() -> None:
+    """A recorded backward pass is right while leaves have the hooks that they have now."""
+    recording = current()
+    if recording is not None:
+        state = _state[0]
+        recording.note_guard(lambda: _state[0] is state)
