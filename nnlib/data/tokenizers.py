@@ -18,9 +18,11 @@ from nnlib.errors import (
     FileFormatError,
     LabelError,
     MissingExtraError,
+    NnlibError,
     OptionError,
     did_you_mean,
 )
+from nnlib.reading import in_words, parse_json, parsing, reading
 
 __all__ = ["BPETokenizer", "CharTokenizer", "Ids", "Tokenizer", "tokenizer_from_json"]
 
@@ -176,7 +178,8 @@ class CharTokenizer:
         """
         content = _parsed(text)
         vocabulary = content.get("vocabulary")
-        if content.get("type") != _CHARACTERS or not isinstance(vocabulary, str):
+        whole = isinstance(vocabulary, str) and len(set(vocabulary)) == len(vocabulary) > 0
+        if content.get("type") != _CHARACTERS or not whole:
             raise FileFormatError(
                 f"a CharTokenizer must be read from what its to_json gave. Received: {text[:60]!r}"
             )
@@ -272,13 +275,10 @@ class BPETokenizer:
         MissingExtraError
             If the ``tokenizers`` library is not installed.
         """
-        try:
-            with open(path, encoding="utf-8") as file:
-                text = file.read()
-        except FileNotFoundError as error:
-            raise DataNotFoundError(f"{path} must be an existing file. Received: none") from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} must be a readable text. Received: {error}") from error
+        with reading(path, DataNotFoundError, DataError) as file:
+            content = file.read()
+        with parsing(path, "a UTF-8 text", DataError):
+            text = content.decode("utf-8")
         try:
             return cls.from_json(text)
         except FileFormatError as error:
@@ -309,10 +309,10 @@ class BPETokenizer:
         DataError
             If it is no text.
         """
-        try:
+        if isinstance(text, str):
+            code_points(text)
+        with _rust("a text must be one that the tokenizer can cut", DataError):
             ids = self._tokenizer.encode(text, add_special_tokens=False).ids
-        except TypeError as error:
-            raise DataError(f"a text must be valid Unicode. Received: {text!r:.80}") from error
         return np.array(ids, np.int64)
 
     def decode(self, ids: Ids, skip_special: bool = False) -> str:
@@ -332,7 +332,8 @@ class BPETokenizer:
             If a number stands for no token.
         """
         numbers = _checked(ids, self.vocab_size)
-        text: str = self._tokenizer.decode(numbers, skip_special_tokens=skip_special)
+        with _rust("numbers must be those of tokens", DataError):
+            text: str = self._tokenizer.decode(numbers, skip_special_tokens=skip_special)
         return text
 
     def token_id(self, token: str) -> int:
@@ -376,12 +377,8 @@ class BPETokenizer:
         True
         """
         library = _library()
-        try:
+        with _rust("a tokenizer must be in the tokenizers library's format", FileFormatError):
             return cls(library.Tokenizer.from_str(text))
-        except Exception as error:  # the library raises no narrower one
-            raise FileFormatError(
-                f"a tokenizer must be in the tokenizers library's format. Received: {error}"
-            ) from error
 
     def __repr__(self) -> str:
         return f"BPETokenizer({self.vocab_size} tokens, special: {', '.join(self.special) or '–'})"
@@ -432,13 +429,18 @@ def _checked(ids: Ids, count: int) -> list[int]:
 
 
 def _parsed(text: str) -> dict[str, Any]:
+    return parse_json(text, "a tokenizer", "kept as JSON")
+
+
+@contextmanager
+def _rust(kind: str, error: type[NnlibError]) -> Iterator[None]:
+    """Turn what the library raises into a typed error: also its panics, which are no exceptions."""
     try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise FileFormatError(f"a tokenizer must be kept as JSON. Received: {error}") from error
-    if not isinstance(content, dict):
-        raise FileFormatError(f"a tokenizer must be a JSON object. Received: {text[:60]!r}")
-    return content
+        yield
+    except (NnlibError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as found:  # noqa: BLE001 - the library raises no narrower one
+        raise error(f"{kind}. Received: {in_words(found)}") from found
 
 
 def _library() -> Any:

@@ -6,7 +6,7 @@ code, so that loading a stranger's file runs nothing.
 
 from nnlib.io.atomic import writing
 from nnlib.io.layouts import from_keras, from_torch
-from nnlib.io.reading import reading
 from nnlib.io.safetensors import load, load_into, save
+from nnlib.reading import reading
 
 __all__ = ["from_keras", "from_torch", "load", "load_into", "reading", "save", "writing"]

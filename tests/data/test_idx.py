@@ -94,9 +94,9 @@ class TestReadIdx:
             (b"\0\0\x08\0", "must be an IDX file"),
             (b"\0\0\x07\x01\0\0\0\0", "must be an IDX file"),
             (b"\0\0\x08\x03\0\0\0\x01", "header of 16 bytes.*8 in all"),
-            (THREE[:-1], r"11 bytes for uint8 \(3,\).*Received: 10"),
-            (THREE + b"!", r"11 bytes for uint8 \(3,\).*Received: 12"),
-            (b"\0\0\x08\x02" + b"\xff" * 8, "must hold 18446744065119617037 bytes"),
+            (THREE[:-1], r"11 bytes for uint8 \(3,\).*Received: a file of 10"),
+            (THREE + b"!", r"11 bytes for uint8 \(3,\).*Received: a file of 12"),
+            (b"\0\0\x08\x02" + b"\xff" * 8, "must be an IDX file of 18446744065119617037 bytes"),
         ],
     )
     def test_damaged(self, tmp_path, content, message):
@@ -117,7 +117,7 @@ class TestReadIdx:
             packed = packed[:2]
         path = tmp_path / "damaged.gz"
         path.write_bytes(packed)
-        with pytest.raises(DataError, match=r"damaged\.gz must be a readable file"):
+        with pytest.raises(DataError, match=r"damaged\.gz must be .*It may be damaged"):
             read_idx(path)
 
     def test_absent(self, tmp_path):
