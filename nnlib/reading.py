@@ -26,7 +26,7 @@ __all__ = ["SPECIAL", "Content", "parse_json", "parsing", "read_json", "reading"
 
 DAMAGE = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError),
-    *(RecursionError, TypeError, ValueError, gzip.BadGzipFile, struct.error, zlib.error),
+    *(RuntimeError, TypeError, ValueError, gzip.BadGzipFile, struct.error, zlib.error),
 )
 """What Python and NumPy raise at content that they cannot make sense of."""
 

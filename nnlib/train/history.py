@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnlib.errors import FileFormatError, MissingExtraError, OptionError
+from nnlib.errors import MissingExtraError, OptionError
 from nnlib.io import writing
+from nnlib.reading import parsing
 from nnlib.train.files import write_text
 
 if TYPE_CHECKING:
@@ -101,11 +102,31 @@ class History:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> History:
-        """Undo `to_dict`."""
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise FileFormatError(f"this is no history: {error}") from error
+        """Undo `to_dict`.
+
+        Raises
+        ------
+        FileFormatError
+            If it is something else.
+        """
+        with parsing("the values", "those of a history"):
+            history = cls(**values)
+            for epoch in history.epochs:
+                _check(epoch, dict)
+                for name, value in epoch.items():
+                    _check(name, str)
+                    _check(value, (int, float, type(None)))
+            for loss in history.step_losses:
+                _check(loss, (int, float, type(None)))
+            for value, kind in (
+                (history.epochs, list),
+                (history.step_losses, list),
+                (history.backend, str),
+                (history.machine, dict),
+                (history.stopped, str),
+            ):
+                _check(value, kind)
+        return history
 
     def to_json(self, path: PathLike | None = None) -> str:
         """Return it as JSON text, and write that to a file if a path is given.
@@ -196,6 +217,11 @@ class History:
     def __repr__(self) -> str:
         last = ", ".join(f"{name}={value:.4g}" for name, value in (self.epochs or [{}])[-1].items())
         return f"History({len(self)} epochs{', last: ' + last if last else ''})"
+
+
+def _check(value: Any, kind: type | tuple[type, ...]) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r:.60}, of type {type(value).__name__}")
 
 
 _NO_PANEL = {"epoch", "lr", "seconds"}

@@ -9,6 +9,7 @@ from typing import Any
 from nnlib import ops
 from nnlib.autograd import Tensor, no_grad, tensor
 from nnlib.errors import StateError
+from nnlib.reading import parsing
 from nnlib.train.readings import single_value
 
 __all__ = ["FunctionMetric", "Metric"]
@@ -96,8 +97,17 @@ class Metric(ABC):
         return {"total": None if total is None else float(total), "count": self._count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from what `state_dict` returned."""
-        self._total, self._count = state["total"], int(state["count"])
+        """Continue from what `state_dict` returned.
+
+        Raises
+        ------
+        StateError
+            If it is something else.
+        """
+        with parsing("the state", f"one of the metric {self.name}", StateError):
+            total, count = state["total"], int(state["count"])
+            self._total = None if total is None else float(total)
+        self._count = count
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

@@ -113,7 +113,7 @@ class TestBytePairs:
             pieces.encode("a\ud800")
         with pytest.raises(DataNotFoundError, match=r"nowhere\.json"):
             BPETokenizer.from_file(tmp_path / "nowhere.json")
-        with pytest.raises(DataError, match="readable"):
+        with pytest.raises(DataError, match="it is a folder"):
             BPETokenizer.from_file(tmp_path)
         (tmp_path / "other.json").write_text("{}")
         with pytest.raises(FileFormatError, match=r"other\.json: .*library's format"):

@@ -82,7 +82,7 @@ def test_it_is_on_the_disk_before_it_gets_its_name(path, monkeypatch):
     replace = os.replace
     monkeypatch.setattr(os, "replace", lambda *args: order.append("replace") or replace(*args))
     write(path)
-    assert order == ["fsync", "replace"]
+    assert order == ["fsync", "replace", "fsync"]  # the last one of the folder
 
 
 def test_a_full_disk(path):
@@ -126,7 +126,7 @@ def forbidden(path, mode, monkeypatch):
             def fail(*_):
                 raise refuse
 
-            monkeypatch.setattr("builtins.open", fail)
+            monkeypatch.setattr(os, "open", fail)
         else:
             monkeypatch.setattr(os, "access", lambda *_: False)
 

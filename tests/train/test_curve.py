@@ -76,7 +76,7 @@ def test_csv_has_a_line_for_each_training(curve, tmp_path):
 def test_a_file_of_another_kind(tmp_path, text):
     path = tmp_path / "curve.json"
     path.write_text(text)
-    with pytest.raises(FileFormatError, match="no learning curve"):
+    with pytest.raises(FileFormatError, match="must be a learning curve"):
         LearningCurve.from_json(path)
 
 
