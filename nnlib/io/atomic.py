@@ -25,18 +25,19 @@ __all__ = ["check_writable", "make_folder", "writing"]
 _BEGIN, _END = ".nnlib-", ".tmp"  # of the names of temporary files
 
 _MISSING = "Make the folder first, or give another path"
+_IN_THE_WAY = "A file stands where a folder is needed: give another path"
 _FORBIDDEN = "Give a path in a folder that you may write to, or change its permissions"
 _FULL = "Free space there, or give a path on another disk"
 _REMEDIES = {
     errno.ENOENT: _MISSING,
-    errno.ENOTDIR: _MISSING,
+    errno.ENOTDIR: _IN_THE_WAY,
     errno.EACCES: _FORBIDDEN,
     errno.EPERM: _FORBIDDEN,
     errno.EROFS: _FORBIDDEN,
     errno.ENOSPC: _FULL,
     getattr(errno, "EDQUOT", -1): _FULL,  # Windows has none
     errno.EFBIG: _FULL,
-    errno.EEXIST: "A file stands where a folder is needed: give another path",
+    errno.EEXIST: _IN_THE_WAY,
     errno.ENAMETOOLONG: "Give a shorter name",
 }
 
