@@ -1,4 +1,4 @@
-"""Files from elsewhere: opened, measured, unpacked and understood, or a typed error that names them.
+"""Files from elsewhere: opened, measured, unpacked, understood, or refused by a typed error.
 
 Every reader of the library is made of these parts, so that a damaged file is refused in the same
 way everywhere: nothing is allocated that the file cannot fill, and what its content makes Python or
@@ -22,7 +22,17 @@ import numpy.typing as npt
 
 from nnlib.errors import FileFormatError, InputError, InputNotFoundError, NnlibError
 
-__all__ = ["SPECIAL", "Content", "parse_json", "parsing", "read_json", "reading", "special_kind"]
+__all__ = [
+    "Content",
+    "check_name",
+    "expect",
+    "in_words",
+    "parse_json",
+    "parsing",
+    "read_json",
+    "reading",
+    "special_kind",
+]
 
 DAMAGE = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError),
@@ -53,6 +63,24 @@ def special_kind(mode: int) -> str:
     'it is a folder'
     """
     return "" if stat.S_ISREG(mode) else SPECIAL.get(stat.S_IFMT(mode), "it is no regular file")
+
+
+def check_name(path: str | os.PathLike[str]) -> None:
+    r"""Raise an `OSError` for a path that no file can have, where Python raises others.
+
+    Examples
+    --------
+    >>> check_name("a\0b")
+    Traceback (most recent call last):
+    ...
+    OSError: [Errno None] it is no file name
+    """
+    try:
+        whole = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:  # half a character
+        whole = False
+    if not whole:
+        raise OSError(None, "it is no file name")
 
 
 @contextmanager
@@ -87,14 +115,11 @@ def reading(
     b'whole'
     """
     try:
-        try:
-            kind = special_kind(os.stat(path).st_mode)
-            if kind:  # to open a pipe would wait for its other end
-                raise OSError(None, kind)
-            file = open(path, "rb")
-        except ValueError as error:  # a NUL byte, or half a character
-            raise OSError(None, f"it is no file name ({error})") from error
-        with file:
+        check_name(path)
+        kind = special_kind(os.stat(path).st_mode)
+        if kind:  # to open a pipe would wait for its other end
+            raise OSError(None, kind)
+        with open(path, "rb") as file:
             yield file
     except gzip.BadGzipFile:  # an OSError, but of the content
         raise
@@ -147,6 +172,23 @@ unpack (expected 2, got 1). It may be damaged, or of another kind
             f"{source!s} must be {kind}. Received: {in_words(found)}. "
             "It may be damaged, or of another kind"
         ) from found
+
+
+def expect(name: str, value: Any, kind: type, items: tuple[type, ...] = ()) -> None:
+    """Raise a TypeError unless a value, and all that is in it, is of a kind; True is no int here.
+
+    Examples
+    --------
+    >>> expect("seeds", [1, 2], list, (int,))
+    >>> expect("seeds", [1, "2"], list, (int,))
+    Traceback (most recent call last):
+    ...
+    TypeError: seeds [1, '2']
+    """
+    inside = value.values() if isinstance(value, dict) else value
+    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    if not fits or (items and any(isinstance(v, bool) or not isinstance(v, items) for v in inside)):
+        raise TypeError(f"{name} {value!r:.80}")
 
 
 def in_words(error: BaseException) -> str:
@@ -270,7 +312,7 @@ class Content:
         if self.packed and count > _AT_ONCE:
             self._count(count)
         data = np.empty(count, np.uint8)  # memory is taken as it is written
-        view, place = memoryview(data), 0
+        view, place = data.data, 0
         while place < count:
             got = self.stream.readinto(view[place : place + _CHUNK])
             if not got:

@@ -84,7 +84,7 @@ def standard_streams() -> Iterator[None]:
 
 
 def _open_all() -> None:
-    """Give the numbers 0, 1 and 2 to nobody: the next file that is opened would get a closed one."""
+    """Open what is closed: the next file would get its number, and be written by mistake."""
     for number in range(3):
         try:
             os.fstat(number)

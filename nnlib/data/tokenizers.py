@@ -17,10 +17,10 @@ from nnlib.errors import (
     DataNotFoundError,
     FileFormatError,
     LabelError,
-    MissingExtraError,
     NnlibError,
     OptionError,
     did_you_mean,
+    missing_extra,
 )
 from nnlib.reading import in_words, parse_json, parsing, reading
 
@@ -177,9 +177,9 @@ class CharTokenizer:
         CharTokenizer('abc')
         """
         content = _parsed(text)
-        vocabulary = content.get("vocabulary")
-        whole = isinstance(vocabulary, str) and len(set(vocabulary)) == len(vocabulary) > 0
-        if content.get("type") != _CHARACTERS or not whole:
+        vocabulary: Any = content.get("vocabulary")
+        known = content.get("type") == _CHARACTERS and isinstance(vocabulary, str)
+        if not known or not len(set(vocabulary)) == len(vocabulary) > 0:
             raise FileFormatError(
                 f"a CharTokenizer must be read from what its to_json gave. Received: {text[:60]!r}"
             )
@@ -439,7 +439,7 @@ def _rust(kind: str, error: type[NnlibError]) -> Iterator[None]:
         yield
     except (NnlibError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
-    except BaseException as found:  # noqa: BLE001 - the library raises no narrower one
+    except BaseException as found:
         raise error(f"{kind}. Received: {in_words(found)}") from found
 
 
@@ -447,10 +447,7 @@ def _library() -> Any:
     try:
         import tokenizers
     except ImportError as error:
-        raise MissingExtraError(
-            "byte pair encoding needs the tokenizers library, which is not installed. "
-            "To mend it: pip install 'nnlib-xp[text]'"
-        ) from error
+        raise missing_extra("byte pair encoding needs the tokenizers library", "text") from error
     return tokenizers
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nnlib.errors import OutputError
-from nnlib.reading import special_kind
+from nnlib.reading import check_name, special_kind
 
 try:
     import fcntl
@@ -106,7 +106,7 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     """
     folder = Path(path)
     with _typed(path):
-        _check_name(path)
+        check_name(path)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -144,21 +144,12 @@ def _typed(path: str | os.PathLike[str]) -> Iterator[None]:
         raise OutputError(f"{path!s} cannot be written: {reason}. {remedy}") from error
 
 
-def _check_name(path: str | os.PathLike[str]) -> None:
-    try:
-        whole = b"\0" not in os.fsencode(path)
-    except ValueError:  # half a character
-        whole = False
-    if not whole:
-        raise OSError(None, "it is no file name")
-
-
 def _replaceable(path: str | os.PathLike[str]) -> os.stat_result | None:
     """Return what is known of the file that will be replaced; refuse what must not be.
 
     A folder's name, a pipe, a socket or a device, and a file marked read-only.
     """
-    _check_name(path)
+    check_name(path)
     try:
         old = os.stat(path)
     except FileNotFoundError:
@@ -176,7 +167,7 @@ def _temporary(folder: Path, old: os.stat_result | None) -> tuple[Path, BinaryIO
     while True:
         path = folder / f"{_BEGIN}{secrets.token_hex(8)}{_END}"
         handle = os.open(path, _NEW, 0o666 if old is None else 0o600)
-        file = open(handle, "wb")
+        file = os.fdopen(handle, "wb")
         try:
             if old is not None:
                 _give(handle, old)

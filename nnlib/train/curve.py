@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nnlib.errors import MissingExtraError, StateError
+from nnlib.errors import StateError, missing_extra
 from nnlib.io import writing
-from nnlib.reading import parsing, read_json
+from nnlib.reading import expect, parsing, read_json
 from nnlib.train.files import write_text
 
 if TYPE_CHECKING:
@@ -144,14 +144,14 @@ class LearningCurve:
     def _read(cls, values: dict[str, Any], source: PathLike) -> LearningCurve:
         with parsing(source, "a learning curve"):
             values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-            for name, kind in (("models", str), ("train_sizes", int), ("seeds", int), ("steps", int)):
-                if not isinstance(values[name], tuple) or {*map(type, values[name])} - {kind}:
-                    raise TypeError(f"{name} {values[name]!r:.60}")
-            for name, kind in (("metric", str), ("batch_size", int), ("parameters", dict)):
-                if type(values.get(name, kind())) is not kind:
-                    raise TypeError(f"{name} {values[name]!r:.60}")
-            if {*map(type, values.get("parameters", {}).values())} - {int}:
-                raise TypeError(f"parameters {values['parameters']!r:.60}")
+            expect("models", values["models"], tuple, (str,))
+            for name in ("train_sizes", "seeds", "steps"):
+                expect(name, values[name], tuple, (int,))
+            expect("metric", values["metric"], str)
+            expect("batch_size", values["batch_size"], int)
+            expect("parameters", values.get("parameters", {}), dict, (int,))
+            expect("machine", values.get("machine", {}), dict)
+            expect("backend", values.get("backend", ""), str)
             shape = (len(values["train_sizes"]), len(values["seeds"]))
             if len(values["steps"]) != shape[0]:
                 raise ValueError(f"{len(values['steps'])} numbers of steps for {shape[0]} sizes")
@@ -244,10 +244,7 @@ class LearningCurve:
         try:
             from matplotlib.figure import Figure
         except ImportError as error:
-            raise MissingExtraError(
-                "LearningCurve.plot needs matplotlib, which is not installed. "
-                "To mend it: pip install 'nnlib-xp[plot]'"
-            ) from error
+            raise missing_extra("LearningCurve.plot needs matplotlib", "plot") from error
         figure = Figure(figsize=(6.4, 4.2), layout="constrained")
         self.draw(figure.subplots(), train=train, yscale=yscale)
         if path is not None:

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnlib.errors import MissingExtraError, OptionError
+from nnlib.errors import OptionError, missing_extra
 from nnlib.io import writing
-from nnlib.reading import parsing
+from nnlib.reading import expect, parsing
 from nnlib.train.files import write_text
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["History"]
 
 PathLike = str | os.PathLike[str]
+_NUMBER = (int, float, type(None))
 
 
 @dataclass
@@ -111,21 +112,14 @@ class History:
         """
         with parsing("the values", "those of a history"):
             history = cls(**values)
+            expect("epochs", history.epochs, list, (dict,))
             for epoch in history.epochs:
-                _check(epoch, dict)
-                for name, value in epoch.items():
-                    _check(name, str)
-                    _check(value, (int, float, type(None)))
-            for loss in history.step_losses:
-                _check(loss, (int, float, type(None)))
-            for value, kind in (
-                (history.epochs, list),
-                (history.step_losses, list),
-                (history.backend, str),
-                (history.machine, dict),
-                (history.stopped, str),
-            ):
-                _check(value, kind)
+                expect("an epoch", epoch, dict, _NUMBER)
+                expect("names", list(epoch), list, (str,))
+            expect("step_losses", history.step_losses, list, _NUMBER)
+            expect("backend", history.backend, str)
+            expect("machine", history.machine, dict)
+            expect("stopped", history.stopped, str)
         return history
 
     def to_json(self, path: PathLike | None = None) -> str:
@@ -182,10 +176,7 @@ class History:
         try:
             from matplotlib.figure import Figure
         except ImportError as error:
-            raise MissingExtraError(
-                "History.plot needs matplotlib, which is not installed. "
-                "To mend it: pip install 'nnlib-xp[plot]'"
-            ) from error
+            raise missing_extra("History.plot needs matplotlib", "plot") from error
         if not self.epochs:
             raise OptionError("a history must have at least one epoch to be drawn. Received: none")
         names = dict.fromkeys(name.removeprefix("val_") for name in self.names())
@@ -217,11 +208,6 @@ class History:
     def __repr__(self) -> str:
         last = ", ".join(f"{name}={value:.4g}" for name, value in (self.epochs or [{}])[-1].items())
         return f"History({len(self)} epochs{', last: ' + last if last else ''})"
-
-
-def _check(value: Any, kind: type | tuple[type, ...]) -> None:
-    if not isinstance(value, kind):
-        raise TypeError(f"{value!r:.60}, of type {type(value).__name__}")
 
 
 _NO_PANEL = {"epoch", "lr", "seconds"}

@@ -131,7 +131,8 @@ def resume(trainer: Epochs, path: Path) -> None:
     """Read a checkpoint, all or nothing."""
     whole = load_state(path)
     before = copied(position(trainer))
-    parts = [(part, part.state_dict()) for part in (*trainer.callbacks, *trainer.metrics)]
+    parts: list[Any] = [*trainer.callbacks, *trainer.metrics]
+    states = [part.state_dict() for part in parts]
     try:
         with parsing(path, "a complete checkpoint"):
             _check_metrics(trainer, whole["metrics"])
@@ -142,7 +143,7 @@ def resume(trainer: Epochs, path: Path) -> None:
                 metric.load_state_dict(whole["metrics"][metric.name])
     except BaseException as error:  # an interruption, too
         go_to(trainer, before)
-        for part, own in parts:
+        for part, own in zip(parts, states, strict=True):
             part.load_state_dict(own)
         if isinstance(error, NnlibError) and not isinstance(error, FileFormatError):
             raise StateError(f"{path}: {error}") from error
@@ -174,7 +175,7 @@ def _load_callbacks(trainer: Epochs, saved: list[Mapping[str, Any]]) -> None:
 def _run_of(whole: Mapping[str, Any]) -> dict[str, Any]:
     """Return the trainer's attributes that a checkpoint gives, all of them checked."""
     losses, epoch_losses = (_numbers(whole, name) for name in ("step_losses", "epoch_losses"))
-    if losses.ndim != 1 or epoch_losses.size and epoch_losses.shape[1:] != (2,):
+    if losses.ndim != 1 or (epoch_losses.size and epoch_losses.shape[1:] != (2,)):
         raise ValueError("losses of another shape")
     counts = {name: whole[name] for name in ("epoch", "step", "batch")}
     for name, count in counts.items():

@@ -128,6 +128,6 @@ def test_what_is_no_tokenizer(wrong):
 
 def test_absent_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(MissingExtraError, match=r"nnlib-xp\[text\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[text\]"):
         BPETokenizer.train(LINES, 300)
     assert tokenizer_from_json('{"type": "characters", "vocabulary": "ab"}').vocab_size == 2

@@ -109,5 +109,5 @@ def test_plot_has_lines_and_error_bars(curve, tmp_path):
 
 def test_plot_without_matplotlib(curve, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'nnlib-xp\[plot\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[plot\]'"):
         curve.plot()

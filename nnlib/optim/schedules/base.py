@@ -115,7 +115,7 @@ class LRScheduler:
 
 
 def _alike(own: Any, value: Any) -> bool:
-    """Whether a value is of the kind of another: a number, a list of numbers, …"""
+    """Whether a value is of the kind of another: a number, or a list of such."""
     if isinstance(own, list) and isinstance(value, list):
         return not own or all(_alike(own[0], item) for item in value)
     if isinstance(own, bool) or not isinstance(own, int | float | None):
