@@ -127,8 +127,8 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     >>> check_writable(Path(tempfile.mkdtemp(), "run", "history.csv"))
     """
     with _typed(path):
-        make_folder(Path(path).parent)
         _replaceable(path)
+        make_folder(Path(path).parent)
 
 
 @contextmanager
