@@ -50,19 +50,23 @@ class _Outlasting(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         """Write what can be written, and say that all was."""
+        data = memoryview(data).cast("B")
         if self.failure is None:
             try:
-                return self._write(data)
+                self._write_all(data)
             except OSError as error:
                 self.failure = error
         return len(data)
 
-    def _write(self, data: Any) -> int:
+    def _write_all(self, data: memoryview) -> None:
         if self._raw is None:
             raise OSError(errno.EBADF, "it is closed")
-        while (written := self._raw.write(data)) is None:  # a pipe that does not block is full
-            select.select([], [self._raw], [])
-        return int(written)
+        place = 0
+        while place < len(data):
+            written = self._raw.write(data[place:])
+            if written is None:  # a pipe that does not block is full
+                select.select([], [self._raw], [])
+            place += written or 0
 
 
 @contextmanager
