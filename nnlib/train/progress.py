@@ -70,6 +70,10 @@ class RichProgress(Progress):
             TimeRemainingColumn,
         )
 
+        class Patient(Console):
+            def on_broken_pipe(self) -> None:  # rich would end the program
+                self.quiet = True
+
         self.epochs, self.unit = epochs, unit
         self._bars = Progress(
             TextColumn("{task.description}"),
@@ -77,7 +81,7 @@ class RichProgress(Progress):
             MofNCompleteColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
             TextColumn("{task.fields[loss]}"),
-            console=Console(stderr=True),
+            console=Patient(stderr=True),
             transient=True,
         )
         self._task = self._bars.add_task("", loss="")
