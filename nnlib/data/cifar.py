@@ -121,6 +121,8 @@ def _unpacked(archive: Path) -> dict[str, npt.NDArray[np.uint8]]:
             # as a stream: what follows is never looked up, so that links lead nowhere
             with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20) as tar:
                 for member in tar:
+                    if not 0 <= member.size <= _LONGEST:  # it would be skipped block by block
+                        raise ValueError(f"a member of {member.size} bytes")
                     name = Path(member.name).name
                     if name in _BATCHES and member.isreg():
                         _check_size(f"{archive}: {name}", member.size)
