@@ -121,7 +121,7 @@ def reading(
             raise OSError(None, kind)
         with open(path, "rb") as file:
             yield file
-    except gzip.BadGzipFile:  # an OSError, but of the content
+    except (NnlibError, gzip.BadGzipFile):  # some are OSErrors, but about the content
         raise
     except FileNotFoundError as error:
         raise missing(
@@ -226,7 +226,8 @@ def parse_json(
     with parsing(source, kind, error):
         value = json.loads(content)
     if not isinstance(value, dict):
-        raise error(f"{source!s} must be {kind}, a JSON object. Received: {value!r:.60}")
+        received = type(value).__name__
+        raise error(f"{source!s} must be {kind}, a JSON object. Received: {received}")
     return value
 
 

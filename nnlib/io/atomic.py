@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from nnlib.errors import OutputError
+from nnlib.errors import NnlibError, OutputError
 from nnlib.reading import check_name, special_kind
 
 try:
@@ -136,7 +136,7 @@ def _typed(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn what the system refuses into an error that says what to do."""
     try:
         yield
-    except OutputError:
+    except NnlibError:  # some are OSErrors, but about something else
         raise
     except OSError as error:
         reason = error.strerror or str(error)
