@@ -185,9 +185,11 @@ def expect(name: str, value: Any, kind: type, items: tuple[type, ...] = ()) -> N
     ...
     TypeError: seeds [1, '2']
     """
+    def fits(part: Any, kinds: tuple[type, ...]) -> bool:
+        return isinstance(part, kinds) and (bool in kinds or not isinstance(part, bool))
+
     inside = value.values() if isinstance(value, dict) else value
-    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-    if not fits or (items and any(isinstance(v, bool) or not isinstance(v, items) for v in inside)):
+    if not fits(value, (kind,)) or (items and not all(fits(part, items) for part in inside)):
         raise TypeError(f"{name} {value!r:.80}")
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["History"]
 
 PathLike = str | os.PathLike[str]
-_NUMBER = (int, float, type(None))
+_VALUES = (int, float, bool, str, type(None))  # what an epoch may have
 
 
 @dataclass
@@ -114,9 +114,9 @@ class History:
             history = cls(**values)
             expect("epochs", history.epochs, list, (dict,))
             for epoch in history.epochs:
-                expect("an epoch", epoch, dict, _NUMBER)
+                expect("an epoch", epoch, dict, _VALUES)
                 expect("names", list(epoch), list, (str,))
-            expect("step_losses", history.step_losses, list, _NUMBER)
+            expect("step_losses", history.step_losses, list, (int, float, type(None)))
             expect("backend", history.backend, str)
             expect("machine", history.machine, dict)
             expect("stopped", history.stopped, str)
