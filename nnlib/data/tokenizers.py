@@ -378,7 +378,10 @@ class BPETokenizer:
         """
         library = _library()
         with _rust("a tokenizer must be in the tokenizers library's format", FileFormatError):
-            return cls(library.Tokenizer.from_str(text))
+            tokenizer = library.Tokenizer.from_str(text)
+            tokenizer.no_padding()  # published files may ask for a length; here a text has its own
+            tokenizer.no_truncation()
+            return cls(tokenizer)
 
     def __repr__(self) -> str:
         return f"BPETokenizer({self.vocab_size} tokens, special: {', '.join(self.special) or '–'})"

@@ -25,7 +25,7 @@ __all__ = ["check_writable", "make_folder", "writing"]
 _BEGIN, _END = ".nnlib-", ".tmp"  # of the names of temporary files
 
 _MISSING = "Make the folder first, or give another path"
-_IN_THE_WAY = "A file stands where a folder is needed: give another path"
+_IN_THE_WAY = "Give another path: a file stands where a folder is needed"
 _FORBIDDEN = "Give a path in a folder that you may write to, or change its permissions"
 _FULL = "Free space there, or give a path on another disk"
 _REMEDIES = {
