@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import nnlib
+from nnlib.errors import install_command
 
 STYLE = {
     "axes.spines.top": False,
@@ -71,7 +72,7 @@ def picture(path: Path, size: tuple[float, float], draw: Callable[[Any], None]) 
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError:
-        print("No picture: matplotlib is not installed. To mend it: pip install 'nnlib-xp[plot]'")
+        print(f"No picture: matplotlib is not installed. To mend it: {install_command('plot')}")
         return
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")

@@ -44,6 +44,7 @@ from nnlib_backends.errors import (
     NnlibError,
     UnknownBackendError,
 )
+from nnlib_backends.installing import install_command
 
 __all__ = [
     "ArgumentError",
@@ -72,6 +73,8 @@ __all__ = [
     "UnknownBackendError",
     "describe",
     "did_you_mean",
+    "install_command",
+    "missing_extra",
 ]
 
 
@@ -145,6 +148,26 @@ class OutputError(NnlibError, OSError):
 
 class MissingExtraError(NnlibError, ImportError):
     """An optional package is not installed; the text gives the pip command."""
+
+
+def missing_extra(need: str, extra: str) -> MissingExtraError:
+    """Return the error for a package that is missing, with the command that installs it here.
+
+    Parameters
+    ----------
+    need : str
+        What needs which package.
+    extra : str
+        The extra of ``pyproject.toml`` that has it.
+
+    Examples
+    --------
+    >>> print(missing_extra("plot needs matplotlib", "plot"))  # doctest: +ELLIPSIS
+    plot needs matplotlib, which is not installed. To mend it: pip install ...
+    """
+    return MissingExtraError(
+        f"{need}, which is not installed. To mend it: {install_command(extra)}"
+    )
 
 
 def describe(*values: Any) -> str:

@@ -65,10 +65,10 @@ class Generator:
             If it is not such a position.
         """
         whole = set(state) == {"seed", "offset"} and all(isinstance(n, int) for n in state.values())
-        if not whole or not 0 <= state["seed"] < 2**64 or state["offset"] < 0:
+        if not whole or not (0 <= state["seed"] < 2**64 and 0 <= state["offset"] < 2**63):
             raise StateError(
                 "the state of a generator must be two whole numbers, seed (0 … 2**64 - 1) and "
-                f"offset (≥ 0). Received: {state}"
+                f"offset (0 … 2**63 - 1). Received: {state!r:.200}"
             )
         self._seed, self._offset = state["seed"], state["offset"]
 

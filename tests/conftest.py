@@ -1,6 +1,8 @@
 """What all tests share: every backend, a fresh start for each test, and the gpu mark."""
 
 import gc
+import os
+import signal
 
 import pytest
 import strict_backend
@@ -27,6 +29,14 @@ def backend(request):
     """Each backend in turn; new arrays of the test go there."""
     with use_backend(request.param) as chosen:
         yield chosen
+
+
+@pytest.fixture
+def control_c():
+    """A function that presses Ctrl-C, also where SIGINT is ignored: in the background, by nohup."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: os.kill(os.getpid(), signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
 
 def pytest_collection_finish(session):

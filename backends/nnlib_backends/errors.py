@@ -72,9 +72,9 @@ class BackendUnavailableError(BackendError):
     Examples
     --------
     >>> error = BackendUnavailableError("cupy", "not-installed", "CuPy is not installed.",
-    ...                                 "pip install 'nnlib-xp[cuda12]'")
+    ...                                 "pip install -e '.[cuda12]'")
     >>> print(error)
-    backend 'cupy' cannot be used: CuPy is not installed. To mend it: pip install 'nnlib-xp[cuda12]'
+    backend 'cupy' cannot be used: CuPy is not installed. To mend it: pip install -e '.[cuda12]'
     """
 
     REASONS = (

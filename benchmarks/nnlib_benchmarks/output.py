@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 from nnlib.errors import OutputError
+from nnlib.io import make_folder, writing
 
 
 def prepare_folder(folder: str | Path) -> Path:
@@ -18,17 +17,10 @@ def prepare_folder(folder: str | Path) -> Path:
     OutputError
         If it cannot be made or written; the text says why and how to choose another.
     """
-    path = Path(folder)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise OutputError(
-            f"the output folder must be writable. Received: {str(path)!r} "
-            f"({error.strerror or error}). Choose another one with --out DIR."
-        ) from error
-    return path
+        return make_folder(folder)
+    except OutputError as error:
+        raise OutputError(f"the output folder must be writable. {error}, with --out DIR") from error
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -39,25 +31,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     OutputError
         If it cannot be written.
     """
-    data = content.encode("utf8") if isinstance(content, str) else content
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            temporary = Path(file.name)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)  # a temporary file is private; a report is not
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write {str(path)!r}: {error.strerror or error}. "
-            "Free some space or choose another folder with --out DIR."
-        ) from error
+    with writing(path) as file:
+        file.write(content.encode("utf8") if isinstance(content, str) else content)
 
 
 def run_name(folder: Path, now: datetime | None = None) -> str:

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from nnlib.errors import MissingExtraError
+from nnlib.errors import missing_extra
 from nnlib_benchmarks import units
 from nnlib_benchmarks.comparison import peer_names
 from nnlib_benchmarks.records import Claim, Contestant, Operation, Run, Training
@@ -33,10 +33,7 @@ def render_png(run: Run) -> bytes:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError(
-            "the PNG plot needs matplotlib, which is not installed. "
-            "Install it: pip install 'nnlib-xp[plot]'"
-        ) from error
+        raise missing_extra("the PNG plot needs matplotlib", "plot") from error
     shown, panels = comparison_tables(run), _panels(run)
     heights = [0.24 * (len(table.rows) + 1) + 0.22 * len(table.notes) + 0.4 for table in shown]
     heights += [3.1] * -(-len(panels) // COLUMNS)

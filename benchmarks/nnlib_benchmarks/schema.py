@@ -13,6 +13,7 @@ from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from nnlib.reading import parse_json, parsing, reading
 from nnlib_benchmarks.errors import SchemaError
 from nnlib_benchmarks.records import READABLE, SCHEMA, Run
 
@@ -31,10 +32,10 @@ def load_run(path: str | Path) -> Run:
         If the file cannot be read, is not JSON, is of another kind or version, or a field is
         missing, unknown or of the wrong type.  The text names the file and the field.
     """
-    try:
-        text = Path(path).read_text(encoding="utf8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SchemaError(f"a benchmark result must be a readable text file. {error}") from error
+    with reading(path, SchemaError, SchemaError) as file:
+        content = file.read()
+    with parsing(path, "a readable text file (UTF-8)", SchemaError):
+        text = content.decode("utf8")
     return from_json(text, source=str(path))
 
 
@@ -48,17 +49,16 @@ def from_json(text: str, source: str = "<text>") -> Run:
     ...
     nnlib_benchmarks.errors.SchemaError: <text>: version must be 1 or 2. Received: 99. ...
     """
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise SchemaError(f"{source}: a benchmark result must be JSON. {error}") from error
+    kind = "a benchmark result"
+    document = parse_json(text, source, kind, SchemaError)
     _check_header(document, source)
-    run: Run = _parse(Run, document, "", source)
+    with parsing(source, kind, SchemaError):
+        run: Run = _parse(Run, document, "", source)
     return run
 
 
-def _check_header(document: Any, source: str) -> None:
-    kind = document.get("schema") if isinstance(document, dict) else None
+def _check_header(document: dict[str, Any], source: str) -> None:
+    kind = document.get("schema")
     if kind != SCHEMA:
         raise SchemaError(
             f"{source}: schema must be {SCHEMA!r}. Received: {kind!r}. "

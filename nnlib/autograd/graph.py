@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnlib.autograd.engine import Node
 from nnlib.autograd.tensor import Tensor
-from nnlib.errors import GradientError, MissingExtraError
+from nnlib.errors import GradientError, missing_extra
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -108,10 +108,7 @@ def draw_graph(result: Tensor, names: Mapping[str, Tensor] | None = None) -> Fig
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError(
-            "draw_graph needs matplotlib, which is not installed. "
-            "To mend it: pip install 'nnlib-xp[plot]' (graph_dot needs nothing)"
-        ) from error
+        raise missing_extra("draw_graph, unlike graph_dot, needs matplotlib", "plot") from error
     vertices = _vertices(result, names)
     places = _places(vertices)
     columns, rows = (1 + max(place[axis] for place in places) for axis in (0, 1))

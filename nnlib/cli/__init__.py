@@ -4,7 +4,7 @@ Data go to stdout, progress and errors to stderr.  Exit codes:
 
 ====  ==========================================================
 0     done
-1     error
+1     error, also: stdout could not be written (files were)
 2     wrong usage
 3     a check or a comparison failed
 4     a backend or an optional package is missing
@@ -14,8 +14,6 @@ Data go to stdout, progress and errors to stderr.  Exit codes:
 
 from __future__ import annotations
 
-import os
-import sys
 import traceback
 from importlib import import_module
 from typing import Any
@@ -23,6 +21,7 @@ from typing import Any
 import click
 
 from nnlib._version import __version__
+from nnlib.cli.streams import lost, standard_streams
 from nnlib.errors import BackendUnavailableError, MissingExtraError, NnlibError, did_you_mean
 
 __all__ = ["CHECK_FAILED", "ERROR", "INTERRUPTED", "MISSING", "main"]
@@ -65,17 +64,29 @@ class Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the verb, or say which one was probably meant."""
+        if any("\0" in argument for argument in args):
+            ctx.fail("An argument must not have a NUL byte.")
         if args[0] not in VERBS and not args[0].startswith("-"):
             hint = did_you_mean(args[0], VERBS)
             ctx.fail(f"The verb must be one of {', '.join(VERBS)}. Received: {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command line, whoever goes on reading what it prints."""
+        with standard_streams():
+            try:
+                return super().main(*args, **options)
+            except SystemExit as end:
+                if end.code or (failure := lost()) is None:
+                    raise
+                click.echo(f"error: the output cannot be written: {failure.strerror}", err=True)
+                raise SystemExit(ERROR) from failure
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; turn errors that nnlib raises on purpose into one line and an exit code.
 
         Any other exception is a bug: it passes, with its traceback, and the exit code is 1.
         """
-        _forgive_encodings()
         try:
             return super().invoke(ctx)
         except NnlibError as error:
@@ -87,18 +98,6 @@ class Verbs(click.Group):
         except (KeyboardInterrupt, click.Abort):
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
-        except BrokenPipeError:
-            # The reader, such as `head`, has seen enough.  What Python still has in its buffers
-            # goes nowhere, or it would complain at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            ctx.exit(0)
-
-
-def _forgive_encodings() -> None:
-    """Show a terminal that knows no "×" a "?" instead of an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
 
 
 @click.group("nnlib", cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

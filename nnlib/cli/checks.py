@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import nnlib
-from nnlib.errors import BackendUnavailableError, DataNotFoundError, NnlibError
+from nnlib.errors import BackendUnavailableError, DataNotFoundError, NnlibError, install_command
 
 __all__ = ["CHECKS", "Check", "Finding"]
 
@@ -233,9 +233,7 @@ def check_plots() -> Iterator[Finding]:
     if find_spec("matplotlib"):
         yield Finding("plots", "ok", "matplotlib is installed")
     else:
-        yield Finding(
-            "plots", "note", "matplotlib is not installed", "pip install 'nnlib-xp[plot]'"
-        )
+        yield Finding("plots", "note", "matplotlib is not installed", install_command("plot"))
 
 
 CHECKS: tuple[Check, ...] = (

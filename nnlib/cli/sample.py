@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import click
 
 import nnlib
 from nnlib import models
+from nnlib.cli.streams import gone
 from nnlib.errors import InputNotFoundError
 
 __all__ = ["sample"]
@@ -84,14 +86,16 @@ def sample(
         click.echo(beginning, nl=False)
         for piece in pieces:
             click.echo(piece, nl=False)  # flushes
+            if gone():
+                return
         click.echo()
 
 
 def _weights(path: Path) -> Path:
     """Find the weights, given their file or the folder of the training."""
-    if path.is_dir():
+    if os.path.isdir(path):
         path = path / "weights.safetensors"
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputNotFoundError(
             f"CHECKPOINT must be a weights file, or the folder of a finished training. "
             f"Received: {path}, which does not exist"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nnlib.data.dataset import ArrayDataset
 from nnlib.data.files import Published, find_files
-from nnlib.errors import DataError
+from nnlib.errors import DataError, DataNotFoundError
+from nnlib.reading import Content, parsing, reading
 
 __all__ = ["cifar10"]
 
@@ -19,6 +20,8 @@ _ARCHIVE = "cifar-10-binary.tar.gz"
 _INNER = "cifar-10-batches-bin"
 _BATCHES = (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin")
 _RECORD = 1 + 3 * 32 * 32  # a label, then the red, green and blue planes
+_MOST = 10_000  # records in a file
+_LONGEST = len(_BATCHES) * _MOST * _RECORD + (1 << 20)  # the whole archive, unpacked
 _CLASSES = (
     "airplane",
     "automobile",
@@ -92,30 +95,42 @@ def cifar10(
     return _dataset(parts[:-1], raw), _dataset(parts[-1:], raw)
 
 
-def _read(paths: tuple[Path, ...]) -> dict[str, bytes]:
+def _read(paths: tuple[Path, ...]) -> dict[str, npt.NDArray[np.uint8]]:
     """File → content, in the order of `_BATCHES`."""
-    try:
-        return {str(path): path.read_bytes() for path in paths}
-    except OSError as error:
-        raise DataError(f"the files of CIFAR-10 must be readable. Received: {error}") from error
+    contents = {}
+    for path in paths:
+        with reading(path, DataNotFoundError, DataError) as file:
+            size = os.fstat(file.fileno()).st_size
+            _check_size(str(path), size)
+            with parsing(path, f"a file of {size} bytes", DataError):
+                contents[str(path)] = Content(file).rest(size)
+    return contents
 
 
-def _unpacked(archive: Path) -> dict[str, bytes]:
+def _unpacked(archive: Path) -> dict[str, npt.NDArray[np.uint8]]:
     """Member → content, in the order of `_BATCHES`; nothing is written to the disk."""
     import tarfile
 
     contents = {}
-    try:
-        with tarfile.open(archive, "r:gz") as tar:
-            for member in tar:
-                name = Path(member.name).name
-                file = tar.extractfile(member)
-                if name in _BATCHES and file is not None:
-                    contents[name] = file.read()
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise DataError(
-            f"{archive} must be a complete tar.gz archive. Received: {error}. Download it again"
-        ) from error
+    with (
+        reading(archive, DataNotFoundError, DataError) as file,
+        parsing(archive, "a complete tar.gz archive", DataError),
+    ):
+        stream: Any = _Limited(Content(file).stream)
+        try:
+            # as a stream: what follows is never looked up, so that links lead nowhere
+            with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20) as tar:
+                for member in tar:
+                    if not 0 <= member.size <= _LONGEST:  # it would be skipped block by block
+                        raise ValueError(f"a member of {member.size} bytes")
+                    name = Path(member.name).name
+                    if name in _BATCHES and member.isreg():
+                        _check_size(f"{archive}: {name}", member.size)
+                        content = tar.extractfile(member)
+                        assert content is not None
+                        contents[name] = np.frombuffer(content.read(), np.uint8)
+        except tarfile.TarError as error:
+            raise ValueError(str(error)) from error
     missing = [name for name in _BATCHES if name not in contents]
     if missing:
         raise DataError(
@@ -124,14 +139,32 @@ def _unpacked(archive: Path) -> dict[str, bytes]:
     return {f"{archive}: {name}": contents[name] for name in _BATCHES}
 
 
-def _decode(name: str, content: bytes) -> npt.NDArray[np.uint8]:
-    """Split into records, (N, 3073), and check the labels."""
-    if not content or len(content) % _RECORD:
+class _Limited:
+    """A file of which no more is read than a whole archive holds."""
+
+    def __init__(self, file: Any) -> None:
+        self._file, self._left = file, _LONGEST
+
+    def read(self, count: int) -> bytes:
+        data: bytes = self._file.read(count)
+        self._left -= len(data)
+        if self._left < 0:
+            raise ValueError(f"more than {_LONGEST} unpacked bytes")
+        return data
+
+
+def _check_size(name: str, size: int) -> None:
+    """Refuse what no file of the data set can be, before it is read."""
+    if not size or size % _RECORD or size > _MOST * _RECORD:
         raise DataError(
-            f"{name} must hold records of {_RECORD} bytes. "
-            f"Received: {len(content)} bytes. Download it again"
+            f"{name} must hold records of {_RECORD} bytes, at most {_MOST:,}. "
+            f"Received: {size} bytes. Download it again"
         )
-    records = np.frombuffer(content, np.uint8).reshape(-1, _RECORD)
+
+
+def _decode(name: str, content: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Split into records, (N, 3073), and check the labels."""
+    records = content.reshape(-1, _RECORD)
     labels = records[:, 0]
     if labels.max() >= len(_CLASSES):
         raise DataError(

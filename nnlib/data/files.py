@@ -64,7 +64,7 @@ def find_files(
     for folder in folders:
         for layout in data.layouts:
             paths = tuple(folder / name for name in layout)
-            if all(path.is_file() for path in paths):
+            if all(map(os.path.isfile, paths)):
                 return paths
     failures = ["download=False"]
     if download:
@@ -93,8 +93,8 @@ def _default_bases() -> Iterator[Path]:
 
 
 def _existing(folder: str | os.PathLike[str], origin: str) -> Path:
-    path = Path(folder).expanduser()
-    if not path.is_dir():
+    path = Path(os.path.expanduser(folder))
+    if not os.path.isdir(path):
         raise DataNotFoundError(f"{origin} must be an existing folder. Received: {path}")
     return path
 

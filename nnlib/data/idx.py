@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import os
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,8 @@ import numpy.typing as npt
 
 from nnlib.data.dataset import ArrayDataset
 from nnlib.data.files import Published, find_files
-from nnlib.errors import DataError, describe
+from nnlib.errors import DataError, DataNotFoundError, describe
+from nnlib.reading import Content, parsing, reading
 
 __all__ = ["fashion_mnist", "mnist", "read_idx"]
 
@@ -200,38 +199,28 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     >>> read_idx(path)
     array([7, 8, 9], dtype=uint8)
     """
-    path = Path(path)
-    content = _unpacked(path)
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _DTYPES or not content[3]:
-        raise DataError(
-            f"{path} must be an IDX file: two zero bytes, a type code "
-            f"({', '.join(f'0x{code:02x}' for code in _DTYPES)}) and a number of axes. "
-            f"Received: {content[:4].hex(' ') or 'an empty file'}"
-        )
-    axes = content[3]
-    start = 4 + 4 * axes
-    dtype = np.dtype(_DTYPES[content[2]])
-    if len(content) < start:
-        raise DataError(
-            f"{path} must have a header of {start} bytes. Received: {len(content)} in all. "
-            "Download it again"
-        )
-    shape = tuple(np.frombuffer(content, ">u4", axes, 4).tolist())
-    expected = start + math.prod(shape) * dtype.itemsize
-    if len(content) != expected:
-        raise DataError(
-            f"{path} must hold {expected} bytes for {dtype.name} {shape}. "
-            f"Received: {len(content)}. Download it again"
-        )
-    array = np.frombuffer(content, dtype, offset=start).reshape(shape)
-    return array.astype(dtype.newbyteorder("="))  # a copy: writable
-
-
-def _unpacked(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(
-            f"{path} must be a readable file, gzip if packed. Received: {error}"
-        ) from error
+    with (
+        reading(path, DataNotFoundError, DataError) as file,
+        parsing(path, "a readable file, gzip if packed", DataError),
+    ):
+        content = Content(file)
+        head = content.read(4)
+        if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _DTYPES or not head[3]:
+            raise DataError(
+                f"{path} must be an IDX file: two zero bytes, a type code "
+                f"({', '.join(f'0x{code:02x}' for code in _DTYPES)}) and a number of axes. "
+                f"Received: {head.hex(' ') or 'an empty file'}"
+            )
+        axes, dtype = head[3], np.dtype(_DTYPES[head[2]])
+        sizes = content.read(4 * axes)
+        if len(sizes) < 4 * axes:
+            raise DataError(
+                f"{path} must have a header of {4 + 4 * axes} bytes. "
+                f"Received: {4 + len(sizes)} in all. Download it again"
+            )
+        shape = tuple(np.frombuffer(sizes, ">u4").tolist())
+        count = math.prod(shape) * dtype.itemsize
+        kind = f"an IDX file of {4 + 4 * axes + count} bytes for {dtype.name} {shape}"
+        with parsing(path, kind, DataError):
+            array = content.rest(count).view(dtype).reshape(shape)
+    return array.astype(dtype.newbyteorder("="), copy=False)

@@ -286,10 +286,12 @@ class DataLoader:
             If it is not such a state, or of a loader with fewer batches than the place.
         """
         valid = set(state) == _STATE_KEYS and all(isinstance(v, int) for v in state.values())
-        if not valid or min(state.values()) < 0 or state["batch"] >= len(self):
+        within = {"seed": 2**64, "epoch": 2**31, "batch": len(self)}
+        if not valid or not all(0 <= n < within[name] for name, n in state.items()):
             raise StateError(
                 f"the state of a loader of {len(self)} batches must be whole numbers: seed, epoch, "
-                f"batch < {len(self)}. Received: {state}. Use the dataset and batch_size it had"
+                f"batch < {len(self)}. Received: {state!r:.200}. "
+                "Use the dataset and batch_size it had"
             )
         self._seed = state["seed"]
         self._epoch, self._batch, self._begun = state["epoch"], state["batch"], False

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from nnlib.data.files import ENVIRONMENT_VARIABLE
 from nnlib.data.tokenizers import CharTokenizer, Ids, code_points
 from nnlib.errors import DataError, DataNotFoundError, OptionError
+from nnlib.reading import reading
 
 __all__ = ["CharacterText", "text"]
 
@@ -104,23 +105,25 @@ def text(path: str | os.PathLike[str], *, validation: float = 0.1) -> CharacterT
 
 def read_text(path: str | os.PathLike[str]) -> str:
     """Return the content of a UTF-8 file, which may lie in the folder ``NNLIB_DATA``."""
-    places = [Path(path), Path(os.environ.get(ENVIRONMENT_VARIABLE, ""), path)]
+    places = dict.fromkeys([Path(path), Path(os.environ.get(ENVIRONMENT_VARIABLE, ""), path)])
     for place in places:
-        if place.is_file():
-            try:
-                content = place.read_bytes().decode("utf-8")
-            except OSError as error:
-                raise DataError(f"{place} must be readable. Received: {error}") from error
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{place} must be UTF-8 text. Received: byte "
-                    f"0x{error.object[error.start]:02x} at position {error.start}. "
-                    "Convert it first, e.g. with iconv"
-                ) from error
-            if not content:
-                raise DataError(f"{place} must hold text. Received: an empty file")
-            return content
+        try:
+            with reading(place, DataNotFoundError, DataError) as file:
+                content = file.read()
+        except DataNotFoundError:
+            continue
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{place} must be UTF-8 text. Received: byte "
+                f"0x{error.object[error.start]:02x} at position {error.start}. "
+                "Convert it first, e.g. with iconv"
+            ) from error
+        if not text:
+            raise DataError(f"{place} must hold text. Received: an empty file")
+        return text
     raise DataNotFoundError(
-        f"a text file must exist. Looked for: {', '.join(map(str, dict.fromkeys(places)))}. "
+        f"a text file must exist. Looked for: {', '.join(map(str, places))}. "
         f"Give its full path, or set {ENVIRONMENT_VARIABLE} to its folder"
     )

@@ -17,10 +17,12 @@ from nnlib.errors import (
     DataNotFoundError,
     FileFormatError,
     LabelError,
-    MissingExtraError,
+    NnlibError,
     OptionError,
     did_you_mean,
+    missing_extra,
 )
+from nnlib.reading import in_words, parse_json, parsing, reading
 
 __all__ = ["BPETokenizer", "CharTokenizer", "Ids", "Tokenizer", "tokenizer_from_json"]
 
@@ -175,8 +177,9 @@ class CharTokenizer:
         CharTokenizer('abc')
         """
         content = _parsed(text)
-        vocabulary = content.get("vocabulary")
-        if content.get("type") != _CHARACTERS or not isinstance(vocabulary, str):
+        vocabulary: Any = content.get("vocabulary")
+        known = content.get("type") == _CHARACTERS and isinstance(vocabulary, str)
+        if not known or not len(set(vocabulary)) == len(vocabulary) > 0:
             raise FileFormatError(
                 f"a CharTokenizer must be read from what its to_json gave. Received: {text[:60]!r}"
             )
@@ -272,13 +275,10 @@ class BPETokenizer:
         MissingExtraError
             If the ``tokenizers`` library is not installed.
         """
-        try:
-            with open(path, encoding="utf-8") as file:
-                text = file.read()
-        except FileNotFoundError as error:
-            raise DataNotFoundError(f"{path} must be an existing file. Received: none") from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} must be a readable text. Received: {error}") from error
+        with reading(path, DataNotFoundError, DataError) as file:
+            content = file.read()
+        with parsing(path, "a UTF-8 text", DataError):
+            text = content.decode("utf-8")
         try:
             return cls.from_json(text)
         except FileFormatError as error:
@@ -309,10 +309,10 @@ class BPETokenizer:
         DataError
             If it is no text.
         """
-        try:
+        if isinstance(text, str):
+            code_points(text)
+        with _rust("a text must be one that the tokenizer can cut", DataError):
             ids = self._tokenizer.encode(text, add_special_tokens=False).ids
-        except TypeError as error:
-            raise DataError(f"a text must be valid Unicode. Received: {text!r:.80}") from error
         return np.array(ids, np.int64)
 
     def decode(self, ids: Ids, skip_special: bool = False) -> str:
@@ -332,7 +332,8 @@ class BPETokenizer:
             If a number stands for no token.
         """
         numbers = _checked(ids, self.vocab_size)
-        text: str = self._tokenizer.decode(numbers, skip_special_tokens=skip_special)
+        with _rust("numbers must be those of tokens", DataError):
+            text: str = self._tokenizer.decode(numbers, skip_special_tokens=skip_special)
         return text
 
     def token_id(self, token: str) -> int:
@@ -376,12 +377,11 @@ class BPETokenizer:
         True
         """
         library = _library()
-        try:
-            return cls(library.Tokenizer.from_str(text))
-        except Exception as error:  # the library raises no narrower one
-            raise FileFormatError(
-                f"a tokenizer must be in the tokenizers library's format. Received: {error}"
-            ) from error
+        with _rust("a tokenizer must be in the tokenizers library's format", FileFormatError):
+            tokenizer = library.Tokenizer.from_str(text)
+            tokenizer.no_padding()  # published files may ask for a length; here a text has its own
+            tokenizer.no_truncation()
+            return cls(tokenizer)
 
     def __repr__(self) -> str:
         return f"BPETokenizer({self.vocab_size} tokens, special: {', '.join(self.special) or '–'})"
@@ -432,23 +432,25 @@ def _checked(ids: Ids, count: int) -> list[int]:
 
 
 def _parsed(text: str) -> dict[str, Any]:
+    return parse_json(text, "a tokenizer", "kept as JSON")
+
+
+@contextmanager
+def _rust(kind: str, error: type[NnlibError]) -> Iterator[None]:
+    """Turn what the library raises into a typed error: also its panics, which are no exceptions."""
     try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise FileFormatError(f"a tokenizer must be kept as JSON. Received: {error}") from error
-    if not isinstance(content, dict):
-        raise FileFormatError(f"a tokenizer must be a JSON object. Received: {text[:60]!r}")
-    return content
+        yield
+    except (NnlibError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as found:
+        raise error(f"{kind}. Received: {in_words(found)}") from found
 
 
 def _library() -> Any:
     try:
         import tokenizers
     except ImportError as error:
-        raise MissingExtraError(
-            "byte pair encoding needs the tokenizers library, which is not installed. "
-            "To mend it: pip install 'nnlib-xp[text]'"
-        ) from error
+        raise missing_extra("byte pair encoding needs the tokenizers library", "text") from error
     return tokenizers
 
 

@@ -4,9 +4,19 @@ The format is safetensors, which most of the field reads: names, dtypes, shapes 
 code, so that loading a stranger's file runs nothing.
 """
 
-from nnlib.io.atomic import writing
+from nnlib.io.atomic import check_writable, make_folder, writing
 from nnlib.io.layouts import from_keras, from_torch
-from nnlib.io.reading import reading
 from nnlib.io.safetensors import load, load_into, save
+from nnlib.reading import reading
 
-__all__ = ["from_keras", "from_torch", "load", "load_into", "reading", "save", "writing"]
+__all__ = [
+    "check_writable",
+    "from_keras",
+    "from_torch",
+    "load",
+    "load_into",
+    "make_folder",
+    "reading",
+    "save",
+    "writing",
+]

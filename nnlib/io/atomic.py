@@ -5,28 +5,40 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from nnlib.errors import OutputError
+from nnlib.errors import NnlibError, OutputError
+from nnlib.reading import check_name, special_kind
 
-__all__ = ["writing"]
+try:
+    import fcntl
+except ImportError:  # Windows, which lets nobody remove an open file
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["check_writable", "make_folder", "writing"]
+
+_BEGIN, _END = ".nnlib-", ".tmp"  # of the names of temporary files
 
 _MISSING = "Make the folder first, or give another path"
+_IN_THE_WAY = "Give another path: a file stands where a folder is needed"
 _FORBIDDEN = "Give a path in a folder that you may write to, or change its permissions"
 _FULL = "Free space there, or give a path on another disk"
 _REMEDIES = {
     errno.ENOENT: _MISSING,
-    errno.ENOTDIR: _MISSING,
+    errno.ENOTDIR: _IN_THE_WAY,
     errno.EACCES: _FORBIDDEN,
     errno.EPERM: _FORBIDDEN,
     errno.EROFS: _FORBIDDEN,
     errno.ENOSPC: _FULL,
     getattr(errno, "EDQUOT", -1): _FULL,  # Windows has none
     errno.EFBIG: _FULL,
+    errno.EEXIST: _IN_THE_WAY,
+    errno.ENAMETOOLONG: "Give a shorter name",
 }
 
 
@@ -35,17 +47,19 @@ def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Give a file to write to, which takes the place of ``path`` once it is complete.
 
     It is a temporary file in the same folder until then.  When the block is left by an error or an
-    interruption, it is removed, and a file that was at ``path`` is as it was.
+    interruption, it is removed, and a file that was at ``path`` is as it was.  What a process that
+    was killed left behind is removed when the next file is written into that folder.
 
     Parameters
     ----------
     path : path
-        A symbolic link is followed, so that the file behind it is replaced.
+        A symbolic link is followed, so that the file behind it is replaced.  A file that is
+        replaced keeps its permissions; a new one gets those of the process (``umask``).
 
     Raises
     ------
     OutputError
-        If the folder or file cannot be written.
+        If the folder or file cannot be written, or is a pipe, a socket or a device.
 
     Examples
     --------
@@ -56,29 +70,176 @@ def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     >>> path.read_bytes()
     b'whole'
     """
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".nnlib-{secrets.token_hex(8)}.tmp")
+    with _typed(path):
+        old = _replaceable(path)
+        target = Path(os.path.realpath(path))
+        _remove_leftovers(target.parent)
+        temporary, file = _temporary(target.parent, old)
+        try:
+            with file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())  # or a power cut leaves a new name for an empty file
+                if fcntl is not None:
+                    os.replace(temporary, target)  # before the file, and so its lock, is gone
+            if fcntl is None:
+                os.replace(temporary, target)
+            _sync_folder(target.parent)
+        finally:
+            with suppress(OSError):  # it is there only if something went wrong
+                temporary.unlink()
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder, and those above it, where they are missing; see that files can be made there.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made or written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> make_folder(Path(tempfile.mkdtemp(), "run", "1")).is_dir()
+    True
+    """
+    folder = Path(path)
+    with _typed(path):
+        check_name(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    return folder
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Make the folder of a file that will be written later, and see that it can be.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be made or written, or the file not be replaced.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> check_writable(Path(tempfile.mkdtemp(), "run", "history.csv"))
+    """
+    with _typed(path):
+        _replaceable(path)
+        make_folder(Path(path).parent)
+
+
+@contextmanager
+def _typed(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what the system refuses into an error that says what to do."""
     try:
-        _check_target(target)
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())  # or a power cut leaves a new name for an empty file
-        if target.exists():
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
+        yield
+    except NnlibError:  # some are OSErrors, but about something else
+        raise
     except OSError as error:
         reason = error.strerror or str(error)
         remedy = _REMEDIES.get(error.errno or 0, "Give another path")
-        raise OutputError(f"{path} cannot be written: {reason}. {remedy}") from error
-    finally:
-        with suppress(OSError):  # it is there only if something went wrong
-            temporary.unlink()
+        raise OutputError(f"{path!s} cannot be written: {reason}. {remedy}") from error
 
 
-def _check_target(target: Path) -> None:
-    """Refuse what replacing would not: a folder's name, and a file marked read-only."""
-    if target.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "it is a folder")
-    if target.exists() and not os.access(target, os.W_OK):
+def _replaceable(path: str | os.PathLike[str]) -> os.stat_result | None:
+    """Return what is known of the file that will be replaced; refuse what must not be.
+
+    A folder's name, a pipe, a socket or a device, and a file marked read-only.
+    """
+    check_name(path)
+    try:
+        old = os.stat(path)
+    except FileNotFoundError:
+        return None
+    kind = special_kind(old.st_mode)
+    if kind:
+        raise OSError(None, kind)
+    if not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, "the file is read-only")
+    return old
+
+
+def _temporary(folder: Path, old: os.stat_result | None) -> tuple[Path, BinaryIO]:
+    """Make a file that nobody can read who could not read the old one, and lock it."""
+    while True:
+        path = folder / f"{_BEGIN}{secrets.token_hex(8)}{_END}"
+        handle = os.open(path, _NEW, 0o666 if old is None else 0o600)
+        file = os.fdopen(handle, "wb")
+        try:
+            if old is not None:
+                _give(handle, old)
+            if _lock(handle) and path.exists():
+                return path, file
+        except BaseException:
+            file.close()
+            path.unlink()
+            raise
+        file.close()  # before it was locked, somebody took it for a leftover and removed it
+
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+
+
+def _give(handle: int, old: os.stat_result) -> None:
+    """Give an open file the owner and the permissions of an old one, as far as that is allowed."""
+    if not hasattr(os, "fchown"):
+        return
+    with suppress(OSError):
+        os.fchown(handle, old.st_uid, old.st_gid)
+    mode = stat.S_IMODE(old.st_mode)
+    if os.fstat(handle).st_gid != old.st_gid:  # what was its group's is not another group's
+        mode = mode & ~0o070 | (mode & 0o007) << 3
+    with suppress(OSError):
+        os.fchmod(handle, mode)
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file for as long as it is open; False if somebody else has.
+
+    Where files cannot be locked they are never taken for leftovers either.
+    """
+    if fcntl is not None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+    return True
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of processes that are gone: those that nobody has locked."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(_BEGIN) and entry.name.endswith(_END):
+                with suppress(OSError):
+                    _remove_leftover(Path(entry.path))
+
+
+def _remove_leftover(path: Path) -> None:
+    if fcntl is None:
+        path.unlink()
+        return
+    handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+    finally:
+        os.close(handle)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the new name on the disk, too."""
+    if os.name != "posix":
+        return
+    with suppress(OSError):  # some file systems cannot
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

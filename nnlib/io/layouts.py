@@ -30,6 +30,7 @@ from nnlib.nn import (
     RMSNorm,
 )
 from nnlib.nn.inference import inference
+from nnlib.reading import parsing
 
 __all__ = ["from_keras", "from_torch"]
 
@@ -98,12 +99,13 @@ def from_torch(
         )
     flattened = _flattened_images(module, input_shape)
     result: State = {}
-    for their, own in pairs(layers_of(state), module):
-        layer, image = module.get_submodule(own.path), flattened.get(own.path)
-        for role, value in their.values.items():
-            result[own.name(role)] = _torch_value(layer, role, _on_host(value), image)
-        if isinstance(layer, _BatchNorm) and _COUNT in own.values:
-            result.setdefault(own.name(_COUNT), np.zeros((), np.int64))  # before PyTorch 0.4.1
+    with parsing("the state", "one of PyTorch, names and arrays", StateError):
+        for their, own in pairs(layers_of(state), module):
+            layer, image = module.get_submodule(own.path), flattened.get(own.path)
+            for role, value in their.values.items():
+                result[own.name(role)] = _torch_value(layer, role, _on_host(value), image)
+            if isinstance(layer, _BatchNorm) and _COUNT in own.values:
+                result.setdefault(own.name(_COUNT), np.zeros((), np.int64))  # before PyTorch 0.4.1
     return result
 
 
@@ -232,12 +234,13 @@ def from_keras(weights: Mapping[str, Any] | Sequence[Any], module: Module) -> St
                 f"Received: {type(layer).__name__} at {own.path!r}"
             )
     result: State = {}
-    matched = in_order(_keras_layers(weights, ours), ours)
-    for (their, own), layer in zip(matched, modules, strict=True):
-        for role, value in _with_roles(their, own).items():
-            result[own.name(role)] = _keras_value(layer, role, _on_host(value))
-        if _COUNT in own.values:
-            result[own.name(_COUNT)] = np.zeros((), np.int64)  # Keras does not count batches
+    with parsing("the weights", "those of Keras, arrays layer by layer", StateError):
+        matched = in_order(_keras_layers(weights, ours), ours)
+        for (their, own), layer in zip(matched, modules, strict=True):
+            for role, value in _with_roles(their, own).items():
+                result[own.name(role)] = _keras_value(layer, role, _on_host(value))
+            if _COUNT in own.values:
+                result[own.name(_COUNT)] = np.zeros((), np.int64)  # Keras does not count batches
     return result
 
 

@@ -12,6 +12,7 @@ from nnlib.nn import Module
 __all__ = ["Layer", "in_order", "layers_of", "pairs"]
 
 _SHOWN = 20  # layers of each side in an error
+_DEEPEST = 64  # parts of a name
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ def pairs(theirs: Sequence[Layer], module: Module) -> Iterator[tuple[Layer, Laye
     >>> [(their.path, own.path) for their, own in pairs(theirs, module)]
     [('a', 'a'), ('b.0', 'b.1')]
     """
+    for layer in theirs:
+        if layer.path.count(".") > _DEEPEST:
+            raise StateError(
+                f"a name must have at most {_DEEPEST} parts. Received: {layer.path!r:.80}"
+            )
     return _pairs(_branch(theirs), _branch(layers_of(module.state_dict())))
 
 
@@ -105,7 +111,7 @@ def _sorted(branch: Branch) -> Iterator[Layer]:
         yield branch[0][1]
         return
     children = _children(branch)
-    names = sorted(children, key=int) if all(map(str.isdigit, children)) else list(children)
+    names = sorted(children, key=int) if all(map(str.isdecimal, children)) else list(children)
     for name in names:
         yield from _sorted(children[name])
 

@@ -17,8 +17,8 @@ import numpy as np
 from nnlib.autograd import Tensor
 from nnlib.errors import BackendMismatchError, DTypeError, FileFormatError, StateError, describe
 from nnlib.io.atomic import writing
-from nnlib.io.reading import reading
 from nnlib.nn import LoadReport, Module
+from nnlib.reading import parsing, reading
 from nnlib_backends import Backend, backend_of, get_backend, load_backend
 from nnlib_backends.foreign import native
 
@@ -234,14 +234,12 @@ def load(
     tensors: dict[str, Tensor] = {}
     with reading(path) as file:
         _check(path)
-        try:
+        # the library lets a few things pass that NumPy or JSON understand differently
+        with parsing(path, "a valid safetensors file"):
             entries, metadata, start = _read_header(file)
             for entry in entries:
                 array = _read(file, start, entry)
                 tensors[entry.name] = Tensor(target.asarray(array), target)
-        # the library lets a few things pass that NumPy or JSON understand differently
-        except (KeyError, TypeError, ValueError) as error:
-            raise FileFormatError(f"{path} is not a valid safetensors file: {error}") from error
     return (tensors, metadata) if with_metadata else tensors
 
 

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import math
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, TypeAlias
 
 from nnlib import nn
+from nnlib.autograd import Tensor
 from nnlib.data import BPETokenizer, CharTokenizer, tokenizer_from_json
-from nnlib.errors import DTypeError, FileFormatError, NnlibError
+from nnlib.errors import (
+    BackendError,
+    DTypeError,
+    FileFormatError,
+    MissingExtraError,
+    NnlibError,
+)
 from nnlib.io import load, save
 from nnlib.models.charrnn import CharRNN
-from nnlib.models.gpt import GPT
-from nnlib.models.transformer import Transformer
+from nnlib.models.gpt import GPT, GPTConfig
+from nnlib.models.transformer import Transformer, TransformerConfig
+from nnlib.reading import parse_json, parsing
 from nnlib_backends import Backend, get_backend, use_backend
 
 __all__ = ["language_model_notes", "load_language_model", "save_language_model"]
@@ -26,6 +37,19 @@ _MODELS: dict[str, Callable[..., nn.Module]] = {
     "CharRNN": CharRNN,
     "Transformer": Transformer,
 }
+_TAKES: dict[str, Callable[..., Any]] = {  # whose parameters the options are
+    "GPT": GPTConfig,
+    "CharRNN": CharRNN,
+    "Transformer": TransformerConfig,
+}
+_KINDS: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "str": (str,),
+}
+_LAYER = re.compile(r"(?:^h|layers)\.([0-9]+)\.|_l([0-9]+)$")  # its number in a name
+_TABLE = 1 << 23  # values of a table of positions, which is in no file
 _MODEL, _OPTIONS, _TOKENIZER = "nnlib.model", "nnlib.options", "nnlib.tokenizer"
 
 
@@ -126,12 +150,46 @@ def load_language_model(
             f"tokenizer. Received: {notes.get(_MODEL, 'weights alone')}. "
             "Such files are written by nnlib train and nnlib.models.save_language_model"
         )
-    tokenizer = tokenizer_from_json(notes.get(_TOKENIZER, ""))
     try:
-        options: dict[str, Any] = json.loads(notes[_OPTIONS])
-        with use_backend(get_backend() if backend is None else backend), nn.init.skip():
-            model = make(**options)
-        model.load_state_dict(state)
-    except (KeyError, TypeError, ValueError, NnlibError) as error:
+        with parsing(path, "a language model and its description"):
+            tokenizer = tokenizer_from_json(notes.get(_TOKENIZER, ""))
+            options = _options(notes[_MODEL], parse_json(notes[_OPTIONS], path, "its options"))
+            _check_sizes(options, state)
+            with use_backend(get_backend() if backend is None else backend), nn.init.skip():
+                model = make(**options)
+            model.load_state_dict(state)
+    except (MissingExtraError, BackendError):
+        raise
+    except NnlibError as error:
         raise FileFormatError(f"{path} does not fit its own description. {error}") from error
     return model.eval(), tokenizer
+
+
+def _options(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all options of a model, those that are not given too, if they are of their types."""
+    bound = inspect.signature(_TAKES[kind]).bind(**given)
+    bound.apply_defaults()
+    for name, parameter in bound.signature.parameters.items():
+        value, kinds = bound.arguments[name], _KINDS[parameter.annotation]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            raise DTypeError(f"{name} must be of type {parameter.annotation}. Received: {value!r}")
+    return bound.arguments
+
+
+def _check_sizes(options: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+    """Refuse sizes that the file's tensors do not have, before a model of them is made."""
+    numbers = {int(found[1] or found[2]) for name in state if (found := _LAYER.search(name))}
+    if numbers != set(range(len(numbers))) or options["layers"] != len(numbers):
+        raise FileFormatError(
+            f"the file must have weights of layers 0 … {options['layers'] - 1}, as its options "
+            f"say. Received: {len(numbers)} layers"
+        )
+    sizes = {size for value in state.values() for size in value.shape}
+    values = sum(value.size for value in state.values())
+    for name in ("vocab_size", "width", "hidden", "context"):
+        size = options.get(name, 0)
+        table = size * options["width"] if name == "context" else math.inf
+        if name in options and size not in sizes and table > max(values, _TABLE):
+            raise FileFormatError(
+                f"{name} must be a size of the file's tensors. Received: {size} in its options"
+            )

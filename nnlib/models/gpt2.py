@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from nnlib.autograd import Tensor
 from nnlib.errors import FileFormatError, OptionError, describe
-from nnlib.io import load, reading
+from nnlib.io import load
+from nnlib.reading import parsing, read_json
 
 __all__ = ["read_gpt2"]
 
 HEAD_WIDTH = 64  # features of a head in all published sizes
 PREFIX = "transformer."
+LAYER = re.compile(r"h\.([0-9]+)\.")
 PRODUCTS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")  # kept as (inputs, outputs)
 MASKS = (".attn.bias", ".attn.masked_bias")  # no parameters: which positions see which
 FIXED = {  # what `GPT` computes, by the names of config.json
@@ -61,18 +63,29 @@ def _sizes(path: str | os.PathLike[str], state: dict[str, Tensor]) -> dict[str, 
             f" Received: {', '.join(list(state)[:4]) or 'nothing'}, …"
         )
     tokens, positions, product, _ = (state[name] for name in needed)
-    width = tokens.shape[-1]
+    if tokens.ndim != 2 or positions.ndim != 2:
+        raise FileFormatError(
+            f"{path}: wte.weight and wpe.weight must be (tokens, width) and (positions, width). "
+            f"Received: {describe(tokens, positions)}"
+        )
+    width = tokens.shape[1]
     if product.shape != (width, 3 * width):
         raise FileFormatError(
             f"{path}: h.0.attn.c_attn.weight must be (inputs, outputs), ({width}, {3 * width}), as "
             f"GPT-2 keeps it. Received: {describe(product)}. A model that nnlib saved is read by "
             "nnlib.load and load_state_dict"
         )
-    layers = {int(part[1]) for name in state if (part := name.split("."))[0] == "h"}
+    with parsing(path, "GPT-2's weights"):
+        layers = {int(found[1]) for name in state if (found := LAYER.match(name))}
+    if layers != set(range(len(layers))):
+        raise FileFormatError(
+            f"{path} must hold layers h.0 … h.{len(layers) - 1}, without gaps. "
+            f"Received: {len(layers)} layers with numbers up to {max(layers)}"
+        )
     return {
         "vocab_size": tokens.shape[0],
         "context": positions.shape[0],
-        "layers": max(layers) + 1,
+        "layers": len(layers),
         "width": width,
         "bias": "ln_f.bias" in state,
     }
@@ -81,19 +94,15 @@ def _sizes(path: str | os.PathLike[str], state: dict[str, Tensor]) -> dict[str, 
 def _heads(path: str | os.PathLike[str], width: int) -> int:
     """Find the number of heads, which no shape tells, in the file beside or by the usual width."""
     beside = Path(path).with_name("config.json")
-    if beside.is_file():
-        with reading(beside) as file:
-            try:
-                config = dict(json.loads(file.read()))
-            except (ValueError, TypeError) as error:
-                raise FileFormatError(f"{beside} must be a JSON object. {error}") from error
+    if os.path.isfile(beside):
+        config = read_json(beside, "the description of GPT-2")
         for name, allowed in FIXED.items():
             if config.get(name, allowed[0]) not in allowed:
                 raise FileFormatError(
                     f"{beside}: {name} must be {' or '.join(map(str, allowed))}, or the model is "
                     f"another one than GPT-2. Received: {config[name]!r}"
                 )
-        if isinstance(config.get("n_head"), int):
+        if type(config.get("n_head")) is int:
             return int(config["n_head"])
     if width % HEAD_WIDTH:
         raise OptionError(

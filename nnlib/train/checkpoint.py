@@ -13,8 +13,9 @@ from typing import Any
 
 from nnlib._version import __version__
 from nnlib.autograd import Tensor
-from nnlib.errors import DTypeError, FileFormatError, OutputError
-from nnlib.io import load, save
+from nnlib.errors import DTypeError, FileFormatError
+from nnlib.io import load, make_folder, save
+from nnlib.reading import parse_json, parsing
 
 __all__ = ["copied", "load_state", "pack", "save_state", "size_in_bytes", "unpack"]
 
@@ -40,12 +41,7 @@ def save_state(state: Mapping[str, Any], path: Path) -> None:
         "nnlib": __version__,
         "state": json.dumps(skeleton),
     }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"the folder of {path} must be there or be made. Received: {error.strerror}"
-        ) from error
+    make_folder(path.parent)
     save(tensors, path, metadata=metadata)
 
 
@@ -92,6 +88,8 @@ def unpack(value: Any, tensors: Mapping[str, Any]) -> Any:
         if kind == "tuple":
             return tuple(unpack(item, tensors) for item in content)
         return {key: unpack(item, tensors) for key, item in content}
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise ValueError(f"a number beyond 64 bits, {value!r:.40}")
     return value
 
 
@@ -112,12 +110,11 @@ def load_state(path: Path) -> dict[str, Any]:
             f"safetensors file with format {metadata.get('format')!r}, version "
             f"{metadata.get('version')!r}. For weights alone: model.load_state_dict(nnlib.load(…))"
         )
-    try:
-        state = unpack(json.loads(metadata["state"]), tensors)
-    except (KeyError, ValueError, TypeError) as error:
-        raise FileFormatError(f"the metadata of {path} are damaged: {error!r}") from error
+    kind = "a whole checkpoint"
+    with parsing(path, kind):
+        state = unpack(parse_json(metadata["state"], path, kind), tensors)
     if not isinstance(state, dict):
-        raise FileFormatError(f"the metadata of {path} are damaged: no state")
+        raise FileFormatError(f"{path} must be {kind}. Received: metadata without a state")
     return state
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nnlib.errors import FileFormatError, MissingExtraError, StateError
-from nnlib.io import reading, writing
+from nnlib.errors import StateError, missing_extra
+from nnlib.io import writing
+from nnlib.reading import expect, parsing, read_json
 from nnlib.train.files import write_text
 
 if TYPE_CHECKING:
@@ -137,17 +138,31 @@ class LearningCurve:
         FileFormatError
             If it is something else.
         """
-        try:
+        return cls._read(values, "the values")
+
+    @classmethod
+    def _read(cls, values: dict[str, Any], source: PathLike) -> LearningCurve:
+        with parsing(source, "a learning curve"):
             values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            expect("models", values["models"], tuple, (str,))
+            for name in ("train_sizes", "seeds", "steps"):
+                expect(name, values[name], tuple, (int,))
+            expect("metric", values["metric"], str)
+            expect("batch_size", values["batch_size"], int)
+            expect("parameters", values.get("parameters", {}), dict, (int,))
+            expect("machine", values.get("machine", {}), dict)
+            expect("backend", values.get("backend", ""), str)
             shape = (len(values["train_sizes"]), len(values["seeds"]))
+            if len(values["steps"]) != shape[0]:
+                raise ValueError(f"{len(values['steps'])} numbers of steps for {shape[0]} sizes")
             for name in _ARRAYS:
                 scores = {m: np.array(rows, np.float64) for m, rows in values[name].items()}
+                if set(scores) != set(values["models"]):
+                    raise ValueError(f"{name} of {', '.join(scores)}")
                 if any(s.shape != shape for s in scores.values()):
-                    raise ValueError(f"{name} must have the shape {shape}")
+                    raise ValueError(f"{name} that have not the shape {shape}")
                 values[name] = scores
             return cls(**values)
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
-            raise FileFormatError(f"this is no learning curve: {error!r}") from error
 
     def to_json(self, path: PathLike | None = None) -> str:
         """Return it as JSON text, and write that to a file if a path is given."""
@@ -165,13 +180,7 @@ class LearningCurve:
         InputError, FileFormatError
             If the file cannot be read, or is no learning curve.
         """
-        with reading(path) as file:
-            text = file.read()
-        try:
-            values = json.loads(text)
-        except ValueError as error:
-            raise FileFormatError(f"{path} is no learning curve: {error}") from error
-        return cls.from_dict(values)
+        return cls._read(read_json(path, "a learning curve"), path)
 
     def to_csv(self, path: PathLike | None = None) -> str:
         """Return every training as a line of CSV, and write that to a file if a path is given."""
@@ -235,10 +244,7 @@ class LearningCurve:
         try:
             from matplotlib.figure import Figure
         except ImportError as error:
-            raise MissingExtraError(
-                "LearningCurve.plot needs matplotlib, which is not installed. "
-                "To mend it: pip install 'nnlib-xp[plot]'"
-            ) from error
+            raise missing_extra("LearningCurve.plot needs matplotlib", "plot") from error
         figure = Figure(figsize=(6.4, 4.2), layout="constrained")
         self.draw(figure.subplots(), train=train, yscale=yscale)
         if path is not None:

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnlib.errors import FileFormatError, MissingExtraError, OptionError
+from nnlib.errors import OptionError, missing_extra
 from nnlib.io import writing
+from nnlib.reading import expect, parsing
 from nnlib.train.files import write_text
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["History"]
 
 PathLike = str | os.PathLike[str]
+_VALUES = (int, float, bool, str, type(None))  # what an epoch may have
 
 
 @dataclass
@@ -101,11 +103,24 @@ class History:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> History:
-        """Undo `to_dict`."""
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise FileFormatError(f"this is no history: {error}") from error
+        """Undo `to_dict`.
+
+        Raises
+        ------
+        FileFormatError
+            If it is something else.
+        """
+        with parsing("the values", "those of a history"):
+            history = cls(**values)
+            expect("epochs", history.epochs, list, (dict,))
+            for epoch in history.epochs:
+                expect("an epoch", epoch, dict, _VALUES)
+                expect("names", list(epoch), list, (str,))
+            expect("step_losses", history.step_losses, list, (int, float, type(None)))
+            expect("backend", history.backend, str)
+            expect("machine", history.machine, dict)
+            expect("stopped", history.stopped, str)
+        return history
 
     def to_json(self, path: PathLike | None = None) -> str:
         """Return it as JSON text, and write that to a file if a path is given.
@@ -161,10 +176,7 @@ class History:
         try:
             from matplotlib.figure import Figure
         except ImportError as error:
-            raise MissingExtraError(
-                "History.plot needs matplotlib, which is not installed. "
-                "To mend it: pip install 'nnlib-xp[plot]'"
-            ) from error
+            raise missing_extra("History.plot needs matplotlib", "plot") from error
         if not self.epochs:
             raise OptionError("a history must have at least one epoch to be drawn. Received: none")
         names = dict.fromkeys(name.removeprefix("val_") for name in self.names())

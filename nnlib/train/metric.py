@@ -13,6 +13,7 @@ from nnlib.errors import StateError
 from nnlib.nn.functional.crossentropy import all_count
 from nnlib.train.readings import measured
 from nnlib_backends.foreign import native
+from nnlib.reading import parsing
 
 __all__ = ["FunctionMetric", "LabelMetric", "Measured", "Metric", "ignoring"]
 
@@ -105,8 +106,17 @@ class Metric(ABC):
         return {"total": None if total is None else float(total), "count": float(self._count)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from what `state_dict` returned."""
-        self._total, self._count = state["total"], float(state["count"])
+        """Continue from what `state_dict` returned.
+
+        Raises
+        ------
+        StateError
+            If it is something else.
+        """
+        with parsing("the state", f"one of the metric {self.name}", StateError):
+            total, count = state["total"], float(state["count"])
+            self._total = None if total is None else float(total)
+        self._count = count
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

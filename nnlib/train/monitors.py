@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnlib.errors import OptionError
+from nnlib.errors import OptionError, StateError
+from nnlib.reading import parsing
 from nnlib.train.callbacks import Callback
 from nnlib.train.checkpoint import copied
 from nnlib.train.files import check_writable
@@ -147,10 +148,18 @@ class EarlyStopping(Callback):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue counting."""
-        self._monitor.best = state["best"]
-        self.waited, self.best_epoch = state["waited"], state["best_epoch"]
-        self._best_state = dict(state["best_state"])
+        """Continue counting.
+
+        Raises
+        ------
+        StateError
+            If it is something else.
+        """
+        with parsing("the state", "one of EarlyStopping", StateError):
+            best, best_state = state["best"], dict(state["best_state"])
+            waited, best_epoch = (int(state[name]) for name in ("waited", "best_epoch"))
+            self._monitor.best = None if best is None else float(best)
+        self.waited, self.best_epoch, self._best_state = waited, best_epoch, best_state
 
 
 class Checkpoint(Callback):
@@ -227,6 +236,14 @@ class Checkpoint(Callback):
         return {} if self._monitor is None else {"best": self._monitor.best}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue comparing."""
+        """Continue comparing.
+
+        Raises
+        ------
+        StateError
+            If it is something else.
+        """
         if self._monitor is not None:
-            self._monitor.best = state.get("best")
+            with parsing("the state", "one of Checkpoint", StateError):
+                best = state.get("best")
+                self._monitor.best = None if best is None else float(best)

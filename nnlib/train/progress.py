@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 __all__ = ["Progress", "epoch_line", "make_progress"]
+
+_WHOEVER_READS = suppress(OSError, ValueError)
+"""Training goes on when the reader is gone, the disk of a log is full, or stderr was closed."""
 
 
 class Progress:
@@ -47,7 +51,9 @@ class PlainProgress(Progress):
 
     def note(self, text: str) -> None:
         """Print a line."""
-        print(text, file=sys.stderr, flush=True)
+        if sys.stderr is not None:
+            with _WHOEVER_READS:
+                print(text, file=sys.stderr, flush=True)
 
 
 class RichProgress(Progress):
@@ -64,6 +70,10 @@ class RichProgress(Progress):
             TimeRemainingColumn,
         )
 
+        class Patient(Console):
+            def on_broken_pipe(self) -> None:  # rich would end the program
+                self.quiet = True
+
         self.epochs, self.unit = epochs, unit
         self._bars = Progress(
             TextColumn("{task.description}"),
@@ -71,29 +81,33 @@ class RichProgress(Progress):
             MofNCompleteColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
             TextColumn("{task.fields[loss]}"),
-            console=Console(stderr=True),
+            console=Patient(stderr=True),
             transient=True,
         )
         self._task = self._bars.add_task("", loss="")
-        self._bars.start()
+        with _WHOEVER_READS:
+            self._bars.start()
 
     def begin_epoch(self, epoch: int, steps: int | None, done: int = 0) -> None:
         """Start the bar again."""
-        self._bars.reset(
-            self._task,
-            description=f"{self.unit} {epoch}/{self.epochs}",
-            total=steps,
-            completed=done,
-            loss="",
-        )
+        with _WHOEVER_READS:
+            self._bars.reset(
+                self._task,
+                description=f"{self.unit} {epoch}/{self.epochs}",
+                total=steps,
+                completed=done,
+                loss="",
+            )
 
     def advance(self) -> None:
         """Move the bar."""
-        self._bars.advance(self._task)
+        with _WHOEVER_READS:
+            self._bars.advance(self._task)
 
     def show(self, loss: float) -> None:
         """Write the loss beside the bar."""
-        self._bars.update(self._task, loss=f"loss {loss:.4f}")
+        with _WHOEVER_READS:
+            self._bars.update(self._task, loss=f"loss {loss:.4f}")
 
     def end_epoch(self, logs: Mapping[str, float]) -> None:
         """Leave a line."""
@@ -101,16 +115,18 @@ class RichProgress(Progress):
 
     def note(self, text: str) -> None:
         """Print a line above the bar."""
-        self._bars.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        with _WHOEVER_READS:
+            self._bars.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def end(self) -> None:
         """Remove the bar."""
-        self._bars.stop()
+        with _WHOEVER_READS:
+            self._bars.stop()
 
 
 def make_progress(show: bool = True) -> Progress:
     """Choose the form that fits where stderr goes."""
-    if not show:
+    if not show or sys.stderr is None or sys.stderr.closed:
         return Progress()
     return RichProgress() if sys.stderr.isatty() else PlainProgress()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nnlib.autograd import Tensor, tensor
 from nnlib.errors import FileFormatError, NnlibError, StateError
 from nnlib.random import default_generator
+from nnlib.reading import parsing
 from nnlib.train.batches import Batch, batches
 from nnlib.train.checkpoint import copied, load_state, save_state
 from nnlib.train.history import History
@@ -129,19 +131,27 @@ def resume(trainer: Epochs, path: Path) -> None:
     """Read a checkpoint, all or nothing."""
     whole = load_state(path)
     before = copied(position(trainer))
-    callbacks = [(callback, callback.state_dict()) for callback in trainer.callbacks]
+    parts: list[Any] = [*trainer.callbacks, *trainer.metrics]
+    states = [part.state_dict() for part in parts]
     try:
-        _check_metrics(trainer, whole["metrics"])
-        go_to(trainer, whole)
-        _load_callbacks(trainer, list(whole["callbacks"]))
-        _continue(trainer, whole)
-    except (NnlibError, LookupError, TypeError, ValueError, AttributeError) as error:
+        with parsing(path, "a complete checkpoint"):
+            _check_metrics(trainer, whole["metrics"])
+            run = _run_of(whole)
+            go_to(trainer, whole)
+            _load_callbacks(trainer, list(whole["callbacks"]))
+            for metric in trainer.metrics:
+                metric.load_state_dict(whole["metrics"][metric.name])
+    except BaseException as error:  # an interruption, too
         go_to(trainer, before)
-        for callback, own in callbacks:
-            callback.load_state_dict(own)
-        if isinstance(error, NnlibError):
-            raise
-        raise FileFormatError(f"{path} is no complete checkpoint: {error!r}") from error
+        for part, own in zip(parts, states, strict=True):
+            part.load_state_dict(own)
+        if isinstance(error, NnlibError) and not isinstance(error, FileFormatError):
+            raise StateError(f"{path}: {error}") from error
+        raise
+    for name, value in run.items():
+        setattr(trainer, name, value)
+    trainer.training_done = False
+    trainer.resumed = trainer.consistent = True
 
 
 def _check_metrics(trainer: Epochs, metrics: Mapping[str, Any]) -> None:
@@ -162,28 +172,41 @@ def _load_callbacks(trainer: Epochs, saved: list[Mapping[str, Any]]) -> None:
                 break
 
 
-def _continue(trainer: Epochs, whole: Mapping[str, Any]) -> None:
-    losses = whole["step_losses"].numpy().tolist()
-    history = History.from_dict({**whole["history"], "step_losses": losses})
-    names = ("epoch", "step", "batch", "elapsed", "learning_rate")
-    values = {name: whole[name] for name in names}
-    epoch_losses = [(loss, count) for loss, count in whole["epoch_losses"].numpy().tolist()]
+def _run_of(whole: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the trainer's attributes that a checkpoint gives, all of them checked."""
+    losses, epoch_losses = (_numbers(whole, name) for name in ("step_losses", "epoch_losses"))
+    if losses.ndim != 1 or (epoch_losses.size and epoch_losses.shape[1:] != (2,)):
+        raise ValueError("losses of another shape")
+    counts = {name: whole[name] for name in ("epoch", "step", "batch")}
+    for name, count in counts.items():
+        if type(count) is not int or count < 0:
+            raise ValueError(f"{name} {count!r}, which is no count")
+    times = {name: float(whole[name]) for name in ("elapsed", "learning_rate")}
+    for name, value in times.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{name} {value}")
     places = {name: whole[name] for name in ("loader", "val_loader", "generator")}
-    for metric in trainer.metrics:
-        metric.load_state_dict(whole["metrics"][metric.name])
-    for name, value in values.items():
-        setattr(trainer, name, value)
-    trainer.history, trainer.resume_from = history, places
-    trainer.epoch_losses = epoch_losses
-    trainer.training_done = False
-    trainer.resumed = trainer.consistent = True
+    return {
+        **counts,
+        **times,
+        "history": History.from_dict({**whole["history"], "step_losses": losses.tolist()}),
+        "epoch_losses": [(loss, count) for loss, count in epoch_losses.tolist()],
+        "resume_from": places,
+    }
+
+
+def _numbers(whole: Mapping[str, Any], name: str) -> Any:
+    if not isinstance(whole[name], Tensor):
+        raise TypeError(f"no tensor {name}")
+    return whole[name].numpy()
 
 
 def place_loaders(trainer: Epochs) -> None:
     """Put the loaders where a resumed run left them; let new ones draw their seeds now."""
     where = trainer.resume_from
-    for loader, name in ((trainer.loader, "loader"), (trainer.val, "val_loader")):
-        _place(loader, where.get(name))
-        _state_of(loader)
+    with parsing("the checkpoint", "of a run with such loaders", StateError):
+        for loader, name in ((trainer.loader, "loader"), (trainer.val, "val_loader")):
+            _place(loader, where.get(name))
+            _state_of(loader)
     if where:  # what has drawn random numbers since then must not change the run
         default_generator.load_state_dict(where["generator"])

@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 import pytest
 
 from nnlib.errors import OutputError
-from nnlib_benchmarks import output
 from nnlib_benchmarks.output import prepare_folder, run_name, write_atomically
 
 
@@ -42,7 +41,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(output.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match="No space left"):
         write_atomically(target, "new")
 

@@ -3,6 +3,8 @@
 import gzip
 import os
 import struct
+import tracemalloc
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,22 @@ def idx_bytes():
         return header + array.tobytes()
 
     return content
+
+
+@pytest.fixture
+def peak_memory():
+    """A block that may take so many bytes of Python's and NumPy's memory at once."""
+
+    @contextmanager
+    def measured(limit):
+        tracemalloc.start()
+        try:
+            yield
+            assert tracemalloc.get_traced_memory()[1] < limit
+        finally:
+            tracemalloc.stop()
+
+    return measured
 
 
 @pytest.fixture

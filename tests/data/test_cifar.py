@@ -1,3 +1,4 @@
+import gzip
 import io
 import tarfile
 
@@ -119,4 +120,47 @@ def test_not_an_archive(folder):
 def test_archive_without_a_batch(folder):
     pack(folder, [name for name in NAMES if name != "data_batch_3.bin"])
     with pytest.raises(DataError, match=r"Missing: data_batch_3\.bin"):
+        cifar10(folder, download=False)
+
+
+def change_header(archive, field, value, place=0):
+    """Write a field of a member's header, and its sum, into the archive."""
+    data = bytearray(gzip.decompress(archive.read_bytes()))
+    data[place + field : place + field + len(value)] = value
+    data[place + 148 : place + 156] = b" " * 8
+    data[place + 148 : place + 156] = f"{sum(data[place : place + 512]):06o}\0 ".encode()
+    archive.write_bytes(gzip.compress(bytes(data)))
+
+
+@pytest.mark.parametrize("kind", [b"0", b"1", b"2", b"S", b"L", b"x", b"\xff"])
+@pytest.mark.parametrize("size", [b"77777777777\0", b"\x80" * 12, b"\xff" * 12, b"00000000000\0"])
+def test_sizes_and_kinds_that_lead_nowhere(folder, kind, size):
+    archive = pack(folder)
+    change_header(archive, 156, kind)
+    change_header(archive, 124, size)
+    with pytest.raises(DataError):
+        cifar10(folder, download=False)
+
+
+@pytest.mark.parametrize("kind", [b"1", b"2"])
+def test_links_are_no_files(folder, kind):
+    archive = pack(folder)
+    name = b"cifar-10-batches-bin/data_batch_1.bin"
+    change_header(archive, 124, b"00000000000\0")
+    change_header(archive, 156, kind + name)  # a link to itself
+    with pytest.raises(DataError):
+        cifar10(folder, download=False)
+
+
+def test_an_archive_that_unpacks_to_more_than_the_data(folder, monkeypatch):
+    pack(folder)
+    monkeypatch.setattr("nnlib.data.cifar._LONGEST", 20_000)
+    with pytest.raises(DataError, match=r"more than 20000 unpacked bytes|a member of"):
+        cifar10(folder, download=False)
+
+
+def test_a_file_that_is_larger_than_any_of_the_set(folder):
+    with (folder / "data_batch_1.bin").open("r+b") as file:
+        file.truncate(3073 * 10_001)
+    with pytest.raises(DataError, match="at most 10,000"):
         cifar10(folder, download=False)

@@ -1,5 +1,6 @@
 import gzip
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -94,9 +95,9 @@ class TestReadIdx:
             (b"\0\0\x08\0", "must be an IDX file"),
             (b"\0\0\x07\x01\0\0\0\0", "must be an IDX file"),
             (b"\0\0\x08\x03\0\0\0\x01", "header of 16 bytes.*8 in all"),
-            (THREE[:-1], r"11 bytes for uint8 \(3,\).*Received: 10"),
-            (THREE + b"!", r"11 bytes for uint8 \(3,\).*Received: 12"),
-            (b"\0\0\x08\x02" + b"\xff" * 8, "must hold 18446744065119617037 bytes"),
+            (THREE[:-1], r"11 bytes for uint8 \(3,\).*Received: a file of 10"),
+            (THREE + b"!", r"11 bytes for uint8 \(3,\).*Received: a file of 12"),
+            (b"\0\0\x08\x02" + b"\xff" * 8, "must be an IDX file of 18446744065119617037 bytes"),
         ],
     )
     def test_damaged(self, tmp_path, content, message):
@@ -117,9 +118,32 @@ class TestReadIdx:
             packed = packed[:2]
         path = tmp_path / "damaged.gz"
         path.write_bytes(packed)
-        with pytest.raises(DataError, match=r"damaged\.gz must be a readable file"):
+        with pytest.raises(DataError, match=r"damaged\.gz must be .*It may be damaged"):
             read_idx(path)
 
     def test_absent(self, tmp_path):
         with pytest.raises(DataError, match=r"nowhere\.idx"):
             read_idx(tmp_path / "nowhere.idx")
+
+    @pytest.mark.parametrize("claim", [3, 10_000_000, 104_000_000, 2**32 - 1])
+    def test_a_small_file_that_unpacks_to_gigabytes(self, tmp_path, claim, peak_memory):
+        packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+        packed = packer.compress(struct.pack(">BBBBI", 0, 0, 8, 1, claim))
+        for _ in range(100):
+            packed += packer.compress(bytes(1 << 20))
+        path = tmp_path / "small.gz"
+        path.write_bytes(packed + packer.flush())
+        assert path.stat().st_size < 200_000
+        with peak_memory(limit=50 << 20), pytest.raises(DataError, match=r"small\.gz"):
+            read_idx(path)
+
+    def test_large_files_are_counted_before_they_are_kept(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("nnlib.reading._AT_ONCE", 10)
+        path = tmp_path / "large.gz"
+        content = struct.pack(">BBBBI", 0, 0, 8, 1, 100) + bytes(range(100))
+        path.write_bytes(gzip.compress(content[:50]) + gzip.compress(content[50:]))
+        np.testing.assert_array_equal(read_idx(path), np.arange(100))
+        for wrong in (content[:-1], content + b"!"):
+            path.write_bytes(gzip.compress(wrong))
+            with pytest.raises(DataError, match="unpacked bytes"):
+                read_idx(path)

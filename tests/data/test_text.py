@@ -77,11 +77,11 @@ class TestErrors:
             text(tmp_path / "empty.txt")
 
     def test_unreadable(self, song, monkeypatch):
-        def refuse(path):
+        def refuse(*_):
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
-        with pytest.raises(DataError, match=r"must be readable.*Permission denied"):
+        monkeypatch.setattr("builtins.open", refuse)
+        with pytest.raises(DataError, match=r"cannot be read: Permission denied"):
             text(song)
 
     def test_latin_1(self, tmp_path):

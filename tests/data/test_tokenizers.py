@@ -1,3 +1,4 @@
+import json
 import os
 import sys
 
@@ -99,6 +100,30 @@ class TestBytePairs:
         BPETokenizer.train(LINES * 100, 300)
         assert (len(os.listdir(tasks)), os.environ.get("TOKENIZERS_PARALLELISM")) == before
 
+    def test_no_length_is_forced_on_a_text(self, pieces):
+        content = json.loads(pieces.to_json())
+        content["padding"] = {
+            "strategy": {"Fixed": 10**9}, "direction": "Right", "pad_to_multiple_of": None,
+            "pad_id": 0, "pad_type_id": 0, "pad_token": "<s>",
+        }  # fmt: skip
+        content["truncation"] = {
+            "direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0,
+        }  # fmt: skip
+        read = BPETokenizer.from_json(json.dumps(content))
+        text = "the lowest of all"
+        assert read.encode(text).tolist() == pieces.encode(text).tolist()
+
+    def test_what_the_library_panics_at_is_typed(self, pieces, monkeypatch):
+        class Panic(BaseException):
+            """As pyo3's, which is no Exception."""
+
+        class Broken:
+            def encode(self, text, add_special_tokens):
+                raise Panic("index out of bounds")
+
+        with pytest.raises(DataError, match="index out of bounds"):
+            BPETokenizer(Broken()).encode("x")
+
     def test_errors(self, pieces, tmp_path):
         with pytest.raises(OptionError, match="at least 257"):
             BPETokenizer.train(LINES, 256, special=["<s>"])
@@ -113,7 +138,7 @@ class TestBytePairs:
             pieces.encode("a\ud800")
         with pytest.raises(DataNotFoundError, match=r"nowhere\.json"):
             BPETokenizer.from_file(tmp_path / "nowhere.json")
-        with pytest.raises(DataError, match="readable"):
+        with pytest.raises(DataError, match="it is a folder"):
             BPETokenizer.from_file(tmp_path)
         (tmp_path / "other.json").write_text("{}")
         with pytest.raises(FileFormatError, match=r"other\.json: .*library's format"):
@@ -128,6 +153,6 @@ def test_what_is_no_tokenizer(wrong):
 
 def test_absent_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(MissingExtraError, match=r"nnlib-xp\[text\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[text\]"):
         BPETokenizer.train(LINES, 300)
     assert tokenizer_from_json('{"type": "characters", "vocabulary": "ab"}').vocab_size == 2

@@ -137,7 +137,7 @@ def test_heads_from_the_file_beside(write):
     with pytest.raises(FileFormatError, match="activation_function must be gelu_new or"):
         GPT.from_gpt2(path)
     path.with_name("config.json").write_text("[1]")
-    with pytest.raises(FileFormatError, match=r"config\.json must be a JSON object"):
+    with pytest.raises(FileFormatError, match=r"config\.json must be .*, a JSON object"):
         GPT.from_gpt2(path)
 
 
@@ -162,4 +162,26 @@ def test_damage_is_named(write):
     state = published()
     state["h.0.mlp.c_fc.weight"] = state["h.0.mlp.c_fc.weight"].T.copy()
     with pytest.raises(StateError, match=r"h\.0\.mlp\.c_fc\.weight must be .*\(512, 128\)"):
+        GPT.from_gpt2(write(state))
+
+
+@pytest.mark.parametrize(
+    "name", ["h.1000000.x", "h.3.ln_1.weight", "h.99999999999999999999.x", f"h.{'9' * 5000}.x"]
+)
+def test_layers_that_are_not_there(write, name):
+    """As many would be made as the largest number says."""
+    state = published()
+    state[name] = np.ones(1, np.float32)
+    with pytest.raises(FileFormatError, match=r"model\.safetensors must "):
+        GPT.from_gpt2(write(state))
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (5,), (5, 0), (2, 3, 4)])
+@pytest.mark.parametrize(
+    "name", ["wte.weight", "wpe.weight", "h.0.attn.c_attn.weight", "ln_f.bias"]
+)
+def test_shapes_that_tell_no_sizes(write, name, shape):
+    state = published()
+    state[name] = np.ones(shape, np.float32)
+    with pytest.raises((FileFormatError, StateError, OptionError)):
         GPT.from_gpt2(write(state))

@@ -17,7 +17,7 @@ def test_folders_are_made(tmp_path):
 
 def test_a_file_in_the_way(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="can be made and written"):
+    with pytest.raises(OutputError, match=r"a file stands where a folder is needed"):
         check_writable(tmp_path / "file" / "history.csv")
     with pytest.raises(OutputError, match="a folder"):
         check_writable(tmp_path)

@@ -1,4 +1,3 @@
-import os
 import signal
 import threading
 
@@ -7,26 +6,22 @@ import pytest
 from nnlib.train.interrupt import deferred_interrupt
 
 
-def press():
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-def test_first_waits_second_does_not():
+def test_first_waits_second_does_not(control_c):
     with deferred_interrupt() as interrupt:
-        press()
+        control_c()
         assert interrupt.asked
         with pytest.raises(KeyboardInterrupt):
             interrupt.check()
         interrupt.check()
-        press()
+        control_c()
         with pytest.raises(KeyboardInterrupt):
-            press()
+            control_c()
         interrupt.asked = False
 
 
-def test_it_is_not_lost_at_the_end():
+def test_it_is_not_lost_at_the_end(control_c):
     with pytest.raises(KeyboardInterrupt), deferred_interrupt():
-        press()
+        control_c()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -54,3 +49,14 @@ def test_other_threads_can_train():
     thread.start()
     thread.join()
     assert results == ["done"]
+
+
+def test_where_it_is_ignored_it_stays_so():
+    """A job in the background is not interrupted by what was meant for another."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with deferred_interrupt() as interrupt:
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            interrupt.check()
+    finally:
+        signal.signal(signal.SIGINT, before)

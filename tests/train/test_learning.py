@@ -1,6 +1,4 @@
 import json
-import os
-import signal
 from functools import partial
 
 import numpy as np
@@ -149,13 +147,13 @@ class PressCtrlC(Callback):
         self.bar.on_step_end(trainer)
         PressCtrlC.steps += 1
         if PressCtrlC.steps == 4 * 4 + 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            PressCtrlC.press()
 
 
-def test_interrupted_and_gone_on_with(curve_of, tmp_path, monkeypatch):
+def test_interrupted_and_gone_on_with(curve_of, tmp_path, monkeypatch, control_c):
     whole = curve_of()
     path = tmp_path / "run" / "curve.json"
-    PressCtrlC.steps = 0
+    PressCtrlC.steps, PressCtrlC.press = 0, staticmethod(control_c)
     bar = learning._Bar
     with monkeypatch.context() as patch:
         patch.setattr(learning, "_Bar", lambda progress: PressCtrlC(bar(progress)))

@@ -53,3 +53,47 @@ def test_a_run(kind, capsys):
         assert err.count("\n") == 3
     if kind is Progress:
         assert err == ""
+
+
+class Gone(io.StringIO):
+    """A stream whose reader goes away after a few lines."""
+
+    def __init__(self, terminal):
+        super().__init__()
+        self.terminal, self.left = terminal, 3
+
+    def isatty(self):
+        return self.terminal
+
+    def write(self, text):
+        self.left -= 1
+        if self.left < 0:
+            raise BrokenPipeError(32, "Broken pipe")
+        return super().write(text)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_training_goes_on_when_the_reader_is_gone(monkeypatch, terminal):
+    stream = Gone(terminal)
+    monkeypatch.setattr("sys.stderr", stream)
+    progress = make_progress()
+    progress.begin(9)
+    for epoch in range(1, 10):
+        progress.begin_epoch(epoch, 1)
+        progress.advance()
+        progress.show(0.5)
+        progress.end_epoch({**LOGS, "epoch": epoch})
+    progress.end()
+    assert stream.left < 0
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_stderr_that_is_not_there(monkeypatch, closed, capsys):
+    stream = io.StringIO()
+    progress = PlainProgress()
+    progress.begin(1)
+    stream.close()
+    monkeypatch.setattr("sys.stderr", stream if closed else None)
+    progress.note("nobody reads this")
+    assert type(make_progress()) is Progress
+    assert capsys.readouterr().out == ""

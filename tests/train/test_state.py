@@ -254,9 +254,9 @@ def spoil(path, **changes):
         ({"metrics": {}}, StateError),
         (
             {"metrics": {name: {"total": 1.0, "count": "?"} for name in ("accuracy", "top2")}},
-            FileFormatError,
+            StateError,
         ),
-        ({"callbacks": [{"kind": "EarlyStopping", "state": {}}]}, FileFormatError),
+        ({"callbacks": [{"kind": "EarlyStopping", "state": {}}]}, StateError),
         ({"generator": {}}, StateError),
         ({"epoch_losses": None}, FileFormatError),
     ],

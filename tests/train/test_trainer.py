@@ -1,5 +1,3 @@
-import os
-import signal
 from collections import namedtuple
 
 import numpy as np
@@ -340,16 +338,14 @@ def interrupt_at(step, how):
     return Interrupt()
 
 
-def press_control_c():
-    os.kill(os.getpid(), signal.SIGINT)
+@pytest.mark.parametrize("press", [True, False])
+def test_after_control_c_the_history_has_what_was_done(
+    points, make_trainer, press, weights, control_c
+):
+    def raise_it():
+        raise KeyboardInterrupt
 
-
-def raise_it():
-    raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize("how", [press_control_c, raise_it])
-def test_after_control_c_the_history_has_what_was_done(points, make_trainer, how, weights):
+    how = control_c if press else raise_it
     trainer = make_trainer(callbacks=[interrupt_at(6, how)])
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(points, epochs=5, batch_size=16)  # 4 steps an epoch

@@ -87,7 +87,7 @@ class Choices:
     def _read(self) -> dict[str, Any]:
         try:
             found = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # no file; no JSON, or no UTF-8
+        except (OSError, ValueError, RecursionError):  # no file; no JSON, or no UTF-8
             return {}
         return found if isinstance(found, dict) else {}
 

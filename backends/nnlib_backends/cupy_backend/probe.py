@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any, NoReturn
 
 from nnlib_backends.errors import BackendUnavailableError
+from nnlib_backends.installing import install_command
 
 WHEELS = (
     "cupy",
@@ -192,7 +193,7 @@ def _driver_reason(text: str, wheels: tuple[str, ...], cupy: Any) -> tuple[str, 
     if driver >= 12000 and "cupy-cuda13x" in wheels:
         remedy += (
             ", or take the CuPy that fits it: pip uninstall -y cupy-cuda13x && "
-            "pip install 'nnlib-xp[cuda12]'"
+            + install_command("cuda12")
         )
     return (
         "driver-too-old",
@@ -213,7 +214,7 @@ def _installed_wheels() -> tuple[str, ...]:
     return tuple(found)
 
 
-def install_command() -> str:
+def install_all() -> str:
     """Return the pip command that installs all that the CuPy backend can use."""
     return _install(_installed_wheels())
 
@@ -221,7 +222,7 @@ def install_command() -> str:
 def _install(wheels: tuple[str, ...]) -> str:
     """The pip command: CUDA 12, which older drivers know too, unless CUDA 13 is there already."""
     extra = "cuda13" if wheels and wheels[-1] == "cupy-cuda13x" else "cuda12"
-    return f"pip install 'nnlib-xp[{extra}]'"
+    return install_command(extra)
 
 
 def _visible_devices() -> str:

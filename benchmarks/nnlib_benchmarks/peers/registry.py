@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 
-from nnlib.errors import MissingExtraError, OptionError
+from nnlib.errors import OptionError, missing_extra
 
 PACKAGES = {
     "torch": "torch",
@@ -48,7 +48,5 @@ def check_peers(names: Sequence[str]) -> None:
                 f"a peer must be one of {', '.join(map(repr, PACKAGES))}. Received: {name!r}"
             )
         if importlib.util.find_spec(PACKAGES[name]) is None:
-            raise MissingExtraError(
-                f"the peer {name!r} needs the package {PACKAGES[name]!r}, which is not installed. "
-                "Install it: pip install 'nnlib-xp[peers]'"
-            )
+            need = f"the peer {name!r} needs the package {PACKAGES[name]!r}"
+            raise missing_extra(need, "peers")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,9 +13,10 @@ import click
 
 import nnlib
 from nnlib.cli.train.options import Settings
-from nnlib.errors import FileFormatError, OptionError, OutputError
-from nnlib.io import reading, save
+from nnlib.errors import OptionError, OutputError
+from nnlib.io import save
 from nnlib.nn import Module
+from nnlib.reading import read_json
 from nnlib.train import Callback, Checkpoint, CSVLogger, History, Trainer
 from nnlib.train.files import check_writable, write_text
 from nnlib.train.losses import LossFunction
@@ -96,7 +98,8 @@ def _fit(job: Job, net: Module, settings: Settings) -> History:
     out, epochs = settings.out, settings.epochs
     callbacks: list[Callback] = []
     if out is not None:
-        callbacks = [Checkpoint(_checkpoint(out)), CSVLogger(out / "history.csv")]
+        path = os.fspath(_checkpoint(out)).replace("{", "{{").replace("}", "}}")  # not {epoch}
+        callbacks = [Checkpoint(path), CSVLogger(out / "history.csv")]
     steps = epochs * len(loader)  # type: ignore[arg-type]
     trainer = Trainer(
         net,
@@ -110,14 +113,15 @@ def _fit(job: Job, net: Module, settings: Settings) -> History:
         progress=not settings.quiet,
         precision=settings.precision,
     )
-    if settings.resume and out is not None:
+    if settings.resume and out is not None and os.path.exists(_checkpoint(out)):
         trainer.resume(_checkpoint(out))
         _say(settings, f"continuing after epoch {trainer.epoch}")
-        if trainer.epoch >= epochs:
+        if trainer.epoch > epochs or not len(trainer.history):
             raise OptionError(
-                f"--epochs must be more than the {trainer.epoch} epochs that are done. "
+                f"--epochs must be at least the {trainer.epoch} epochs that are done. "
                 f"Received: {epochs}"
             )
+    # also if all epochs are done: the run may have been killed before its results were written
     history = trainer.fit(loader, val=job.held_out, epochs=epochs, batch_size=job.held_out_batch)
     if out is not None:
         notes = None if job.notes is None else job.notes(net)
@@ -135,13 +139,13 @@ def _checkpoint(out: Path) -> Path:
 
 def _check_folder(out: Path, options: dict[str, Any], resume: bool) -> None:
     """See that the folder can be written, and that it holds this run if one is to be continued."""
-    there = _checkpoint(out).exists()
+    there = os.path.exists(_checkpoint(out))
     if there and not resume:
         raise OutputError(
             f"{out} holds a run already. Continue it with --resume, or give another folder"
         )
     if resume:
-        if not there:
+        if not os.path.exists(out / "options.json"):
             raise OptionError(f"--resume needs a run in {out}. Received: a folder without one")
         before = _read_options(out / "options.json")
         if before != options:
@@ -155,15 +159,7 @@ def _check_folder(out: Path, options: dict[str, Any], resume: bool) -> None:
 
 
 def _read_options(path: Path) -> dict[str, Any]:
-    with reading(path) as file:
-        content = file.read()
-    try:
-        options = json.loads(content)
-    except ValueError as error:
-        raise FileFormatError(f"{path} must hold the options of the run. {error}") from error
-    if not isinstance(options, dict):
-        raise FileFormatError(f"{path} must hold the options of the run. Received: {options!r}")
-    return options
+    return read_json(path, "the options of the run")
 
 
 # Words ---------------------------------------------------------------------------------------

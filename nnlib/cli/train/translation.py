@@ -11,7 +11,7 @@ from nnlib import data, models
 from nnlib.cli.train.options import Settings, size_options, training_options
 from nnlib.cli.train.run import Job, run
 from nnlib.data import BPETokenizer, PairDataset, PairLoader, ParallelText
-from nnlib.errors import MissingExtraError
+from nnlib.errors import missing_extra
 from nnlib.models import Transformer, TransformerConfig
 from nnlib.nn import CrossEntropyLoss, Module
 from nnlib.train.recipes import recipe_for
@@ -123,7 +123,5 @@ def _sacrebleu() -> Any:
     try:
         from sacrebleu import metrics
     except ImportError as error:
-        raise MissingExtraError(
-            "BLEU needs sacrebleu, which is not installed. To mend it: pip install 'nnlib-xp[text]'"
-        ) from error
+        raise missing_extra("BLEU needs sacrebleu", "text") from error
     return metrics

@@ -111,6 +111,12 @@ class LRScheduler:
                 f"the state of {type(self).__name__} must have {sorted(expected)}. "
                 f"Received: {sorted(state)}"
             )
+        for name, own in expected.items():
+            if not _alike(own, state[name]):
+                raise StateError(
+                    f"{name} of {type(self).__name__} must be like {own!r}. "
+                    f"Received: {state[name]!r:.60}"
+                )
         groups = len(self.optimizer.param_groups)
         if "base_lrs" in expected and len(state["base_lrs"]) != groups:
             raise StateError(
@@ -131,6 +137,18 @@ def _initial_rate(group: dict[str, Any]) -> float:
 def set_rate(group: dict[str, Any], rate: float) -> None:
     """Set a group's learning rate, and note that a schedule did it."""
     group["lr"] = group["scheduled_lr"] = rate
+
+
+def _alike(own: Any, value: Any) -> bool:
+    """Whether a value is of the kind of another: a number, or a list of such."""
+    if isinstance(own, list) and isinstance(value, list):
+        return not own or all(_alike(own[0], item) for item in value)
+    if isinstance(own, bool) or not isinstance(own, int | float | None):
+        return isinstance(value, type(own))
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(own, int):
+        return number and isinstance(value, int)
+    return value is None or (number and value == value)
 
 
 def check_optimizer(optimizer: Any) -> None:

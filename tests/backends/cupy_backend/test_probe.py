@@ -12,6 +12,7 @@ import pytest
 
 from nnlib_backends import BackendUnavailableError
 from nnlib_backends.cupy_backend import load, probe
+from nnlib_backends.installing import install_command
 
 
 class CUDARuntimeError(RuntimeError):
@@ -128,7 +129,7 @@ def test_not_installed(machine, monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)  # import raises ModuleNotFoundError
     error = refusal()
     assert error.reason == "not-installed"
-    assert error.remedy == "pip install 'nnlib-xp[cuda12]'"
+    assert error.remedy == install_command("cuda12")
 
 
 def test_files_that_another_wheel_took_along(machine, monkeypatch):
@@ -162,7 +163,7 @@ def test_cuda_library_missing_at_first_use(machine, error, library):
     refused = refusal()
     assert refused.reason == "cuda-library-missing"
     assert library in refused.detail
-    assert refused.remedy == "pip install 'nnlib-xp[cuda12]'"
+    assert refused.remedy == install_command("cuda12")
     assert refused.__cause__ is error
 
 
@@ -173,7 +174,7 @@ def test_cuda_library_missing_at_import(machine, monkeypatch):
     assert error.reason == "cuda-library-missing"
     assert "libnvrtc.so.12: cannot open shared object file" in error.detail
     assert "\n" not in str(error)
-    assert error.remedy == "pip install 'nnlib-xp[cuda13]'"
+    assert error.remedy == install_command("cuda13")
 
 
 def test_no_driver_is_an_insufficient_driver_of_version_0(machine):
@@ -202,7 +203,7 @@ def test_driver_too_old(machine, error):
 
 def test_driver_too_old_for_cuda_13_only(machine):
     machine.count, machine.wheels = raising(NO_DRIVER), ("cupy-cuda13x",)
-    assert "pip install 'nnlib-xp[cuda12]'" in refusal().remedy
+    assert install_command("cuda12") in refusal().remedy
 
 
 def test_no_device(machine):

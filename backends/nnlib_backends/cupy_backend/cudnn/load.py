@@ -12,7 +12,7 @@ from nnlib_backends.cupy_backend.choices import Choices
 from nnlib_backends.cupy_backend.cudnn.attention import make_attention
 from nnlib_backends.cupy_backend.cudnn.convolution import Around, make_convolution
 from nnlib_backends.cupy_backend.cudnn.planner import Planner
-from nnlib_backends.cupy_backend.probe import install_command
+from nnlib_backends.cupy_backend.probe import install_all
 from nnlib_backends.cupy_backend.tf32 import tf32_is_allowed
 
 __all__ = ["DETERMINISTIC", "find_cudnn", "make_kernels"]
@@ -44,7 +44,7 @@ def make_kernels(
     cudnn, missing = find_cudnn()
     if cudnn is None:
         slow = {name: general[name] for name in _NAMES}
-        return _with_notice(slow, missing, install_command()), None
+        return _with_notice(slow, missing, install_all()), None
     version = cudnn.backend_version_string()
     gpu = cupy.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
     planner = Planner(cudnn, cupy, device, Choices("cudnn", version, gpu))

@@ -53,7 +53,8 @@ def test_without_cudnn_the_first_use_says_once_that_it_is_slow(monkeypatch, caps
     kernels["self_attention"].forward(qkv, None, None, causal=True, scale=None)
     said = capsys.readouterr().err
     assert said.startswith("nnlib: conv2d on the GPU is slow")
-    assert "pip install 'nnlib-xp[cuda1" in said
+    assert "pip install " in said
+    assert "[cuda1" in said
     assert said.count("\n") == 1
 
 
