@@ -11,9 +11,9 @@ from nnlib import ops
 from nnlib.autograd import Tensor, no_grad, tensor
 from nnlib.errors import StateError
 from nnlib.nn.functional.crossentropy import all_count
+from nnlib.reading import parsing
 from nnlib.train.readings import measured
 from nnlib_backends.foreign import native
-from nnlib.reading import parsing
 
 __all__ = ["FunctionMetric", "LabelMetric", "Measured", "Metric", "ignoring"]
 
