@@ -2,6 +2,7 @@
 
 import copy
 import operator
+import pickle
 
 import numpy as np
 import pytest
@@ -134,6 +135,38 @@ def test_deep_copy(backend):
     assert x.tolist() == [1.0, 2.0]
     with pytest.raises(GradientError, match=r"detach\(\)"):
         copy.deepcopy(x * 2)
+
+
+def test_an_unpickled_tensor_has_memory_of_its_own():
+    x = nnlib.tensor(np.arange(1000.0), requires_grad=True)
+    apart = []
+    text = pickle.dumps(x, 5, buffer_callback=apart.append)
+    read_only = [bytes(buffer) for buffer in apart]
+    for y in (pickle.loads(text, buffers=read_only), pickle.loads(pickle.dumps(x))):
+        assert y.data.base is None  # so that an optimizer may move it
+        with nnlib.no_grad():
+            y.zero_()
+    assert pickle.loads(text, buffers=read_only).tolist() == x.tolist()
+
+
+def test_gradient_and_hooks_are_copied():
+    x = nnlib.tensor([1.0, 2.0], requires_grad=True)
+    (x**3).sum().backward(create_graph=True)  # the gradient is part of a graph: its values count
+    x.register_hook(operator.neg)
+    for y in (copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
+        assert y.grad.tolist() == [3.0, 12.0]
+        y.sum().backward()
+        assert y.grad.tolist() == [2.0, 11.0]
+    assert x.grad.tolist() == [3.0, 12.0]
+
+
+def test_shallow_copy_is_at_the_same_place(backend):
+    x = nnlib.tensor([1.0, 2.0], requires_grad=True)
+    y = copy.copy(x * 2)
+    assert y.requires_grad
+    (y * copy.copy(x)).sum().backward()
+    assert x.grad.tolist() == [4.0, 8.0]
+    assert copy.copy(x).data is x.data
 
 
 def test_deep_copy_of_a_module(backend):
