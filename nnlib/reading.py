@@ -185,6 +185,7 @@ def expect(name: str, value: Any, kind: type, items: tuple[type, ...] = ()) -> N
     ...
     TypeError: seeds [1, '2']
     """
+
     def fits(part: Any, kinds: tuple[type, ...]) -> bool:
         return isinstance(part, kinds) and (bool in kinds or not isinstance(part, bool))
 
