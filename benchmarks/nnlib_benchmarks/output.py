@@ -20,7 +20,9 @@ def prepare_folder(folder: str | Path) -> Path:
     try:
         return make_folder(folder)
     except OutputError as error:
-        raise OutputError(f"the output folder must be writable. {error}, with --out DIR") from error
+        raise OutputError(
+            f"the output folder must be writable. {error}. Choose another one with --out DIR"
+        ) from error
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
@@ -82,7 +81,7 @@ def _backend(name: str, error: BackendUnavailableError | None) -> dict[str, Any]
 
 def _without_home(value: str) -> str:
     """A bug report need not tell a user's name."""
-    return value.replace(str(Path.home()), "~")
+    return value.replace(os.path.expanduser("~"), "~")  # where there is no home, it stays "~"
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:

@@ -95,9 +95,13 @@ def _weights(path: Path) -> Path:
     """Find the weights, given their file or the folder of the training."""
     if os.path.isdir(path):
         path = path / "weights.safetensors"
-    if not os.path.exists(path):
+    try:
+        os.stat(path)
+    except FileNotFoundError as error:
         raise InputNotFoundError(
             f"CHECKPOINT must be a weights file, or the folder of a finished training. "
             f"Received: {path}, which does not exist"
-        )
+        ) from error
+    except OSError:
+        pass  # reading it will say what is wrong
     return path
