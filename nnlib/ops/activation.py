@@ -9,6 +9,7 @@ from nnlib.ops.explog import erf, exp
 from nnlib.ops.hyperbolic import tanh
 from nnlib.ops.operation import fused, primitive
 from nnlib.ops.reduction import sum
+from nnlib_backends.precision import is_floating
 
 __all__ = [
     "elu",
@@ -50,7 +51,7 @@ def _(g, y):
     return g * (y > 0)
 
 
-@primitive
+@primitive(floats=True)
 def sigmoid(xp, x):
     """Logistic function, ``1 / (1 + exp(−x))``, without overflow at either end.
 
@@ -68,7 +69,7 @@ def _(g, y):
     return g * (y * (1 - y))
 
 
-@primitive
+@primitive(floats=True)
 def softplus(xp, x):
     """``log(1 + exp(x))``, a smooth ReLU; its derivative is the sigmoid.
 
@@ -104,7 +105,7 @@ def _(g, x, negative_slope):
     return where(x > 0, g, negative_slope * g)
 
 
-@primitive
+@primitive(floats=True)
 def elu(xp, x, *, alpha=1.0):
     """``x`` where positive, else ``alpha * (exp(x) − 1)`` (Clevert et al., 2015).
 
@@ -201,6 +202,7 @@ def softsign(x):
     >>> ops.softsign(tensor([-1.0, 0.0, 1.0]))
     tensor([-0.5,  0. ,  0.5])
     """
+    x = _as_float(x)
     return x / (1 + abs(x))
 
 
@@ -213,10 +215,16 @@ def log_sigmoid(x):
     >>> ops.log_sigmoid(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
     array([-1.3133, -0.6931, -0.3133], dtype=float32)
     """
+    x = _as_float(x)
     return -softplus(-x)
 
 
-@primitive
+def _as_float(x):
+    """Make floats of integers, for what could leave their range on the way to a fraction."""
+    return x if is_floating(x.dtype) else x * 1.0
+
+
+@primitive(floats=True)
 def softmax(xp, x, *, axis=-1):
     """``exp(x) / sum(exp(x))`` along an axis, without overflow.
 
@@ -235,7 +243,7 @@ def _(g, y, axis):
     return y * (g - sum(g * y, axis=axis, keepdims=True))
 
 
-@primitive
+@primitive(floats=True)
 def log_softmax(xp, x, *, axis=-1):
     """Logarithm of `softmax`, without overflow.
 

@@ -2,8 +2,9 @@
 
 from nnlib.ops.comparison import where
 from nnlib.ops.explog import exp
-from nnlib.ops.operation import primitive
+from nnlib.ops.operation import in_float32, primitive
 from nnlib.ops.shaping import astype, broadcast_to, expand_dims, flip, reshape
+from nnlib_backends.precision import is_low
 
 __all__ = ["count", "cumsum", "logsumexp", "max", "mean", "min", "prod", "std", "sum", "var"]
 
@@ -25,7 +26,7 @@ def count(shape, axis):
 
 def spread(g, shape, axis, keepdims):
     """Repeat a reduced array over the axes that the reduction removed."""
-    if axis is not None and not keepdims:
+    if axis is not None and not keepdims and shape:  # a single number may be reduced, too
         axes = axis if isinstance(axis, tuple) else (axis,)
         g = expand_dims(g, axis=tuple(i % len(shape) for i in axes))
     return broadcast_to(g, shape=shape)
@@ -123,7 +124,7 @@ def _(g, x, y, x_shape, axis, keepdims):
     return where(hit, spread(g / ties, x_shape, axis, keepdims), 0)
 
 
-@primitive
+@primitive(floats=True)
 def logsumexp(xp, x, *, axis=None, keepdims=False):
     """``log(sum(exp(x)))`` without overflow.
 
@@ -184,6 +185,8 @@ def var(x, axis=None, keepdims=False, ddof=0):
     >>> nnlib.var(nnlib.tensor([[1.0, 2.0], [3.0, 6.0]]), axis=0)
     tensor([1., 4.])
     """
+    if is_low(x):  # the squares would leave its range
+        return in_float32(var, [x], {"axis": axis, "keepdims": keepdims, "ddof": ddof})
     centred = x - mean(x, axis=axis, keepdims=True)
     return sum(centred * centred, axis=axis, keepdims=keepdims) / (count(x.shape, axis) - ddof)
 
@@ -197,4 +200,6 @@ def std(x, axis=None, keepdims=False, ddof=0):
     >>> nnlib.std(nnlib.tensor([[1.0, 2.0], [3.0, 6.0]]), axis=0)
     tensor([1., 2.])
     """
+    if is_low(x):
+        return in_float32(std, [x], {"axis": axis, "keepdims": keepdims, "ddof": ddof})
     return var(x, axis, keepdims, ddof) ** 0.5
