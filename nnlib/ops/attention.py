@@ -5,10 +5,10 @@ gives them.
 """
 
 from nnlib.ops.activation import softmax
-from nnlib.ops.comparison import where
+from nnlib.ops.comparison import any, where
 from nnlib.ops.linalg import matmul
 from nnlib.ops.operation import Integers, fused, primitive
-from nnlib.ops.shaping import swapaxes
+from nnlib.ops.shaping import expand_dims, swapaxes
 from nnlib_backends.precision import is_floating
 
 __all__ = ["attention", "hide_future", "self_attention"]
@@ -59,7 +59,8 @@ def attention(q, k, v, mask=None, factor=None, *, causal=False, scale=None):
         The features of v may be another number.
     mask : broadcastable to (B, H, T, S), optional
         Boolean (or integer): which keys a query may see; one that may see none gets 0.
-        Floating-point: added to the scores.
+        Floating-point: added to the scores; −inf hides a key as False does.  What a hidden key and
+        its value hold does not matter, NaN included.
     factor : broadcastable to (B, H, T, S), optional
         By what to multiply the weights (for dropout: 0 or 1/(1 − p)).
     causal : bool
@@ -80,19 +81,26 @@ def attention(q, k, v, mask=None, factor=None, *, causal=False, scale=None):
     array([1., 2.], dtype=float32)
     """
     q, k, v = (swapaxes(x, axis1=1, axis2=2) for x in (q, k, v))  # (B, H, T, D)
+    visible, added = mask, None
+    if mask is not None and is_floating(mask.dtype):
+        visible, added = mask > -INFINITY, mask
+    if visible is not None:  # keys that no query sees; 0 · NaN would be NaN
+        seen = any(visible, axis=-2) if visible.ndim > 1 else visible
+        k, v = (where(expand_dims(seen, axis=-1), x, 0.0) for x in (k, v))
     scores = matmul(q, swapaxes(k, axis1=2, axis2=3)) * (
         q.shape[-1] ** -0.5 if scale is None else scale
     )
-    choice = mask is not None and not is_floating(mask.dtype)
-    if choice:
-        scores = where(mask, scores, HIDDEN)
-    elif mask is not None:
-        scores = scores + mask
+    if added is not None:
+        scores = scores + where(visible, added, 0.0)
+    if visible is not None:
+        scores = where(visible, scores, HIDDEN)
     if causal:
-        scores = hide_future(scores)
+        scores = hide_future(scores, value=HIDDEN)
     weights = softmax(scores)
-    if choice:  # a query that sees nothing
-        weights = where(mask, weights, 0.0)
+    if visible is not None:  # a query that sees nothing
+        weights = where(visible, weights, 0.0)
+    if causal:
+        weights = hide_future(weights, value=0.0)
     if factor is not None:
         weights = weights * factor
     return swapaxes(matmul(weights, v), axis1=1, axis2=2)

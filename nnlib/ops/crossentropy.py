@@ -2,10 +2,12 @@
 
 from nnlib.ops.activation import log_softmax
 from nnlib.ops.arithmetic import abs, maximum
+from nnlib.ops.comparison import where
 from nnlib.ops.explog import exp, log1p
 from nnlib.ops.indexing import take_along_axis
 from nnlib.ops.operation import Integers, fused
 from nnlib.ops.shaping import expand_dims, squeeze
+from nnlib_backends.contract import IGNORED
 
 __all__ = ["sigmoid_cross_entropy", "softmax_cross_entropy"]
 
@@ -18,6 +20,8 @@ def softmax_cross_entropy(logits, labels):
     ----------
     logits : (N, C)
     labels : (N,) integers in [0, C)
+        Or `nnlib_backends.contract.IGNORED`: whatever the logits of such a row are, NaN included,
+        its loss and its gradient are 0.
 
     Returns
     -------
@@ -29,9 +33,12 @@ def softmax_cross_entropy(logits, labels):
     >>> softmax_cross_entropy(np.zeros((1, 4)), np.array([2])).round(4)
     array([1.3863])
     """
+    labels = expand_dims(labels, axis=-1)
+    counts = labels != IGNORED
     # not logsumexp − logit: their difference would lose all digits between large logits
-    scores = log_softmax(logits, axis=-1)
-    return -squeeze(take_along_axis(scores, expand_dims(labels, axis=-1), axis=-1), axis=-1)
+    scores = log_softmax(where(counts, logits, 0.0), axis=-1)
+    chosen = take_along_axis(scores, where(counts, labels, 0), axis=-1)
+    return squeeze(where(counts, -chosen, 0.0), axis=-1)
 
 
 @fused(samples=[([(4, 3), (4, 3)], {})])

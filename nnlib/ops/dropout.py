@@ -1,5 +1,6 @@
 """Dropout, whose mask is a function of a position in the random stream."""
 
+from nnlib.ops.comparison import where
 from nnlib.ops.operation import Integers, fused, primitive
 from nnlib_backends.philox import kept
 
@@ -41,7 +42,7 @@ def dropout_factor(xp, key, *, shape, p, dtype):
     ]
 )
 def dropout(x, key, *, p):
-    """``x`` times 0 with probability p, else times ``1 / (1 - p)`` (Srivastava et al., 2014).
+    """0 with probability p, else ``x / (1 - p)`` (Srivastava et al., 2014).
 
     Parameters
     ----------
@@ -58,4 +59,5 @@ def dropout(x, key, *, p):
     >>> ops.dropout(nnlib.ones(3), nnlib.tensor([0, 0]), p=0.5)
     tensor([2., 0., 0.])
     """
-    return x * dropout_factor(key, shape=x.shape, p=p, dtype=x.dtype)
+    factor = dropout_factor(key, shape=x.shape, p=p, dtype=x.dtype)
+    return where(factor > 0, x * factor, 0.0)  # not 0 · x, which is NaN for an infinite x

@@ -2,7 +2,7 @@
 
 Sequences are (B, T, D); B sequences of T steps of D features.  Every function returns the state
 after *every* step.  With ``lengths``, sequence b has ``lengths[b]`` steps, and the state stands
-still outside them; so the state after the last step processed (the last one, or with ``reverse``
+still outside them, whatever x holds there; so the state after the last step processed (the last one, or with ``reverse``
 the first) is the final state of every sequence, however long.
 """
 
@@ -75,7 +75,7 @@ def lstm(
     size = weight_hh.shape[1]
     if peepholes is not None:
         to_i, to_f, to_o = _parts(peepholes, size, 3)
-    projected = linear(x, weight_ih, bias_ih)
+    projected = linear(_within(x, lengths), weight_ih, bias_ih)
     h, c, states = h0, c0, {}
     for t in _order(x, reverse):
         i, f, g, o = _parts(projected[:, t] + _recurrent(h, weight_hh, bias_hh), size, 4)
@@ -128,7 +128,7 @@ def gru(
             [0.283]]], dtype=float32)
     """
     size = weight_hh.shape[1]
-    projected = linear(x, weight_ih, bias_ih)
+    projected = linear(_within(x, lengths), weight_ih, bias_ih)
     h, states = h0, {}
     for t in _order(x, reverse):
         xr, xz, xn = _parts(projected[:, t], size, 3)
@@ -179,7 +179,7 @@ def rnn(
     array([1., 2., 3.], dtype=float32)
     """
     activation = relu if nonlinearity == "relu" else tanh
-    projected = linear(x, weight_ih, bias_ih)
+    projected = linear(_within(x, lengths), weight_ih, bias_ih)
     h, states = h0, {}
     for t in _order(x, reverse):
         new = activation(projected[:, t] + _recurrent(h, weight_hh, bias_hh))
@@ -193,6 +193,15 @@ def rnn(
 def _order(x, reverse):
     steps = range(x.shape[1])
     return reversed(steps) if reverse else steps
+
+
+def _within(x, lengths):
+    """Return the sequences with zeros outside their lengths, whatever is there."""
+    if lengths is None:
+        return x
+    return stack(
+        [where(expand_dims(lengths > t, axis=-1), x[:, t], 0.0) for t in range(x.shape[1])], axis=1
+    )
 
 
 def _recurrent(h, weight, bias):

@@ -96,7 +96,10 @@ class NumpyBackend(Backend):
                         "Use copy=None"
                     )
                 return np.asarray(owner.to_numpy(obj), dtype=dtype)
-        return np.array(obj, dtype=dtype, copy=copy)
+        array = np.array(obj, dtype=dtype, copy=copy)
+        if array.dtype.isnative:
+            return array
+        return array.astype(array.dtype.newbyteorder("="))  # kernels read the machine's own order
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """Return a copy."""
