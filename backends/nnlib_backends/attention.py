@@ -20,7 +20,7 @@ def make_kernels(xp: Any) -> dict[str, Kernel]:
 
 def factor_of(scale: float | None, q: Array) -> float:
     """Return what scores are multiplied by: 1/√D if nothing is given."""
-    return float(q.shape[-1] ** -0.5 if scale is None else scale)
+    return float(max(q.shape[-1], 1) ** -0.5 if scale is None else scale)
 
 
 def _heads(x: Array) -> Array:

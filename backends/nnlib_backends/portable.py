@@ -242,7 +242,7 @@ def _batch_norm(xp: Any) -> Kernel:
         g_normal, g_sum = _sum_leading(g * normal), _sum_leading(g)
         dx = None
         if needs[0]:
-            count = x.size // x.shape[-1]
+            count = math.prod(x.shape[:-1])
             dx = g - g_sum / count
             dx -= normal * (g_normal / count)
             dx *= scale if weight is None else scale * weight

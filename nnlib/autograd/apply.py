@@ -47,6 +47,8 @@ def apply(operation: Operation, args: Sequence[Any], options: dict[str, Any]) ->
             return operation.compute(args, options)
         args, options = operation.bind(args, options)
     arrays = [bare(operation.name, arg, backend) for arg in args]
+    if kernel is not None and operation.check is not None:  # type: ignore[attr-defined]
+        operation.check(*arrays, **options)  # type: ignore[attr-defined]
     recording = current()
     if recording is not None:
         y, saved = _record(recording, args, operation, kernel, backend, arrays, options)
@@ -110,6 +112,10 @@ def _compute(
             y, saved = operation.run(backend, arrays, options), None
     except (ValueError, TypeError, OverflowError) as error:
         raise _explain(error, operation, arrays, options) from error
+    except IndexError as error:
+        if kernel is None:
+            raise  # what NumPy users expect of an index
+        raise _explain(ValueError(error), operation, arrays, options) from error
     except MemoryError as error:
         what = f"{operation.name} of {describe(*arrays)}"
         raise out_of_memory(error, backend, what) from None

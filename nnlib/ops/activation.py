@@ -234,6 +234,8 @@ def softmax(xp, x, *, axis=-1):
     >>> nnlib.softmax(nnlib.tensor([0.0, 0.0, -1000.0]))
     tensor([0.5, 0.5, 0. ])
     """
+    if x.size == 0:  # a maximum of nothing would be refused
+        return x.copy()
     e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
     return e / xp.sum(e, axis=axis, keepdims=True)
 
@@ -253,6 +255,8 @@ def log_softmax(xp, x, *, axis=-1):
     >>> ops.log_softmax(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
     array([-2.4076, -1.4076, -0.4076], dtype=float32)
     """
+    if x.size == 0:
+        return x.copy()
     shifted = x - xp.max(x, axis=axis, keepdims=True)
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 

@@ -1,5 +1,6 @@
 """Cross-entropies, stable because they start from logits (the values before sigmoid or softmax)."""
 
+from nnlib.errors import ShapeError, describe
 from nnlib.ops.activation import log_softmax
 from nnlib.ops.arithmetic import abs, maximum
 from nnlib.ops.comparison import where
@@ -12,7 +13,26 @@ from nnlib_backends.contract import IGNORED
 __all__ = ["sigmoid_cross_entropy", "softmax_cross_entropy"]
 
 
-@fused(samples=[([(4, 3), Integers((4,), 3)], {}), ([(65, 10), Integers((65,), 10)], {})])
+def _check(logits, labels):
+    if len(logits.shape) != 2 or labels.shape != logits.shape[:1] or logits.shape[1] == 0:
+        raise ShapeError(
+            "softmax_cross_entropy needs logits (N, C ≥ 1) and labels (N,). "
+            f"Received: {describe(logits, labels)}"
+        )
+
+
+def _check_same(logits, targets):
+    if logits.shape != targets.shape:
+        raise ShapeError(
+            "sigmoid_cross_entropy needs logits and targets of one shape. "
+            f"Received: {describe(logits, targets)}"
+        )
+
+
+@fused(
+    samples=[([(4, 3), Integers((4,), 3)], {}), ([(65, 10), Integers((65,), 10)], {})],
+    check=_check,
+)
 def softmax_cross_entropy(logits, labels):
     """``−log softmax(logits)[label]`` for every row.
 
@@ -41,7 +61,7 @@ def softmax_cross_entropy(logits, labels):
     return squeeze(where(counts, -chosen, 0.0), axis=-1)
 
 
-@fused(samples=[([(4, 3), (4, 3)], {})])
+@fused(samples=[([(4, 3), (4, 3)], {})], check=_check_same)
 def sigmoid_cross_entropy(logits, targets):
     """``−t log σ(x) − (1 − t) log(1 − σ(x))``, elementwise, finite for all finite logits.
 

@@ -1,5 +1,6 @@
 """Dropout, whose mask is a function of a position in the random stream."""
 
+from nnlib.errors import ShapeError, describe
 from nnlib.ops.comparison import where
 from nnlib.ops.operation import Integers, fused, primitive
 from nnlib_backends.philox import kept
@@ -34,12 +35,18 @@ def dropout_factor(xp, key, *, shape, p, dtype):
     return factor
 
 
+def _check(x, key, **_):
+    if key.shape != (2,):
+        raise ShapeError(f"dropout needs a key of two integers. Received: {describe(key)}")
+
+
 @fused(
     samples=[
         ([(4, 5), Integers((2,), 9)], {"p": 0.5}),
         ([(3, 7, 3), Integers((2,), 2**40)], {"p": 0.1}),
         ([(33,), Integers((2,), 9)], {"p": 1.0}),
-    ]
+    ],
+    check=_check,
 )
 def dropout(x, key, *, p):
     """0 with probability p, else ``x / (1 - p)`` (Srivastava et al., 2014).

@@ -287,12 +287,21 @@ class Fused(Operation):
     floats : tuple of int
         Positions of the arguments that never are `Integers` in the samples: those must be
         floating-point, and integers are converted to float32.
+    check : callable or None
+        ``check(*arrays, **options)`` raises `ShapeError` where the shapes do not fit each other:
+        kernels believe them.
     """
 
     registry: ClassVar[dict[str, Fused]] = {}
 
-    def __init__(self, function: Callable[..., Any], samples: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        samples: Sequence[Any],
+        check: Callable[..., None] | None = None,
+    ) -> None:
         super().__init__(function, skip=0)
+        self.check = check
         self.samples = [(tuple(args), dict(options)) for args, options in samples]
         integers = {i for args, _ in self.samples for i, x in enumerate(args) if _is_integers(x)}
         self.floats = tuple(i for i in range(len(self.arrays)) if i not in integers)
@@ -300,6 +309,9 @@ class Fused(Operation):
 
     def compute(self, args: Sequence[Any], options: dict[str, Any]) -> Any:
         """Compute on bare arrays, by the definition."""
+        if self.check is not None:
+            arrays, every = self.bind(args, options)
+            self.check(*arrays, **every)
         return self.function(*args, **options)
 
     def bind(
@@ -314,15 +326,18 @@ def _is_integers(sample: Any) -> bool:
     return isinstance(sample, Integers)
 
 
-def fused(samples: Sequence[Any]) -> Callable[[Callable[..., Any]], Fused]:
+def fused(
+    samples: Sequence[Any], check: Callable[..., None] | None = None
+) -> Callable[[Callable[..., Any]], Fused]:
     """Make a fused operation of its definition (a decorator).
 
     Parameters
     ----------
     samples : sequence of (arguments, options)
+    check : callable, optional
         See `Fused`.
     """
-    return lambda function: Fused(function, samples)
+    return lambda function: Fused(function, samples, check)
 
 
 def fused_operations() -> Iterator[Fused]:

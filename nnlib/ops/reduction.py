@@ -134,6 +134,8 @@ def logsumexp(xp, x, *, axis=None, keepdims=False):
     >>> print(f"{nnlib.logsumexp(nnlib.tensor([1000.0, 1000.0])):.2f}")
     1000.69
     """
+    if x.size == 0:  # a maximum of nothing would be refused
+        return xp.sum(x, axis=axis, keepdims=keepdims) - xp.inf
     peak = xp.max(x, axis=axis, keepdims=True)
     shift = xp.where(xp.isfinite(peak), peak, 0)
     total = xp.sum(xp.exp(x - shift), axis=axis, keepdims=True)

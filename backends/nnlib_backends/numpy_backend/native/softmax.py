@@ -258,7 +258,7 @@ def _last_axis(forwards: NativeKernel, backwards: NativeKernel, work: bool) -> P
         return y
 
     def rule(g: Any, y: Any, axis: Any) -> Any:
-        if not is_float32(g, y) or axis not in (-1, y.ndim - 1):
+        if not is_float32(g, y) or y.ndim == 0 or axis not in (-1, y.ndim - 1):
             return NotImplemented
         dx = empty(y.shape)
         _by_rows(backwards, dense(g), dense(y), dx, shape=y.shape)
