@@ -47,6 +47,8 @@ def _weights(
         scores += xp.where(visible, mask, 0)
     if visible is not None:
         scores = xp.where(visible, scores, -1e30)
+    if scores.size == 0:
+        return scores  # a maximum of nothing would be refused
     weights = xp.exp(scores - scores.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)
     return weights if visible is None else xp.where(visible, weights, 0)  # one that sees nothing

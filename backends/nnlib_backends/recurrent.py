@@ -203,7 +203,11 @@ def _gru(xp: Any) -> Kernel:
                 from_x[:, t] *= present
                 from_h[:, t] *= present
             dh = _choose(xp, present, dh * update + xp.dot(from_h[:, t], r), dh)
-        return [*weight_gradients(xp, needs, from_x, from_h, within(xp, x, lengths), before, w), dh, None]
+        return [
+            *weight_gradients(xp, needs, from_x, from_h, within(xp, x, lengths), before, w),
+            dh,
+            None,
+        ]
 
     return Kernel(forward, backward)
 
@@ -234,6 +238,10 @@ def _rnn(xp: Any) -> Kernel:
             slopes[:, t] *= dh if present is None else dh * present
             dh = _choose(xp, present, xp.dot(slopes[:, t], r), dh)
         before = states_before(xp, states, start(xp, x, r, h0), reverse)
-        return [*weight_gradients(xp, needs, slopes, slopes, within(xp, x, lengths), before, w), dh, None]
+        return [
+            *weight_gradients(xp, needs, slopes, slopes, within(xp, x, lengths), before, w),
+            dh,
+            None,
+        ]
 
     return Kernel(forward, backward)

@@ -93,7 +93,9 @@ class PrimitiveNode(Node):
         values = [self.kept[name] for name in rule.keeps]
         recording = current()
         if recording is None:
-            return fast(g if type(g) is self.backend.array_type else self.backend.asarray(g), *values)
+            return fast(
+                g if type(g) is self.backend.array_type else self.backend.asarray(g), *values
+            )
         share = recording.recorder.compute(fast, g.data, *values)
         return share if share is NotImplemented else tensors.Tensor(share, self.backend)
 

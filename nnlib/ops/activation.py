@@ -7,9 +7,9 @@ from nnlib.ops.arithmetic import abs, maximum
 from nnlib.ops.comparison import where
 from nnlib.ops.explog import erf, exp
 from nnlib.ops.hyperbolic import tanh
-from nnlib.ops.operation import fused, primitive
+from nnlib.ops.operation import fused, in_float32, primitive
 from nnlib.ops.reduction import sum
-from nnlib_backends.precision import is_floating
+from nnlib_backends.precision import is_floating, is_low
 
 __all__ = [
     "elu",
@@ -202,6 +202,8 @@ def softsign(x):
     >>> ops.softsign(tensor([-1.0, 0.0, 1.0]))
     tensor([-0.5,  0. ,  0.5])
     """
+    if is_low(x):
+        return in_float32(softsign, [x], {})
     x = _as_float(x)
     return x / (1 + abs(x))
 

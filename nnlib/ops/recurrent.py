@@ -126,9 +126,7 @@ def lstm(
     return stack([_in_time(states, 0), _in_time(states, 1)])
 
 
-@fused(
-    samples=[(_samples(3, 1)[0], {}), (_samples(3, 1)[1], {"reverse": True})], check=_check_gru
-)
+@fused(samples=[(_samples(3, 1)[0], {}), (_samples(3, 1)[1], {"reverse": True})], check=_check_gru)
 def gru(
     x, weight_ih, weight_hh, bias_ih=None, bias_hh=None, h0=None, lengths=None, *, reverse=False
 ):

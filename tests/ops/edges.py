@@ -52,8 +52,3 @@ def layouts(x: np.ndarray) -> dict[str, np.ndarray]:
         found["reversed"] = x[::-1].copy()[::-1]
         found["transposed"] = np.ascontiguousarray(x.T).T
     return found
-
-
-def repeated(x: np.ndarray) -> np.ndarray:
-    """Return an array of this shape whose places along the first axis are one in memory."""
-    return np.broadcast_to(x[:1].copy(), x.shape) if x.ndim and len(x) else x

@@ -209,9 +209,7 @@ def attention_forward(t, chunk, start, stop):
                     times(weights, factors(t, item, first + i, own))
                 rest(line, own)
             place, step = (values, E) if spoilt else (v, v_stride)
-            multiply(
-                tile, n, E, keys, scores, P, 1, place, step, y + 4 * first * H * E, H * E, 0
-            )
+            multiply(tile, n, E, keys, scores, P, 1, place, step, y + 4 * first * H * E, H * E, 0)
             if spoilt:
                 spoil(scores, P, n, keys, v, v_stride, E, y + 4 * first * H * E, H * E)
 
