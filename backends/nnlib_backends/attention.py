@@ -20,7 +20,7 @@ def make_kernels(xp: Any) -> dict[str, Kernel]:
 
 def factor_of(scale: float | None, q: Array) -> float:
     """Return what scores are multiplied by: 1/√D if nothing is given."""
-    return float(q.shape[-1] ** -0.5 if scale is None else scale)
+    return float(max(q.shape[-1], 1) ** -0.5 if scale is None else scale)
 
 
 def _heads(x: Array) -> Array:
@@ -28,36 +28,56 @@ def _heads(x: Array) -> Array:
     return x.swapaxes(1, 2)
 
 
-def _weights(xp: Any, q: Array, k: Array, mask: Array | None, causal: bool, scale: float) -> Array:
-    """``softmax(scale q kᵀ)``: (B, H, T, S)."""
+def _visible(xp: Any, mask: Array | None, causal: bool, queries: int, keys: int) -> Array | None:
+    """Which keys a query may see, broadcastable to (B, H, T, S); None if it may see all."""
+    if mask is not None:
+        mask = mask > -xp.inf if is_floating(mask.dtype) else mask != 0
+    if not causal:
+        return mask
+    past = xp.arange(keys) <= xp.arange(keys - queries, keys)[:, None]
+    return past if mask is None else mask & past
+
+
+def _weights(
+    xp: Any, q: Array, k: Array, mask: Array | None, visible: Array | None, scale: float
+) -> Array:
+    """``softmax(scale q kᵀ)`` of what is visible: (B, H, T, S)."""
     scores = xp.matmul(_heads(q), _heads(k).swapaxes(2, 3)) * scale
-    choice = mask is not None and not is_floating(mask.dtype)
-    if choice:
-        scores = xp.where(mask, scores, -1e30)
-    elif mask is not None:
-        scores += mask
-    if causal:
-        queries, keys = scores.shape[-2:]
-        last = xp.arange(keys - queries, keys)
-        scores = xp.where(xp.arange(keys) > last[:, None], -xp.inf, scores)
+    if mask is not None and is_floating(mask.dtype):
+        scores += xp.where(visible, mask, 0)
+    if visible is not None:
+        scores = xp.where(visible, scores, -1e30)
+    if scores.size == 0:
+        return scores  # a maximum of nothing would be refused
     weights = xp.exp(scores - scores.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)
-    return xp.where(mask, weights, 0) if choice else weights  # a query that sees nothing
+    return weights if visible is None else xp.where(visible, weights, 0)  # one that sees nothing
+
+
+def _finite(xp: Any, x: Array) -> Array:
+    """Return x with 0 in place of what is not finite: weights of 0 would make NaN of it."""
+    return xp.where(xp.isfinite(x), x, 0)
 
 
 def _attend(
     xp: Any, q: Array, k: Array, v: Array, mask: Any, factor: Any, causal: bool, scale: float
 ) -> tuple[Array, Array]:
-    weights = _weights(xp, q, k, mask, causal, scale)
+    visible = _visible(xp, mask, causal, q.shape[1], k.shape[1])
+    weights = _weights(xp, q, k, mask, visible, scale)
     used = weights if factor is None else weights * factor
-    return _heads(xp.matmul(used, _heads(v))), weights
+    if visible is None and factor is None:
+        return _heads(xp.matmul(used, _heads(v))), weights
+    y = xp.matmul(used, _heads(_finite(xp, v)))
+    spoilt = _heads(~xp.isfinite(v).all(axis=-1, keepdims=True)).astype(v.dtype)  # (B, H, S, 1)
+    spoilt = xp.matmul((used != 0).astype(v.dtype), spoilt)  # queries that see such a value
+    return _heads(xp.where(spoilt > 0, xp.nan, y)), weights
 
 
 def _attend_back(
     xp: Any, grad: Array, weights: Array, q: Array, k: Array, v: Array, factor: Any, scale: float
 ) -> tuple[Array, ...]:
     """Gradients by q, k, v (B, T, H, D), by the scores and by the used weights (B, H, T, S)."""
-    grad = _heads(grad)
+    grad, k, v = _heads(grad), _finite(xp, k), _finite(xp, v)
     used = weights if factor is None else weights * factor
     dused = xp.matmul(grad, _heads(v).swapaxes(2, 3))
     dweights = dused if factor is None else dused * factor

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = Any  #: an array of some backend: numpy.ndarray, cupy.ndarray, …
 
+IGNORED = -(2**31)  #: label of a row that does not count: its loss and its gradient are 0
+
 
 @dataclass(frozen=True)
 class Kernel:

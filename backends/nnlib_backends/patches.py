@@ -9,12 +9,13 @@ Shapes: images (N, H, W, C), filters (O, kh, kw, C / groups), patches (pixels, k
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from nnlib_backends.contract import Array, Kernel
-from nnlib_backends.portable import activate, derive
+from nnlib_backends.portable import activate, derive, rows_of
 
 Pair: TypeAlias = tuple[int, int]
 
@@ -94,7 +95,7 @@ class PatchConvolution:
         windows = self._windows(x, weight.shape[1:3], stride, padding, dilation)
         y = self.xp.empty((*windows.shape[:3], weight.shape[0]), dtype=x.dtype)
         for part, filters, outputs in _groups(windows, weight, groups):
-            matrix = filters.reshape(filters.shape[0], -1).T
+            matrix = _filter_rows(filters).T
             for block, patches in self._blocks(part):
                 self._multiply_into(y, block, outputs, patches, matrix, bias)
         return y, None
@@ -104,7 +105,7 @@ class PatchConvolution:
     ) -> None:
         target = y[block.images, block.rows]
         if outputs == slice(0, y.shape[3]):  # contiguous: the product goes where it belongs
-            flat = target.reshape(-1, y.shape[3])
+            flat = rows_of(target)
             self.xp.matmul(patches, matrix, out=flat)
             if bias is not None:
                 flat += bias
@@ -154,9 +155,9 @@ class PatchConvolution:
         windows = self._windows(x, weight.shape[1:3], stride, padding, dilation)
         dw = self.xp.zeros(weight.shape, dtype=weight.dtype)
         for part, target, outputs in _groups(windows, dw, groups):
-            flat = target.reshape(target.shape[0], -1)  # a view: dw is contiguous
+            flat = _filter_rows(target)  # a view: dw is contiguous
             for block, patches in self._blocks(part):
-                rows = g[block.images, block.rows][..., outputs].reshape(-1, flat.shape[0])
+                rows = rows_of(g[block.images, block.rows][..., outputs])
                 flat += self.xp.matmul(rows.T, patches)
         return dw
 
@@ -185,10 +186,10 @@ class PatchConvolution:
         dx = self.xp.zeros((n, height + 2 * ph, width + 2 * pw, channels), dtype=x.dtype)
         rows, columns, o = g.shape[1], g.shape[2], weight.shape[0] // groups
         for i in range(groups):
-            matrix = weight[i * o : (i + 1) * o].reshape(o, -1)
+            matrix = _filter_rows(weight[i * o : (i + 1) * o])
             for block in self._cut(n, rows, columns * matrix.shape[1] * x.dtype.itemsize):
                 part = g[block.images, block.rows, :, i * o : (i + 1) * o]
-                patches = self.xp.matmul(part.reshape(-1, o), matrix)
+                patches = self.xp.matmul(rows_of(part), matrix)
                 patches = patches.reshape(*part.shape[:3], kh, kw, c)
                 image = dx[block.images, block.rows.start * sh :, :, i * c : (i + 1) * c]
                 for y in range(kh):
@@ -241,6 +242,11 @@ class PatchConvolution:
         for image in range(n):
             for start in range(0, rows, at_once):
                 yield Block(slice(image, image + 1), slice(start, min(start + at_once, rows)))
+
+
+def _filter_rows(weight: Array) -> Array:
+    """(O, kh, kw, C) → (O, kh·kw·C); spelt out, for −1 cannot be found where O is 0."""
+    return weight.reshape(weight.shape[0], math.prod(weight.shape[1:]))
 
 
 def _groups(windows: Array, weight: Array, groups: int) -> Iterator[tuple[Array, Array, slice]]:

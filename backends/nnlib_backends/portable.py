@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from nnlib_backends.contract import Array, Kernel
+from nnlib_backends.contract import IGNORED, Array, Kernel
 from nnlib_backends.philox import kept
 
 Needs = Sequence[bool]
@@ -125,18 +125,23 @@ def _linear(xp: Any) -> Kernel:
 
 
 def _softmax_cross_entropy(xp: Any) -> Kernel:
-    def forward(logits: Array, labels: Array) -> tuple[Array, Array]:
+    def forward(logits: Array, labels: Array) -> tuple[Array, Any]:
+        counts = labels != IGNORED
+        labels = xp.where(counts, labels, 0)
+        logits = xp.where(counts[:, None], logits, 0)
         p = logits - logits.max(axis=-1, keepdims=True)
         rows = xp.arange(logits.shape[0])
         chosen = p[rows, labels]
         xp.exp(p, out=p)
         total = p.sum(axis=-1)
         p /= total[:, None]
-        return xp.log(total) - chosen, p
+        return xp.where(counts, xp.log(total) - chosen, 0), (p, labels, counts)
 
     def backward(
-        g: Array, p: Array, needs: Needs, logits: Array, labels: Array
+        g: Array, saved: Any, needs: Needs, logits: Array, labels: Array
     ) -> tuple[Array, None]:
+        p, labels, counts = saved
+        g = xp.where(counts, g, 0)
         d = p * g[:, None]
         d[xp.arange(p.shape[0]), labels] -= g
         return d, None
@@ -237,7 +242,7 @@ def _batch_norm(xp: Any) -> Kernel:
         g_normal, g_sum = _sum_leading(g * normal), _sum_leading(g)
         dx = None
         if needs[0]:
-            count = x.size // x.shape[-1]
+            count = math.prod(x.shape[:-1])
             dx = g - g_sum / count
             dx -= normal * (g_normal / count)
             dx *= scale if weight is None else scale * weight
@@ -286,10 +291,7 @@ def _dropout(xp: Any) -> Kernel:
         return apply(x, keep, p), keep
 
     def apply(x: Array, keep: Array, p: float) -> Array:
-        factor = keep.astype(x.dtype)
-        if p < 1:
-            factor *= 1 / (1 - p)
-        return x * factor
+        return xp.where(keep, x if p == 1 else x * (1 / (1 - p)), 0)
 
     def backward(
         g: Array, keep: Array, needs: Needs, x: Array, key: Array, *, p: float

@@ -13,7 +13,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["LOW_DTYPES", "is_floating", "tf32_allowed"]
+__all__ = ["LOW_DTYPES", "is_floating", "is_low", "tf32_allowed"]
 
 LOW_DTYPES = ("float16", "bfloat16")  #: names of the dtypes of mixed precision
 
@@ -31,3 +31,16 @@ def is_floating(dtype: Any) -> bool:
     (True, False)
     """
     return bool(dtype.kind == "f" or dtype.name == "bfloat16")
+
+
+def is_low(x: Any) -> bool:
+    """Tell whether a value is an array or tensor of 16-bit floating-point numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> is_low(np.zeros(2, "float16")), is_low(np.zeros(2, "int16")), is_low(0.5)
+    (True, False, False)
+    """
+    dtype = getattr(x, "dtype", None)
+    return dtype is not None and dtype.itemsize == 2 and is_floating(dtype)

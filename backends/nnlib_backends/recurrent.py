@@ -12,7 +12,10 @@ from typing import Any
 
 from nnlib_backends.contract import Array, Kernel
 
-__all__ = ["make_kernels", "project", "start", "states_before", "weight_gradients"]
+__all__ = [
+    "make_kernels", "project", "start", "states_before", "weight_gradients",
+    "within",
+]  # fmt: skip
 
 Needs = Sequence[bool]
 
@@ -37,6 +40,14 @@ def project(xp: Any, x: Array, weight: Array, bias: Array | None) -> Array:
     if bias is not None:
         z += bias
     return z
+
+
+def within(xp: Any, x: Array, lengths: Array | None) -> Array:
+    """Return sequences (B, T, D) with zeros outside their lengths, whatever is there."""
+    if lengths is None:
+        return x
+    present = xp.arange(x.shape[1]) < lengths[:, None]
+    return xp.where(present[:, :, None], x, 0)
 
 
 def start(xp: Any, x: Array, weight_hh: Array, state: Array | None) -> Array:
@@ -86,7 +97,7 @@ def _lstm(xp: Any) -> Kernel:
         x: Array, w: Array, r: Array, b: Any, d: Any, h0: Any, c0: Any, lengths: Any, peep: Any,
         *, reverse: bool,
     ) -> tuple[Array, Any]:  # fmt: skip
-        gates, n = project(xp, x, w, b), r.shape[1]
+        gates, n = project(xp, within(xp, x, lengths), w, b), r.shape[1]
         h, c = start(xp, x, r, h0), start(xp, x, r, c0)
         states = xp.empty((2, *x.shape[:2], n), dtype=gates.dtype)
         for t in _order(x, reverse):
@@ -145,7 +156,7 @@ def _lstm(xp: Any) -> Kernel:
             dpeepholes = xp.concatenate(
                 [(p * s).sum(axis=(0, 1)) for p, s in zip(parts, seen, strict=True)]
             )
-        weights = weight_gradients(xp, needs, slopes, slopes, x, before[0], w)
+        weights = weight_gradients(xp, needs, slopes, slopes, within(xp, x, lengths), before[0], w)
         return [*weights, dh, dc, None, dpeepholes]
 
     return Kernel(forward, backward)
@@ -155,7 +166,7 @@ def _gru(xp: Any) -> Kernel:
     def forward(
         x: Array, w: Array, r: Array, b: Any, d: Any, h0: Any, lengths: Any, *, reverse: bool
     ) -> tuple[Array, Any]:
-        gates, n = project(xp, x, w, b), r.shape[1]
+        gates, n = project(xp, within(xp, x, lengths), w, b), r.shape[1]
         h = start(xp, x, r, h0)
         states = xp.empty((*x.shape[:2], n), dtype=gates.dtype)
         inner = xp.empty((*x.shape[:2], n), dtype=gates.dtype)  # R h + d of n
@@ -192,7 +203,11 @@ def _gru(xp: Any) -> Kernel:
                 from_x[:, t] *= present
                 from_h[:, t] *= present
             dh = _choose(xp, present, dh * update + xp.dot(from_h[:, t], r), dh)
-        return [*weight_gradients(xp, needs, from_x, from_h, x, before, w), dh, None]
+        return [
+            *weight_gradients(xp, needs, from_x, from_h, within(xp, x, lengths), before, w),
+            dh,
+            None,
+        ]
 
     return Kernel(forward, backward)
 
@@ -202,7 +217,7 @@ def _rnn(xp: Any) -> Kernel:
         x: Array, w: Array, r: Array, b: Any, d: Any, h0: Any, lengths: Any,
         *, nonlinearity: str, reverse: bool,
     ) -> tuple[Array, Any]:  # fmt: skip
-        states, h = project(xp, x, w, b), start(xp, x, r, h0)
+        states, h = project(xp, within(xp, x, lengths), w, b), start(xp, x, r, h0)
         for t in _order(x, reverse):
             z = states[:, t]
             z += xp.dot(h, r.T) if d is None else xp.dot(h, r.T) + d
@@ -223,6 +238,10 @@ def _rnn(xp: Any) -> Kernel:
             slopes[:, t] *= dh if present is None else dh * present
             dh = _choose(xp, present, xp.dot(slopes[:, t], r), dh)
         before = states_before(xp, states, start(xp, x, r, h0), reverse)
-        return [*weight_gradients(xp, needs, slopes, slopes, x, before, w), dh, None]
+        return [
+            *weight_gradients(xp, needs, slopes, slopes, within(xp, x, lengths), before, w),
+            dh,
+            None,
+        ]
 
     return Kernel(forward, backward)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 import nnlib.autograd.tensor as tensors  # circular: its names are looked up when called
 from nnlib.arguments import ARRAY_ERRORS, explain
 from nnlib.autograd.autocast import POLICIES, applied
@@ -12,13 +14,15 @@ from nnlib.autograd.mode import is_grad_enabled, low_dtype
 from nnlib.autograd.nodes import FusedNode, PrimitiveNode
 from nnlib.errors import DTypeError, describe
 from nnlib.memory import out_of_memory
-from nnlib.ops.operation import Fused, Operation, Primitive
+from nnlib.ops.operation import Fused, Operation, Primitive, in_float32
 from nnlib.recording import Dependencies, current
 from nnlib_backends import Backend, BackendMismatchError, Kernel
 from nnlib_backends.contract import Array
-from nnlib_backends.precision import is_floating
+from nnlib_backends.precision import is_floating, is_low
 
 __all__ = ["apply"]
+
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
 def apply(operation: Operation, args: Sequence[Any], options: dict[str, Any]) -> Any:
@@ -31,6 +35,12 @@ def apply(operation: Operation, args: Sequence[Any], options: dict[str, Any]) ->
     low = low_dtype()
     if low is not None and operation.name in POLICIES:
         return applied(operation, args, options, low, operation.name in backend.mixed)
+    dtype = arg.data.dtype
+    if dtype is not FLOAT32 and dtype is not FLOAT64:
+        if not operation.exact and is_low(arg) and not _takes_low(backend, operation, args):
+            return in_float32(operation, args, options)
+        if isinstance(operation, Fused) and not is_floating(dtype):
+            args = [_as_float(x) if i in operation.floats else x for i, x in enumerate(args)]
     kernel = None
     if isinstance(operation, Fused):
         kernel = backend.kernels.get(operation.name)
@@ -38,6 +48,8 @@ def apply(operation: Operation, args: Sequence[Any], options: dict[str, Any]) ->
             return operation.compute(args, options)
         args, options = operation.bind(args, options)
     arrays = [bare(operation.name, arg, backend) for arg in args]
+    if kernel is not None and operation.check is not None:  # type: ignore[attr-defined]
+        operation.check(*arrays, **options)  # type: ignore[attr-defined]
     recording = current()
     if recording is not None:
         y, saved = _record(recording, args, operation, kernel, backend, arrays, options)
@@ -60,6 +72,20 @@ def apply(operation: Operation, args: Sequence[Any], options: dict[str, Any]) ->
             elif isinstance(operation, Primitive) and (rules := operation.rules_for(nodes)):
                 result.node = PrimitiveNode(operation, rules, result, *inputs)
     return result
+
+
+def _takes_low(backend: Backend, operation: Operation, args: Sequence[Any]) -> bool:
+    """Tell whether a kernel takes these 16-bit data: it wants parameters of float32."""
+    return operation.name in backend.mixed and not any(
+        name in ("weight", "bias") and is_low(x)
+        for name, x in zip(operation.arrays[1:], args[1:], strict=False)
+    )
+
+
+def _as_float(x: Any) -> Any:
+    """Make float32 of integers."""
+    integers = hasattr(x, "dtype") and not is_floating(x.dtype)
+    return x.astype("float32") if integers else x
 
 
 def _record(recording: Dependencies, args: Sequence[Any], *call: Any) -> tuple[Array, Any]:

@@ -93,7 +93,9 @@ class PrimitiveNode(Node):
         values = [self.kept[name] for name in rule.keeps]
         recording = current()
         if recording is None:
-            return fast(g, *values)
+            return fast(
+                g if type(g) is self.backend.array_type else self.backend.asarray(g), *values
+            )
         share = recording.recorder.compute(fast, g.data, *values)
         return share if share is NotImplemented else tensors.Tensor(share, self.backend)
 
@@ -151,6 +153,8 @@ class FusedNode(Node):
         needs = tuple([_need(node, to_homes, adds) for node in self.inputs])
         recording = current()
         if recording is None:
+            if type(g) is not self.backend.array_type:  # NumPy turns 0-d results into scalars
+                g = self.backend.asarray(g)
             gradients = self.kernel.backward(g, self.saved, needs, *self.arrays, **self.options)
         else:
             given = (g.data, self.saved, needs, *self.arrays)

@@ -21,7 +21,7 @@ from nnlib.nn.parameter import Parameter
 
 __all__ = ["MultiheadAttention"]
 
-HIDDEN = -1e30  # added to a score: its weight is 0
+HIDDEN = -float("inf")  # added to a score: its weight is 0
 
 
 class MultiheadAttention(Module):
@@ -120,7 +120,8 @@ class MultiheadAttention(Module):
         key, value : Tensor, (B, S, embed_dim)
             Fastest where all three are one tensor.
         key_padding_mask : boolean Tensor, (B, S), optional
-            Which keys to *ignore*, as in PyTorch.
+            Which keys to *ignore*, as in PyTorch: what key and value hold there does not matter,
+            NaN included.  (A query at such a place is computed as any other.)
         need_weights : bool
             Whether to return the weights, too, which takes about as long again.  (In PyTorch it is
             true by default.)
@@ -148,6 +149,10 @@ class MultiheadAttention(Module):
             qkv = qkv.reshape(*q.shape[:2], 3, self.num_heads, -1)
             y = ops.self_attention(qkv, mask, factor, causal=is_causal)
             return self.out_proj(y.reshape(q.shape)), None
+        if key_padding_mask is not None and not same:
+            padding = as_tensor(key_padding_mask, k)
+            ignored = padding if padding.dtype.kind == "b" else padding == HIDDEN
+            k, v = (ops.where(ops.expand_dims(ignored, axis=-1), 0.0, x) for x in (k, v))
         q, k, v = (self._project(x, part) for part, x in enumerate((q, k, v)))
         y = ops.attention(q, k, v, mask, factor, causal=is_causal)
         y = self.out_proj(y.reshape(*y.shape[:2], self.embed_dim))

@@ -8,8 +8,9 @@ from nnlib.ops.arithmetic import abs, maximum
 from nnlib.ops.comparison import where
 from nnlib.ops.explog import erf, exp
 from nnlib.ops.hyperbolic import tanh
-from nnlib.ops.operation import fused, primitive
+from nnlib.ops.operation import fused, in_float32, primitive
 from nnlib.ops.reduction import sum
+from nnlib_backends.precision import is_floating, is_low
 
 __all__ = [
     "elu",
@@ -51,7 +52,7 @@ def _(g, y):
     return g * (y > 0)
 
 
-@primitive
+@primitive(floats=True)
 def sigmoid(xp, x):
     """Logistic function, ``1 / (1 + exp(−x))``, without overflow at either end.
 
@@ -69,7 +70,7 @@ def _(g, y):
     return g * (y * (1 - y))
 
 
-@primitive
+@primitive(floats=True)
 def softplus(xp, x):
     """``log(1 + exp(x))``, a smooth ReLU; its derivative is the sigmoid.
 
@@ -105,7 +106,7 @@ def _(g, x, negative_slope):
     return where(x > 0, g, negative_slope * g)
 
 
-@primitive
+@primitive(floats=True)
 def elu(xp, x, *, alpha=1.0):
     """``x`` where positive, else ``alpha * (exp(x) − 1)`` (Clevert et al., 2015).
 
@@ -206,6 +207,9 @@ def softsign(x):
     >>> ops.softsign(tensor([-1.0, 0.0, 1.0]))
     tensor([-0.5,  0. ,  0.5])
     """
+    if is_low(x):
+        return in_float32(softsign, [x], {})
+    x = _as_float(x)
     return x / (1 + abs(x))
 
 
@@ -219,10 +223,16 @@ def log_sigmoid(x):
     >>> ops.log_sigmoid(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
     array([-1.3133, -0.6931, -0.3133], dtype=float32)
     """
+    x = _as_float(x)
     return -softplus(-x)
 
 
-@primitive
+def _as_float(x):
+    """Make floats of integers, for what could leave their range on the way to a fraction."""
+    return x if is_floating(x.dtype) else x * 1.0
+
+
+@primitive(floats=True)
 def softmax(xp, x, *, axis=-1):
     """``exp(x) / sum(exp(x))`` along an axis, without overflow.
 
@@ -232,6 +242,8 @@ def softmax(xp, x, *, axis=-1):
     >>> nnlib.softmax(nnlib.tensor([0.0, 0.0, -1000.0]))
     tensor([0.5, 0.5, 0. ])
     """
+    if x.size == 0:  # a maximum of nothing would be refused
+        return x.copy()
     e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
     return e / xp.sum(e, axis=axis, keepdims=True)
 
@@ -241,7 +253,7 @@ def _(g, y, axis):
     return y * (g - sum(g * y, axis=axis, keepdims=True))
 
 
-@primitive
+@primitive(floats=True)
 def log_softmax(xp, x, *, axis=-1):
     """Logarithm of `softmax`, without overflow.
 
@@ -251,6 +263,8 @@ def log_softmax(xp, x, *, axis=-1):
     >>> ops.log_softmax(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
     array([-2.4076, -1.4076, -0.4076], dtype=float32)
     """
+    if x.size == 0:
+        return x.copy()
     shifted = x - xp.max(x, axis=axis, keepdims=True)
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 

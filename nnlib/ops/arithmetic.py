@@ -180,7 +180,7 @@ def _(g, x):
     return 2 * g * x
 
 
-@primitive
+@primitive(floats=True)
 def sqrt(xp, x):
     """Square root.
 

@@ -4,11 +4,12 @@ Queries, keys and values are (B, T, H, D): batch, time, heads, features of a hea
 gives them.
 """
 
+from nnlib.errors import ShapeError, describe
 from nnlib.ops.activation import softmax
-from nnlib.ops.comparison import where
+from nnlib.ops.comparison import any, where
 from nnlib.ops.linalg import matmul
 from nnlib.ops.operation import Integers, fused, primitive
-from nnlib.ops.shaping import swapaxes
+from nnlib.ops.shaping import expand_dims, swapaxes
 from nnlib_backends.precision import is_floating
 
 __all__ = ["attention", "hide_future", "self_attention"]
@@ -38,6 +39,34 @@ def _(g):
     return hide_future(g, value=0.0)
 
 
+def _check(q, k, v, mask, factor, **_):
+    """Refuse shapes that do not fit each other."""
+    fit = len(q.shape) == len(k.shape) == len(v.shape) == 4
+    if fit:
+        B, T, H, D = q.shape
+        S = k.shape[1]
+        fit = k.shape == (B, S, H, D) and v.shape[:3] == (B, S, H)
+        fit = fit and all(a is None or _reaches(a.shape, (B, H, T, S)) for a in (mask, factor))
+    if not fit:
+        raise ShapeError(
+            "attention needs q (B, T, H, D), k (B, S, H, D), v (B, S, H, E), and mask and factor "
+            f"that broadcast to (B, H, T, S). Received: {describe(q, k, v, mask, factor)}"
+        )
+
+
+def _check_packed(qkv, mask, factor, **_):
+    if len(qkv.shape) != 5 or qkv.shape[2] != 3:
+        raise ShapeError(f"self_attention needs qkv (B, T, 3, H, D). Received: {describe(qkv)}")
+    q = qkv[:, :, 0]
+    _check(q, q, q, mask, factor)
+
+
+def _reaches(shape, full):
+    """Whether a shape broadcasts to another."""
+    ends = zip(reversed(shape), reversed(full), strict=False)
+    return len(shape) <= len(full) and all(n in (1, m) for n, m in ends)
+
+
 _QKV = ((2, 5, 3, 4), (2, 6, 3, 4), (2, 6, 3, 4))
 
 
@@ -47,7 +76,8 @@ _QKV = ((2, 5, 3, 4), (2, 6, 3, 4), (2, 6, 3, 4))
         ([*_QKV, Integers((2, 1, 1, 6), 2), (2, 3, 5, 6)], {"causal": True, "scale": 0.3}),
         ([*_QKV, (5, 6), None], {}),
         ([*[(1, 33, 2, 16)] * 3, None, None], {"causal": True}),
-    ]
+    ],
+    check=_check,
 )
 def attention(q, k, v, mask=None, factor=None, *, causal=False, scale=None):
     """Scaled dot-product attention, ``softmax(q kᵀ / √D) v``, head by head.
@@ -59,7 +89,8 @@ def attention(q, k, v, mask=None, factor=None, *, causal=False, scale=None):
         The features of v may be another number.
     mask : broadcastable to (B, H, T, S), optional
         Boolean (or integer): which keys a query may see; one that may see none gets 0.
-        Floating-point: added to the scores.
+        Floating-point: added to the scores; −inf hides a key as False does.  What a hidden key and
+        its value hold does not matter, NaN included.
     factor : broadcastable to (B, H, T, S), optional
         By what to multiply the weights (for dropout: 0 or 1/(1 − p)).
     causal : bool
@@ -80,19 +111,26 @@ def attention(q, k, v, mask=None, factor=None, *, causal=False, scale=None):
     array([1., 2.], dtype=float32)
     """
     q, k, v = (swapaxes(x, axis1=1, axis2=2) for x in (q, k, v))  # (B, H, T, D)
+    visible, added = mask, None
+    if mask is not None and is_floating(mask.dtype):
+        visible, added = mask > -INFINITY, mask
+    if visible is not None:  # keys that no query sees; 0 · NaN would be NaN
+        seen = any(visible, axis=-2) if visible.ndim > 1 else visible
+        k, v = (where(expand_dims(seen, axis=-1), x, 0.0) for x in (k, v))
     scores = matmul(q, swapaxes(k, axis1=2, axis2=3)) * (
-        q.shape[-1] ** -0.5 if scale is None else scale
+        max(q.shape[-1], 1) ** -0.5 if scale is None else scale
     )
-    choice = mask is not None and not is_floating(mask.dtype)
-    if choice:
-        scores = where(mask, scores, HIDDEN)
-    elif mask is not None:
-        scores = scores + mask
+    if added is not None:
+        scores = scores + where(visible, added, 0.0)
+    if visible is not None:
+        scores = where(visible, scores, HIDDEN)
     if causal:
-        scores = hide_future(scores)
+        scores = hide_future(scores, value=HIDDEN)
     weights = softmax(scores)
-    if choice:  # a query that sees nothing
-        weights = where(mask, weights, 0.0)
+    if visible is not None:  # a query that sees nothing
+        weights = where(visible, weights, 0.0)
+    if causal:
+        weights = hide_future(weights, value=0.0)
     if factor is not None:
         weights = weights * factor
     return swapaxes(matmul(weights, v), axis1=1, axis2=2)
@@ -103,7 +141,8 @@ def attention(q, k, v, mask=None, factor=None, *, causal=False, scale=None):
         ([(2, 5, 3, 2, 4), None, None], {"causal": True}),
         ([(2, 5, 3, 2, 4), Integers((2, 1, 1, 5), 2), (2, 2, 5, 5)], {"scale": 0.3}),
         ([(1, 33, 3, 2, 16), None, None], {"causal": True}),
-    ]
+    ],
+    check=_check_packed,
 )
 def self_attention(qkv, mask=None, factor=None, *, causal=False, scale=None):
     """`attention` of a sequence to itself, with q, k and v in one array.

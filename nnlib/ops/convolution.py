@@ -116,6 +116,40 @@ def _(g, size, stride, dilation):
     return extract_patches(g, size=size, stride=stride, dilation=dilation)
 
 
+def check_window(x, size, padding=(0, 0), dilation=(1, 1)):
+    """Refuse what is no image (N, H, W, C), or smaller than a window.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> check_window(nnlib.ones(1, 5, 5, 2), (3, 3))
+    """
+    if len(x.shape) != 4:
+        raise ShapeError(f"images must be (N, H, W, C). Received: {describe(x)}")
+    for length, k, p, d in zip(x.shape[1:3], size, padding, dilation, strict=True):
+        if not 1 <= k <= (length + 2 * p - 1) // d + 1:
+            raise ShapeError(
+                "a window must have at least 1 pixel and fit into the padded image. Received: "
+                f"{describe(x)}, window {tuple(size)}, padding {padding}, dilation {dilation}"
+            )
+
+
+def _check_filters(x, weight, bias, *, padding, dilation, groups, **_):
+    if (
+        len(x.shape) != 4
+        or len(weight.shape) != 4
+        or groups < 1
+        or not 1 <= x.shape[3] == weight.shape[3] * groups
+        or weight.shape[0] % groups
+        or (bias is not None and bias.shape != weight.shape[:1])
+    ):
+        raise ShapeError(
+            "conv2d needs x (N, H, W, C ≥ 1), weight (O, kh, kw, C / groups), O divisible by "
+            f"groups, bias (O,). Received: {describe(x, weight, bias)}, groups={groups}"
+        )
+    check_window(x, weight.shape[1:3], padding, dilation)
+
+
 @fused(
     samples=[
         ([(2, 5, 6, 3), (4, 3, 3, 3), (4,)], {"padding": (1, 1)}),
@@ -126,7 +160,8 @@ def _(g, size, stride, dilation):
         ([(1, 7, 9, 17), (18, 3, 3, 17), (18,)], {"padding": (1, 1), "activation": "relu"}),
         ([(2, 8, 9, 1), (6, 5, 5, 1), (6,)], {"padding": (2, 2), "activation": "tanh"}),
         ([(2, 5, 6, 4), (4, 3, 3, 1), (4,)], {"groups": 4, "activation": "sigmoid"}),
-    ]
+    ],
+    check=_check_filters,
 )
 def conv2d(
     x,
@@ -161,7 +196,7 @@ def conv2d(
     Raises
     ------
     ShapeError
-        If the channels do not fit.
+        If the shapes do not fit.
 
     Examples
     --------
@@ -170,11 +205,6 @@ def conv2d(
     >>> ops.conv2d(nnlib.ones(1, 5, 5, 2), nnlib.ones(3, 3, 3, 2)).shape
     (1, 3, 3, 3)
     """
-    if x.shape[3] != weight.shape[3] * groups or weight.shape[0] % groups:
-        raise ShapeError(
-            "conv2d needs x (N, H, W, C), weight (O, kh, kw, C / groups), O divisible by groups. "
-            f"Received: {describe(x, weight)}, groups={groups}"
-        )
     kh, kw = weight.shape[1:3]
     x = pad(x, pad_width=((0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0)))
     patches = extract_patches(x, size=(kh, kw), stride=stride, dilation=dilation)

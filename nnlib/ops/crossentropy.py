@@ -1,16 +1,38 @@
 """Cross-entropies, stable because they start from logits (the values before sigmoid or softmax)."""
 
+from nnlib.errors import ShapeError, describe
 from nnlib.ops.activation import log_softmax
 from nnlib.ops.arithmetic import abs, maximum
+from nnlib.ops.comparison import where
 from nnlib.ops.explog import exp, log1p
 from nnlib.ops.indexing import take_along_axis
 from nnlib.ops.operation import Integers, fused
 from nnlib.ops.shaping import expand_dims, squeeze
+from nnlib_backends.contract import IGNORED
 
 __all__ = ["sigmoid_cross_entropy", "softmax_cross_entropy"]
 
 
-@fused(samples=[([(4, 3), Integers((4,), 3)], {}), ([(65, 10), Integers((65,), 10)], {})])
+def _check(logits, labels):
+    if len(logits.shape) != 2 or labels.shape != logits.shape[:1] or logits.shape[1] == 0:
+        raise ShapeError(
+            "softmax_cross_entropy needs logits (N, C ≥ 1) and labels (N,). "
+            f"Received: {describe(logits, labels)}"
+        )
+
+
+def _check_same(logits, targets):
+    if logits.shape != targets.shape:
+        raise ShapeError(
+            "sigmoid_cross_entropy needs logits and targets of one shape. "
+            f"Received: {describe(logits, targets)}"
+        )
+
+
+@fused(
+    samples=[([(4, 3), Integers((4,), 3)], {}), ([(65, 10), Integers((65,), 10)], {})],
+    check=_check,
+)
 def softmax_cross_entropy(logits, labels):
     """``−log softmax(logits)[label]`` for every row.
 
@@ -18,6 +40,8 @@ def softmax_cross_entropy(logits, labels):
     ----------
     logits : (N, C)
     labels : (N,) integers in [0, C)
+        Or `nnlib_backends.contract.IGNORED`: whatever the logits of such a row are, NaN included,
+        its loss and its gradient are 0.
 
     Returns
     -------
@@ -29,12 +53,15 @@ def softmax_cross_entropy(logits, labels):
     >>> softmax_cross_entropy(np.zeros((1, 4)), np.array([2])).round(4)
     array([1.3863])
     """
+    labels = expand_dims(labels, axis=-1)
+    counts = labels != IGNORED
     # not logsumexp − logit: their difference would lose all digits between large logits
-    scores = log_softmax(logits, axis=-1)
-    return -squeeze(take_along_axis(scores, expand_dims(labels, axis=-1), axis=-1), axis=-1)
+    scores = log_softmax(where(counts, logits, 0.0), axis=-1)
+    chosen = take_along_axis(scores, where(counts, labels, 0), axis=-1)
+    return squeeze(where(counts, -chosen, 0.0), axis=-1)
 
 
-@fused(samples=[([(4, 3), (4, 3)], {})])
+@fused(samples=[([(4, 3), (4, 3)], {})], check=_check_same)
 def sigmoid_cross_entropy(logits, targets):
     """``−t log σ(x) − (1 − t) log(1 − σ(x))``, elementwise, finite for all finite logits.
 

@@ -1,5 +1,7 @@
 """Dropout, whose mask is a function of a position in the random stream."""
 
+from nnlib.errors import ShapeError, describe
+from nnlib.ops.comparison import where
 from nnlib.ops.operation import Integers, fused, primitive
 from nnlib_backends.philox import kept
 
@@ -33,15 +35,21 @@ def dropout_factor(xp, key, *, shape, p, dtype):
     return factor
 
 
+def _check(x, key, **_):
+    if key.shape != (2,):
+        raise ShapeError(f"dropout needs a key of two integers. Received: {describe(key)}")
+
+
 @fused(
     samples=[
         ([(4, 5), Integers((2,), 9)], {"p": 0.5}),
         ([(3, 7, 3), Integers((2,), 2**40)], {"p": 0.1}),
         ([(33,), Integers((2,), 9)], {"p": 1.0}),
-    ]
+    ],
+    check=_check,
 )
 def dropout(x, key, *, p):
-    """``x`` times 0 with probability p, else times ``1 / (1 - p)`` (Srivastava et al., 2014).
+    """0 with probability p, else ``x / (1 - p)`` (Srivastava et al., 2014).
 
     Parameters
     ----------
@@ -58,4 +66,5 @@ def dropout(x, key, *, p):
     >>> ops.dropout(nnlib.ones(3), nnlib.tensor([0, 0]), p=0.5)
     tensor([2., 0., 0.])
     """
-    return x * dropout_factor(key, shape=x.shape, p=p, dtype=x.dtype)
+    factor = dropout_factor(key, shape=x.shape, p=p, dtype=x.dtype)
+    return where(factor > 0, x * factor, 0.0)  # not 0 · x, which is NaN for an infinite x

@@ -7,7 +7,7 @@ __all__ = ["erf", "exp", "expm1", "log", "log1p", "logaddexp"]
 TWO_OVER_SQRT_PI = 1.1283791670955126
 
 
-@primitive
+@primitive(floats=True)
 def exp(xp, x):
     """``e ** x``.
 
@@ -25,7 +25,7 @@ def _(g, y):
     return g * y
 
 
-@primitive
+@primitive(floats=True)
 def expm1(xp, x):
     """``e ** x - 1``, exact near 0.
 
@@ -43,7 +43,7 @@ def _(g, y):
     return g * (y + 1)
 
 
-@primitive
+@primitive(floats=True)
 def log(xp, x):
     """Natural logarithm.
 
@@ -61,7 +61,7 @@ def _(g, x):
     return g / x
 
 
-@primitive
+@primitive(floats=True)
 def log1p(xp, x):
     """``log(1 + x)``, exact near 0.
 
@@ -79,7 +79,7 @@ def _(g, x):
     return g / (1 + x)
 
 
-@primitive
+@primitive(floats=True)
 def logaddexp(xp, a, b):
     """``log(e**a + e**b)`` without overflow.
 
@@ -102,7 +102,7 @@ def _(g, b, y):
     return g * exp(b - y)
 
 
-@primitive
+@primitive(floats=True)
 def erf(xp, x):
     """Error function, ``2/√π ∫₀ˣ e^(−t²) dt``.
 

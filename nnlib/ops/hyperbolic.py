@@ -5,7 +5,7 @@ from nnlib.ops.operation import primitive
 __all__ = ["cos", "cosh", "sin", "sinh", "tanh"]
 
 
-@primitive
+@primitive(floats=True)
 def tanh(xp, x):
     """Hyperbolic tangent, elementwise.
 
@@ -23,7 +23,7 @@ def _(g, y):
     return g * (1 - y * y)
 
 
-@primitive
+@primitive(floats=True)
 def sinh(xp, x):
     """Hyperbolic sine.
 
@@ -41,7 +41,7 @@ def _(g, x):
     return g * cosh(x)
 
 
-@primitive
+@primitive(floats=True)
 def cosh(xp, x):
     """Hyperbolic cosine.
 
@@ -59,7 +59,7 @@ def _(g, x):
     return g * sinh(x)
 
 
-@primitive
+@primitive(floats=True)
 def sin(xp, x):
     """Sine of an angle in radians.
 
@@ -77,7 +77,7 @@ def _(g, x):
     return g * cos(x)
 
 
-@primitive
+@primitive(floats=True)
 def cos(xp, x):
     """Cosine of an angle in radians.
 

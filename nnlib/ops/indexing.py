@@ -1,5 +1,6 @@
 """Reading by index, and its adjoint: adding at an index."""
 
+from nnlib.errors import ShapeError, describe
 from nnlib.ops.operation import Integers, fused, primitive
 
 __all__ = ["add_at", "embedding", "getitem", "take_along_axis"]
@@ -89,12 +90,20 @@ def _(g, indices, axis):
     return take_along_axis(g, indices, axis=axis)
 
 
+def _check(weight, indices):
+    if len(weight.shape) != 2 or (indices.size > 0 == weight.shape[0]):
+        raise ShapeError(
+            f"embedding needs a table (V ≥ 1, D). Received: {describe(weight, indices)}"
+        )
+
+
 @fused(
     samples=[
         ([(5, 3), Integers((4,), 5)], {}),
         ([(7, 33), Integers((2, 9), 7)], {}),
         ([(3, 4), Integers((), 3)], {}),
-    ]
+    ],
+    check=_check,
 )
 def embedding(weight, indices):
     """Rows of a table: ``weight[indices]``.

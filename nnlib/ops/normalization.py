@@ -1,12 +1,23 @@
 """Normalisations: subtract a mean, divide by a deviation, scale and shift."""
 
+from nnlib.errors import ShapeError, describe
 from nnlib.ops.operation import fused
 from nnlib.ops.reduction import mean, var
 
 __all__ = ["batch_norm", "layer_norm", "rms_norm"]
 
 
-@fused(samples=[([(4, 6), (6,), (6,)], {}), ([(2, 3, 33), (33,), (33,)], {"eps": 1e-3})])
+def _check(x, *parameters, **_):
+    if not x.shape or any(p is not None and p.shape != x.shape[-1:] for p in parameters):
+        raise ShapeError(
+            "a normalisation needs x (..., D), weight and bias (D,). "
+            f"Received: {describe(x, *parameters)}"
+        )
+
+
+@fused(
+    samples=[([(4, 6), (6,), (6,)], {}), ([(2, 3, 33), (33,), (33,)], {"eps": 1e-3})], check=_check
+)
 def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
     """Normalise over the last axis (Ba, Kiros & Hinton, 2016).
 
@@ -28,7 +39,7 @@ def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
     return _scale_shift(y, weight, bias)
 
 
-@fused(samples=[([(4, 6), (6,)], {}), ([(2, 3, 33), (33,)], {"eps": 1e-3})])
+@fused(samples=[([(4, 6), (6,)], {}), ([(2, 3, 33), (33,)], {"eps": 1e-3})], check=_check)
 def rms_norm(x, weight=None, *, eps=1e-6):
     """Divide by the root mean square of the last axis (Zhang & Sennrich, 2019).
 
@@ -49,7 +60,10 @@ def rms_norm(x, weight=None, *, eps=1e-6):
     return _scale_shift(y, weight, None)
 
 
-@fused(samples=[([(5, 6), (6,), (6,)], {}), ([(2, 3, 4, 5), (5,), (5,)], {"eps": 1e-3})])
+@fused(
+    samples=[([(5, 6), (6,), (6,)], {}), ([(2, 3, 4, 5), (5,), (5,)], {"eps": 1e-3})],
+    check=_check,
+)
 def batch_norm(x, weight=None, bias=None, *, eps=1e-5):
     """Normalise each channel (the last axis) over all others (Ioffe & Szegedy, 2015).
 

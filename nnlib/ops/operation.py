@@ -27,6 +27,10 @@ may ignore broadcasting: the engine sums a gradient down to the shape of its arg
 
 A *fused* operation is ordinary code on primitives, its **definition**; a backend may offer a faster
 `Kernel` under the same name.
+
+**Dtypes.** Functions whose results are fractions make float32 of integers, see `primitive` and
+`Fused`.  Arguments of 16 bits (float16, bfloat16) are computed with in float32, and the result is
+rounded once, at the end: see `EXACT`.
 """
 
 from __future__ import annotations
@@ -34,10 +38,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from nnlib.arguments import ARRAY_ERRORS, check_call, check_keywords, explain
 from nnlib.errors import ArgumentError, ShapeError, describe
+from nnlib_backends.precision import is_floating, is_low
 from nnlib_backends.registry import backend_for
 
 if TYPE_CHECKING:
@@ -45,6 +50,7 @@ if TYPE_CHECKING:
     from nnlib_backends import Backend
 
 __all__ = [
+    "EXACT",
     "Fused",
     "Integers",
     "Operation",
@@ -52,8 +58,23 @@ __all__ = [
     "Rule",
     "converting",
     "fused",
+    "in_float32",
     "primitive",
 ]
+
+#: Operations that compute with numbers of 16 bits as they are: they move, choose or compare them,
+#: or round once.  All others compute in float32.
+EXACT = frozenset(
+    {
+        "abs", "add", "all", "any", "argmax", "argmin", "astype", "bitwise_and", "bitwise_or",
+        "broadcast_to", "clip", "concatenate", "copy", "divide", "equal", "expand_dims",
+        "extract_patches", "flip", "getitem", "greater", "greater_equal", "hide_future", "invert",
+        "isfinite", "isnan", "leaky_relu", "less", "less_equal", "logical_and", "logical_not",
+        "logical_or", "max_pool2d", "maximum", "minimum", "moveaxis", "multiply", "negative",
+        "not_equal", "pad", "relu", "reshape", "roll", "rounded", "sign", "squeeze", "stack",
+        "subtract", "swapaxes", "take_along_axis", "transpose", "where",
+    }
+)  # fmt: skip
 
 
 class Operation:
@@ -67,6 +88,7 @@ class Operation:
         parameters = list(inspect.signature(function).parameters.values())[skip:]
         self.name = function.__name__
         self.function = function
+        self.exact = self.name in EXACT
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
         arrays = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
         self.arrays = tuple(p.name for p in arrays)
@@ -101,6 +123,8 @@ class Operation:
             if apply is not None:
                 return apply(self, args, options)  # type: ignore[no-any-return]
         try:
+            if not self.exact and args and is_low(args[0]):
+                return in_float32(self, args, options)
             return self.compute(args, options)  # type: ignore[no-any-return]
         except ARRAY_ERRORS as error:
             raise explain(error, self.name, args, options) from error
@@ -181,6 +205,32 @@ class Operation:
         return f"<nnlib operation {self.name}{self.__signature__}>"
 
 
+def in_float32(operation: Callable[..., Any], args: Sequence[Any], options: dict[str, Any]) -> Any:
+    """Call an operation with arguments of 16 bits as float32, and round its result to them.
+
+    Beside floating-point arguments of another dtype it stays float32, as NumPy promotes.
+
+    Parameters
+    ----------
+    operation : callable
+        Of arrays or tensors.
+    args, options
+        As it was called.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nnlib import ops
+    >>> in_float32(ops.sqrt, [np.array([4.0, 9.0], np.float16)], {})
+    array([2., 3.], dtype=float16)
+    """
+    given = {x.dtype for x in args if hasattr(x, "dtype") and is_floating(x.dtype)}
+    y = operation(*[x.astype("float32") if is_low(x) else x for x in args], **options)
+    if len(given) > 1 or not is_floating(y.dtype):
+        return y
+    return y.astype(given.pop())
+
+
 @dataclass(frozen=True)
 class Rule:
     """The derivative of an operation by one array argument: a function and what it keeps."""
@@ -192,9 +242,10 @@ class Rule:
 class Primitive(Operation):
     """An operation written with ``xp``, with a derivative rule for each argument that has one."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], floats: bool = False) -> None:
         super().__init__(function, skip=1)
         self.rules: dict[str, Rule] = {}
+        self.floats = floats
 
     def vjp(self, argument: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Declare the vector-Jacobian product by one array argument (a decorator)."""
@@ -235,11 +286,53 @@ class Primitive(Operation):
             y = kernel.forward(*args, **options)
             if y is not NotImplemented:
                 return y
+        if self.floats:
+            args = _as_floats(args)
         return self.function(backend.xp, *args, **options)
 
 
-def primitive(function: Callable[..., Any]) -> Primitive:
-    """Make a primitive of ``function(xp, *arrays, **options)`` (a decorator)."""
+def _as_floats(args: Sequence[Any]) -> Sequence[Any]:
+    """Make floats of integers, unless they are beside floats.
+
+    Those of 8 and 16 bits fit into float32.  Of longer ones float64 is made, and the result is
+    rounded to float32 where tensors are computed with.
+    """
+    arrays = [x for x in args if hasattr(x, "dtype")]
+    if any(is_floating(x.dtype) for x in arrays):
+        return args
+    return [
+        x.astype("float32" if x.dtype.itemsize < 4 else "float64") if hasattr(x, "dtype") else x
+        for x in args
+    ]
+
+
+@overload
+def primitive(function: Callable[..., Any]) -> Primitive: ...
+@overload
+def primitive(*, floats: bool) -> Callable[[Callable[..., Any]], Primitive]: ...
+def primitive(
+    function: Callable[..., Any] | None = None, *, floats: bool = False
+) -> Primitive | Callable[[Callable[..., Any]], Primitive]:
+    """Make a primitive of ``function(xp, *arrays, **options)`` (a decorator).
+
+    Parameters
+    ----------
+    function : callable
+    floats : bool
+        Whether the result is made of fractions whatever the argument: then the function gets
+        floating-point arrays, never integers.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> @primitive(floats=True)
+    ... def root(xp, x):
+    ...     return xp.sqrt(x)
+    >>> root(nnlib.tensor([4], dtype="uint8"))
+    tensor([2.])
+    """
+    if function is None:
+        return lambda function: Primitive(function, floats)
     return Primitive(function)
 
 
@@ -268,17 +361,34 @@ class Fused(Operation):
     samples : list of (arguments, options)
         On what the conformance test compares kernels with the definition: shapes for float arrays,
         `Integers`, or ``None`` for an absent argument.
+    floats : tuple of int
+        Positions of the arguments that never are `Integers` in the samples: those must be
+        floating-point, and integers are converted to float32.
+    check : callable or None
+        ``check(*arrays, **options)`` raises `ShapeError` where the shapes do not fit each other:
+        kernels believe them.
     """
 
     registry: ClassVar[dict[str, Fused]] = {}
 
-    def __init__(self, function: Callable[..., Any], samples: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        samples: Sequence[Any],
+        check: Callable[..., None] | None = None,
+    ) -> None:
         super().__init__(function, skip=0)
+        self.check = check
         self.samples = [(tuple(args), dict(options)) for args, options in samples]
+        integers = {i for args, _ in self.samples for i, x in enumerate(args) if _is_integers(x)}
+        self.floats = tuple(i for i in range(len(self.arrays)) if i not in integers)
         Fused.registry[self.name] = self
 
     def compute(self, args: Sequence[Any], options: dict[str, Any]) -> Any:
         """Compute on bare arrays, by the definition."""
+        if self.check is not None:
+            arrays, every = self.bind(args, options)
+            self.check(*arrays, **every)
         return self.function(*args, **options)
 
     def bind(
@@ -289,15 +399,22 @@ class Fused(Operation):
         return (*args, *(None,) * missing), {**self.options, **options}
 
 
-def fused(samples: Sequence[Any]) -> Callable[[Callable[..., Any]], Fused]:
+def _is_integers(sample: Any) -> bool:
+    return isinstance(sample, Integers)
+
+
+def fused(
+    samples: Sequence[Any], check: Callable[..., None] | None = None
+) -> Callable[[Callable[..., Any]], Fused]:
     """Make a fused operation of its definition (a decorator).
 
     Parameters
     ----------
     samples : sequence of (arguments, options)
+    check : callable, optional
         See `Fused`.
     """
-    return lambda function: Fused(function, samples)
+    return lambda function: Fused(function, samples, check)
 
 
 def fused_operations() -> Iterator[Fused]:

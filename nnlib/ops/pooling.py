@@ -1,7 +1,7 @@
 """Pooling: one number from each window of an image (N, H, W, C)."""
 
 from nnlib.ops.comparison import argmax
-from nnlib.ops.convolution import extract_patches
+from nnlib.ops.convolution import check_window, extract_patches
 from nnlib.ops.indexing import take_along_axis
 from nnlib.ops.operation import fused
 from nnlib.ops.reduction import mean
@@ -16,7 +16,11 @@ _SAMPLES = [
 ]
 
 
-@fused(samples=_SAMPLES)
+def _check(x, *, size, padding, **_):
+    check_window(x, size, padding)
+
+
+@fused(samples=_SAMPLES, check=_check)
 def max_pool2d(x, *, size, stride, padding=(0, 0)):
     """Largest value of every window, channel by channel.
 
@@ -45,7 +49,7 @@ def max_pool2d(x, *, size, stride, padding=(0, 0)):
     return squeeze(take_along_axis(values, winner, axis=3), axis=3)
 
 
-@fused(samples=_SAMPLES)
+@fused(samples=_SAMPLES, check=_check)
 def avg_pool2d(x, *, size, stride, padding=(0, 0)):
     """Mean of every window, channel by channel; padding counts as zeros.
 

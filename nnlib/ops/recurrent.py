@@ -2,10 +2,11 @@
 
 Sequences are (B, T, D); B sequences of T steps of D features.  Every function returns the state
 after *every* step.  With ``lengths``, sequence b has ``lengths[b]`` steps, and the state stands
-still outside them; so the state after the last step processed (the last one, or with ``reverse``
-the first) is the final state of every sequence, however long.
+still outside them, whatever x holds there; so the state after the last step processed (the last
+one, or with ``reverse`` the first) is the final state of every sequence, however long.
 """
 
+from nnlib.errors import ShapeError, describe
 from nnlib.ops.activation import relu, sigmoid
 from nnlib.ops.comparison import where
 from nnlib.ops.convolution import linear
@@ -25,12 +26,46 @@ def _samples(gates, states):
     return made
 
 
+def _check(gates, x, weight_ih, weight_hh, biases, states, lengths, peepholes=None):
+    """Refuse shapes that do not fit each other."""
+    if len(x.shape) == 3 and len(weight_hh.shape) == 2:
+        (B, T, D), H = x.shape, weight_hh.shape[1]
+        wanted = [
+            (weight_ih, (gates * H, D)),
+            (weight_hh, (gates * H, H)),
+            *((bias, (gates * H,)) for bias in biases),
+            *((state, (B, H)) for state in states),
+            (lengths, (B,)),
+            (peepholes, (3 * H,)),
+        ]
+        if min(T, D, H) > 0 and all(a is None or a.shape == shape for a, shape in wanted):
+            return
+    raise ShapeError(
+        f"a recurrent network needs x (B, T ≥ 1, D), weights ({gates}H, D) and ({gates}H, H), "
+        f"biases ({gates}H,), initial states (B, H), lengths (B,), peepholes (3H,). Received: "
+        f"{describe(x, weight_ih, weight_hh, *biases, *states, lengths, peepholes)}"
+    )
+
+
+def _check_lstm(x, w, r, b, d, h0, c0, lengths, peepholes, **_):
+    _check(4, x, w, r, (b, d), (h0, c0), lengths, peepholes)
+
+
+def _check_gru(x, w, r, b, d, h0, lengths, **_):
+    _check(3, x, w, r, (b, d), (h0,), lengths)
+
+
+def _check_rnn(x, w, r, b, d, h0, lengths, **_):
+    _check(1, x, w, r, (b, d), (h0,), lengths)
+
+
 @fused(
     samples=[
         ([*_samples(4, 2)[0], None], {}),
         ([*_samples(4, 2)[1], None], {"reverse": True}),
         ([*_samples(4, 2)[0], (9,)], {}),
-    ]
+    ],
+    check=_check_lstm,
 )
 def lstm(
     x, weight_ih, weight_hh, bias_ih=None, bias_hh=None, h0=None, c0=None, lengths=None,
@@ -75,7 +110,7 @@ def lstm(
     size = weight_hh.shape[1]
     if peepholes is not None:
         to_i, to_f, to_o = _parts(peepholes, size, 3)
-    projected = linear(x, weight_ih, bias_ih)
+    projected = linear(_within(x, lengths), weight_ih, bias_ih)
     h, c, states = h0, c0, {}
     for t in _order(x, reverse):
         i, f, g, o = _parts(projected[:, t] + _recurrent(h, weight_hh, bias_hh), size, 4)
@@ -91,7 +126,7 @@ def lstm(
     return stack([_in_time(states, 0), _in_time(states, 1)])
 
 
-@fused(samples=[(_samples(3, 1)[0], {}), (_samples(3, 1)[1], {"reverse": True})])
+@fused(samples=[(_samples(3, 1)[0], {}), (_samples(3, 1)[1], {"reverse": True})], check=_check_gru)
 def gru(
     x, weight_ih, weight_hh, bias_ih=None, bias_hh=None, h0=None, lengths=None, *, reverse=False
 ):
@@ -128,7 +163,7 @@ def gru(
             [0.283]]], dtype=float32)
     """
     size = weight_hh.shape[1]
-    projected = linear(x, weight_ih, bias_ih)
+    projected = linear(_within(x, lengths), weight_ih, bias_ih)
     h, states = h0, {}
     for t in _order(x, reverse):
         xr, xz, xn = _parts(projected[:, t], size, 3)
@@ -144,7 +179,8 @@ def gru(
     samples=[
         (_samples(1, 1)[0], {}),
         (_samples(1, 1)[1], {"reverse": True, "nonlinearity": "relu"}),
-    ]
+    ],
+    check=_check_rnn,
 )
 def rnn(
     x, weight_ih, weight_hh, bias_ih=None, bias_hh=None, h0=None, lengths=None, *,
@@ -179,7 +215,7 @@ def rnn(
     array([1., 2., 3.], dtype=float32)
     """
     activation = relu if nonlinearity == "relu" else tanh
-    projected = linear(x, weight_ih, bias_ih)
+    projected = linear(_within(x, lengths), weight_ih, bias_ih)
     h, states = h0, {}
     for t in _order(x, reverse):
         new = activation(projected[:, t] + _recurrent(h, weight_hh, bias_hh))
@@ -193,6 +229,15 @@ def rnn(
 def _order(x, reverse):
     steps = range(x.shape[1])
     return reversed(steps) if reverse else steps
+
+
+def _within(x, lengths):
+    """Return the sequences with zeros outside their lengths, whatever is there."""
+    if lengths is None:
+        return x
+    return stack(
+        [where(expand_dims(lengths > t, axis=-1), x[:, t], 0.0) for t in range(x.shape[1])], axis=1
+    )
 
 
 def _recurrent(h, weight, bias):

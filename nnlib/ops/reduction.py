@@ -4,8 +4,9 @@ from nnlib.arguments import explained
 from nnlib.ops.comparison import where
 from nnlib.ops.explog import exp
 from nnlib.ops.indexing import getitem
-from nnlib.ops.operation import converting, primitive
+from nnlib.ops.operation import converting, in_float32, primitive
 from nnlib.ops.shaping import astype, broadcast_to, expand_dims, flip, pad, reshape, transpose
+from nnlib_backends.precision import is_low
 
 __all__ = ["count", "cumsum", "logsumexp", "max", "mean", "min", "prod", "std", "sum", "var"]
 
@@ -27,7 +28,7 @@ def count(shape, axis):
 
 def spread(g, shape, axis, keepdims):
     """Repeat a reduced array over the axes that the reduction removed."""
-    if axis is not None and not keepdims:
+    if axis is not None and not keepdims and shape:  # a single number may be reduced, too
         axes = axis if isinstance(axis, tuple) else (axis,)
         g = expand_dims(g, axis=tuple(i % len(shape) for i in axes))
     return broadcast_to(g, shape=shape)
@@ -88,6 +89,8 @@ def prod(xp, x, *, axis=None, keepdims=False):
 @prod.vjp("x")
 def _(g, x, x_shape, axis, keepdims):
     ndim = len(x_shape)
+    if ndim == 0:
+        return g
     axes = range(ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     reduced = [i % ndim for i in axes]
     order = [*(i for i in range(ndim) if i not in reduced), *reduced]
@@ -158,7 +161,7 @@ def _(g, x, y, x_shape, axis, keepdims):
     return where(hit, spread(g / ties, x_shape, axis, keepdims), 0)
 
 
-@primitive
+@primitive(floats=True)
 def logsumexp(xp, x, *, axis=None, keepdims=False):
     """``log(sum(exp(x)))`` without overflow.
 
@@ -168,6 +171,8 @@ def logsumexp(xp, x, *, axis=None, keepdims=False):
     >>> print(f"{nnlib.logsumexp(nnlib.tensor([1000.0, 1000.0])):.2f}")
     1000.69
     """
+    if x.size == 0:  # a maximum of nothing would be refused
+        return xp.sum(x, axis=axis, keepdims=keepdims) - xp.inf
     peak = xp.max(x, axis=axis, keepdims=True)
     shift = xp.where(xp.isfinite(peak), peak, 0)
     total = xp.sum(xp.exp(x - shift), axis=axis, keepdims=True)
@@ -221,6 +226,8 @@ def var(x, axis=None, keepdims=False, ddof=0):
     >>> nnlib.var(nnlib.tensor([[1.0, 2.0], [3.0, 6.0]]), axis=0)
     tensor([1., 4.])
     """
+    if is_low(x):  # the squares would leave its range
+        return in_float32(var, [x], {"axis": axis, "keepdims": keepdims, "ddof": ddof})
     centred = x - mean(x, axis=axis, keepdims=True)
     return sum(centred * centred, axis=axis, keepdims=keepdims) / (count(x.shape, axis) - ddof)
 
@@ -235,4 +242,6 @@ def std(x, axis=None, keepdims=False, ddof=0):
     >>> nnlib.std(nnlib.tensor([[1.0, 2.0], [3.0, 6.0]]), axis=0)
     tensor([1., 2.])
     """
+    if is_low(x):
+        return in_float32(std, [x], {"axis": axis, "keepdims": keepdims, "ddof": ddof})
     return var(x, axis, keepdims, ddof) ** 0.5

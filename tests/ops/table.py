@@ -74,13 +74,15 @@ class Row:
     """One operation with its reference and cases.
 
     ``derivatives`` says of how many orders finite differences make sense: 0 where the result does
-    not change with the input, 1 for functions made of straight pieces.
+    not change with the input, 1 for functions made of straight pieces.  ``refuses`` says which
+    shapes at the edge (see `test_edges`) the operation may answer with an error of nnlib's own.
     """
 
     function: Callable[..., Any]
     reference: Callable[..., Any]
     cases: list[Case]
     derivatives: int = 2
+    refuses: str = ""
 
     @property
     def name(self) -> str:

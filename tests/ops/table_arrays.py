@@ -165,7 +165,10 @@ PRODUCTS = [
 
 LINALG = [
     Row(ops.matmul, np.matmul, [case(floats(*a), floats(*b)) for a, b in PRODUCTS]),
-    Row(ops.dot, np.dot, [case(floats(*a), floats(*b)) for a, b in PRODUCTS[:4]]),
+    Row(
+        ops.dot, np.dot, [case(floats(*a), floats(*b)) for a, b in PRODUCTS[:4]],
+        refuses="single numbers, which * multiplies",
+    ),
     Row(ops.outer, np.outer, [
         case(floats(3), floats(2)), case(floats(2, 2), floats()), case(floats(0), floats(2)),
     ]),

@@ -112,12 +112,16 @@ PATCHES = [
     {"size": (2, 2), "stride": (1, 3), "dilation": (2, 1)},
 ]
 
+WINDOWS = "what is smaller than a window, or has no channels"
+
 CONVOLUTION = [
     Row(ops.linear, linear, [
         *sample_cases(ops.linear), case(floats(3), floats(2, 3), floats(2)),
         case(floats(0, 3), floats(2, 3), floats(2)), case(floats(2, 0), floats(4, 0), floats(4)),
     ]),
-    Row(ops.extract_patches, windows, [case(floats(2, 4, 5, 2), **o) for o in PATCHES]),
+    Row(ops.extract_patches, windows, [
+        case(floats(2, 4, 5, 2), **o) for o in PATCHES
+    ], refuses=WINDOWS),
     Row(ops.fold_patches, fold, [
         case(floats(2, 3, 3, 2, 3, 2), shape=(2, 4, 5, 2), **PATCHES[0]),
         case(floats(2, 2, 4, 2, 2, 1), shape=(2, 4, 5, 1), **PATCHES[1]),
@@ -128,27 +132,27 @@ CONVOLUTION = [
         case(floats(2, 4, 5, 4), floats(4, 2, 2, 1), None, groups=4, padding=(0, 1), stride=(3, 1)),
         case(floats(1, 5, 4, 2), floats(2, 3, 2, 1), floats(2), groups=2, dilation=(2, 1)),
         case(floats(1, 4, 4, 2), floats(2, 2, 2, 2), None, padding=(1, 0), stride=(1, 2)),
-    ]),
+    ], refuses=WINDOWS),
     Row(ops.max_pool2d, max_pool2d, [
         *sample_cases(ops.max_pool2d), case(floats(0, 4, 4, 2), size=(2, 2), stride=(2, 2)),
-    ], 1),
+    ], 1, refuses=WINDOWS),
     Row(ops.avg_pool2d, avg_pool2d, [
         *sample_cases(ops.avg_pool2d), case(floats(0, 4, 4, 2), size=(2, 2), stride=(2, 2)),
-    ]),
+    ], refuses=WINDOWS),
 ]  # fmt: skip
 
 NORMALIZATION = [
     Row(ops.layer_norm, layer_norm, [
         *sample_cases(ops.layer_norm), case(floats(3, 4)), case(floats(3, 4), None, floats(4)),
         case(floats(5), floats(5)), case(floats(0, 4), floats(4), floats(4)),
-    ]),
+    ], refuses="a number without an axis"),
     Row(ops.rms_norm, rms_norm, [
         *sample_cases(ops.rms_norm), case(floats(3, 4)), case(floats(0, 4), floats(4)),
-    ]),
+    ], refuses="a number without an axis"),
     Row(ops.batch_norm, batch_norm, [
         *sample_cases(ops.batch_norm), case(floats(4, 3)), case(floats(4, 3), None, floats(3)),
         case(floats(4, 3), floats(3)),
-    ]),
+    ], refuses="a number without channels"),
 ]  # fmt: skip
 
 LOSSES = [

@@ -91,6 +91,7 @@ def self_attention(qkv, mask=None, factor=None, **options):
     return attention(*np.moveaxis(qkv, 2, 0), mask, factor, **options)
 
 
+STEPS = "sequences without steps or features, and weights that do not fit"
 WEIGHTS = (floats(8, 2), floats(8, 2))
 
 ROWS = [
@@ -98,16 +99,16 @@ ROWS = [
         *sample_cases(ops.lstm), case(floats(1, 3, 2), *WEIGHTS),
         case(floats(2, 2, 2), *WEIGHTS, None, floats(8), None, floats(2, 2), integers(3, 2), None),
         case(floats(2, 2, 2), *WEIGHTS, floats(8), None, floats(2, 2), None, None, floats(6)),
-    ]),
+    ], refuses=STEPS),
     Row(ops.gru, gru, [
         *sample_cases(ops.gru), case(floats(1, 3, 2), floats(6, 2), floats(6, 2)),
         case(floats(2, 2, 2), floats(6, 2), floats(6, 2), None, floats(6)),
         case(floats(2, 2, 2), floats(6, 2), floats(6, 2), None, None, None, integers(3, 2)),
-    ]),
+    ], refuses=STEPS),
     Row(ops.rnn, rnn, [
         *sample_cases(ops.rnn), case(floats(1, 3, 2), floats(3, 2), floats(3, 3)),
         case(floats(2, 2, 2), floats(3, 2), floats(3, 3), None, None, None, integers(3, 2)),
-    ], 1),
+    ], 1, refuses=STEPS),
     Row(ops.hide_future, hide_future, [
         case(floats(2, 3, 3), value=1.5), case(floats(2, 4), value=0.0),
     ]),

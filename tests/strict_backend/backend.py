@@ -44,7 +44,8 @@ class StrictBackend(Backend):
         if copy is False:
             raise ValueError("a host array cannot get to the device without a copy")
         note_transfer()
-        return StrictArray(np.array(obj, dtype=dtype))
+        array = np.array(obj, dtype=dtype)
+        return StrictArray(array.astype(array.dtype.newbyteorder("=")))  # as CuPy has it
 
     def to_numpy(self, array: StrictArray) -> np.ndarray:
         return array.get()

@@ -98,7 +98,10 @@ class NumpyBackend(Backend):
                     )
                 return np.asarray(owner.to_numpy(obj), dtype=dtype)
             obj = native(obj)
-        return np.array(obj, dtype=dtype, copy=copy)
+        array = np.array(obj, dtype=dtype, copy=copy)
+        if array.dtype.isnative:
+            return array
+        return array.astype(array.dtype.newbyteorder("="))  # kernels read the machine's own order
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """Return a copy."""

@@ -6,16 +6,19 @@ for a device (`nnlib_backends.Backend.host_memory`): a training step on a GPU re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeVar, cast
 
 from nnlib import ops
 from nnlib.autograd import Tensor, tensor
+from nnlib.autograd.mode import low_dtype
 from nnlib.errors import DTypeError, NnlibError, OptionError, ShapeError
-from nnlib.nn.functional.counted import noted
+from nnlib.nn.functional.counted import counting, noted
+from nnlib.ops.operation import in_float32
 from nnlib.recording import current
 from nnlib_backends.contract import Array
-from nnlib_backends.precision import is_floating
+from nnlib_backends.precision import is_floating, is_low
 
 __all__ = [
     "Pair",
@@ -27,6 +30,7 @@ __all__ = [
     "check_numbers",
     "check_range",
     "check_shape",
+    "float32_inside",
     "floating",
     "like",
     "pair",
@@ -58,6 +62,35 @@ def floating(x: TensorLike, name: str) -> Tensor:
             "Convert them: x.astype('float32')"
         )
     return x
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Tensor])
+
+
+def float32_inside(function: _Function) -> _Function:
+    """Have a function compute in float32 on 16-bit input, and round once, at the end (a decorator).
+
+    Not under `nnlib.autocast`, which says by itself what is computed in which dtype.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> @float32_inside
+    ... def length(x):
+    ...     return ops.sqrt(ops.sum(x * x))
+    >>> length(nnlib.tensor([3000.0, 4000.0], dtype="float16"))
+    tensor(5000., dtype=float16)
+    """
+
+    @functools.wraps(function)
+    def compute(*args: Any, **options: Any) -> Tensor:
+        if args and is_low(args[0]) and low_dtype() is None:
+            with counting() as counts:
+                y = in_float32(function, args, options)
+            return counts.passed_to(cast("Tensor", y))
+        return function(*args, **options)
+
+    return cast("_Function", compute)
 
 
 def like(value: TensorLike, input: Tensor, name: str) -> Tensor:

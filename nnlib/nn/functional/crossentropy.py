@@ -14,18 +14,21 @@ from nnlib.nn.functional.checks import (
     check_fraction,
     check_range,
     check_shape,
+    float32_inside,
     floating,
     reduce,
 )
 from nnlib.nn.functional.counted import noted
 from nnlib.nn.functional.layers import one_hot
 from nnlib.recording import current
+from nnlib_backends.contract import IGNORED
 from nnlib_backends.precision import is_floating
 
 __all__ = ["all_count", "cross_entropy", "nll_loss"]
 
 
 @explained
+@float32_inside
 def cross_entropy(
     input: TensorLike,
     target: TensorLike,
@@ -49,7 +52,8 @@ def cross_entropy(
     weight : Tensor, (C,), optional
         Factor of each class.
     ignore_index : int or None
-        Instances with this label count neither in the loss nor in the mean.
+        Instances with this label count neither in the loss nor in the mean.  What does not count,
+        by its label or by a weight of 0, has a loss and a gradient of 0 whatever the logits are.
     reduction : {"mean", "sum", "none"}
         The mean of labels is weighted by their classes' weights; it is 0 if all are ignored.
     label_smoothing : float
@@ -79,16 +83,22 @@ def cross_entropy(
     rows = _flat(logits, 2)
     importance = _importance(labels, counted, weight)
     if label_smoothing == 0:
+        counted = _counted(counted, importance, weight)
+        if counted is not None:
+            labels = ops.where(counted, labels.astype("int64"), IGNORED)
         losses = ops.softmax_cross_entropy(rows, labels)
         losses = losses if importance is None else losses * importance
     else:
+        if counted is not None:
+            rows = ops.where(ops.expand_dims(counted, axis=-1), rows, 0.0)
         shares = _smooth(one_hot(labels, rows.shape[1], logits.dtype), label_smoothing)
         losses = _share_losses(rows, shares, weight)
-        losses = losses if counted is None else losses * counted
-    return _reduce(losses, importance, target.shape, reduction)
+        losses = losses if counted is None else ops.where(counted, losses, 0.0)
+    return _reduce(losses, counted if importance is None else importance, target.shape, reduction)
 
 
 @explained
+@float32_inside
 def nll_loss(
     input: TensorLike,
     target: TensorLike,
@@ -124,8 +134,10 @@ def nll_loss(
     chosen = ops.take_along_axis(rows, ops.expand_dims(labels, axis=-1), axis=-1)
     losses = -ops.squeeze(chosen, axis=-1)
     importance = _importance(labels, counted, weight)
+    counted = _counted(counted, importance, weight)
+    losses = losses if counted is None else ops.where(counted, losses, 0.0)
     losses = losses if importance is None else losses * importance
-    return _reduce(losses, importance, target.shape, reduction)
+    return _reduce(losses, counted if importance is None else importance, target.shape, reduction)
 
 
 def _class_weight(weight: TensorLike | None, logits: Tensor) -> Tensor | None:
@@ -141,7 +153,7 @@ def _class_weight(weight: TensorLike | None, logits: Tensor) -> Tensor | None:
 def _labels(
     target: Tensor, logits: Tensor, ignore_index: int | None, name: str
 ) -> tuple[Tensor, Tensor | None]:
-    """Return flat labels in range, and (as 0 and 1) which of them count; None if all do."""
+    """Return flat labels in range, and which of them count; None if all do."""
     if target.shape != logits.shape[:-1]:
         raise ShapeError(
             f"{name} needs labels of shape {logits.shape[:-1]} for logits {logits.shape} (classes "
@@ -159,8 +171,7 @@ def _labels(
     # Not looking at the values, a device takes the same path for every batch.
     if ignore_index is not None and (ignore_index >= 0 or target.dtype.kind == "i"):
         kept = labels != ignore_index
-        labels = ops.where(kept, labels, 0)
-        counted = kept.astype(logits.dtype)
+        labels, counted = ops.where(kept, labels, 0), kept
     check_range(labels, 0, logits.shape[-1] - 1, LabelError, "class labels")
     return labels, counted
 
@@ -189,11 +200,20 @@ def _flat(x: Tensor, ndim: int) -> Tensor:
 
 
 def _importance(labels: Tensor, counted: Tensor | None, weight: Tensor | None) -> Tensor | None:
-    """Factor of each instance; None if all have the same."""
+    """Weight of each instance's class, 0 where it does not count; None without weights."""
     if weight is None:
-        return counted
+        return None
     factors = weight[labels]
-    return factors if counted is None else factors * counted
+    return factors if counted is None else ops.where(counted, factors, 0.0)
+
+
+def _counted(
+    counted: Tensor | None, importance: Tensor | None, weight: Tensor | None
+) -> Tensor | None:
+    """Which instances count, those of classes with the weight 0 left out; None if all do."""
+    if weight is None or importance is None or weight.requires_grad:
+        return counted  # a weight that is learned has a gradient at 0, too
+    return importance != 0
 
 
 def _smooth(shares: Tensor, smoothing: float) -> Tensor:
@@ -201,18 +221,21 @@ def _smooth(shares: Tensor, smoothing: float) -> Tensor:
 
 
 def _share_losses(logits: Tensor, shares: Tensor, weight: Tensor | None) -> Tensor:
-    """``−Σ share · log softmax`` over the classes."""
+    """``−Σ share · log softmax`` over the classes; a share of 0 counts nothing: 0 log 0 = 0."""
     shares = shares if weight is None else shares * weight
-    return -ops.sum(ops.log_softmax(logits, axis=-1) * shares, axis=-1)
+    scores = ops.log_softmax(logits, axis=-1)
+    nothing = (shares == 0) & (scores == -math.inf)
+    return -ops.sum(ops.where(nothing, 0.0, scores) * shares, axis=-1)
 
 
 def _reduce(
     losses: Tensor, importance: Tensor | None, shape: tuple[int, ...], reduction: str
 ) -> Tensor:
+    """Combine losses; ``importance`` says how much each counts in the mean, or whether."""
     if importance is None or reduction != "mean" or math.prod(shape) == 0:
         return reduce(losses if losses.shape == shape else losses.reshape(shape), reduction)
-    total = ops.sum(importance)
-    mean = ops.sum(losses) / ops.where(total > 0, total, 1.0)
+    total = ops.sum(importance.astype(losses.dtype))
+    mean = ops.sum(losses) / ops.where(total == 0, 1.0, total)
     # float16 cannot count beyond 2048
     exact = total if total.dtype.itemsize >= 4 else ops.sum(importance.astype("float32"))
     return noted(mean, exact)

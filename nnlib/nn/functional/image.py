@@ -299,7 +299,9 @@ def _check_filters(x: Tensor, weight: Tensor, groups: int) -> None:
             "conv2d needs images (N, H, W, C) and filters (O, kh, kw, C / groups). "
             f"Received: {x.shape} and {weight.shape}"
         )
-    if groups < 1 or weight.shape[0] % groups or x.shape[3] != weight.shape[3] * groups:
+    if groups < 1:
+        raise OptionError(f"groups must be at least 1. Received: {groups}")
+    if weight.shape[0] % groups or x.shape[3] != weight.shape[3] * groups:
         hint = ""
         if x.shape[1] == weight.shape[3] * groups:
             hint = ". Channels come last: x.transpose(0, 2, 3, 1)"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from nnlib import ops
 from nnlib.arguments import explained
 from nnlib.autograd import Tensor
@@ -11,6 +13,7 @@ from nnlib.nn.functional.checks import (
     as_tensor,
     check_choice,
     check_range,
+    float32_inside,
     floating,
     like,
     reduce,
@@ -31,6 +34,7 @@ LOG_OF_ZERO = -100.0  # PyTorch's stand-in for the logarithm of a probability th
 
 
 @explained
+@float32_inside
 def mse_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
     """Squared error, ``(input − target)²``.
 
@@ -56,6 +60,7 @@ def mse_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> 
 
 
 @explained
+@float32_inside
 def l1_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
     """``|input − target|``, the absolute error; parameters and errors as of `mse_loss`.
 
@@ -69,6 +74,7 @@ def l1_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> T
 
 
 @explained
+@float32_inside
 def huber_loss(
     input: TensorLike, target: TensorLike, reduction: str = "mean", delta: float = 1.0
 ) -> Tensor:
@@ -102,6 +108,7 @@ def huber_loss(
 
 
 @explained
+@float32_inside
 def smooth_l1_loss(
     input: TensorLike, target: TensorLike, reduction: str = "mean", beta: float = 1.0
 ) -> Tensor:
@@ -134,6 +141,7 @@ def smooth_l1_loss(
 
 
 @explained
+@float32_inside
 def binary_cross_entropy_with_logits(
     input: TensorLike,
     target: TensorLike,
@@ -154,7 +162,7 @@ def binary_cross_entropy_with_logits(
         Probabilities of the positive class, usually 0 or 1 (bool and integers too).  That they lie
         in [0, 1] is checked on the CPU; a GPU is not made to wait for it.
     weight : Tensor, optional
-        Factor of each loss; broadcast.
+        Factor of each loss; broadcast.  Where it is 0, input and target may be anything.
     reduction : {"mean", "sum", "none"}
     pos_weight : Tensor, optional
         Factor of the first term, one per column: above 1 it favours recall; broadcast.
@@ -173,16 +181,19 @@ def binary_cross_entropy_with_logits(
     """
     name = "binary_cross_entropy_with_logits"
     input = floating(input, name)
-    target = _probabilities(target, input, name)
+    input, target, weight = _counted(input, like(target, input, name), weight)
+    check_range(target, 0, 1, LabelError, "binary targets")
     if pos_weight is None:
         losses = ops.sigmoid_cross_entropy(input, target)
     else:
         factor = 1 + (_factor(pos_weight, input) - 1) * target
+        input, target, factor = _counted(input, target, factor)
         losses = (1 - target) * input + factor * ops.softplus(-input)
-    return reduce(_weighted(losses, weight), reduction)
+    return reduce(losses if weight is None else losses * weight, reduction)
 
 
 @explained
+@float32_inside
 def binary_cross_entropy(
     input: TensorLike,
     target: TensorLike,
@@ -218,13 +229,15 @@ def binary_cross_entropy(
     """
     name = "binary_cross_entropy"
     input = floating(input, name)
+    input, target, weight = _counted(input, like(target, input, name), weight)
     check_range(input, 0, 1, OptionError, "the probabilities")
-    target = _probabilities(target, input, name)
+    check_range(target, 0, 1, LabelError, "binary targets")
     losses = -(target * _bounded_log(input) + (1 - target) * _bounded_log(1 - input))
-    return reduce(_weighted(losses, weight), reduction)
+    return reduce(losses if weight is None else losses * weight, reduction)
 
 
 @explained
+@float32_inside
 def kl_div(
     input: TensorLike, target: TensorLike, reduction: str = "mean", *, log_target: bool = False
 ) -> Tensor:
@@ -257,21 +270,17 @@ def kl_div(
     input = floating(input, "kl_div")
     target = like(target, input, "kl_div")
     if log_target:
-        losses = ops.exp(target) * (target - input)
+        nothing = target == -math.inf  # a probability of 0: 0 log 0 = 0
+        share, logarithm = ops.exp(target), ops.where(nothing, 0.0, target)
     else:
-        known = target > 0
-        logarithm = ops.log(ops.where(known, target, 1.0))  # 0 log 0 = 0
-        losses = target * (logarithm - input)
+        nothing = target == 0
+        share, logarithm = target, ops.log(ops.where(target > 0, target, 1.0))
+    unlikely = nothing & (input == -math.inf)  # 0 · ∞ would be no number
+    losses = share * (logarithm - ops.where(unlikely, 0.0, input))
     if reduction == "batchmean":
         rows = max(input.shape[0] if input.ndim else 1, 1)
         return noted(ops.sum(losses) / rows, rows)
     return reduce(losses, reduction)
-
-
-def _probabilities(target: TensorLike, input: Tensor, name: str) -> Tensor:
-    target = like(target, input, name)
-    check_range(target, 0, 1, LabelError, "binary targets")
-    return target
 
 
 def _factor(value: TensorLike, input: Tensor) -> Tensor:
@@ -279,8 +288,17 @@ def _factor(value: TensorLike, input: Tensor) -> Tensor:
     return value if value.dtype == input.dtype else value.astype(input.dtype)
 
 
-def _weighted(losses: Tensor, weight: TensorLike | None) -> Tensor:
-    return losses if weight is None else losses * _factor(weight, losses)
+def _counted(
+    input: Tensor, target: Tensor, weight: TensorLike | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return input and target with 0 where the weight is 0: what does not count may be NaN."""
+    if weight is None:
+        return input, target, None
+    weight = _factor(weight, input)
+    if weight.requires_grad:  # a weight that is learned has a gradient at 0, too
+        return input, target, weight
+    counts = weight != 0
+    return ops.where(counts, input, 0.0), ops.where(counts, target, 0.0), weight
 
 
 def _bounded_log(p: Tensor) -> Tensor:

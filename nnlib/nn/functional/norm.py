@@ -8,7 +8,7 @@ from nnlib import ops
 from nnlib.arguments import explained
 from nnlib.autograd import Tensor, no_grad
 from nnlib.errors import OptionError, ShapeError
-from nnlib.nn.functional.checks import TensorLike, check_shape, floating
+from nnlib.nn.functional.checks import TensorLike, check_shape, float32_inside, floating
 
 __all__ = ["batch_norm", "group_norm", "layer_norm", "rms_norm"]
 
@@ -92,6 +92,7 @@ def _last_axes(
 
 
 @explained
+@float32_inside
 def group_norm(
     x: TensorLike,
     num_groups: int,
@@ -113,7 +114,7 @@ def group_norm(
     Raises
     ------
     ShapeError
-        If the groups do not divide the channels.
+        If x has no batch axis, or the groups do not divide the channels.
 
     Examples
     --------
@@ -121,14 +122,19 @@ def group_norm(
     array([[-1.,  1., -1.,  1.]], dtype=float32)
     """
     x = floating(x, "group_norm")
-    if x.ndim < 2 or num_groups < 1 or x.shape[-1] % num_groups:
+    if x.ndim < 2:
+        raise ShapeError(
+            f"group_norm needs x of at least two axes, (N, ..., C). Received: {x.dtype} {x.shape}"
+        )
+    if num_groups < 1 or x.shape[-1] % num_groups:
         raise ShapeError(
             f"num_groups = {num_groups} must divide the channels of x (N, ..., C). "
             f"Received: {x.dtype} {x.shape}"
         )
     check_shape(weight, x.shape[-1:], "the weight of group_norm")
     check_shape(bias, x.shape[-1:], "the bias of group_norm")
-    groups = x.reshape(x.shape[0], -1, num_groups, x.shape[-1] // num_groups)
+    places = math.prod(x.shape[1:-1])
+    groups = x.reshape(x.shape[0], places, num_groups, x.shape[-1] // num_groups)
     centred = groups - ops.mean(groups, axis=(1, 3), keepdims=True)
     variance = ops.mean(centred * centred, axis=(1, 3), keepdims=True)
     y = (centred * (variance + eps) ** -0.5).reshape(x.shape)
@@ -184,10 +190,7 @@ def batch_norm(
     if not training:
         if running_mean is None or running_var is None:
             raise OptionError("batch_norm needs running_mean and running_var when not training")
-        scale = (running_var + eps) ** -0.5
-        scale = scale if weight is None else scale * weight
-        shift = -running_mean * scale
-        return x * scale + (shift if bias is None else shift + bias)
+        return _by_running(x, running_mean, running_var, weight, bias, eps)
     if math.prod(x.shape[:-1]) < 2:
         raise ShapeError(
             "batch_norm needs more than one value per channel when training. "
@@ -196,6 +199,17 @@ def batch_norm(
     if running_mean is not None and running_var is not None:
         _follow(running_mean, running_var, x.detach(), momentum)
     return ops.batch_norm(x, weight, bias, eps=eps)
+
+
+@float32_inside
+def _by_running(
+    x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    """Normalise by running statistics."""
+    scale = (var + eps) ** -0.5
+    scale = scale if weight is None else scale * weight
+    shift = -mean * scale
+    return x * scale + (shift if bias is None else shift + bias)
 
 
 @no_grad()

@@ -4,6 +4,8 @@
 
 constexpr double LOWEST = sizeof(wide) == 4 ? -3.4028234663852886e38 : -1.7976931348623157e308;
 
+constexpr Size IGNORED = -2147483648LL;  // of nnlib_backends.contract
+
 // The largest number of a row, and the sum of exponentials of the differences from it.
 struct Exponentials {
     wide largest, total;
@@ -45,6 +47,7 @@ __device__ void forward(
             wide nothing = 0;
             // not log(total) + high − x[label], which loses all digits between large logits
             loss[row] = exists ? log(total) - (x[label] - high) : nothing / nothing;
+            if (label == IGNORED) loss[row] = 0;
             largest[row] = high;
             logarithm[row] = log(total);
         }
@@ -61,13 +64,14 @@ __device__ void backward(
     Team<BLOCK>::for_rows(rows, [=](Size row) {
         wide gradient = g[row], high = largest[row], log_total = logarithm[row];
         Size label = labels[row];
+        bool counts = label != IGNORED;  // 0 · NaN would be NaN
         Team<BLOCK>::for_columns(columns, packs, [&](auto size, Size i) {
             constexpr int N = decltype(size)::value;
             Vector<N> v = load<N>(logits + row * columns, i);
 #pragma unroll
             for (int j = 0; j < N; j++) {
                 wide p = exp(v.v[j] - high - log_total);
-                v.v[j] = (i * N + j == label ? p - 1 : p) * gradient;
+                v.v[j] = counts ? (i * N + j == label ? p - 1 : p) * gradient : wide(0);
             }
             store(d + row * columns, i, v);
         });

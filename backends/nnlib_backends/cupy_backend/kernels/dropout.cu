@@ -23,7 +23,7 @@ __device__ inline Words philox(unsigned long long key, unsigned long long counte
     return Words{{c0, c1, c2, c3}};
 }
 
-// y = x · scale where the number's random word is below `limit`, else x · 0.
+// y = x · scale where the number's random word is below `limit`, else 0 (not x · 0: x may be ∞).
 //
 // key: seed, position of the first counter.  A thread takes the numbers of one counter, four, or of
 // two where eight fit into an access.
@@ -46,14 +46,18 @@ KERNEL dropout(const real* x, real* y, const Size* key, Size limit, double scale
                 Size place = i * (NUMBERS / PACK) + part;
                 Vector<PACK> v = load<PACK>(x, place);
 #pragma unroll
-                for (int j = 0; j < PACK; j++) v.v[j] *= factor[part * PACK + j];
+                for (int j = 0; j < PACK; j++) {
+                    wide by = factor[part * PACK + j];
+                    v.v[j] = by == wide(0) ? wide(0) : v.v[j] * by;
+                }
                 store(y, place, v);
             }
         } else {
 #pragma unroll
             for (int j = 0; j < NUMBERS; j++) {
                 Size place = i * NUMBERS + j;
-                if (place < n) y[place] = real(x[place] * factor[j]);
+                if (place < n)
+                    y[place] = real(factor[j] == wide(0) ? wide(0) : x[place] * factor[j]);
             }
         }
     }

@@ -127,6 +127,7 @@ def _lstm(launcher: Launcher) -> Kernel:
         before = (s.dense(grad), gates, states, s.dense(c0))
         dh = s.backward("lstm_backward", r, before, carry, (dc, slopes, int(reverse)), reverse)
         earlier = recurrent.states_before(xp, states[0], recurrent.start(xp, x, r, h0), reverse)
+        x = recurrent.within(xp, x, lengths)  # slopes of 0 by what is outside would be NaN
         weights = recurrent.weight_gradients(xp, needs, slopes, slopes, x, earlier, w)
         return [*weights, dh, dc, None, None]
 
@@ -156,6 +157,7 @@ def _gru(launcher: Launcher) -> Kernel:
         after = (from_x, from_h, int(reverse))
         dh = s.backward("gru_backward", r, before, s.state(None), after, reverse)
         earlier = recurrent.states_before(xp, states, recurrent.start(xp, x, r, h0), reverse)
+        x = recurrent.within(xp, x, lengths)  # slopes of 0 by what is outside would be NaN
         weights = recurrent.weight_gradients(xp, needs, from_x, from_h, x, earlier, w)
         return [*weights, dh, None]
 
@@ -185,6 +187,7 @@ def _rnn(launcher: Launcher) -> Kernel:
         before = (s.dense(grad), states)
         dh = s.backward("rnn_backward", r, before, carry, (slopes, code), reverse)
         earlier = recurrent.states_before(xp, states, recurrent.start(xp, x, r, h0), reverse)
+        x = recurrent.within(xp, x, lengths)  # slopes of 0 by what is outside would be NaN
         weights = recurrent.weight_gradients(xp, needs, slopes, slopes, x, earlier, w)
         return [*weights, dh, None]
 

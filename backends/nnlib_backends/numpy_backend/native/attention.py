@@ -72,7 +72,7 @@ def _make(name: str, count: int) -> Kernel:
             return general.forward(*arrays, causal=causal, scale=scale)
         y = empty((shapes.B, shapes.T, shapes.H, shapes.E))
         lse, parts = empty((shapes.B, shapes.H, shapes.T)), optional(*arrays[:count])
-        share = shapes.D + BLOCK
+        share = shapes.D + shapes.E + BLOCK
         shapes.launch(attention_forward, parts, mask, factor, causal, scale, lse, share, y)
         return y, lse
 
@@ -91,7 +91,7 @@ def _make(name: str, count: int) -> Kernel:
             place(True if need is False else need, x.shape)
             for need, x in zip(needs, arrays[:count], strict=False)
         ]
-        share = shapes.D + shapes.E + 2 * BLOCK
+        share = 2 * shapes.D + shapes.E + 2 * BLOCK
         shapes.launch(
             attention_backward, parts, mask, factor, causal, scale, saved, share, dense(g),
             *(d * 3 if shapes.packed else d),

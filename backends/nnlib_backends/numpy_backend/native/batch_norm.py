@@ -102,8 +102,9 @@ def batch_norm_backward(t, chunk, start, stop):
         for j in range(row.size):
             product[j] += up[j] * (row[j] - mean[j])
             total[j] += up[j]
-    for j in range(product.size):
-        product[j] *= scale[j]
+    if x.shape[0] > 0:  # the scale of nothing is no number
+        for j in range(product.size):
+            product[j] *= scale[j]
     if is_absent(t, 4):
         return
     count = f4(x.shape[0])

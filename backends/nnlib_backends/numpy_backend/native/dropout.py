@@ -47,15 +47,16 @@ def dropout_apply(t, chunk, start, stop):
     first = offset + u8(start)
     for i in range(source.size // 4):
         a, b, c, d = words(key0, key1, first + u8(i))
-        target[4 * i] = source[4 * i] * (factor if a < limit else ZERO)
-        target[4 * i + 1] = source[4 * i + 1] * (factor if b < limit else ZERO)
-        target[4 * i + 2] = source[4 * i + 2] * (factor if c < limit else ZERO)
-        target[4 * i + 3] = source[4 * i + 3] * (factor if d < limit else ZERO)
+        # chosen, not multiplied by 0, which makes NaN of an infinity
+        target[4 * i] = source[4 * i] * factor if a < limit else ZERO
+        target[4 * i + 1] = source[4 * i + 1] * factor if b < limit else ZERO
+        target[4 * i + 2] = source[4 * i + 2] * factor if c < limit else ZERO
+        target[4 * i + 3] = source[4 * i + 3] * factor if d < limit else ZERO
     if whole < stop:  # the last counter, whose words are not all used
         last = words(key0, key1, offset + u8(whole))
         for i in range(x.size - 4 * whole):
             word = last[0] if i == 0 else last[1] if i == 1 else last[2]
-            y[4 * whole + i] = x[4 * whole + i] * (factor if word < limit else ZERO)
+            y[4 * whole + i] = x[4 * whole + i] * factor if word < limit else ZERO
 
 
 def _apply(x: Array, y: Array, key: Array, p: float) -> None:

@@ -180,7 +180,7 @@ def _backward(
         from_x, from_h, old_h, dh0, empty(B * (H + right.shape[1])), int(reverse),
         multiply_address(), items=groups_of(B), chunks=chunks_for(B, T * 3 * H * H),
     )  # fmt: skip
-    return [*weight_gradients(needs, from_x, from_h, x, old_h, w, H), dh0, None]
+    return [*weight_gradients(needs, from_x, from_h, x, old_h, w, H, lengths), dh0, None]
 
 
 KERNELS: dict[str, Kernel] = {"gru": Kernel(_forward, _backward)}

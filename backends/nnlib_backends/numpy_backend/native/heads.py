@@ -27,7 +27,7 @@ __all__ = ["BLOCK", "attention_backward", "attention_forward"]
 BLOCK = 64  #: queries at a time: with 64 keys their scores and the keys fit the L1 cache
 
 f4, i4 = np.float32, np.int32
-ZERO, ONE, HIDDEN = f4(0.0), f4(1.0), f4(-1e30)
+ZERO, ONE, HIDDEN, NAN = f4(0.0), f4(1.0), f4(-1e30), f4(np.nan)
 
 # Arguments of both kernels: q, k, v; mask, factor, scale; H, T, S, D, E, whether q, k and v are one
 # array, whether the future is hidden; how far batches, heads and queries of the mask are apart;
@@ -63,6 +63,39 @@ def heads(t, first, item):
 
 
 @njit
+def are_finite(x, stride, rows, columns):
+    """Whether all numbers of a matrix are."""
+    source, total = at(x, (rows - 1) * stride + columns), ZERO
+    for i in range(rows):
+        line = source[i * stride : i * stride + columns]
+        for j in range(line.size):
+            total += line[j] * ZERO  # NaN, unless the number is finite
+    return total == ZERO
+
+
+@njit
+def finite(x, stride, rows, columns, to):
+    """Copy a matrix, with 0 in place of what is not finite: weights of 0 would make NaN of it."""
+    source, target = at(x, (rows - 1) * stride + columns), at(to, rows * columns)
+    for i in range(rows):
+        line, own = source[i * stride : i * stride + columns], target[i * columns :]
+        for j in range(line.size):
+            own[j] = line[j] if line[j] * ZERO == ZERO else ZERO
+
+
+@njit
+def spoil(weights, P, n, keys, v, stride, E, y, y_stride):
+    """Make NaN of the results of queries that see a value that is not finite."""
+    for j in range(keys):
+        if not are_finite(v + 4 * j * stride, stride, 1, E):
+            for i in range(n):
+                if at(weights + 4 * i * P, keys)[j] != ZERO:
+                    line = at(y + 4 * i * y_stride, E)
+                    for e in range(line.size):
+                        line[e] = NAN
+
+
+@njit
 def up(n):
     """``n`` rounded up to whole vectors."""
     return (n + LANES - 1) // LANES * LANES
@@ -87,6 +120,12 @@ def seen(t, query):
     """How many keys come before the future of a query."""
     T, S = integer(t, 7), integer(t, 8)
     return max(0, min(S, query + S - T + 1)) if integer(t, 12) else S
+
+
+@njit
+def hides(t):
+    """Whether a weight can be 0 because its key is hidden or dropped."""
+    return integer(t, 12) or not is_absent(t, 3) or not is_absent(t, 4)
 
 
 @njit
@@ -145,9 +184,13 @@ def attention_forward(t, chunk, start, stop):
     H, T, S, D, E = sizes(t)
     tile, P, (q_stride, k_stride, v_stride) = integer(t, TILE), up(S), strides(t)
     keys_t = address(t, WORK) + 4 * chunk * integer(t, SHARE)
-    scores, lse = keys_t + 4 * D * P, address(t, LSE)
+    values = keys_t + 4 * D * P  # of a head of which some are not finite
+    scores, lse = values + 4 * E * P, address(t, LSE)
     for item in range(start, stop):
         q, k, v = heads(t, 0, item)
+        spoilt = hides(t) and not are_finite(v, v_stride, S, E)
+        if spoilt:
+            finite(v, v_stride, S, E, values)
         y = address(t, MORE) + 4 * (item // H * T * H + item % H) * E
         transposed(k, k_stride, S, D, keys_t, number(t, 5))
         for first in range(0, T, BLOCK):
@@ -165,7 +208,10 @@ def attention_forward(t, chunk, start, stop):
                 if not is_absent(t, 4):
                     times(weights, factors(t, item, first + i, own))
                 rest(line, own)
-            multiply(tile, n, E, keys, scores, P, 1, v, v_stride, y + 4 * first * H * E, H * E, 0)
+            place, step = (values, E) if spoilt else (v, v_stride)
+            multiply(tile, n, E, keys, scores, P, 1, place, step, y + 4 * first * H * E, H * E, 0)
+            if spoilt:
+                spoil(scores, P, n, keys, v, v_stride, E, y + 4 * first * H * E, H * E)
 
 
 @kernel
@@ -177,12 +223,19 @@ def attention_backward(t, chunk, start, stop):
     values_t = keys_t + 4 * D * P
     weights = values_t + 4 * E * P
     slopes = weights + 4 * BLOCK * P
+    finite_k = slopes + 4 * BLOCK * P  # of a head of which some are not finite
     for item in range(start, stop):
         q, k, v = heads(t, 0, item)
         dq, dk, dv = heads(t, MORE + 1, item)
         g = address(t, MORE) + 4 * (item // H * T * H + item % H) * E
         transposed(k, k_stride, S, D, keys_t, number(t, 5))
         transposed(v, v_stride, S, E, values_t, ONE)
+        place, step = k, k_stride
+        if hides(t):  # what is hidden must not make NaN of a slope of 0
+            finite(values_t, P, E, P, values_t)
+            if not are_finite(k, k_stride, S, D):
+                finite(k, k_stride, S, D, finite_k)
+                place, step = finite_k, D
         for i in range(S):
             rest(at(dk + 4 * i * k_stride, D), 0)
             rest(at(dv + 4 * i * v_stride, E), 0)
@@ -199,7 +252,7 @@ def attention_backward(t, chunk, start, stop):
             multiply(tile, keys, E, n, weights, 1, P, g_block, H * E, dv, v_stride, 1)
             multiply(tile, keys, D, n, slopes, 1, P, q_block, q_stride, dk, k_stride, 1)
             multiply(
-                tile, n, D, keys, slopes, P, 1, k, k_stride, dq + 4 * first * q_stride, q_stride, 0
+                tile, n, D, keys, slopes, P, 1, place, step, dq + 4 * first * q_stride, q_stride, 0
             )
 
 

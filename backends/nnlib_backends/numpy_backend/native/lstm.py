@@ -241,7 +241,7 @@ def _backward(
             lstm_peepholes, slopes, states, *optional(c0), dpeepholes, empty(H), int(reverse),
             items=1,
         )  # fmt: skip
-    weights = weight_gradients(needs, slopes, slopes, x, old_h, w, H)
+    weights = weight_gradients(needs, slopes, slopes, x, old_h, w, H, lengths)
     return [*weights, dh0, dc0, None, dpeepholes]
 
 

@@ -135,6 +135,18 @@ def recurrent_pack(t, chunk, start, stop):
 
 
 @kernel
+def recurrent_within(t, chunk, start, stop):
+    """Arguments: x (B · T, D), lengths, copy: zeros outside the lengths, whatever is there."""
+    x, lengths, copied = matrix(t, 0), integers(t, 1), matrix(t, 2)
+    T = x.shape[0] // max(1, lengths.size)
+    for n in range(start, stop):
+        if n % T < lengths[n // T]:
+            copy(x[n], copied[n])
+        else:
+            zero(copied[n])
+
+
+@kernel
 def recurrent_weights(t, chunk, start, stop):
     """Arguments: slopes by W x, slopes by R h, x, h before, dW, dR, db, dd, dx, W, BLAS, pieces.
 
@@ -233,9 +245,20 @@ def lengths_of(lengths: Array | None) -> Array | None:
     return None if lengths is None else long_integers(lengths)
 
 
+def _within(x: Array, lengths: Array | None) -> Array:
+    """Return rows (B · T, D) of x, C-contiguous, with zeros outside the lengths."""
+    x = _rows(dense(x))
+    if lengths is None:
+        return x
+    copied = empty(x.shape)
+    chunks = split(len(x), 1 + (1 << 14) // max(1, x.shape[1]))
+    launch(recurrent_within, x, lengths_of(lengths), copied, items=len(x), chunks=chunks)
+    return copied
+
+
 def weight_gradients(
     needs: Sequence[Any], from_x: Array, from_h: Array, x: Array, old_h: Array, weight: Array,
-    size: int,
+    size: int, lengths: Array | None,
 ) -> list[Array | None]:  # fmt: skip
     """Gradients by x, weight_ih, weight_hh, bias_ih, bias_hh from those by ``W x`` and ``R h``."""
     G, D = weight.shape
@@ -244,7 +267,7 @@ def weight_gradients(
     rows = math.prod(x.shape[:-1])
     pieces = split(rows * G * (D + size), 1 << 17)
     launch(
-        recurrent_weights, _rows(from_x), _rows(from_h), _rows(dense(x)), _rows(old_h), dw, dr, db,
-        dd, dx, dense(weight), sgemm_address(), pieces, items=pieces, chunks=pieces,
+        recurrent_weights, _rows(from_x), _rows(from_h), _within(x, lengths), _rows(old_h), dw, dr,
+        db, dd, dx, dense(weight), sgemm_address(), pieces, items=pieces, chunks=pieces,
     )  # fmt: skip
     return [dx, dw, dr, db, dd]

@@ -143,7 +143,7 @@ def _backward(
         dh0, empty(B * (H + right.shape[1])), int(reverse), CODES[nonlinearity], multiply_address(),
         items=groups_of(B), chunks=chunks_for(B, T * H * H),
     )  # fmt: skip
-    return [*weight_gradients(needs, slopes, slopes, x, old_h, w, H), dh0, None]
+    return [*weight_gradients(needs, slopes, slopes, x, old_h, w, H, lengths), dh0, None]
 
 
 KERNELS: dict[str, Kernel] = {"rnn": Kernel(_forward, _backward)}

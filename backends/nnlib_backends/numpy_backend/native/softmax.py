@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from nnlib_backends.contract import Kernel, PrimitiveKernel
+from nnlib_backends.contract import IGNORED, Kernel, PrimitiveKernel
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
 from nnlib_backends.numpy_backend.native import functions as fn
 from nnlib_backends.numpy_backend.native.abi import (
@@ -175,6 +175,8 @@ def softmax_cross_entropy_forward(t, chunk, start, stop):
             saved[r, 1] = ONE / total
             # not max + log(total) - logit, which loses all digits between large logits
             losses[r] = fn.less(fn.log(total), fn.less(x[r, label], saved[r, 0]))
+            if labels[r] == IGNORED:
+                losses[r] = ZERO
 
 
 @kernel
@@ -193,6 +195,10 @@ def softmax_cross_entropy_backward(t, chunk, start, stop):
         exponentiate(part)
         for r in range(top, end):
             row, scale = dx[r], saved[r, 1] * g[r]
+            if labels[r] == IGNORED:
+                for j in range(row.size):
+                    row[j] = ZERO
+                continue
             for j in range(row.size):
                 row[j] *= scale
             row[min(max(labels[r], 0), columns - 1)] -= g[r]
@@ -252,7 +258,7 @@ def _last_axis(forwards: NativeKernel, backwards: NativeKernel, work: bool) -> P
         return y
 
     def rule(g: Any, y: Any, axis: Any) -> Any:
-        if not is_float32(g, y) or axis not in (-1, y.ndim - 1):
+        if not is_float32(g, y) or y.ndim == 0 or axis not in (-1, y.ndim - 1):
             return NotImplemented
         dx = empty(y.shape)
         _by_rows(backwards, dense(g), dense(y), dx, shape=y.shape)
