@@ -1,9 +1,13 @@
 """Sums, means, extremes: fewer numbers from more."""
 
-from nnlib.ops.comparison import where
+import math
+
+from nnlib.ops.arithmetic import sqrt
+from nnlib.ops.comparison import isfinite, where
 from nnlib.ops.explog import exp
 from nnlib.ops.operation import primitive
 from nnlib.ops.shaping import astype, broadcast_to, expand_dims, flip, reshape
+from nnlib_backends.precision import average, total
 
 __all__ = ["count", "cumsum", "logsumexp", "max", "mean", "min", "prod", "std", "sum", "var"]
 
@@ -41,7 +45,7 @@ def sum(xp, x, *, axis=None, keepdims=False):
     >>> sum(np.ones((2, 3)), axis=0)
     array([2., 2., 2.])
     """
-    return xp.sum(x, axis=axis, keepdims=keepdims)
+    return total(xp, x, axis, keepdims)
 
 
 @sum.vjp("x")
@@ -59,7 +63,7 @@ def mean(xp, x, *, axis=None, keepdims=False):
     >>> nnlib.mean(nnlib.tensor([[1.0, 2.0], [3.0, 6.0]]), axis=0)
     tensor([2., 4.])
     """
-    return xp.mean(x, axis=axis, keepdims=keepdims)
+    return average(xp, x, axis, keepdims)
 
 
 @mean.vjp("x")
@@ -77,7 +81,9 @@ def prod(xp, x, *, axis=None, keepdims=False):
     >>> nnlib.prod(nnlib.tensor([[1.0, 2.0], [3.0, 6.0]]), axis=1)
     tensor([ 2., 18.])
     """
-    return xp.prod(x, axis=axis, keepdims=keepdims)
+    if x.dtype != xp.float32:
+        return xp.prod(x, axis=axis, keepdims=keepdims)
+    return xp.prod(x, axis=axis, dtype=xp.float64, keepdims=keepdims).astype(xp.float32)
 
 
 @prod.vjp("x")
@@ -135,16 +141,20 @@ def logsumexp(xp, x, *, axis=None, keepdims=False):
     """
     peak = xp.max(x, axis=axis, keepdims=True)
     shift = xp.where(xp.isfinite(peak), peak, 0)
-    total = xp.sum(xp.exp(x - shift), axis=axis, keepdims=True)
-    nothing = total == 0  # every value is −inf
-    y = xp.where(nothing, -xp.inf, xp.log(xp.where(nothing, 1, total)) + shift)
+    share = total(xp, xp.exp(x - shift), axis, keepdims=True)
+    nothing = share == 0  # every value is −inf
+    y = xp.where(nothing, -xp.inf, xp.log(xp.where(nothing, 1, share)) + shift)
     return y if keepdims else xp.squeeze(y, axis=axis)
 
 
 @logsumexp.vjp("x")
-def _(g, x, y, x_shape, axis, keepdims):
-    softmax = exp(x - spread(y, x_shape, axis, keepdims))
-    return spread(g, x_shape, axis, keepdims) * softmax
+def _(g, x, x_shape, axis, keepdims):
+    # not exp(x − y): y is rounded, for large x to multiples of more than 1
+    peak = max(x, axis=axis, keepdims=True)
+    shares = exp(x - where(isfinite(peak), peak, 0))
+    whole = sum(shares, axis=axis, keepdims=True)
+    shares = shares / where(whole == 0, 1, whole)  # every value is −inf
+    return spread(g, x_shape, axis, keepdims) * shares
 
 
 @primitive
@@ -157,7 +167,9 @@ def cumsum(xp, x, *, axis=None):
     >>> nnlib.cumsum(nnlib.tensor([1.0, 2.0, 3.0]))
     tensor([1., 3., 6.])
     """
-    return xp.cumsum(x, axis=axis)
+    if x.dtype != xp.float32:
+        return xp.cumsum(x, axis=axis)
+    return xp.cumsum(x, axis=axis, dtype=xp.float64).astype(xp.float32)
 
 
 @cumsum.vjp("x")
@@ -176,7 +188,8 @@ def var(x, axis=None, keepdims=False, ddof=0):
     keepdims : bool
         Leave the axes in place, with size 1.
     ddof : int
-        The divisor is the number of values minus this: 1 gives the unbiased estimate.
+        The divisor is the number of values minus this: 1 gives the unbiased estimate.  With a
+        divisor of 0 or less the result is NaN.
 
     Examples
     --------
@@ -185,11 +198,13 @@ def var(x, axis=None, keepdims=False, ddof=0):
     tensor([1., 4.])
     """
     centred = x - mean(x, axis=axis, keepdims=True)
-    return sum(centred * centred, axis=axis, keepdims=keepdims) / (count(x.shape, axis) - ddof)
+    squares = sum(centred * centred, axis=axis, keepdims=keepdims)
+    divisor = count(x.shape, axis) - ddof
+    return squares / divisor if divisor > 0 else squares * math.nan
 
 
 def std(x, axis=None, keepdims=False, ddof=0):
-    """Standard deviation, the square root of `var`.
+    """Standard deviation, the square root of `var`; its derivative is 0 where values are equal.
 
     Examples
     --------
@@ -197,4 +212,7 @@ def std(x, axis=None, keepdims=False, ddof=0):
     >>> nnlib.std(nnlib.tensor([[1.0, 2.0], [3.0, 6.0]]), axis=0)
     tensor([1., 2.])
     """
-    return var(x, axis, keepdims, ddof) ** 0.5
+    variance = var(x, axis, keepdims, ddof)
+    # the root's derivative at 0 is infinite, but that of the variance is 0 there
+    equal = variance == 0
+    return where(equal, variance, sqrt(where(equal, 1, variance)))
