@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nnlib_backends.contract import Array, Kernel
-from nnlib_backends.precision import is_floating
+from nnlib_backends.precision import is_floating, total
 
 __all__ = ["make_kernels"]
 
@@ -88,11 +88,11 @@ def _attend_back(
     return dq, dk, dv, dscores, dused * weights
 
 
-def _sum_to(x: Array, shape: tuple[int, ...]) -> Array:
+def _sum_to(xp: Any, x: Array, shape: tuple[int, ...]) -> Array:
     """Undo broadcasting."""
-    x = x.sum(axis=tuple(range(x.ndim - len(shape))))
+    x = total(xp, x, axis=tuple(range(x.ndim - len(shape))))
     axes = tuple(i for i, n in enumerate(shape) if n == 1 and x.shape[i] != 1)
-    return x.sum(axis=axes, keepdims=True) if axes else x
+    return total(xp, x, axis=axes, keepdims=True) if axes else x
 
 
 def _attention(xp: Any) -> Kernel:
@@ -108,8 +108,8 @@ def _attention(xp: Any) -> Kernel:
         *d, dscores, dfactor = _attend_back(xp, grad, weights, q, k, v, factor, factor_of(scale, q))
         return [
             *d,
-            _sum_to(dscores, mask.shape) if needs[3] else None,
-            _sum_to(dfactor, factor.shape) if needs[4] else None,
+            _sum_to(xp, dscores, mask.shape) if needs[3] else None,
+            _sum_to(xp, dfactor, factor.shape) if needs[4] else None,
         ]
 
     return Kernel(forward, backward)
@@ -133,8 +133,8 @@ def _self_attention(xp: Any) -> Kernel:
         *d, dscores, dfactor = _attend_back(xp, grad, weights, *split(qkv), factor, scale)
         return [
             xp.stack(d, axis=2) if needs[0] else None,
-            _sum_to(dscores, mask.shape) if needs[1] else None,
-            _sum_to(dfactor, factor.shape) if needs[2] else None,
+            _sum_to(xp, dscores, mask.shape) if needs[1] else None,
+            _sum_to(xp, dfactor, factor.shape) if needs[2] else None,
         ]
 
     return Kernel(forward, backward)

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from nnlib_backends.contract import Array, Kernel
 from nnlib_backends.portable import activate, derive, rows_of
+from nnlib_backends.precision import total
 
 Pair: TypeAlias = tuple[int, int]
 
@@ -144,7 +145,7 @@ class PatchConvolution:
         if needs[1]:
             dw = self._filter_gradient(g, x, weight, **options)
         if len(needs) > 2 and needs[2]:
-            db = g.sum(axis=(0, 1, 2))
+            db = total(self.xp, g, axis=(0, 1, 2))
         return dx, dw, db
 
     def _filter_gradient(

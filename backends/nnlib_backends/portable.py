@@ -12,12 +12,13 @@ from typing import Any
 
 from nnlib_backends.contract import IGNORED, Array, Kernel
 from nnlib_backends.philox import kept
+from nnlib_backends.precision import average, log_of_total, scattered, total
 
 Needs = Sequence[bool]
 
-_SQRT_HALF = math.sqrt(0.5)
 _SQRT_TWO_OVER_PI = math.sqrt(2 / math.pi)
 _ONE_OVER_SQRT_TWO_PI = 1 / math.sqrt(2 * math.pi)
+_NORMAL, _LOGISTIC = 40, 800  # where these distribution functions are 0 or 1 in any dtype
 
 
 def make_kernels(xp: Any) -> dict[str, Kernel]:
@@ -72,13 +73,19 @@ def into_targets(kernel: Kernel) -> Kernel:
     return Kernel(kernel.forward, backward)
 
 
+def sigmoid(xp: Any, x: Array) -> Array:
+    """``1 / (1 + exp(−x))``, which does not overflow, and loses no digits in the lower tail."""
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x < 0, e, 1) / (1 + e)
+
+
 def activate(xp: Any, z: Array, activation: str | None) -> Array:
     """Apply an activation by its name."""
     if activation == "relu":
         return xp.maximum(z, 0)
     if activation == "tanh":
         return xp.tanh(z)
-    return z if activation is None else 0.5 * xp.tanh(0.5 * z) + 0.5
+    return z if activation is None else sigmoid(xp, z)
 
 
 def derive(g: Array, y: Array | None, activation: str | None) -> Array:
@@ -118,7 +125,7 @@ def _linear(xp: Any) -> Kernel:
             rows = derive(rows, kept, activation)
         dx = xp.dot(rows, weight).reshape(x.shape) if needs[0] else None
         dw = xp.dot(rows.T, rows_of(x)) if needs[1] else None
-        db = rows.sum(axis=0) if needs[2] else None
+        db = total(xp, rows, axis=0) if needs[2] else None
         return dx, dw, db
 
     return Kernel(forward, backward)
@@ -133,9 +140,9 @@ def _softmax_cross_entropy(xp: Any) -> Kernel:
         rows = xp.arange(logits.shape[0])
         chosen = p[rows, labels]
         xp.exp(p, out=p)
-        total = p.sum(axis=-1)
-        p /= total[:, None]
-        return xp.where(counts, xp.log(total) - chosen, 0), (p, labels, counts)
+        losses = log_of_total(xp, p, -1)[:, 0] - chosen
+        p /= total(xp, p, axis=-1, keepdims=True)
+        return xp.where(counts, losses, 0), (p, labels, counts)
 
     def backward(
         g: Array, saved: Any, needs: Needs, logits: Array, labels: Array
@@ -156,8 +163,7 @@ def _sigmoid_cross_entropy(xp: Any) -> Kernel:
     def backward(
         g: Array, saved: None, needs: Needs, x: Array, t: Array
     ) -> tuple[Array | None, Array | None]:
-        sigmoid = 0.5 * xp.tanh(0.5 * x) + 0.5
-        return (g * (sigmoid - t) if needs[0] else None, -g * x if needs[1] else None)
+        return (g * (sigmoid(xp, x) - t) if needs[0] else None, -g * x if needs[1] else None)
 
     return Kernel(forward, backward)
 
@@ -170,17 +176,17 @@ def _affine(y: Array, weight: Array | None, bias: Array | None) -> Array:
     return y
 
 
-def _sum_leading(g: Array) -> Array:
-    return rows_of(g).sum(axis=0)
+def _sum_leading(xp: Any, g: Array) -> Array:
+    return total(xp, rows_of(g), axis=0)
 
 
 def _layer_norm(xp: Any) -> Kernel:
     def forward(
         x: Array, weight: Array | None, bias: Array | None, *, eps: float
     ) -> tuple[Array, Any]:
-        mean = x.mean(axis=-1, keepdims=True)
+        mean = average(xp, x, -1, keepdims=True)
         normal = x - mean
-        scale = 1 / xp.sqrt((normal * normal).mean(axis=-1, keepdims=True) + eps)
+        scale = 1 / xp.sqrt(average(xp, normal * normal, -1, keepdims=True) + eps)
         normal *= scale
         return _affine(normal, weight, bias), (mean, scale)
 
@@ -189,14 +195,14 @@ def _layer_norm(xp: Any) -> Kernel:
     ) -> tuple[Array | None, ...]:
         mean, scale = saved
         normal = (x - mean) * scale
-        dw = _sum_leading(g * normal) if needs[1] else None
-        db = _sum_leading(g) if needs[2] else None
+        dw = _sum_leading(xp, g * normal) if needs[1] else None
+        db = _sum_leading(xp, g) if needs[2] else None
         if weight is not None:
             g = g * weight
         dx = None
         if needs[0]:
-            dx = g - g.mean(axis=-1, keepdims=True)
-            dx -= normal * (g * normal).mean(axis=-1, keepdims=True)
+            dx = g - average(xp, g, -1, keepdims=True)
+            dx -= normal * average(xp, g * normal, -1, keepdims=True)
             dx *= scale
         return dx, dw, db
 
@@ -205,19 +211,19 @@ def _layer_norm(xp: Any) -> Kernel:
 
 def _rms_norm(xp: Any) -> Kernel:
     def forward(x: Array, weight: Array | None, *, eps: float) -> tuple[Array, Array]:
-        scale = 1 / xp.sqrt((x * x).mean(axis=-1, keepdims=True) + eps)
+        scale = 1 / xp.sqrt(average(xp, x * x, -1, keepdims=True) + eps)
         return _affine(x * scale, weight, None), scale
 
     def backward(
         g: Array, scale: Array, needs: Needs, x: Array, weight: Any, *, eps: float
     ) -> tuple[Array | None, ...]:
         normal = x * scale
-        dw = _sum_leading(g * normal) if needs[1] else None
+        dw = _sum_leading(xp, g * normal) if needs[1] else None
         if weight is not None:
             g = g * weight
         dx = None
         if needs[0]:
-            dx = (g - normal * (g * normal).mean(axis=-1, keepdims=True)) * scale
+            dx = (g - normal * average(xp, g * normal, -1, keepdims=True)) * scale
         return dx, dw
 
     return Kernel(forward, backward)
@@ -228,9 +234,9 @@ def _batch_norm(xp: Any) -> Kernel:
         x: Array, weight: Array | None, bias: Array | None, *, eps: float
     ) -> tuple[Array, Any]:
         axes = tuple(range(x.ndim - 1))
-        mean = x.mean(axis=axes)
+        mean = average(xp, x, axes)
         normal = x - mean
-        scale = 1 / xp.sqrt((normal * normal).mean(axis=axes) + eps)
+        scale = 1 / xp.sqrt(average(xp, normal * normal, axes) + eps)
         normal *= scale
         return _affine(normal, weight, bias), (mean, scale)
 
@@ -239,7 +245,7 @@ def _batch_norm(xp: Any) -> Kernel:
     ) -> tuple[Array | None, ...]:
         mean, scale = saved
         normal = (x - mean) * scale
-        g_normal, g_sum = _sum_leading(g * normal), _sum_leading(g)
+        g_normal, g_sum = _sum_leading(xp, g * normal), _sum_leading(xp, g)
         dx = None
         if needs[0]:
             count = math.prod(x.shape[:-1])
@@ -253,33 +259,34 @@ def _batch_norm(xp: Any) -> Kernel:
 
 def _gelu(xp: Any) -> Kernel:
     def forward(x: Array, *, approximate: str) -> tuple[Array, None]:
-        if approximate == "tanh":
-            return 0.5 * x * (1 + xp.tanh(_SQRT_TWO_OVER_PI * (x + 0.044715 * x * x * x))), None
-        return 0.5 * x * (1 + xp.erf(_SQRT_HALF * x)), None
+        x = xp.maximum(x, -_NORMAL)
+        if approximate == "tanh":  # (1 + tanh(z)) / 2 would be 0 long before its limit
+            return x * sigmoid(xp, 2 * _SQRT_TWO_OVER_PI * (x + 0.044715 * x * x * x)), None
+        return x * xp.ndtr(x), None
 
     def backward(
         g: Array, saved: None, needs: Needs, x: Array, *, approximate: str
     ) -> tuple[Array]:
+        x = xp.clip(x, -_NORMAL, _NORMAL)
         square = x * x
         if approximate == "tanh":
-            t = xp.tanh(_SQRT_TWO_OVER_PI * x * (1 + 0.044715 * square))
-            slope = 0.5 * _SQRT_TWO_OVER_PI * (1 + 3 * 0.044715 * square)
-            return (g * (0.5 * (1 + t) + x * (1 - t * t) * slope),)
+            s = sigmoid(xp, 2 * _SQRT_TWO_OVER_PI * x * (1 + 0.044715 * square))
+            slope = 2 * _SQRT_TWO_OVER_PI * (1 + 3 * 0.044715 * square)
+            return (g * (s + x * (s * (1 - s)) * slope),)
         density = _ONE_OVER_SQRT_TWO_PI * xp.exp(-0.5 * square)
-        return (g * (0.5 * (1 + xp.erf(_SQRT_HALF * x)) + x * density),)
+        return (g * (xp.ndtr(x) + x * density),)
 
     return Kernel(forward, backward)
 
 
 def _silu(xp: Any) -> Kernel:
-    def sigmoid(x: Array) -> Array:
-        return 0.5 * xp.tanh(0.5 * x) + 0.5
-
     def forward(x: Array) -> tuple[Array, None]:
-        return x * sigmoid(x), None
+        x = xp.maximum(x, -_LOGISTIC)
+        return x * sigmoid(xp, x), None
 
     def backward(g: Array, saved: None, needs: Needs, x: Array) -> tuple[Array]:
-        s = sigmoid(x)
+        x = xp.clip(x, -_LOGISTIC, _LOGISTIC)
+        s = sigmoid(xp, x)
         return (g * (s * (1 + x * (1 - s))),)
 
     return Kernel(forward, backward)
@@ -308,8 +315,6 @@ def _embedding(xp: Any) -> Kernel:
     def backward(
         g: Array, saved: None, needs: Needs, weight: Array, indices: Array
     ) -> tuple[Array, None]:
-        d = xp.zeros(weight.shape, dtype=weight.dtype)
-        xp.add.at(d, indices, g)
-        return d, None
+        return scattered(xp, weight.shape, indices, g), None
 
     return Kernel(forward, backward)

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nnlib_backends.contract import Array, Kernel
+from nnlib_backends.portable import sigmoid
+from nnlib_backends.precision import total
 
 __all__ = [
     "make_kernels", "project", "start", "states_before", "weight_gradients",
@@ -57,10 +59,6 @@ def start(xp: Any, x: Array, weight_hh: Array, state: Array | None) -> Array:
     return xp.zeros((x.shape[0], weight_hh.shape[1]), dtype=x.dtype)
 
 
-def _sigmoid(xp: Any, z: Array) -> Array:
-    return 0.5 * xp.tanh(0.5 * z) + 0.5
-
-
 def _present(lengths: Array | None, t: int) -> Array | None:
     """Which sequences have a step ``t``: (B, 1), or None for all of them."""
     return None if lengths is None else (lengths > t)[:, None]
@@ -87,8 +85,8 @@ def weight_gradients(
         xp.dot(from_x, weight_ih).reshape(x.shape) if needs[0] else None,
         xp.dot(from_x.T, x.reshape(-1, x.shape[-1])) if needs[1] else None,
         xp.dot(from_h.T, before.reshape(-1, before.shape[-1])) if needs[2] else None,
-        from_x.sum(axis=0) if needs[3] else None,
-        from_h.sum(axis=0) if needs[4] else None,
+        total(xp, from_x, axis=0) if needs[3] else None,
+        total(xp, from_h, axis=0) if needs[4] else None,
     ]
 
 
@@ -107,12 +105,12 @@ def _lstm(xp: Any) -> Kernel:
             if peep is not None:
                 i += peep[:n] * c
                 f += peep[n : 2 * n] * c
-            z[:, : 2 * n] = _sigmoid(xp, z[:, : 2 * n])
+            z[:, : 2 * n] = sigmoid(xp, z[:, : 2 * n])
             g[...] = xp.tanh(g)
             new = f * c + i * g
             if peep is not None:
                 o += peep[2 * n :] * new
-            o[...] = _sigmoid(xp, o)
+            o[...] = sigmoid(xp, o)
             h, c = _choose(xp, present, o * xp.tanh(new), h), _choose(xp, present, new, c)
             states[0, :, t], states[1, :, t] = h, c
         return states, (states, gates)
@@ -154,7 +152,7 @@ def _lstm(xp: Any) -> Kernel:
             seen = (before[1], before[1], states[1])
             parts = (slopes[..., k * n : (k + 1) * n] for k in (0, 1, 3))
             dpeepholes = xp.concatenate(
-                [(p * s).sum(axis=(0, 1)) for p, s in zip(parts, seen, strict=True)]
+                [total(xp, p * s, axis=(0, 1)) for p, s in zip(parts, seen, strict=True)]
             )
         weights = weight_gradients(xp, needs, slopes, slopes, within(xp, x, lengths), before[0], w)
         return [*weights, dh, dc, None, dpeepholes]
@@ -175,7 +173,7 @@ def _gru(xp: Any) -> Kernel:
             hidden = xp.dot(h, r.T)
             if d is not None:
                 hidden += d
-            z[:, : 2 * n] = _sigmoid(xp, z[:, : 2 * n] + hidden[:, : 2 * n])
+            z[:, : 2 * n] = sigmoid(xp, z[:, : 2 * n] + hidden[:, : 2 * n])
             inner[:, t] = hidden[:, 2 * n :]
             z[:, 2 * n :] = xp.tanh(z[:, 2 * n :] + z[:, :n] * inner[:, t])
             update, new = z[:, n : 2 * n], z[:, 2 * n :]

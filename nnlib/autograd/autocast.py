@@ -63,7 +63,7 @@ _PRODUCTS = {
 }
 _FLOAT32_INSIDE = (
     "avg_pool2d", "batch_norm", "cos", "elu", "erf", "gelu", "gru", "layer_norm", "lstm",
-    "rms_norm", "rnn", "sigmoid", "silu", "sin", "softplus", "sqrt", "tanh",
+    "ndtr", "rms_norm", "rnn", "sigmoid", "silu", "sin", "softplus", "softsign", "sqrt", "tanh",
 )  # fmt: skip
 _FLOAT32_RESULT = (
     "cosh", "cumsum", "exp", "expm1", "log", "log1p", "log_softmax", "logaddexp", "logsumexp",

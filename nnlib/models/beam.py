@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from nnlib import ops
 from nnlib.autograd import Tensor
+from nnlib.models.sampling import check_logits
 from nnlib_backends.contract import Array
 
 __all__ = ["Tokens", "search"]
@@ -62,6 +63,11 @@ def search(
     -------
     Tensor of integers, (batch, at most steps)
         The best of each: it ends with the end token and padding, or was cut after ``steps``.
+
+    Raises
+    ------
+    NonFiniteError
+        If logits are NaN or infinite, see `check_logits`.
     """
     backend, xp = like.backend, like.backend.xp
     last = xp.full((batch * beam, 1), tokens.start, dtype="int64")
@@ -73,6 +79,7 @@ def search(
     home = xp.arange(batch)[:, None]
     for _ in range(steps):
         gains = ops.log_softmax(advance(Tensor(last, backend)), axis=-1).data
+        check_logits(gains.max(axis=-1), backend)
         gains = _allowed(xp, gains.reshape(batch, beam, -1), ended, tokens)
         vocabulary = gains.shape[-1]
         lengths = lengths + ~ended

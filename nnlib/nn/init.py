@@ -175,7 +175,9 @@ def trunc_normal_(
         return t
     source, xp = generator or default_generator, t.backend.xp
     low, high = (math.erf((limit - mean) / (std * math.sqrt(2))) for limit in (a, b))
-    values = erfinv(xp, source.uniform(t.shape, low, high, backend=t.backend))
+    half = (high - low) * 2.0**-25  # of a step: an end of ±1 itself is infinitely far out
+    ends = low + half, high + half
+    values = erfinv(xp, source.uniform(t.shape, *ends, dtype="float64", backend=t.backend))
     return _fill(t, xp.clip(values * (std * math.sqrt(2)) + mean, a, b))
 
 

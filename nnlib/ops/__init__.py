@@ -13,7 +13,6 @@ from nnlib.ops.activation import (
     mish,
     relu,
     selu,
-    sigmoid,
     silu,
     softmax,
     softplus,
@@ -59,7 +58,7 @@ from nnlib.ops.comparison import (
 from nnlib.ops.convolution import conv2d, extract_patches, fold_patches, linear
 from nnlib.ops.crossentropy import sigmoid_cross_entropy, softmax_cross_entropy
 from nnlib.ops.dropout import dropout, dropout_factor
-from nnlib.ops.explog import erf, exp, expm1, log, log1p, logaddexp
+from nnlib.ops.explog import erf, exp, expm1, log, log1p, logaddexp, ndtr, sigmoid
 from nnlib.ops.hyperbolic import cos, cosh, sin, sinh, tanh
 from nnlib.ops.indexing import embedding, getitem, take_along_axis
 from nnlib.ops.linalg import dot, matmul, outer
@@ -167,6 +166,7 @@ __all__ = [
     "mish",
     "moveaxis",
     "multiply",
+    "ndtr",
     "negative",
     "not_equal",
     "outer",

@@ -4,13 +4,13 @@ At a kink the derivative is the left one, as in every framework: ReLU'(0) = 0 (t
 """
 
 from nnlib.arguments import explained
-from nnlib.ops.arithmetic import abs, maximum
-from nnlib.ops.comparison import where
-from nnlib.ops.explog import erf, exp
+from nnlib.ops.arithmetic import abs, maximum, square
+from nnlib.ops.comparison import clip, where
+from nnlib.ops.explog import exp, ndtr, sigmoid
 from nnlib.ops.hyperbolic import tanh
-from nnlib.ops.operation import fused, in_float32, primitive
+from nnlib.ops.operation import fused, primitive
 from nnlib.ops.reduction import sum
-from nnlib_backends.precision import is_floating, is_low
+from nnlib_backends.precision import is_floating, log_of_total, total
 
 __all__ = [
     "elu",
@@ -29,9 +29,9 @@ __all__ = [
     "softsign",
 ]
 
-SQRT_HALF = 0.7071067811865476
 SQRT_TWO_OVER_PI = 0.7978845608028654
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+NORMAL, LOGISTIC = 40.0, 800.0  # where these distribution functions are 0 or 1 in any dtype
 
 
 @primitive
@@ -50,24 +50,6 @@ def relu(xp, x):
 @relu.vjp("x")
 def _(g, y):
     return g * (y > 0)
-
-
-@primitive(floats=True)
-def sigmoid(xp, x):
-    """Logistic function, ``1 / (1 + exp(−x))``, without overflow at either end.
-
-    Examples
-    --------
-    >>> import nnlib
-    >>> nnlib.sigmoid(nnlib.tensor([-1000.0, 0.0, 1.0])).numpy().round(4)
-    array([0.    , 0.5   , 0.7311], dtype=float32)
-    """
-    return 0.5 * xp.tanh(0.5 * x) + 0.5
-
-
-@sigmoid.vjp("x")
-def _(g, y):
-    return g * (y * (1 - y))
 
 
 @primitive(floats=True)
@@ -116,7 +98,7 @@ def elu(xp, x, *, alpha=1.0):
     >>> ops.elu(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
     array([-0.6321,  0.    ,  1.    ], dtype=float32)
     """
-    return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
+    return xp.where(x > 0, x, alpha * xp.expm1(xp.where(x > 0, 0, x)))
 
 
 @elu.vjp("x")
@@ -153,9 +135,11 @@ def gelu(x, *, approximate="none"):
     >>> ops.gelu(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
     array([-0.1587,  0.    ,  0.8413], dtype=float32)
     """
-    if approximate == "tanh":
-        return 0.5 * x * (1 + tanh(SQRT_TWO_OVER_PI * (x + 0.044715 * x * x * x)))
-    return 0.5 * x * (1 + erf(SQRT_HALF * x))
+    inside = clip(x, min=-NORMAL, max=NORMAL)
+    if approximate == "tanh":  # (1 + tanh(z)) / 2 would be 0 long before its limit
+        cubic = inside + 0.044715 * inside * inside * inside
+        return maximum(x, -NORMAL) * sigmoid(2 * SQRT_TWO_OVER_PI * cubic)
+    return maximum(x, -NORMAL) * ndtr(inside)
 
 
 @fused(samples=[([(3, 5)], {})])
@@ -168,7 +152,7 @@ def silu(x):
     >>> ops.silu(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
     array([-0.2689,  0.    ,  0.7311], dtype=float32)
     """
-    return x * sigmoid(x)
+    return maximum(x, -LOGISTIC) * sigmoid(clip(x, min=-LOGISTIC, max=LOGISTIC))
 
 
 @explained
@@ -181,7 +165,7 @@ def mish(x):
     >>> ops.mish(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
     array([-0.3034,  0.    ,  0.8651], dtype=float32)
     """
-    return x * tanh(softplus(x))
+    return maximum(x, -LOGISTIC) * tanh(softplus(clip(x, min=-LOGISTIC, max=LOGISTIC)))
 
 
 @explained
@@ -197,8 +181,8 @@ def hardtanh(x, min_val=-1.0, max_val=1.0):
     return where(x <= min_val, min_val, where(x >= max_val, max_val, x))
 
 
-@explained
-def softsign(x):
+@primitive(floats=True)
+def softsign(xp, x):
     """``x / (1 + |x|)``.
 
     Examples
@@ -207,10 +191,14 @@ def softsign(x):
     >>> ops.softsign(tensor([-1.0, 0.0, 1.0]))
     tensor([-0.5,  0. ,  0.5])
     """
-    if is_low(x):
-        return in_float32(softsign, [x], {})
-    x = _as_float(x)
-    return x / (1 + abs(x))
+    size = xp.abs(x)
+    inside = xp.where(xp.isinf(size), 0, x)
+    return xp.where(xp.isinf(size), xp.sign(x), inside / (1 + xp.abs(inside)))
+
+
+@softsign.vjp("x")
+def _(g, x):
+    return g / square(1 + abs(x))
 
 
 @explained
@@ -245,7 +233,7 @@ def softmax(xp, x, *, axis=-1):
     if x.size == 0:  # a maximum of nothing would be refused
         return x.copy()
     e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
-    return e / xp.sum(e, axis=axis, keepdims=True)
+    return e / total(xp, e, axis, keepdims=True)
 
 
 @softmax.vjp("x")
@@ -266,7 +254,7 @@ def log_softmax(xp, x, *, axis=-1):
     if x.size == 0:
         return x.copy()
     shifted = x - xp.max(x, axis=axis, keepdims=True)
-    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+    return shifted - log_of_total(xp, xp.exp(shifted), axis)
 
 
 @log_softmax.vjp("x")

@@ -137,7 +137,7 @@ def power(xp, a, b):
     """``a ** b``, elementwise with broadcasting.
 
     The derivative by ``a`` is right everywhere, ``a = 0`` included; for the derivative by ``b``,
-    ``a`` must be positive.
+    ``a`` must not be negative.
 
     Examples
     --------
@@ -158,8 +158,8 @@ def _(g, a, b):
 @power.vjp("b")
 def _(g, a, y):
     if not hasattr(a, "dtype"):
-        return g * y * (math.log(a) if a > 0 else math.nan)
-    return g * y * log(a)
+        return g * y * (math.log(a) if a > 0 else 0.0 if a == 0 else math.nan)
+    return g * y * log(where((a == 0) * (y <= 1), 1, a))  # positive powers of 0 are equal
 
 
 @primitive

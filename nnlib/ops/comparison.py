@@ -298,9 +298,8 @@ def clip(xp, x, *, min=None, max=None):
 
 @clip.vjp("x")
 def _(g, x, min, max):
-    inside = True
     if min is not None:
-        inside = x >= min
+        g = where(x < min, 0, g)
     if max is not None:
-        inside = (x <= max) * inside
-    return g * inside
+        g = where(x > max, 0, g)
+    return g

@@ -1,10 +1,12 @@
 """Exponentials and logarithms."""
 
+from nnlib.ops.comparison import isfinite, logical_not, where
 from nnlib.ops.operation import primitive
 
-__all__ = ["erf", "exp", "expm1", "log", "log1p", "logaddexp"]
+__all__ = ["erf", "exp", "expm1", "log", "log1p", "logaddexp", "ndtr", "sigmoid"]
 
 TWO_OVER_SQRT_PI = 1.1283791670955126
+ONE_OVER_SQRT_TWO_PI = 0.3989422804014327
 
 
 @primitive(floats=True)
@@ -92,14 +94,40 @@ def logaddexp(xp, a, b):
     return xp.logaddexp(a, b)
 
 
+# not exp(a − y): y is rounded, for large values to multiples of more than 1
 @logaddexp.vjp("a")
-def _(g, a, y):
-    return g * exp(a - y)
+def _(g, a, b):
+    return g * _share(a, b)
 
 
 @logaddexp.vjp("b")
-def _(g, b, y):
-    return g * exp(b - y)
+def _(g, a, b):
+    return g * _share(b, a)
+
+
+def _share(a, b):
+    """``e**a / (e**a + e**b)``; of two equal infinities a half."""
+    infinite = (a == b) * logical_not(isfinite(a))
+    return sigmoid(where(infinite, 0, a - b))
+
+
+@primitive(floats=True)
+def sigmoid(xp, x):
+    """Logistic function, ``1 / (1 + exp(−x))``, without overflow at either end.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.sigmoid(nnlib.tensor([-1000.0, 0.0, 1.0])).numpy().round(4)
+    array([0.    , 0.5   , 0.7311], dtype=float32)
+    """
+    e = xp.exp(xp.abs(x) * -1.0)
+    return xp.where(x < 0, e, 1) / (1 + e)
+
+
+@sigmoid.vjp("x")
+def _(g, y):
+    return g * (y * (1 - y))
 
 
 @primitive(floats=True)
@@ -118,3 +146,21 @@ def erf(xp, x):
 @erf.vjp("x")
 def _(g, x):
     return g * (TWO_OVER_SQRT_PI * exp(-(x * x)))
+
+
+@primitive(floats=True)
+def ndtr(xp, x):
+    """Distribution function of the standard normal distribution, exact in both tails.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> nnlib.ndtr(nnlib.tensor([-10.0, 0.0, 1.0])).numpy()
+    array([7.6198530e-24, 5.0000000e-01, 8.4134477e-01], dtype=float32)
+    """
+    return xp.ndtr(x)
+
+
+@ndtr.vjp("x")
+def _(g, x):
+    return g * (ONE_OVER_SQRT_TWO_PI * exp(-0.5 * (x * x)))

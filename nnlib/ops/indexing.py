@@ -2,6 +2,7 @@
 
 from nnlib.errors import ShapeError, describe
 from nnlib.ops.operation import Integers, fused, primitive
+from nnlib_backends.precision import scattered
 
 __all__ = ["add_at", "embedding", "getitem", "take_along_axis"]
 
@@ -37,11 +38,10 @@ def _is_basic(key):
 @primitive
 def add_at(xp, values, *, key, shape):
     """Zeros of a shape with ``values`` added at ``key``: places named twice get both."""
+    if not _is_basic(key):
+        return scattered(xp, shape, key, values)
     out = xp.zeros(shape, dtype=values.dtype)
-    if _is_basic(key):
-        out[key] = values
-    else:
-        xp.add.at(out, key, values)
+    out[key] = values
     return out
 
 
@@ -80,9 +80,7 @@ def _put_along_axis(xp, values, indices, *, axis, shape):
     """Zeros with ``values`` added where ``indices`` point along an axis."""
     grid = list(xp.meshgrid(*(xp.arange(n) for n in shape), indexing="ij", sparse=True))
     grid[axis] = indices
-    out = xp.zeros(shape, dtype=values.dtype)
-    xp.add.at(out, tuple(grid), values)
-    return out
+    return scattered(xp, shape, tuple(grid), values)
 
 
 @_put_along_axis.vjp("values")

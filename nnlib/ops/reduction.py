@@ -1,12 +1,15 @@
 """Sums, means, extremes: fewer numbers from more."""
 
+import math
+
 from nnlib.arguments import explained
-from nnlib.ops.comparison import where
+from nnlib.ops.arithmetic import sqrt
+from nnlib.ops.comparison import isfinite, where
 from nnlib.ops.explog import exp
 from nnlib.ops.indexing import getitem
 from nnlib.ops.operation import converting, in_float32, primitive
 from nnlib.ops.shaping import astype, broadcast_to, expand_dims, flip, pad, reshape, transpose
-from nnlib_backends.precision import is_low
+from nnlib_backends.precision import average, is_low, total
 
 __all__ = ["count", "cumsum", "logsumexp", "max", "mean", "min", "prod", "std", "sum", "var"]
 
@@ -45,7 +48,7 @@ def sum(xp, x, *, axis=None, keepdims=False):
     >>> sum(np.ones((2, 3)), axis=0)
     array([2., 2., 2.])
     """
-    return xp.sum(x, axis=axis, keepdims=keepdims)
+    return total(xp, x, axis, keepdims)
 
 
 @sum.vjp("x")
@@ -64,7 +67,7 @@ def mean(xp, x, *, axis=None, keepdims=False):
     >>> nnlib.mean(nnlib.tensor([[1.0, 2.0], [3.0, 6.0]]), axis=0)
     tensor([2., 4.])
     """
-    return xp.mean(x, axis=axis, keepdims=keepdims)
+    return average(xp, x, axis, keepdims)
 
 
 @mean.vjp("x")
@@ -83,7 +86,9 @@ def prod(xp, x, *, axis=None, keepdims=False):
     >>> nnlib.prod(nnlib.tensor([[1.0, 2.0], [3.0, 6.0]]), axis=1)
     tensor([ 2., 18.])
     """
-    return xp.prod(x, axis=axis, keepdims=keepdims)
+    if x.dtype != xp.float32:
+        return xp.prod(x, axis=axis, keepdims=keepdims)
+    return xp.prod(x, axis=axis, dtype=xp.float64, keepdims=keepdims).astype(xp.float32)
 
 
 @prod.vjp("x")
@@ -175,16 +180,20 @@ def logsumexp(xp, x, *, axis=None, keepdims=False):
         return xp.sum(x, axis=axis, keepdims=keepdims) - xp.inf
     peak = xp.max(x, axis=axis, keepdims=True)
     shift = xp.where(xp.isfinite(peak), peak, 0)
-    total = xp.sum(xp.exp(x - shift), axis=axis, keepdims=True)
-    nothing = total == 0  # every value is −inf
-    y = xp.where(nothing, -xp.inf, xp.log(xp.where(nothing, 1, total)) + shift)
+    share = total(xp, xp.exp(x - shift), axis, keepdims=True)
+    nothing = share == 0  # every value is −inf
+    y = xp.where(nothing, -xp.inf, xp.log(xp.where(nothing, 1, share)) + shift)
     return y if keepdims else xp.squeeze(y, axis=axis)
 
 
 @logsumexp.vjp("x")
-def _(g, x, y, x_shape, axis, keepdims):
-    softmax = exp(x - spread(y, x_shape, axis, keepdims))
-    return spread(g, x_shape, axis, keepdims) * softmax
+def _(g, x, x_shape, axis, keepdims):
+    # not exp(x − y): y is rounded, for large x to multiples of more than 1
+    peak = max(x, axis=axis, keepdims=True)
+    shares = exp(x - where(isfinite(peak), peak, 0))
+    whole = sum(shares, axis=axis, keepdims=True)
+    shares = shares / where(whole == 0, 1, whole)  # every value is −inf
+    return spread(g, x_shape, axis, keepdims) * shares
 
 
 @converting
@@ -198,7 +207,9 @@ def cumsum(xp, x, *, axis=None):
     >>> nnlib.cumsum(nnlib.tensor([1.0, 2.0, 3.0]))
     tensor([1., 3., 6.])
     """
-    return xp.cumsum(x, axis=axis)
+    if x.dtype != xp.float32:
+        return xp.cumsum(x, axis=axis)
+    return xp.cumsum(x, axis=axis, dtype=xp.float64).astype(xp.float32)
 
 
 @cumsum.vjp("x")
@@ -218,7 +229,8 @@ def var(x, axis=None, keepdims=False, ddof=0):
     keepdims : bool
         Leave the axes in place, with size 1.
     ddof : int
-        The divisor is the number of values minus this: 1 gives the unbiased estimate.
+        The divisor is the number of values minus this: 1 gives the unbiased estimate.  With a
+        divisor of 0 or less the result is NaN.
 
     Examples
     --------
@@ -229,12 +241,14 @@ def var(x, axis=None, keepdims=False, ddof=0):
     if is_low(x):  # the squares would leave its range
         return in_float32(var, [x], {"axis": axis, "keepdims": keepdims, "ddof": ddof})
     centred = x - mean(x, axis=axis, keepdims=True)
-    return sum(centred * centred, axis=axis, keepdims=keepdims) / (count(x.shape, axis) - ddof)
+    squares = sum(centred * centred, axis=axis, keepdims=keepdims)
+    divisor = count(x.shape, axis) - ddof
+    return squares / divisor if divisor > 0 else squares * math.nan
 
 
 @explained
 def std(x, axis=None, keepdims=False, ddof=0):
-    """Standard deviation, the square root of `var`.
+    """Standard deviation, the square root of `var`; its derivative is 0 where values are equal.
 
     Examples
     --------
@@ -244,4 +258,7 @@ def std(x, axis=None, keepdims=False, ddof=0):
     """
     if is_low(x):
         return in_float32(std, [x], {"axis": axis, "keepdims": keepdims, "ddof": ddof})
-    return var(x, axis, keepdims, ddof) ** 0.5
+    variance = var(x, axis, keepdims, ddof)
+    # the root's derivative at 0 is infinite, but that of the variance is 0 there
+    equal = variance == 0
+    return where(equal, variance, sqrt(where(equal, 1, variance)))

@@ -166,14 +166,15 @@ def _norm(xp: Any, fast: Callable[..., Array | None], arrays: list[Array], p: fl
         for part in parts[1:]:
             largest = xp.maximum(largest, part)
         return largest
-    if p == 2:  # a dot product needs no temporary either
+    if p == 2:  # in float64: BLAS adds up float32 numbers with few correct digits
         pieces = [piece for array in arrays for piece in _pieces(array.reshape(-1))]
-        return xp.sqrt(_total([xp.vdot(piece, piece) for piece in pieces]))
+        wide = (piece.astype(xp.float64) for piece in pieces)
+        return xp.sqrt(_total([xp.vdot(piece, piece) for piece in wide])).astype(arrays[0].dtype)
     return _total([xp.sum(xp.abs(array) ** p) for array in arrays]) ** (1 / p)
 
 
 def _pieces(array: Array) -> Iterator[Array]:
-    """Cut a vector: a BLAS adds up a very long float32 one with few correct digits."""
+    """Cut a vector, so that temporaries are small."""
     for start in range(0, array.size, _PIECE):
         yield array[start : start + _PIECE]
 

@@ -82,6 +82,7 @@ EXPLOG = [
     unary(ops.log, np.log, positive),
     unary(ops.log1p, np.log1p, positive),
     unary(ops.erf, special.erf),
+    unary(ops.ndtr, special.ndtr),
     binary(ops.logaddexp, np.logaddexp),
     unary(ops.tanh, np.tanh),
     unary(ops.sinh, np.sinh),

@@ -8,7 +8,7 @@ from strict_backend import StrictArray
 import nnlib
 from nnlib import ops
 from nnlib.autograd import engine
-from nnlib_backends import load_backend
+from nnlib_backends import load_backend, precision
 
 FLOATS = [p for p in rows() if p.values[0].function not in (nnlib.astype, ops.dropout_factor)]
 
@@ -40,7 +40,11 @@ def test_float32_stays_float32(row, kernels, backend, monkeypatch):
 @pytest.mark.parametrize("kernels", ["kernels", "definition"])
 @pytest.mark.parametrize("row", FLOATS)
 def test_nothing_in_between_is_float64(row, kernels, monkeypatch):
+    """Except for sums of many numbers, and what every number goes into the next."""
+    if row.function in (ops.cumsum, ops.prod):
+        pytest.skip("adds up, or multiplies, in float64")
     backend = load_backend("strict")
+    monkeypatch.setattr(precision, "MANY", float("inf"))
     if kernels == "definition":
         monkeypatch.setattr(backend, "kernels", {})
     make = StrictArray.__init__

@@ -145,6 +145,7 @@ NAMESPACE = StrictNamespace(np)
 # What the contract asks for beyond NumPy's names.
 NAMESPACE.linalg = StrictNamespace(np.linalg, "linalg.")
 NAMESPACE.erf = StrictUfunc(special.erf)
+NAMESPACE.ndtr = StrictUfunc(special.ndtr)
 
 
 def sliding_window_view(x: StrictArray, window_shape: Any, axis: Any = None) -> StrictArray:

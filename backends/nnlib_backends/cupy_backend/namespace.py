@@ -10,7 +10,7 @@ import cupy
 from cupy import *  # noqa: F403
 from cupy import abs, all, any, max, min, pow, round, sum  # noqa: F401 - for readers of the names
 from cupy.lib.stride_tricks import sliding_window_view  # noqa: F401
-from cupyx.scipy.special import erf  # noqa: F401
+from cupyx.scipy.special import erf, ndtr  # noqa: F401
 
 #: Counters that `philox4x32` handles at a time: a GPU wants few and large launches, and 2**21
 #: counters keep the temporaries at 16 MiB each.

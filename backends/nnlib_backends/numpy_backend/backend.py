@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -113,6 +113,14 @@ class NumpyBackend(Backend):
             unsigned = array.view(np.uint64)  # negative ones are huge: one look
             return lambda: bool(unsigned.max(initial=0) <= high)
         return super().inside(array, low, high)
+
+    def global_norm(self, arrays: Sequence[Array]) -> Array | None:
+        """Return the 2-norm of all values of some float32 arrays together, a 0-d array."""
+        compiled = kernels.native()[0]
+        if compiled is None or not kernels.all_float32(arrays):
+            return None
+        norm: Array = compiled.global_norm(arrays)
+        return norm
 
     def recorder(self) -> NumpyRecorder:
         """Return a recorder of what is computed with NumPy and with compiled kernels."""

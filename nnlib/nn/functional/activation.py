@@ -311,7 +311,7 @@ def softsign(x: TensorLike) -> Tensor:
     >>> softsign([-1.0, 0.0, 1.0])
     tensor([-0.5,  0. ,  0.5])
     """
-    return ops.softsign(floating(x, "softsign"))  # type: ignore[no-any-return]
+    return ops.softsign(floating(x, "softsign"))
 
 
 @explained

@@ -7,7 +7,19 @@ enum Activation { IDENTITY, RELU, TANH, SIGMOID, GELU_TANH };
 constexpr double SQRT_TWO_OVER_PI = 0.7978845608028654;
 constexpr double CUBIC = 0.044715;
 
-__device__ inline wide sigmoid(wide x) { return wide(0.5) * tanh(wide(0.5) * x) + wide(0.5); }
+// Beyond these the distribution functions are 0 or 1: −∞ · 0 and ∞ · 0 shall not be computed.
+constexpr double NORMAL = 40, LOGISTIC = 800;
+
+__device__ inline wide at_least(wide x, wide low) { return x < low ? low : x; }  // NaN stays NaN
+
+__device__ inline wide within(wide x, wide limit) {
+    return x > limit ? limit : at_least(x, -limit);
+}
+
+__device__ inline wide sigmoid(wide x) {
+    wide e = exp(-abs(x));  // ≤ 1, and in the lower tail all there is
+    return (x < 0 ? e : wide(1)) / (1 + e);
+}
 
 __device__ inline wide activate(wide x, int activation) {
     if (activation == RELU) return x < 0 ? wide(0) : x;  // NaN stays NaN
@@ -15,14 +27,17 @@ __device__ inline wide activate(wide x, int activation) {
     return activation == SIGMOID ? sigmoid(x) : x;
 }
 
+// (1 + tanh(z)) / 2, which would be 0 long before its limit, is the sigmoid of 2 z.
 __device__ inline wide gelu_tanh(wide x) {
-    return wide(0.5) * x * (1 + tanh(wide(SQRT_TWO_OVER_PI) * (x + wide(CUBIC) * x * x * x)));
+    x = at_least(x, -wide(NORMAL));
+    return x * sigmoid(wide(2 * SQRT_TWO_OVER_PI) * (x + wide(CUBIC) * x * x * x));
 }
 
 __device__ inline wide gelu_tanh_derivative(wide x) {
-    wide t = tanh(wide(SQRT_TWO_OVER_PI) * x * (1 + wide(CUBIC) * x * x));
-    wide slope = wide(0.5 * SQRT_TWO_OVER_PI) * (1 + wide(3 * CUBIC) * x * x);
-    return wide(0.5) * (1 + t) + x * (1 - t * t) * slope;
+    x = within(x, wide(NORMAL));
+    wide s = sigmoid(wide(2 * SQRT_TWO_OVER_PI) * x * (1 + wide(CUBIC) * x * x));
+    wide slope = wide(2 * SQRT_TWO_OVER_PI) * (1 + wide(3 * CUBIC) * x * x);
+    return s + x * (s * (1 - s)) * slope;
 }
 
 // y is what the activation gives; of GELU, what it is computed of.

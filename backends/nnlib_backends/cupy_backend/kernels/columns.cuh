@@ -5,6 +5,8 @@
 #pragma once
 #include "common.cuh"
 
+constexpr int SOME = 64;  // terms that are added before their sum goes into the whole
+
 template <int N>
 struct Tile {
     Size units;       // vectors in a row
@@ -37,6 +39,14 @@ struct Tile {
     }
 };
 
+// Adds one sum to another, and begins the first again.
+template <int N>
+__device__ inline void take(Vector<N>& sum, Vector<N>& some) {
+#pragma unroll
+    for (int j = 0; j < N; j++) sum.v[j] += some.v[j];
+    some = filled<N>(0);
+}
+
 // Adds K terms up over the rows of each of gridDim.y blocks.
 // term(row, unit, sum) adds to sum[0] … sum[K - 1], and put(unit, k, sum) gets each sum.
 template <int N, int K, class Term, class Put>
@@ -44,12 +54,21 @@ __device__ void column_sums(Size rows, Size columns, Term term, Put put) {
     __shared__ Vector<N> parts[THREADS];
     Tile<N> tile(rows, columns);
     tile.for_units([&](Size unit, bool active) {
-        Vector<N> sum[K];
+        Vector<N> sum[K], some[K];
+        int count = 0;
 #pragma unroll
-        for (int k = 0; k < K; k++) sum[k] = filled<N>(0);
-        if (active) tile.for_rows([&](Size row) { term(row, unit, sum); });
+        for (int k = 0; k < K; k++) sum[k] = some[k] = filled<N>(0);
+        if (active)
+            tile.for_rows([&](Size row) {
+                term(row, unit, some);
+                if (++count < SOME) return;
+                count = 0;
+#pragma unroll
+                for (int k = 0; k < K; k++) take(sum[k], some[k]);
+            });
 #pragma unroll
         for (int k = 0; k < K; k++) {
+            take(sum[k], some[k]);
             __syncthreads();  // everybody has read the parts before
             parts[threadIdx.x] = sum[k];
             __syncthreads();

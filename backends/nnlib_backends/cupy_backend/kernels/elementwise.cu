@@ -4,6 +4,9 @@
 constexpr double SQRT_HALF = 0.7071067811865476;
 constexpr double ONE_OVER_SQRT_TWO_PI = 0.3989422804014327;
 
+// Φ(x), the distribution function of the normal distribution, also in its lower tail
+__device__ inline wide normal(wide x) { return wide(0.5) * erfc(wide(-SQRT_HALF) * x); }
+
 // y = f(a, b)
 template <class A, class B, class Y, class Function>
 __device__ void map(const A* a, const B* b, Y* y, Size n, Function f) {
@@ -37,13 +40,14 @@ KERNEL activation_backward(const real* g, const real* y, real* dx, Size n, Size 
 }
 
 KERNEL gelu_forward(const real* x, real* y, Size n) {
-    map(x, y, n, [](wide v) { return wide(0.5) * v * (1 + erf(wide(SQRT_HALF) * v)); });
+    map(x, y, n, [](wide v) { return at_least(v, -wide(NORMAL)) * normal(v); });
 }
 
 KERNEL gelu_backward(const real* g, const real* x, real* dx, Size n) {
     map(g, x, dx, n, [](wide gradient, wide v) {
+        v = within(v, wide(NORMAL));
         wide density = wide(ONE_OVER_SQRT_TWO_PI) * exp(wide(-0.5) * v * v);
-        return gradient * (wide(0.5) * (1 + erf(wide(SQRT_HALF) * v)) + v * density);
+        return gradient * (normal(v) + v * density);
     });
 }
 
@@ -56,11 +60,12 @@ KERNEL gelu_tanh_backward(const real* g, const real* x, real* dx, Size n) {
 }
 
 KERNEL silu_forward(const real* x, real* y, Size n) {
-    map(x, y, n, [](wide v) { return v * sigmoid(v); });
+    map(x, y, n, [](wide v) { return at_least(v, -wide(LOGISTIC)) * sigmoid(v); });
 }
 
 KERNEL silu_backward(const real* g, const real* x, real* dx, Size n) {
     map(g, x, dx, n, [](wide gradient, wide v) {
+        v = within(v, wide(LOGISTIC));
         wide s = sigmoid(v);
         return gradient * (s * (1 + v * (1 - s)));
     });

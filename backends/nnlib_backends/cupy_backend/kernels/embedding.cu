@@ -1,5 +1,5 @@
 // The gradient of an embedding: rows that share an index are added up.
-#include "common.cuh"
+#include "columns.cuh"
 
 // The threads of a block stand in lanes as in columns.cuh: lane l adds the places l, l + lanes, …
 // of a run of equal indices.  The order of a run is that of the places, so the sum is always the
@@ -21,13 +21,16 @@ __device__ void gradient(
              start += (Size)gridDim.y * width) {
             Size unit = start + place;
             bool active = lane < lanes && unit < units;
-            Vector<N> sum = filled<N>(0);
+            Vector<N> sum = filled<N>(0), some = filled<N>(0);
+            int added = 0;
             if (active)
                 for (Size k = first + lane; k < count && sorted[k] == entry; k += lanes) {
                     Vector<N> v = load<N>(g + order[k] * columns, unit);
 #pragma unroll
-                    for (int j = 0; j < N; j++) sum.v[j] += v.v[j];
+                    for (int j = 0; j < N; j++) some.v[j] += v.v[j];
+                    if (++added % SOME == 0) take(sum, some);
                 }
+            take(sum, some);
             __syncthreads();  // everybody has read the parts before
             parts[threadIdx.x] = sum;
             __syncthreads();

@@ -17,9 +17,10 @@ from nnlib_backends.numpy_backend.native.host import ELEMENTS, is_float32, place
 __all__ = ["CODES", "KERNELS", "PRIMITIVES", "activate", "derive", "relu"]
 
 f4 = np.float32
-ZERO, HALF, ONE = f4(0.0), f4(0.5), f4(1.0)
-SQRT_HALF, DENSITY = f4(0.7071067811865476), f4(0.3989422804014327)  # √½, 1/√(2π)
-GELU_TANH, CUBIC, THREE = f4(0.7978845608028654), f4(0.044715), f4(3.0)
+ZERO, ONE = f4(0.0), f4(1.0)
+GELU_TANH, CUBIC, THREE = f4(2 * 0.7978845608028654), f4(0.044715), f4(3.0)
+# Beyond these the distribution functions are 0 or 1: −∞ · 0 and ∞ · 0 shall not be computed.
+NORMAL, LOGISTIC = fn.NORMAL_FLAT, f4(110.0)
 
 #: Activations that can be computed where a layer's result is still in cache, as kernels know them.
 CODES = {None: 0, "relu": 1, "tanh": 2, "sigmoid": 3}
@@ -83,16 +84,27 @@ def exp_forward(t, chunk, start, stop):
         y[i] = fn.exp(x[i])
 
 
+@njit(forceinline=True)
+def _at_least(x, low):
+    return fn.select(x < low, low, x)  # NaN stays NaN
+
+
+@njit(forceinline=True)
+def _within(x, limit):
+    return fn.select(x > limit, limit, fn.select(x < -limit, -limit, x))
+
+
 @kernel
 def gelu_forward(t, chunk, start, stop):
     x, y = vector(t, 0)[start:stop], vector(t, 1)[start:stop]
     if integer(t, 2):
         for i in range(x.size):
-            v = x[i]
-            y[i] = HALF * v * (ONE + fn.tanh(GELU_TANH * (v + CUBIC * v * v * v)))
+            v = _at_least(x[i], -NORMAL)
+            y[i] = v * fn.sigmoid(GELU_TANH * (v + CUBIC * v * v * v))
     else:
         for i in range(x.size):
-            y[i] = HALF * x[i] * (ONE + fn.erf(SQRT_HALF * x[i]))
+            v = _at_least(x[i], -NORMAL)
+            y[i] = v * fn.ndtr(v)
 
 
 @kernel
@@ -100,30 +112,33 @@ def gelu_backward(t, chunk, start, stop):
     g, x, dx = vector(t, 0)[start:stop], vector(t, 1)[start:stop], vector(t, 2)[start:stop]
     if integer(t, 3):
         for i in range(x.size):
-            v, square = x[i], x[i] * x[i]
-            h = fn.tanh(GELU_TANH * v * (ONE + CUBIC * square))
-            slope = HALF * GELU_TANH * (ONE + THREE * CUBIC * square)
-            dx[i] = g[i] * (HALF * (ONE + h) + v * (ONE - h * h) * slope)
+            v = _within(x[i], NORMAL)
+            square = v * v
+            s = fn.sigmoid(GELU_TANH * v * (ONE + CUBIC * square))
+            slope = GELU_TANH * (ONE + THREE * CUBIC * square)
+            dx[i] = g[i] * (s + v * (s * (ONE - s)) * slope)
     else:
         for i in range(x.size):
-            v = x[i]
-            density = DENSITY * fn.exp(-HALF * v * v)
-            dx[i] = g[i] * (HALF * (ONE + fn.erf(SQRT_HALF * v)) + v * density)
+            v = _within(x[i], NORMAL)
+            share, bell = fn.ndtr_and_bell(v)
+            dx[i] = g[i] * (share + v * (fn.DENSITY * bell))
 
 
 @kernel
 def silu_forward(t, chunk, start, stop):
     x, y = vector(t, 0)[start:stop], vector(t, 1)[start:stop]
     for i in range(x.size):
-        y[i] = x[i] * fn.sigmoid(x[i])
+        v = _at_least(x[i], -LOGISTIC)
+        y[i] = v * fn.sigmoid(v)
 
 
 @kernel
 def silu_backward(t, chunk, start, stop):
     g, x, dx = vector(t, 0)[start:stop], vector(t, 1)[start:stop], vector(t, 2)[start:stop]
     for i in range(x.size):
-        s = fn.sigmoid(x[i])
-        dx[i] = g[i] * (s * (ONE + x[i] * (ONE - s)))
+        v = _within(x[i], LOGISTIC)
+        s = fn.sigmoid(v)
+        dx[i] = g[i] * (s * (ONE + v * (ONE - s)))
 
 
 def each(kernel: NativeKernel, *args: Any, out: Array) -> Array:

@@ -43,7 +43,7 @@ class Shapes:
 
     def launch(
         self, kernel: NativeKernel, parts: list[Any], mask: Any, factor: Any, causal: bool,
-        scale: float | None, lse: Array, share: int, *more: Array,
+        scale: float | None, kept: Array, share: int, *more: Array,
     ) -> None:  # fmt: skip
         """Launch a kernel with a workspace of ``share`` rows of scores for every chunk."""
         chunks = split(self.B * self.H, -(-SECOND // self.work))
@@ -56,7 +56,7 @@ class Shapes:
         launch(
             kernel, *(parts * 3 if self.packed else parts), mask, *optional(factor),
             factor_of(scale, parts[0]), self.H, self.T, self.S, self.D, self.E, int(self.packed),
-            int(causal), *strides, lse, empty(chunks * share), share,
+            int(causal), *strides, kept, empty(chunks * share), share,
             multiply_address(), *more,
             items=self.B * self.H, chunks=chunks,
         )  # fmt: skip
@@ -71,10 +71,10 @@ def _make(name: str, count: int) -> Kernel:
         if not shapes.suit(mask, factor, causal):
             return general.forward(*arrays, causal=causal, scale=scale)
         y = empty((shapes.B, shapes.T, shapes.H, shapes.E))
-        lse, parts = empty((shapes.B, shapes.H, shapes.T)), optional(*arrays[:count])
+        kept, parts = empty((shapes.B * shapes.H * shapes.T, 2)), optional(*arrays[:count])
         share = shapes.D + shapes.E + BLOCK
-        shapes.launch(attention_forward, parts, mask, factor, causal, scale, lse, share, y)
-        return y, lse
+        shapes.launch(attention_forward, parts, mask, factor, causal, scale, kept, share, y)
+        return y, kept
 
     def backward(
         g: Array, saved: Array, needs: Sequence[Any], *arrays: Any, causal: bool,

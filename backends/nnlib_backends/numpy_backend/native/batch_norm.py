@@ -10,6 +10,7 @@ import numpy as np
 from nnlib_backends.contract import Kernel
 from nnlib_backends.numpy_backend.launch import Array, empty, launch, split
 from nnlib_backends.numpy_backend.native.abi import (
+    doubles,
     is_absent,
     kernel,
     matrix,
@@ -23,40 +24,43 @@ from nnlib_backends.numpy_backend.native.row_norm import (
     dense_or_none,
     flat,
 )
+from nnlib_backends.numpy_backend.native.sums import SOME, flush, settle
 
 __all__ = ["KERNELS"]
 
-f4 = np.float32
+f4, f8 = np.float32, np.float64
 ZERO, ONE = f4(0.0), f4(1.0)
 LINE = 16  # floats in a cache line
-BLOCK = 1 << 14  # numbers that stay in the L2 cache between two passes
+BLOCK, MOST = 1 << 14, 128  # numbers that stay in the L2 cache between two passes, rows at most
 
 
 @kernel
 def batch_norm_forward(t, chunk, start, stop):
-    """Arguments: x, weight, bias, y, (mean, scale, workspace, workspace) by channel, eps.
+    """Arguments: x, weight, bias, y, (mean, scale, two workspaces) by channel, eps, workspace.
 
     A thread has some channels.  Mean and sum of squares are those of a block of rows, which is read
-    twice while in cache, and then joined with the ones before (Chan, Golub & LeVeque, 1979).
+    twice while in cache, and then joined with the ones before in float64 (Chan, Golub & LeVeque,
+    1979).
     """
     x, y = matrix(t, 0), matrix(t, 3)
     first, last = min(start * LINE, x.shape[1]), min(stop * LINE, x.shape[1])
     part = slice(first, last)
     mean, square = matrix(t, 4)[0, part], matrix(t, 4)[1, part]
     block, block_square = matrix(t, 4)[2, part], matrix(t, 4)[3, part]
-    clear(mean)
-    clear(square)
-    step = max(1, BLOCK // x.shape[1])  # the same for every number of threads
+    means, squares = doubles(t, 6)[part], doubles(t, 6)[x.shape[1] + first : x.shape[1] + last]
+    for j in range(means.size):
+        means[j] = squares[j] = 0.0
+    step = min(max(1, BLOCK // x.shape[1]), MOST)  # the same for every number of threads
     for top in range(0, x.shape[0], step):
         bottom = min(top + step, x.shape[0])
-        count, before = f4(bottom - top), f4(top)
+        count, before = f8(bottom - top), f8(top)
         clear(block)
         for r in range(top, bottom):
             row = x[r, part]
             for j in range(row.size):
                 block[j] += row[j]
         for j in range(block.size):
-            block[j] /= count
+            block[j] /= f4(bottom - top)
         clear(block_square)
         for r in range(top, bottom):
             row = x[r, part]
@@ -65,13 +69,14 @@ def batch_norm_forward(t, chunk, start, stop):
                 block_square[j] += d * d
         share, joint = count / (before + count), before * count / (before + count)
         for j in range(block.size):
-            d = block[j] - mean[j]
-            mean[j] += d * share
-            square[j] += block_square[j] + d * d * joint
-    eps, count = number(t, 5), f4(x.shape[0])
+            d = block[j] - means[j]
+            means[j] += d * share
+            squares[j] += block_square[j] + d * d * joint
+    eps, rows = number(t, 5), f8(x.shape[0])
     factor, offset = block, block_square  # y = (x - mean) factor + offset
     for j in range(mean.size):
-        square[j] = ONE / np.sqrt(square[j] / count + eps)
+        mean[j] = f4(means[j])
+        square[j] = ONE / np.sqrt(f4(squares[j] / rows) + eps)
         factor[j] = square[j]
         offset[j] = ZERO
     if not is_absent(t, 1):
@@ -90,18 +95,28 @@ def batch_norm_forward(t, chunk, start, stop):
 
 @kernel
 def batch_norm_backward(t, chunk, start, stop):
-    """Arguments: g, x, weight, saved, dx, dw, db, workspace."""
+    """Arguments: g, x, weight, saved, dx, dw, db, workspace, workspace."""
     g, x, saved = matrix(t, 0), matrix(t, 1), matrix(t, 3)
     part = slice(min(start * LINE, x.shape[1]), min(stop * LINE, x.shape[1]))
     mean, scale = saved[0, part], saved[1, part]
     product, total = vector(t, 5)[part], vector(t, 6)[part]
+    channels = x.shape[1]
+    products = doubles(t, 8)[part]
+    totals = doubles(t, 8)[channels + part.start : channels + part.stop]
     clear(product)
     clear(total)
-    for r in range(x.shape[0]):
-        up, row = g[r, part], x[r, part]
-        for j in range(row.size):
-            product[j] += up[j] * (row[j] - mean[j])
-            total[j] += up[j]
+    for j in range(products.size):
+        products[j] = totals[j] = 0.0
+    for top in range(0, x.shape[0], SOME):
+        for r in range(top, min(top + SOME, x.shape[0])):
+            up, row = g[r, part], x[r, part]
+            for j in range(row.size):
+                product[j] += up[j] * (row[j] - mean[j])
+                total[j] += up[j]
+        flush(product, products)
+        flush(total, totals)
+    settle(product, products)
+    settle(total, totals)
     if x.shape[0] > 0:  # the scale of nothing is no number
         for j in range(product.size):
             product[j] *= scale[j]
@@ -131,7 +146,7 @@ def _batch_norm(
     lines = -(-x.shape[-1] // LINE)
     launch(
         batch_norm_forward, rows, dense_or_none(weight), dense_or_none(bias),
-        y.reshape(rows.shape), saved, float(eps),
+        y.reshape(rows.shape), saved, float(eps), empty((2, x.shape[-1]), np.float64),
         items=lines, chunks=min(lines, split(x.size, ELEMENTS)),
     )  # fmt: skip
     return y, saved
@@ -147,6 +162,7 @@ def _batch_norm_backward(
     launch(
         batch_norm_backward, flat(g)[0], rows, dense_or_none(weight), saved,
         None if dx is None else dx.reshape(rows.shape), *sums, empty(x.shape[-1:]),
+        empty((2, x.shape[-1]), np.float64),
         items=lines, chunks=min(lines, split(x.size, ELEMENTS)),
     )  # fmt: skip
     return [dx, *sums]

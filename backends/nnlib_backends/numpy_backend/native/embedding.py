@@ -9,12 +9,20 @@ import numpy as np
 
 from nnlib_backends.contract import Kernel
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
-from nnlib_backends.numpy_backend.native.abi import integers, kernel, matrix
+from nnlib_backends.numpy_backend.native.abi import (
+    doubles,
+    integers,
+    is_absent,
+    kernel,
+    matrix,
+)  # fmt: skip
 from nnlib_backends.numpy_backend.native.host import ELEMENTS, long_integers, place, require
+from nnlib_backends.numpy_backend.native.sums import settle
 
 __all__ = ["KERNELS"]
 
 ZERO = np.float32(0.0)
+SOME = 256  # gradients that are added in float32
 
 
 @kernel
@@ -30,22 +38,57 @@ def embedding_forward(t, chunk, start, stop):
 
 @kernel
 def embedding_backward(t, chunk, start, stop):
-    """Arguments: g (indices, D), indices, gradient of the table.
+    """Arguments: g (indices, D), indices, gradient of the table, and two workspaces or None.
 
     A chunk has some rows of the table, and adds to them in the order of the indices: the result
-    does not depend on the threads.
+    does not depend on the threads.  Rows that are named often are added up in float64, each in a
+    row of the second workspace, whose number is in the first.
     """
     g, indices, table = matrix(t, 0), integers(t, 1), matrix(t, 2)
     for k in range(start, stop):
         row = table[k]
         for j in range(row.size):
             row[j] = ZERO
+    if is_absent(t, 3):
+        for r in range(indices.size):
+            k = min(max(indices[r], 0), table.shape[0] - 1)
+            if start <= k < stop:
+                row, source = table[k], g[r]
+                for j in range(row.size):
+                    row[j] += source[j]
+        return
+    D = table.shape[1]
+    places, sums = integers(t, 3), doubles(t, 4)
+    for k in range(start, stop):
+        places[k] = 0
+    for r in range(indices.size):
+        k = min(max(indices[r], 0), table.shape[0] - 1)
+        if start <= k < stop:
+            places[k] += 1
+    place = chunk * (indices.size // SOME)
+    for k in range(start, stop):
+        if places[k] < SOME:
+            places[k] = -1
+            continue
+        places[k] = place
+        total = sums[place * D : (place + 1) * D]
+        for j in range(total.size):
+            total[j] = 0.0
+        place += 1
     for r in range(indices.size):
         k = min(max(indices[r], 0), table.shape[0] - 1)
         if start <= k < stop:
             row, source = table[k], g[r]
-            for j in range(row.size):
-                row[j] += source[j]
+            if places[k] < 0:
+                for j in range(row.size):
+                    row[j] += source[j]
+            else:
+                total = sums[places[k] * D : (places[k] + 1) * D]
+                for j in range(total.size):
+                    total[j] += source[j]
+    for k in range(start, stop):
+        if places[k] >= 0:
+            settle(table[k], sums[places[k] * D : (places[k] + 1) * D])
 
 
 def _forward(weight: Array, indices: Array) -> tuple[Array, None]:
@@ -65,10 +108,12 @@ def _backward(
 ) -> tuple[Array | None, None]:
     dw = place(needs[0], weight.shape)
     if dw is not None and dw.size:
+        chunks, often = min(len(weight), split(dw.size + g.size, ELEMENTS)), indices.size // SOME
+        places = empty((len(weight),), np.int64) if often else None
+        sums = empty((chunks * often, weight.shape[1]), np.float64) if often else None
         launch(
             embedding_backward, dense(g).reshape(indices.size, weight.shape[1]),
-            long_integers(indices), dw, items=len(weight),
-            chunks=min(len(weight), split(dw.size + g.size, ELEMENTS)),
+            long_integers(indices), dw, places, sums, items=len(weight), chunks=chunks,
         )  # fmt: skip
     return dw, None
 

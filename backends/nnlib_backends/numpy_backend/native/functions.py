@@ -16,7 +16,8 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 __all__ = [
-    "bits_of", "erf", "exp", "float_of", "less", "log", "log1p", "select", "sigmoid", "tanh",
+    "bits_of", "exp", "float_of", "less", "log", "log1p", "ndtr", "ndtr_and_bell", "select",
+    "sigmoid", "tanh",
 ]  # fmt: skip
 
 f4 = np.float32
@@ -30,28 +31,27 @@ LOG2_E = f4(1.4426950408889634)
 LN2_HIGH, LN2_LOW = f4(0.693359375), f4(-2.12194440e-4)  # their sum is ln 2; the first is short
 EXP_LOWEST, EXP_HIGHEST = f4(-105.0), f4(90.0)  # beyond: 0 and infinity
 TANH_FLAT = f4(-30.0)  # tanh(15) is 1
-SQRT_HALF, TINY, UP = f4(0.7071067811865476), f4(2.0**-126), f4(2.0**24)
+TANH_LINEAR = f4(1e-4)  # below, tanh(x) is x; so is −0
+TINY, UP = f4(2.0**-126), f4(2.0**24)
 INFINITY, NOT_A_NUMBER = f4(np.inf), f4(np.nan)
-ERF_SPLIT, ERF_FLAT = ONE, f4(4.0)  # erf(4) is 1
+NORMAL_SPLIT, NORMAL_FLAT = ONE, f4(15.0)  # the tail at 15 is 0
+DENSITY = f4(0.3989422804014327)  # 1/√(2π)
+TAIL_SHIFT = f4(2.5)
 
 # (exp(f) - 1 - f) / f² for |f| ≤ ln 2 / 2
 E0, E1, E2, E3, E4 = (f4(c) for c in (0.49999994, 0.16666515, 0.041668456, 0.00836942, 0.00138131))
 # (artanh(s) / s - 1) / s² in s², for |s| ≤ 1/3
 A0, A1, A2, A3, A4 = (f4(c) for c in (0.33333337, 0.19999415, 0.14309204, 0.10704739, 0.12187479))
-# erf(x) / x in x², for |x| ≤ 1
-S0, S1, S2, S3, S4, S5, S6 = (
+# (Φ(x) - ½) / x in x², for |x| ≤ 1, Φ the normal distribution function
+S0, S1, S2, S3, S4, S5 = (
+    f4(c) for c in (0.3989423, -0.06649036, 0.009973323, -0.00118633, 0.00011348637, -7.6542065e-06)
+)
+# (1 - Φ(x)) e^(x²/2) (x + 2.5) in (x - 2.5) / (x + 2.5), for 1 ≤ x ≤ 15
+T0, T1, T2, T3, T4, T5, T6, T7, T8 = (
     f4(c)
     for c in (
-        1.1283791, -0.37612626, 0.112835854, -0.026853811, 0.0051883277, -0.00080101925,
-        7.853858e-05,
-    )
-)  # fmt: skip
-# log(1 - erf(x)) for 1 ≤ x ≤ 4
-L0, L1, L2, L3, L4, L5, L6 = (
-    f4(c)
-    for c in (
-        -0.00031245511, -1.1272024, -0.6379649, -0.10325629, 0.02190652, -0.0029640172,
-        0.00018797284,
+        0.70665663, -0.4336922, 0.1319877, 0.009240494, -0.016400672, -0.0016327469, 0.002626917,
+        0.0007221288, -0.0005642458,
     )
 )  # fmt: skip
 
@@ -64,6 +64,18 @@ def _power_of_two(typingctx: Any, rounded: Any) -> Any:
         i32 = ir.IntType(32)
         bits = builder.shl(builder.bitcast(args[0], i32), i32(23))
         return builder.bitcast(builder.add(bits, i32(127 << 23)), ir.FloatType())
+
+    return types.float32(types.float32), codegen
+
+
+@intrinsic
+def _short(typingctx: Any, x: Any) -> Any:
+    """The upper 12 bits of the mantissa: the square of what is left is exact."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        i32 = ir.IntType(32)
+        bits = builder.and_(builder.bitcast(args[0], i32), i32(0xFFFFF000))
+        return builder.bitcast(bits, ir.FloatType())
 
     return types.float32(types.float32), codegen
 
@@ -146,12 +158,15 @@ def exp(x):
 
 
 @njit(fastmath=_CONTRACT, forceinline=True)
-def _exp_of_moderate(x):
-    """``e ** x`` for -80 < x < 80, without the care that others need."""
-    rounded = x * LOG2_E + ROUND
-    n = rounded - ROUND
-    scale = _power_of_two(rounded)
-    return scale + scale * _expm1_near_zero((x - n * LN2_HIGH) - n * LN2_LOW)
+def bell(z):
+    """``e ** (-z² / 2)`` for 0 ≤ z ≤ 15, as exact as `exp`: z² is not rounded."""
+    high = _short(z)
+    a, b = -HALF * high * high, -HALF * (z - high) * (z + high)
+    n = ((a + b) * LOG2_E + ROUND) - ROUND
+    f = ((a - n * LN2_HIGH) + b) - n * LN2_LOW
+    first = n * HALF + ROUND
+    second = (n - (first - ROUND)) + ROUND
+    return (ONE + _expm1_near_zero(f)) * _power_of_two(first) * _power_of_two(second)
 
 
 @njit(fastmath=_CONTRACT, forceinline=True)
@@ -166,7 +181,7 @@ def tanh(x):
     e, e_less_one = scale * p + scale, scale * p + (scale - ONE)
     inverse = ONE / (ONE + e)
     y = select(z < -ONE, ONE - (e + e) * inverse, -e_less_one * inverse)
-    return y if x > f4(0.0) else -y
+    return select(abs(x) < TANH_LINEAR, x, y if x > f4(0.0) else -y)
 
 
 @njit(fastmath={"arcp"}, forceinline=True)
@@ -180,20 +195,21 @@ def less(a, b):
 
 @njit(fastmath=_CONTRACT, forceinline=True)
 def sigmoid(x):
-    """``1 / (1 + e ** -x)``."""
-    return ONE / (ONE + exp(-x))
+    """``1 / (1 + e ** -x)``, as ``e ** x / (1 + e ** x)`` where x is negative."""
+    e = exp(-abs(x))
+    return select(x < f4(0.0), e, ONE) / (ONE + e)
 
 
 @njit(fastmath=_CONTRACT, forceinline=True)
-def _artanh(s):
-    u = s * s
+def _twice_artanh_of_half(s):
+    u = HALF * s * (HALF * s)
     return s + s * u * (A0 + u * (A1 + u * (A2 + u * (A3 + u * A4))))
 
 
 @njit(fastmath=_CONTRACT, forceinline=True)
 def log1p(u):
     """``log(1 + u)`` for 0 ≤ u ≤ 1."""
-    return TWO * _artanh(u / (TWO + u))
+    return _twice_artanh_of_half((u + u) / (TWO + u))
 
 
 @njit(fastmath=_CONTRACT, forceinline=True)
@@ -203,19 +219,27 @@ def log(x):
     z = x * UP if small else x
     n = _exponent(z) - (f4(24.0) if small else f4(0.0))
     m = _mantissa(z)
-    s = (m - ONE) / (m + ONE)
-    y = n * LN2_HIGH + (n * LN2_LOW + TWO * _artanh(s))
+    s = TWO * (m - ONE) / (m + ONE)
+    y = n * LN2_HIGH + (n * LN2_LOW + _twice_artanh_of_half(s))
     y = y if x > f4(0.0) else (-INFINITY if x == f4(0.0) else NOT_A_NUMBER)
     return INFINITY if x == INFINITY else y
 
 
 @njit(fastmath=_CONTRACT, forceinline=True)
-def erf(x):
-    """Error function."""
-    size = abs(x)
-    u = x * x
-    near = x * (S0 + u * (S1 + u * (S2 + u * (S3 + u * (S4 + u * (S5 + u * S6))))))
-    w = ERF_FLAT if size > ERF_FLAT else size
-    far = ONE - _exp_of_moderate(L0 + w * (L1 + w * (L2 + w * (L3 + w * (L4 + w * (L5 + w * L6))))))
-    far = far if x > f4(0.0) else -far
-    return select(size > ERF_SPLIT, far, near)
+def ndtr(x):
+    """Distribution function of the normal distribution, exact in both tails."""
+    return ndtr_and_bell(x)[0]
+
+
+@njit(fastmath=_CONTRACT, forceinline=True)
+def ndtr_and_bell(x):
+    """``ndtr(x)``, and ``e ** (-x² / 2)``, which it is made of."""
+    z = abs(x)
+    z = NORMAL_FLAT if z > NORMAL_FLAT else z
+    e, u = bell(z), z * z
+    near = HALF + x * (S0 + u * (S1 + u * (S2 + u * (S3 + u * (S4 + u * S5)))))
+    r = ONE / (z + TAIL_SHIFT)
+    t = (z - TAIL_SHIFT) * r
+    q = T4 + t * (T5 + t * (T6 + t * (T7 + t * T8)))
+    tail = r * (T0 + t * (T1 + t * (T2 + t * (T3 + t * q)))) * e
+    return select(z < NORMAL_SPLIT, near, select(x < f4(0.0), tail, ONE - tail)), e

@@ -1,8 +1,9 @@
 """Scaled dot-product attention, head by head.
 
 The weights (B, H, T, S) are never in memory as a whole: a thread computes those of a block of
-queries, and the backward pass computes them again from the scores and their logsumexp, the only
-thing that is kept (Dao et al., 2022, do the same on GPUs).
+queries, and the backward pass computes them again from the scores, their largest and the sum of
+their exponentials, the only things that are kept (Dao et al., 2022, keep the logsumexp on GPUs, but
+that has few digits left where scores are large).
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ ZERO, ONE, HIDDEN, NAN = f4(0.0), f4(1.0), f4(-1e30), f4(np.nan)
 
 # Arguments of both kernels: q, k, v; mask, factor, scale; H, T, S, D, E, whether q, k and v are one
 # array, whether the future is hidden; how far batches, heads and queries of the mask are apart;
-# logsumexp (B, H, T), workspace, how much of it is a chunk's, address of `multiply`.  Then y, or g,
-# dq, dk and dv.
-LSE, WORK, SHARE, TILE, MORE = 16, 17, 18, 19, 20
+# largest and 1 / sum (B · H · T, 2), workspace, how much of it is a chunk's, address of `multiply`.
+# Then y, or g, dq, dk and dv.
+KEPT, WORK, SHARE, TILE, MORE = 16, 17, 18, 19, 20
 
 
 @njit
@@ -162,8 +163,8 @@ def times(x, y):
 
 
 @njit
-def softmax(x):
-    """In place; return the logsumexp."""
+def softmax(x, kept):
+    """In place; keep the largest score, and by what the exponentials were multiplied."""
     top = i4(-(2**31))
     for j in range(x.size):
         bits = fn.bits_of(x[j])
@@ -175,17 +176,17 @@ def softmax(x):
     scale = ONE / total
     for j in range(x.size):
         x[j] *= scale
-    return peak + fn.log(total)
+    kept[0], kept[1] = peak, scale
 
 
 @kernel
 def attention_forward(t, chunk, start, stop):
-    """Some heads: y and the logsumexp of all scores."""
+    """Some heads: y, and what is kept of all scores."""
     H, T, S, D, E = sizes(t)
     tile, P, (q_stride, k_stride, v_stride) = integer(t, TILE), up(S), strides(t)
     keys_t = address(t, WORK) + 4 * chunk * integer(t, SHARE)
     values = keys_t + 4 * D * P  # of a head of which some are not finite
-    scores, lse = values + 4 * E * P, address(t, LSE)
+    scores, kept = values + 4 * E * P, address(t, KEPT)
     for item in range(start, stop):
         q, k, v = heads(t, 0, item)
         spoilt = hides(t) and not are_finite(v, v_stride, S, E)
@@ -203,7 +204,7 @@ def attention_forward(t, chunk, start, stop):
                 line, own = at(scores + 4 * i * P, keys), seen(t, first + i)
                 weights = line[:own]
                 hide(t, item, first + i, weights, HIDDEN)
-                at(lse + 4 * (item * T + first + i), 1)[0] = softmax(weights)
+                softmax(weights, at(kept + 8 * (item * T + first + i), 2))
                 hide(t, item, first + i, weights, ZERO)
                 if not is_absent(t, 4):
                     times(weights, factors(t, item, first + i, own))
@@ -262,9 +263,10 @@ def back(t, item, query, line, slopes):
     own, scale = seen(t, query), number(t, 5)
     w, d = line[:own], slopes[:own]
     hide(t, item, query, w, HIDDEN)
-    lse = at(address(t, LSE) + 4 * (item * integer(t, 7) + query), 1)[0]
+    kept = at(address(t, KEPT) + 8 * (item * integer(t, 7) + query), 2)
+    peak, factor = kept[0], kept[1]
     for j in range(w.size):
-        w[j] = fn.exp(w[j] - lse)
+        w[j] = fn.exp(w[j] - peak) * factor
     hide(t, item, query, w, ZERO)
     if not is_absent(t, 4):
         times(d, factors(t, item, query, own))

@@ -19,6 +19,7 @@ from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, spl
 from nnlib_backends.numpy_backend.native import activation as activations
 from nnlib_backends.numpy_backend.native.abi import (
     address,
+    doubles,
     gemm,
     integer,
     is_absent,
@@ -29,6 +30,7 @@ from nnlib_backends.numpy_backend.native.abi import (
 from nnlib_backends.numpy_backend.native.activation import CODES, activate, derive
 from nnlib_backends.numpy_backend.native.host import place, require
 from nnlib_backends.numpy_backend.native.program import sgemm_address
+from nnlib_backends.numpy_backend.native.sums import SOME, flush, settle
 
 __all__ = ["KERNELS"]
 
@@ -160,7 +162,7 @@ DELTAS, PRODUCTS = 1, 2  # what a launch of the backward kernel does
 
 @kernel
 def linear_backward(t, chunk, start, stop):
-    """Arguments: g, y, d, db, x, w, dx, dw, BLAS, activation, what to do, pieces.
+    """Arguments: g, y, d, db, x, w, dx, dw, BLAS, activation, what to do, pieces, workspace.
 
     Where there is no activation d is g.  Each piece has its own columns of d and db, of dx, and
     its own rows of dw (or its own rows of dx and columns of dw, where these are more).
@@ -190,11 +192,18 @@ def linear_backward(t, chunk, start, stop):
 def deltas(t, d, first, last):
     """``d = g · activation'`` and its sum over the rows, for some columns."""
     code, summed = integer(t, 9), not is_absent(t, 3)
+    many = summed and not is_absent(t, 12)  # rows: their sum goes on in float64
     if summed:
         total = vector(t, 3)[first:last]
         for j in range(total.size):
             total[j] = ZERO
+    if many:
+        totals = doubles(t, 12)[first:last]
+        for j in range(totals.size):
+            totals[j] = 0.0
     for r in range(d.shape[0]):
+        if many and r % SOME == 0:
+            flush(vector(t, 3)[first:last], doubles(t, 12)[first:last])
         row = d[r, first:last]
         if code:
             derive(matrix(t, 0)[r, first:last], matrix(t, 1)[r, first:last], row, code)
@@ -202,6 +211,8 @@ def deltas(t, d, first, last):
             total = vector(t, 3)[first:last]
             for j in range(total.size):
                 total[j] += row[j]
+    if many:
+        settle(vector(t, 3)[first:last], doubles(t, 12)[first:last])
 
 
 @njit
@@ -281,11 +292,11 @@ def _backward(
         g, y, d, db, rows, weight, None if dx is None else dx.reshape(m, k), dw, sgemm_address(),
         CODES[activation],
     )  # fmt: skip
-    if pieces == 1 or activation is None:  # then nobody waits for another's columns of d
-        launch(linear_backward, *args, DELTAS | PRODUCTS, pieces, items=pieces, chunks=pieces)
-    else:
-        launch(linear_backward, *args, DELTAS, pieces, items=pieces, chunks=pieces)
-        launch(linear_backward, *args, PRODUCTS, pieces, items=pieces, chunks=pieces)
+    # in one step where nobody waits for another's columns of d
+    steps = [DELTAS | PRODUCTS] if pieces == 1 or activation is None else [DELTAS, PRODUCTS]
+    totals = empty((n,), np.float64) if m > SOME and db is not None else None
+    for step in steps:
+        launch(linear_backward, *args, step, pieces, totals, items=pieces, chunks=pieces)
     return dx, dw, db
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 from nnlib_backends.numpy_backend.launch import Array, empty, launch, split
 from nnlib_backends.numpy_backend.native.abi import (
+    doubles,
     integer,
     kernel,
     matrix,
     vector,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.activation import CODES, derive
+from nnlib_backends.numpy_backend.native.sums import SOME, flush
 
 __all__ = ["parts_of", "sum_parts", "through_activation"]
 
-SOME = 64  # rows that are summed before they go into the whole sum, for the sake of precision
 WIDE = 64  # numbers that a row should have
 ELEMENTS = 1 << 14  # least numbers of a chunk
 
@@ -32,6 +34,17 @@ def add_parts(t, chunk, start, stop):
             total[i] += row[i]
 
 
+@kernel
+def add_doubles(t, chunk, start, stop):
+    """The same of parts that are float64."""
+    y, parts, size = vector(t, 1), doubles(t, 0), vector(t, 1).size
+    for i in range(start, stop):
+        total = np.float64(0.0)
+        for part in range(integer(t, 2)):
+            total += parts[part * size + i]
+        y[i] = np.float32(total)
+
+
 @njit
 def _clear(row):
     for i in range(row.size):
@@ -46,10 +59,12 @@ def _add(total, row):
 
 @kernel
 def derive_and_sum(t, chunk, start, stop):
-    """Rows ``start … stop`` of g times the activation's derivative, and their sum."""
+    """Rows ``start … stop`` of g times the activation's derivative, and their sum in float64."""
     g, channels = matrix(t, 0), matrix(t, 0).shape[1]
-    code, sums, some = integer(t, 3), matrix(t, 4)[chunk], matrix(t, 5)[chunk]
+    code, some = integer(t, 3), matrix(t, 5)[chunk]
+    sums = doubles(t, 4)[chunk * channels : (chunk + 1) * channels]
     _clear(sums)
+    _clear(some)
     for first in range(start, stop, SOME):
         rows = g[first : min(first + SOME, stop)]
         if code:
@@ -57,10 +72,9 @@ def derive_and_sum(t, chunk, start, stop):
             out = vector(t, 2)[part]
             derive(vector(t, 0)[part], vector(t, 1)[part], out, code)
             rows = out.reshape(rows.shape)
-        _clear(some)
         for i in range(rows.shape[0]):
             _add(some, rows[i])
-        _add(sums, some)
+        flush(some, sums)
 
 
 def parts_of(items: int, least: int) -> int:
@@ -79,7 +93,8 @@ def parts_of(items: int, least: int) -> int:
 
 def sum_parts(parts: Array, count: int, total: Array) -> None:
     """Write the sum of ``count`` parts, each as large as ``total``."""
-    launch(add_parts, parts, total, count, items=total.size, chunks=split(total.size, ELEMENTS))
+    kernel = add_doubles if parts.dtype == np.float64 else add_parts
+    launch(kernel, parts, total, count, items=total.size, chunks=split(total.size, ELEMENTS))
 
 
 def through_activation(
@@ -106,7 +121,7 @@ def through_activation(
     rows, channels = pixels // joined, joined * g.shape[-1]
     chunks = parts_of(rows, ELEMENTS // channels)
     out = empty(g.shape) if code else None
-    sums = empty((chunks, channels))
+    sums = empty((chunks, channels), np.float64)
     launch(
         derive_and_sum, g.reshape(rows, channels), y, out, code, sums, empty((chunks, channels)),
         items=rows, chunks=chunks,

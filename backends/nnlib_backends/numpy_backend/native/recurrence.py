@@ -18,6 +18,7 @@ from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, spl
 from nnlib_backends.numpy_backend.native.abi import (
     address,
     at,
+    doubles,
     gemm,
     integer,
     integers,
@@ -27,6 +28,7 @@ from nnlib_backends.numpy_backend.native.abi import (
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.host import long_integers, place
 from nnlib_backends.numpy_backend.native.program import sgemm_address
+from nnlib_backends.numpy_backend.native.sums import SOME, flush, settle
 from nnlib_backends.numpy_backend.native.tile import GROUP, LANES
 
 __all__ = [
@@ -150,6 +152,7 @@ def recurrent_within(t, chunk, start, stop):
 def recurrent_weights(t, chunk, start, stop):
     """Arguments: slopes by W x, slopes by R h, x, h before, dW, dR, db, dd, dx, W, BLAS, pieces.
 
+    And a workspace for sums over many rows.
     A piece has its own rows of dW, dR, db and dd, and its own rows of dx.
     """
     pieces = integer(t, 11)
@@ -159,12 +162,12 @@ def recurrent_weights(t, chunk, start, stop):
     if first < last:
         _outer(t, 0, 2, 4, first, last)
         _outer(t, 1, 3, 5, first, last)
-        _sum_rows(from_x, address(t, 6), first, last)
+        _sum_rows(t, from_x, address(t, 6), first, last)
         if address(t, 0) == address(t, 1) and address(t, 6) != 0 and address(t, 7) != 0:
             part = last - first  # the same sums once more
             copy(at(address(t, 6) + 4 * first, part), at(address(t, 7) + 4 * first, part))
         else:
-            _sum_rows(from_h, address(t, 7), first, last)
+            _sum_rows(t, from_h, address(t, 7), first, last)
     first, last, D = _bound(rows, start, pieces), _bound(rows, stop, pieces), matrix(t, 2).shape[1]
     if not is_absent(t, 8) and first < last:
         gemm(
@@ -193,15 +196,24 @@ def _outer(t, slopes, inputs, result, first, last):
 
 
 @njit
-def _sum_rows(d, result, first, last):
+def _sum_rows(t, d, result, first, last):
     if result == 0:
         return
     total = at(result + 4 * first, last - first)
     zero(total)
+    many = not is_absent(t, 12)
+    if many:
+        totals = doubles(t, 12)[first:last]
+        for j in range(totals.size):
+            totals[j] = 0.0
     for i in range(d.shape[0]):
+        if many and i % SOME == 0:
+            flush(total, doubles(t, 12)[first:last])
         source = d[i, first:last]
         for j in range(total.size):
             total[j] += source[j]
+    if many:
+        settle(total, doubles(t, 12)[first:last])
 
 
 # On the host -------------------------------------------------------------------------------------
@@ -266,8 +278,9 @@ def weight_gradients(
     dx, dw, dr, db, dd = (place(n, shape) for n, shape in zip(needs, shapes, strict=False))
     rows = math.prod(x.shape[:-1])
     pieces = split(rows * G * (D + size), 1 << 17)
+    totals = empty((G,), np.float64) if rows > SOME else None
     launch(
         recurrent_weights, _rows(from_x), _rows(from_h), _within(x, lengths), _rows(old_h), dw, dr,
-        db, dd, dx, dense(weight), sgemm_address(), pieces, items=pieces, chunks=pieces,
+        db, dd, dx, dense(weight), sgemm_address(), pieces, totals, items=pieces, chunks=pieces,
     )  # fmt: skip
     return [dx, dw, dr, db, dd]

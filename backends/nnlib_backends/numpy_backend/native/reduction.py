@@ -1,61 +1,139 @@
-"""Sum and mean of a whole array.
+"""Sum and mean, of a whole array or along axes; the norm of several arrays.
 
-The array is cut into pieces by its size alone, so the result does not depend on the threads; their
-sums are added in float64.
+Arrays are cut into pieces by their sizes alone, so that results do not depend on the threads.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numba import njit
 
 from nnlib_backends.contract import PrimitiveKernel
-from nnlib_backends.numpy_backend.launch import dense, empty, launch, split
+from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
 from nnlib_backends.numpy_backend.native.abi import (
     doubles,
     integer,
     is_absent,
     kernel,
+    matrix,
     number,
     vector,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.activation import each
 from nnlib_backends.numpy_backend.native.host import ELEMENTS, is_float32
+from nnlib_backends.numpy_backend.native.sums import SOME, flush, total_of
 
-__all__ = ["PRIMITIVES"]
+__all__ = ["PRIMITIVES", "global_norm"]
 
 f4, f8 = np.float32, np.float64
 ZERO = f4(0.0)
-BLOCK = 4096  # numbers that are added in float32
+FOUR = 4  # rows at a time
+WIDE, TILE = 64, 2048  # numbers that a row should have, and how many at a time
+LEAST = 1 << 15  # smaller arrays are left to NumPy
 
 
 @kernel
 def sum_pieces(t, chunk, start, stop):
-    """Arguments: x, sums of the pieces, how many pieces, y and divisor (if there is one piece)."""
-    pieces = integer(t, 2)
-    size = vector(t, 0).size
-    for piece in range(start, stop):
-        x = vector(t, 0)[size * piece // pieces : size * (piece + 1) // pieces]
-        total = f8(0.0)
-        for begin in range(0, x.size, BLOCK):
-            part = x[begin : begin + BLOCK]
-            s = ZERO
-            for i in range(part.size):
-                s += part[i]
-            total += s
-        doubles(t, 1)[piece] = total
+    """Arguments: x (rows, N), sums of the pieces, how many a row, y and divisor (if it is one)."""
+    pieces, x = integer(t, 2), matrix(t, 0)
+    for item in range(start, stop):
+        row, piece = x[item // pieces], item % pieces
+        total = total_of(row[row.size * piece // pieces : row.size * (piece + 1) // pieces])
+        if is_absent(t, 3):
+            doubles(t, 1)[item] = total
+        else:
+            vector(t, 3)[item] = f4(total / integer(t, 4))
+
+
+@kernel
+def sum_columns(t, chunk, start, stop):
+    """Arguments as of `sum_pieces`, but x (A, N, C); then a row for each chunk, C, N.
+
+    Long rows are cut into tiles, short ones are joined.
+    """
+    pieces, C, N = integer(t, 2), integer(t, 6), integer(t, 7)
+    tiles, joined = (C + TILE - 1) // TILE, max(1, WIDE // C)
+    for item in range(start, stop):
+        outer, piece, left = item // tiles // pieces, item // tiles % pieces, item % tiles * TILE
+        columns = min(TILE, C - left)
+        place = item // tiles * C + left
+        sums = doubles(t, 1)[place : place + columns]
+        for j in range(sums.size):
+            sums[j] = 0.0
+        first, last = N * piece // pieces, N * (piece + 1) // pieces
+        x = vector(t, 0)[(outer * N + first) * C + left : (outer * N + last) * C]
+        some = matrix(t, 5)[chunk, : columns * joined]
+        long = (last - first) // joined
+        for top in range(0, long, SOME):
+            _add_rows(x, C * joined, some, top, min(top + SOME, long))
+            for part in range(joined):
+                flush(some[part * columns : (part + 1) * columns], sums)
+        for top in range(long * joined, last - first):
+            row = x[top * C : top * C + columns]
+            for j in range(row.size):
+                sums[j] += row[j]
         if not is_absent(t, 3):
-            vector(t, 3)[0] = f4(total / integer(t, 4))
+            y, divisor = vector(t, 3)[place : place + columns], integer(t, 4)
+            for j in range(y.size):
+                y[j] = f4(sums[j] / divisor)
+
+
+@njit
+def _add_rows(x, stride, some, top, end):
+    """Sums of some rows, four at a time."""
+    width = some.size
+    for j in range(width):
+        some[j] = ZERO
+    fours = top + (end - top) // FOUR * FOUR
+    for r in range(top, fours, FOUR):
+        k = r * stride
+        a, b = x[k : k + width], x[k + stride : k + stride + width]
+        c, d = x[k + 2 * stride : k + 2 * stride + width], x[k + 3 * stride :]
+        for j in range(some.size):
+            some[j] += (a[j] + b[j]) + (c[j] + d[j])
+    for r in range(fours, end):
+        row = x[r * stride : r * stride + width]
+        for j in range(some.size):
+            some[j] += row[j]
 
 
 @kernel
 def add_pieces(t, chunk, start, stop):
-    """Arguments: sums of the pieces, y, divisor."""
+    """Arguments: sums of the pieces (A, pieces, C), y (A, C), divisor, pieces, C."""
+    sums, y = doubles(t, 0), vector(t, 1)
+    pieces, C = integer(t, 3), integer(t, 4)
+    for item in range(start, stop):
+        total = f8(0.0)
+        for piece in range(pieces):
+            total += sums[(item // C * pieces + piece) * C + item % C]
+        y[item] = f4(total / integer(t, 2))
+
+
+@kernel
+def squares_of_pieces(t, chunk, start, stop):
+    """Arguments: x, sums of squares (float64: none overflows), pieces of x, number of the first."""
+    pieces, first = integer(t, 2), integer(t, 3)
+    size = vector(t, 0).size
+    for piece in range(start, stop):
+        x = vector(t, 0)[size * piece // pieces : size * (piece + 1) // pieces]
+        total = f8(0.0)
+        for i in range(x.size):
+            v = f8(x[i])
+            total += v * v
+        doubles(t, 1)[first + piece] = total
+
+
+@kernel
+def root_of_sum(t, chunk, start, stop):
+    """Arguments: sums of squares, y (one number)."""
     sums, total = doubles(t, 0), f8(0.0)
     for i in range(sums.size):
         total += sums[i]
-    vector(t, 1)[0] = f4(total / integer(t, 2))
+    vector(t, 1)[0] = f4(np.sqrt(total))
 
 
 @kernel
@@ -68,17 +146,89 @@ def fill_with_quotient(t, chunk, start, stop):
 
 
 def _reduce(x: Any, axis: Any, keepdims: bool, mean: bool) -> Any:
-    if not is_float32(x) or x.size == 0 or not x.flags.c_contiguous or axis is not None:
+    if not is_float32(x) or x.size == 0 or not x.flags.c_contiguous:
         return NotImplemented
-    y = empty((1,) * x.ndim if keepdims else ())
-    divisor = x.size if mean else 1
-    pieces = max(1, min(64, x.size // ELEMENTS))
-    sums = empty((pieces,), np.float64)
-    if pieces == 1:
-        launch(sum_pieces, x, sums, 1, y, divisor, items=1)
+    if axis is None:
+        divisor = x.size if mean else 1
+        return _sum_middle(x, 1, x.size, 1, (1,) * x.ndim if keepdims else (), divisor)
+    axes = {i % x.ndim for i in (axis if isinstance(axis, tuple) else (axis,)) if x.ndim}
+    # small arrays, errors and what needs no sum are NumPy's
+    if x.size < LEAST or not _are_axes(axis, x.ndim) or not axes:
+        return NotImplemented
+    shape = [n for i, n in enumerate(x.shape) if keepdims or i not in axes]
+    if keepdims:
+        shape = [1 if i in axes else n for i, n in enumerate(shape)]
+    divisor = math.prod(x.shape[i] for i in axes) if mean else 1
+    groups = _groups(x.shape, axes)
+    while True:  # axes side by side at a time, the last ones first
+        last = max(i for i, (_, summed) in enumerate(groups) if summed)
+        outer, n, inner = (
+            math.prod(size for size, _ in part)
+            for part in (groups[:last], groups[last : last + 1], groups[last + 1 :])
+        )
+        del groups[last]
+        done = not any(summed for _, summed in groups)
+        x = _sum_middle(
+            x, outer, n, inner, tuple(shape) if done else (outer * inner,), divisor if done else 1
+        )
+        if done:
+            return x
+
+
+def _are_axes(axis: Any, ndim: int) -> bool:
+    """Whether axes exist, each named once."""
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    return (
+        all(isinstance(i, int | np.integer) and -ndim <= i < ndim for i in axes)
+        and len({i % ndim for i in axes}) == len(axes)
+    )  # fmt: skip
+
+
+def _groups(shape: tuple[int, ...], axes: set[int]) -> list[tuple[int, bool]]:
+    """Sizes of axes side by side that are all summed, or all not, and whether they are."""
+    groups: list[tuple[int, bool]] = []
+    for i, n in enumerate(shape):
+        if groups and groups[-1][1] is (i in axes):
+            n *= groups.pop()[0]
+        groups.append((n, i in axes))
+    return groups
+
+
+def _sum_middle(
+    x: Array, outer: int, n: int, inner: int, shape: tuple[int, ...], divisor: int
+) -> Array:
+    """Return the sum over the middle of three axes, divided, in a given shape."""
+    y = empty(shape)
+    pieces = max(1, min(64 // outer, n * inner // ELEMENTS, n // SOME))
+    items = outer * pieces * (-(-inner // TILE) if inner > 1 else 1)
+    chunks = min(items, split(x.size, ELEMENTS))
+    sums = empty((outer * pieces * inner if pieces > 1 or inner > 1 else 1,), np.float64)
+    whole = y if pieces == 1 else None
+    if inner == 1:
+        launch(
+            sum_pieces, x.reshape(outer, n), sums, pieces, whole, divisor, items=items,
+            chunks=chunks,
+        )  # fmt: skip
     else:
-        launch(sum_pieces, x, sums, pieces, None, 1, items=pieces, chunks=split(x.size, ELEMENTS))
-        launch(add_pieces, sums, y, divisor, items=1)
+        some = empty((chunks, max(min(inner, TILE), WIDE)))
+        launch(
+            sum_columns, x, sums, pieces, whole, divisor, some, inner, n, items=items,
+            chunks=chunks,
+        )  # fmt: skip
+    if pieces > 1:
+        launch(add_pieces, sums, y, divisor, pieces, inner, items=y.size)
+    return y
+
+
+def global_norm(arrays: Sequence[Array]) -> Array:
+    """Return the 2-norm of all values of some float32 arrays together, a 0-d array."""
+    pieces = [max(1, min(64, x.size // ELEMENTS)) for x in arrays]
+    sums, y, first = empty((sum(pieces),), np.float64), empty(()), 0
+    for x, count in zip(arrays, pieces, strict=True):
+        chunks = min(count, split(x.size, ELEMENTS))
+        launch(squares_of_pieces, dense(x), sums, count, first, items=count, chunks=chunks)
+        first += count
+    launch(root_of_sum, sums, y, items=1)
     return y
 
 

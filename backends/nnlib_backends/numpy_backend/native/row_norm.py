@@ -13,6 +13,7 @@ from nnlib_backends.contract import Kernel
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
 from nnlib_backends.numpy_backend.native.abi import (
     cube,
+    doubles,
     integer,
     is_absent,
     kernel,
@@ -21,10 +22,17 @@ from nnlib_backends.numpy_backend.native.abi import (
     vector,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.host import ELEMENTS, place, require
+from nnlib_backends.numpy_backend.native.sums import (
+    BLOCK,
+    SOME,
+    flush,
+    total_of,
+    total_of_squares,
+)  # fmt: skip
 
 __all__ = ["KERNELS", "check_parameters", "clear", "dense_or_none", "flat"]
 
-f4 = np.float32
+f4, f8 = np.float32, np.float64
 ZERO, ONE = f4(0.0), f4(1.0)
 
 
@@ -42,16 +50,9 @@ def row_norm_forward(t, chunk, start, stop):
     eps, count = number(t, 5), f4(x.shape[1])
     for r in range(start, stop):
         source, row = x[r], y[r]
-        mean = ZERO
-        if integer(t, 6):
-            for j in range(source.size):
-                mean += source[j]
-            mean /= count
-        square = ZERO
-        for j in range(source.size):
-            d = source[j] - mean
-            square += d * d
-        scale = ONE / np.sqrt(square / count + eps)
+        mean = f4(total_of(source) / count) if integer(t, 6) else ZERO
+        square = f4(total_of_squares(source, mean) / count)
+        scale = ONE / np.sqrt(square + eps)
         saved[r, 0], saved[r, 1] = mean, scale
         for j in range(source.size):
             row[j] = (source[j] - mean) * scale
@@ -67,15 +68,24 @@ def row_norm_forward(t, chunk, start, stop):
 
 @kernel
 def row_norm_backward(t, chunk, start, stop):
-    """Arguments: g, x, weight, saved, dx, sums (chunks, 2, D) for dw and db, whether to centre."""
+    """Arguments: g, x, weight, saved, dx, sums (chunks, 2, D) for dw and db, whether to centre.
+
+    And those sums once more, as float64, where there are many rows.
+    """
     g, x, saved, centre = matrix(t, 0), matrix(t, 1), matrix(t, 3), integer(t, 6)
-    count = f4(x.shape[1])
+    count, columns = f4(x.shape[1]), x.shape[1]
     if not is_absent(t, 5):
-        clear(cube(t, 5)[chunk, 0])
-        clear(cube(t, 5)[chunk, 1])
+        clear(vector(t, 5)[2 * chunk * columns : 2 * (chunk + 1) * columns])
+        if not is_absent(t, 7):
+            totals = doubles(t, 7)[2 * chunk * columns : 2 * (chunk + 1) * columns]
+            for j in range(totals.size):
+                totals[j] = 0.0
     for r in range(start, stop):
         up, source, mean, scale = g[r], x[r], saved[r, 0], saved[r, 1]
         if not is_absent(t, 5):
+            if not is_absent(t, 7) and (r - start) % SOME == 0:
+                part = slice(2 * chunk * columns, 2 * (chunk + 1) * columns)
+                flush(vector(t, 5)[part], doubles(t, 7)[part])
             dw, db = cube(t, 5)[chunk, 0], cube(t, 5)[chunk, 1]
             for j in range(up.size):
                 dw[j] += up[j] * ((source[j] - mean) * scale)
@@ -89,28 +99,42 @@ def row_norm_backward(t, chunk, start, stop):
                 weight = vector(t, 2)
                 for j in range(row.size):
                     row[j] = up[j] * weight[j]
-            total, product = ZERO, ZERO
-            for j in range(row.size):
-                total += row[j]
-                product += row[j] * (source[j] - mean)
+            total, product = _sums(row, source, mean)
             total = total / count if centre else ZERO
             product = product * scale / count
             for j in range(row.size):
                 row[j] = (row[j] - total - (source[j] - mean) * scale * product) * scale
 
 
+@njit
+def _sums(row, source, mean):
+    """Of a row, and of its products with distances from a mean."""
+    total, product = f8(0.0), f8(0.0)
+    for begin in range(0, row.size, BLOCK):
+        up, x = row[begin : begin + BLOCK], source[begin : begin + BLOCK]
+        s, p = ZERO, ZERO
+        for j in range(up.size):
+            s += up[j]
+            p += up[j] * (x[j] - mean)
+        total += s
+        product += p
+    return f4(total), f4(product)
+
+
 @kernel
 def add_partial_sums(t, chunk, start, stop):
-    """Arguments: sums (chunks, 2, D), dw, db: add up over the chunks."""
+    """Arguments: sums (chunks, 2, D), dw, db: add up over the chunks; float64 sums, or None."""
     parts = cube(t, 0)
     for which in range(2):
         if not is_absent(t, 1 + which):
             target = vector(t, 1 + which)[start:stop]
-            clear(target)
-            for part in range(parts.shape[0]):
-                source = parts[part, which, start:stop]
-                for j in range(target.size):
-                    target[j] += source[j]
+            for j in range(target.size):
+                total = f8(0.0)
+                for part in range(parts.shape[0]):
+                    total += parts[part, which, start + j]
+                    if not is_absent(t, 3):
+                        total += doubles(t, 3)[(2 * part + which) * parts.shape[2] + start + j]
+                target[j] = f4(total)
 
 
 def flat(x: Array) -> tuple[Array, int]:
@@ -152,14 +176,16 @@ def _row_backward(
     dx = place(needs[0], x.shape)
     learned = [place(need, x.shape[-1:]) for need in needs[1:]]
     dw, db = [*learned, None][:2]
-    sums = empty((chunks, 2, x.shape[-1])) if dw is not None or db is not None else None
+    shape = (chunks, 2, x.shape[-1])
+    sums = empty(shape) if dw is not None or db is not None else None
+    totals = None if sums is None or len(rows) <= SOME else empty(shape, np.float64)
     launch(
         row_norm_backward, flat(g)[0], rows, dense_or_none(weight), saved,
-        None if dx is None else dx.reshape(rows.shape), sums, int(centre),
+        None if dx is None else dx.reshape(rows.shape), sums, int(centre), totals,
         items=len(rows), chunks=chunks,
     )  # fmt: skip
     if sums is not None:
-        launch(add_partial_sums, _used(sums, len(rows)), dw, db, items=x.shape[-1])
+        launch(add_partial_sums, _used(sums, len(rows)), dw, db, totals, items=x.shape[-1])
     return [dx, *learned]
 
 

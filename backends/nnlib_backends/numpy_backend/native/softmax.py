@@ -33,6 +33,11 @@ from nnlib_backends.numpy_backend.native.host import (
     place,
     require,
 )
+from nnlib_backends.numpy_backend.native.sums import (
+    log_of_total,
+    total_of,
+    total_of_products,
+)  # fmt: skip
 
 __all__ = ["KERNELS", "PRIMITIVES"]
 
@@ -75,14 +80,6 @@ def exponentiate_into(x, y):
 
 
 @njit
-def sum_of(row):
-    total = ZERO
-    for j in range(row.size):
-        total += row[j]
-    return total
-
-
-@njit
 def rows_in_block(columns):
     return max(1, BLOCK // max(columns, 1))
 
@@ -100,7 +97,7 @@ def softmax_forward(t, chunk, start, stop):
         exponentiate(part)
         for r in range(top, end):
             row = y[r]
-            scale = ONE / sum_of(row)
+            scale = f4(1.0 / total_of(row))
             for j in range(row.size):
                 row[j] *= scale
 
@@ -110,9 +107,7 @@ def softmax_backward(t, chunk, start, stop):
     """Arguments: g, y, dx."""
     for r in range(start, stop):
         g, y, dx = matrix(t, 0)[r], matrix(t, 1)[r], matrix(t, 2)[r]
-        total = ZERO
-        for j in range(y.size):
-            total += g[j] * y[j]
+        total = f4(total_of_products(g, y))
         for j in range(y.size):
             dx[j] = y[j] * (g[j] - total)
 
@@ -131,7 +126,8 @@ def log_softmax_forward(t, chunk, start, stop):
         )
         for r in range(top, end):
             row = y[r]
-            log_total = fn.log(sum_of(block[(r - top) * columns : (r - top + 1) * columns]))
+            part = block[(r - top) * columns : (r - top + 1) * columns]
+            log_total = log_of_total(part)
             for j in range(row.size):
                 row[j] -= log_total
 
@@ -148,7 +144,7 @@ def log_softmax_backward(t, chunk, start, stop):
         exponentiate_into(vector(t, 1)[part], vector(t, 2)[part])
         for r in range(top, end):
             source, row = g[r], dx[r]
-            total = sum_of(source)
+            total = f4(total_of(source))
             for j in range(row.size):
                 row[j] = source[j] - row[j] * total
 
@@ -170,11 +166,11 @@ def softmax_cross_entropy_forward(t, chunk, start, stop):
         part = block[: (end - top) * columns]
         exponentiate(part)
         for r in range(top, end):
-            total = sum_of(block[(r - top) * columns : (r - top + 1) * columns])
+            row = block[(r - top) * columns : (r - top + 1) * columns]
             label = min(max(labels[r], 0), columns - 1)  # what is out of range is refused elsewhere
-            saved[r, 1] = ONE / total
+            saved[r, 1] = f4(1.0 / total_of(row))
             # not max + log(total) - logit, which loses all digits between large logits
-            losses[r] = fn.less(fn.log(total), fn.less(x[r, label], saved[r, 0]))
+            losses[r] = fn.less(log_of_total(row), fn.less(x[r, label], saved[r, 0]))
             if labels[r] == IGNORED:
                 losses[r] = ZERO
 

@@ -24,9 +24,10 @@ from nnlib_backends.numpy_backend.native import (
     slicing,
     softmax,
 )
+from nnlib_backends.numpy_backend.native.reduction import global_norm
 from nnlib_backends.numpy_backend.native.updates import UPDATES
 
-__all__ = ["KERNELS", "PRIMITIVES", "UPDATES", "compilation", "probe"]
+__all__ = ["KERNELS", "PRIMITIVES", "UPDATES", "compilation", "global_norm", "probe"]
 
 KERNELS: dict[str, Kernel] = {
     **activation.KERNELS,

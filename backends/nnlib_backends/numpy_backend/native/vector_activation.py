@@ -10,42 +10,71 @@ import numpy as np
 from numba import njit
 
 from nnlib_backends.numpy_backend.launch import Array, launch, split
+from nnlib_backends.numpy_backend.native import functions as fn
 from nnlib_backends.numpy_backend.native.abi import address, integer, kernel
 from nnlib_backends.numpy_backend.native.activation import CODES
 from nnlib_backends.numpy_backend.native.vectors import (
     BYTES,
     LANES,
     clip,
+    larger,
     load,
     load_some,
+    power_of_two,
     relu,
     splat,
     store,
     store_some,
+    where_less,
 )  # fmt: skip
 
-__all__ = ["activate_all", "activate_in_place", "tanh"]
+__all__ = ["activate_all", "activate_in_place", "sigmoid", "tanh"]
 
 f4 = np.float32
 RELU, TANH, SIGMOID = CODES["relu"], CODES["tanh"], CODES["sigmoid"]
 ELEMENTS = 1 << 14  # least numbers of a chunk
 
-# tanh(x) / x as a quotient of polynomials in x², for |x| ≤ 9.02, where tanh is 1; fitted by least
-# squares with weights moved to where the error was largest: 2e-8, and 6 units in the last place
-# once rounded
-FLAT = f4(9.02)
-P1, P2, P3, P4 = (f4(c) for c in (0.13379717, 0.003494034, 2.0583475e-05, 1.3319063e-08))
-Q1, Q2, Q3, Q4 = (f4(c) for c in (0.46713033, 0.025871072, 0.00032830922, 7.762015e-07))
+ZERO, HALF, ONE = f4(0.0), f4(0.5), f4(1.0)
+
+
+@njit
+def _size(x):
+    return larger(x, splat(ZERO) - x)
+
+
+@njit
+def _reduced(x):
+    """``n`` and ``e ** f - 1`` with ``e ** x = 2ⁿ e ** f``; see `functions.exp`."""
+    rounding = splat(fn.ROUND)
+    n = (x * splat(fn.LOG2_E) + rounding) - rounding
+    f = (x - n * splat(fn.LN2_HIGH)) - n * splat(fn.LN2_LOW)
+    q = splat(fn.E2) + f * (splat(fn.E3) + f * splat(fn.E4))
+    return n, f + f * f * (splat(fn.E0) + f * (splat(fn.E1) + f * q))
+
+
+@njit
+def sigmoid(x):
+    """``1 / (1 + e ** -x)``, the same as `functions.sigmoid`."""
+    one, rounding = splat(ONE), splat(fn.ROUND)
+    n, p = _reduced(clip(splat(ZERO) - _size(x), fn.EXP_LOWEST, ZERO))
+    first = n * splat(HALF) + rounding
+    second = (n - (first - rounding)) + rounding
+    e = (one + p) * power_of_two(first) * power_of_two(second)
+    return where_less(x, splat(ZERO), e, one) / (one + e)
 
 
 @njit
 def tanh(x):
-    """Hyperbolic tangent."""
-    x = clip(x, -FLAT, FLAT)
-    z = x * x
-    above = splat(f4(1.0)) + z * (splat(P1) + z * (splat(P2) + z * (splat(P3) + z * splat(P4))))
-    below = splat(f4(1.0)) + z * (splat(Q1) + z * (splat(Q2) + z * (splat(Q3) + z * splat(Q4))))
-    return clip(x * above / below, f4(-1.0), f4(1.0))
+    """Hyperbolic tangent, the same as `functions.tanh`."""
+    one, size = splat(ONE), _size(x)
+    z = clip(splat(ZERO) - (size + size), fn.TANH_FLAT, ZERO)
+    n, p = _reduced(z)
+    scale = power_of_two(n + splat(fn.ROUND))
+    e, less_one = scale * p + scale, scale * p + (scale - one)
+    above = where_less(z, splat(-ONE), one - e, splat(ZERO) - less_one)
+    y = above / (one + e)
+    y = where_less(x, splat(ZERO), splat(ZERO) - y, y)
+    return where_less(size, splat(fn.TANH_LINEAR), x, y)
 
 
 @njit
@@ -55,8 +84,7 @@ def _activate(value, code):
     elif code == TANH:
         value = tanh(value)
     elif code == SIGMOID:
-        half = splat(f4(0.5))
-        value = half * tanh(half * value) + half
+        value = sigmoid(value)
     return value
 
 

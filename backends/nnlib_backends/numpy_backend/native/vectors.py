@@ -24,8 +24,9 @@ from numba.core.typing.templates import ConcreteTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 __all__ = [
-    "BYTES", "LANES", "REGISTERS", "Vector", "clip", "larger", "load", "load_some", "relu",
-    "splat", "store", "store_some", "transpose", "where_different", "where_same",
+    "BYTES", "LANES", "REGISTERS", "Vector", "clip", "larger", "load", "load_some",
+    "power_of_two", "relu", "splat", "store", "store_some", "transpose", "where_different",
+    "where_less", "where_same",
 ]  # fmt: skip
 
 
@@ -214,6 +215,29 @@ def larger(typingctx: Any, a: Any, b: Any) -> Any:
         return builder.select(builder.or_(builder.fcmp_ordered(">", b, a), nan), b, a)
 
     return Vector(Vector, Vector), codegen
+
+
+@intrinsic
+def power_of_two(typingctx: Any, rounded: Any) -> Any:
+    """2ⁿ for n + 1.5 · 2²³, -126 ≤ n ≤ 127: n goes to where a float has its exponent."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        ints = ir.VectorType(ir.IntType(32), LANES)
+        bits = builder.shl(builder.bitcast(args[0], ints), ir.Constant(ints, [23] * LANES))
+        bits = builder.add(bits, ir.Constant(ints, [127 << 23] * LANES))
+        return builder.bitcast(bits, VECTOR)
+
+    return Vector(Vector), codegen
+
+
+@intrinsic
+def where_less(typingctx: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
+    """``yes`` where a is less than b, else ``no``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("<", args[0], args[1]), args[2], args[3])
+
+    return Vector(Vector, Vector, Vector, Vector), codegen
 
 
 @intrinsic

@@ -17,8 +17,8 @@ UNIT = np.concatenate([np.linspace(0, 1, 100_001), np.geomspace(1e-44, 1, 10_001
 FUNCTIONS = [
     ("exp", np.exp, RANGE, SPECIAL, 1.5),
     ("tanh", np.tanh, RANGE, SPECIAL, 3.5),
-    ("sigmoid", special.expit, RANGE[RANGE > -87], SPECIAL, 3),
-    ("erf", special.erf, RANGE, SPECIAL, 3),
+    ("sigmoid", special.expit, RANGE, SPECIAL, 3),
+    ("ndtr", special.ndtr, RANGE, SPECIAL, 4),
     ("log", np.log, RANGE[RANGE > 0], SPECIAL, 2.5),
     ("log1p", np.log1p, UNIT, UNIT[:1], 2.5),
 ]

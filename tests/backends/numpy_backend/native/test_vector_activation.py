@@ -8,6 +8,7 @@ EXACT = {"relu": lambda x: np.maximum(x, 0), "tanh": np.tanh, "sigmoid": special
 EVERYWHERE = np.concatenate(
     [
         np.linspace(-12, 12, 100_003),
+        np.linspace(-110, 110, 100_003),
         np.logspace(-45, 38, 10_000),
         -np.logspace(-45, 38, 10_000),
         [0, np.inf, -np.inf, np.nan, 1e-45, -1e-45],
@@ -20,12 +21,9 @@ def test_against_float64(activation, threads):
     y = EVERYWHERE.copy()
     activate_all(y, activation)
     expected = EXACT[activation](EVERYWHERE.astype(np.float64))
-    if activation == "sigmoid":  # ½ + ½ tanh(x / 2)
-        np.testing.assert_allclose(y, expected, rtol=0, atol=3e-7)
-        assert ((y >= 0) & (y <= 1) | np.isnan(y)).all()
-    elif activation == "relu":
+    if activation == "relu":
         np.testing.assert_array_equal(y, expected)
     else:
         ulp = np.spacing(np.abs(expected).astype(np.float32))
-        assert np.nanmax(np.abs(y - expected) / ulp) < 8
+        assert np.nanmax(np.abs(y - expected) / ulp) < 4
     np.testing.assert_array_equal(np.isnan(y), np.isnan(EVERYWHERE))
