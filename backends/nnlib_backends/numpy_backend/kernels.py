@@ -25,7 +25,7 @@ FLOAT32 = np.dtype(np.float32)
 
 #: Where an operation takes integers: position of the argument.
 INTEGERS = {
-    "attention": 3, "dropout": 1, "embedding": 1, "gru": -1, "lstm": -1, "rnn": -1,
+    "attention": 3, "dropout": 1, "embedding": 1, "gru": 6, "lstm": 7, "rnn": 6,
     "self_attention": 1, "softmax_cross_entropy": 1,
 }  # fmt: skip
 

@@ -127,3 +127,14 @@ def test_integers_in_the_place_of_floats_are_not_read_as_floats(operation):
         ]
         expected = general.forward(*arrays, **options)[0]
         np.testing.assert_array_equal(ours.forward(*arrays, **options)[0], expected)
+
+
+def test_the_arguments_of_integers_are_where_the_samples_have_them():
+    found = {
+        (operation.name, place)
+        for operation in fused_operations()
+        for samples, _ in operation.samples
+        for place, sample in enumerate(samples)
+        if isinstance(sample, Integers)
+    }
+    assert found == set(module.INTEGERS.items())
