@@ -136,7 +136,8 @@ def _in_child() -> None:
     _inside.clear()
     _after_fork()
     for lock in list(_of_objects):
-        lock._at_fork_reinit()
+        if not lock._is_owned():  # by the thread that forked, which goes on in the child
+            lock._at_fork_reinit()
 
 
 if hasattr(os, "register_at_fork"):  # else there is no fork
