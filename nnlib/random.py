@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from nnlib.errors import OptionError, StateError
 from nnlib.recording import current, fed, repeated
 from nnlib_backends import Backend, get_backend, load_backend
 from nnlib_backends.contract import Array
+from nnlib_backends.locks import drawing
 from nnlib_backends.philox import limit, philox4x32
 
 __all__ = ["Generator", "default_generator", "manual_seed"]
@@ -43,18 +43,19 @@ class Generator:
     """
 
     def __init__(self, seed: int | None = None) -> None:
-        self._lock = threading.Lock()
         self.seed(int.from_bytes(os.urandom(8), "little") if seed is None else seed)
 
     def seed(self, seed: int) -> None:
         """Start the stream of another seed (0 … 2**64 − 1) at its beginning."""
         if not 0 <= seed < 2**64:
             raise OptionError(f"seed must be in 0 … 2**64 - 1. Received: {seed}")
-        self._seed, self._offset = int(seed), 0
+        with drawing:
+            self._seed, self._offset = int(seed), 0
 
     def state_dict(self) -> dict[str, int]:
         """Return the position as two integers."""
-        return {"seed": self._seed, "offset": self._offset}
+        seed, offset = self._take(0)
+        return {"seed": seed, "offset": offset}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Continue from a position that `state_dict` returned.
@@ -70,7 +71,8 @@ class Generator:
                 "the state of a generator must be two whole numbers, seed (0 … 2**64 - 1) and "
                 f"offset (0 … 2**63 - 1). Received: {state!r:.200}"
             )
-        self._seed, self._offset = state["seed"], state["offset"]
+        with drawing:
+            self._seed, self._offset = state["seed"], state["offset"]
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_lock"}
@@ -97,15 +99,15 @@ class Generator:
 
     def _reserved(self, count: int) -> tuple[int, int]:
         """Move on by ``count`` words; return the seed as a signed number, and where they begin."""
-        seed = self._seed - 2**64 if self._seed >= 2**63 else self._seed
-        return seed, self._advance(count)
+        seed, offset = self._take(count)
+        return (seed - 2**64 if seed >= 2**63 else seed), offset
 
-    def _advance(self, count: int) -> int:
-        """Move on by ``count`` words; return the position before that."""
-        with self._lock:
-            offset = self._offset
+    def _take(self, count: int) -> tuple[int, int]:
+        """Move on by ``count`` words; return the seed and the position before that."""
+        with drawing:
+            taken = self._seed, self._offset
             self._offset += -(-count // 4)
-        return offset
+        return taken
 
     def _drawn(
         self, count: int, backend: Backend | str | None, make: Callable[..., Array], *args: Any
@@ -117,7 +119,7 @@ class Generator:
         target = get_backend() if backend is None else load_backend(backend)
         recording = current()
         if recording is None or recording.backend is not target:
-            return make(target.xp, self._seed, self._advance(count), *args)
+            return make(target.xp, *self._take(count), *args)
         key = self.reserve(count, target)
         array: Array = repeated(_made_from_key, make, target.xp, key, *args)
         return array
@@ -176,7 +178,7 @@ class Generator:
 
     def _on_host(self, count: int) -> Array:
         """Return ``count`` words for the host, which are part of no recording."""
-        return philox4x32(load_backend("numpy").xp, self._seed, self._advance(count), count)
+        return philox4x32(load_backend("numpy").xp, *self._take(count), count)
 
     def __repr__(self) -> str:
         return f"Generator(seed={self._seed}, offset={self._offset})"

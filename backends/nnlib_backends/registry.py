@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from nnlib_backends.errors import (
     BackendUnavailableError,
     UnknownBackendError,
 )
+from nnlib_backends.locks import registering
 
 ENVIRONMENT_VARIABLE = "NNLIB_BACKEND"
 
@@ -59,10 +59,9 @@ _registrations: dict[str, _Registration] = {
 _loaded: dict[str, Backend] = {}
 # Array class → backend: the hot path of operations on raw arrays.  None: two devices share it.
 _by_array_type: dict[type, Backend | None] = {}
-_lock = threading.RLock()
 _default: Backend | None = None
 _override: ContextVar[Backend | None] = ContextVar("nnlib_backend", default=None)
-_entry_points_read = False
+_entry_points_read: bool | None = False  # None: they are being read
 
 
 def register_backend(name: str, factory: Factory, *, array_module: str) -> None:
@@ -95,9 +94,10 @@ def register_backend(name: str, factory: Factory, *, array_module: str) -> None:
     True
     >>> del _registrations["counting"]  # only an example
     """
-    if not name or ":" in name or name in _registrations or name == "auto":
-        raise ValueError(f"a backend's name must be new and have no ':'. Received: {name!r}")
-    _registrations[name] = _Registration(factory, array_module)
+    with registering:
+        if not name or ":" in name or name in _registrations or name == "auto":
+            raise ValueError(f"a backend's name must be new and have no ':'. Received: {name!r}")
+        _registrations[name] = _Registration(factory, array_module)
 
 
 def registered_backends() -> tuple[str, ...]:
@@ -142,7 +142,7 @@ def load_backend(name: str | Backend) -> Backend:
         return backend
     root, device = _parse(name)
     canonical = f"{root}:{device}" if device else root
-    with _lock:
+    with registering:
         backend = _loaded.get(canonical)
         if backend is None:
             backend = _registrations[root].factory(device)
@@ -170,7 +170,16 @@ def _read_entry_points() -> None:
     global _entry_points_read
     if _entry_points_read:
         return
-    _entry_points_read = True
+    with registering:
+        if _entry_points_read is False:  # a package that is being read may come back here
+            _entry_points_read = None
+            try:
+                _register_packages()
+            finally:
+                _entry_points_read = True
+
+
+def _register_packages() -> None:
     from importlib.metadata import entry_points  # slow to import, seldom needed
 
     for point in entry_points(group="nnlib.backends"):
@@ -182,13 +191,13 @@ def _read_entry_points() -> None:
             warnings.warn(
                 f"the backend {point.name!r} of {point.value!r} could not be registered: {error!r}",
                 RuntimeWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
 
 
 def _load_auto() -> Backend:
     """Probe once in a process, and say once what came of it."""
-    with _lock:
+    with registering:
         backend = _loaded.get("auto")
         if backend is None:
             try:
@@ -220,7 +229,8 @@ def set_backend(name: str | Backend) -> None:
     'numpy'
     """
     global _default
-    _default = load_backend(name)
+    with registering:
+        _default = load_backend(name)
 
 
 @contextmanager
@@ -265,16 +275,19 @@ def get_backend() -> Backend:
     ...     get_backend()
     <nnlib backend 'numpy'>
     """
-    backend = _override.get() or _default
-    if backend is None:
-        name = os.environ.get(ENVIRONMENT_VARIABLE)
-        try:
-            set_backend(name or "numpy")
-        except UnknownBackendError as error:
-            raise UnknownBackendError(f"{ENVIRONMENT_VARIABLE}={name}: {error}") from None
+    return _override.get() or _default or _by_environment()
+
+
+def _by_environment() -> Backend:
+    with registering:
+        if _default is None:  # else another thread has chosen one
+            name = os.environ.get(ENVIRONMENT_VARIABLE)
+            try:
+                set_backend(name or "numpy")
+            except UnknownBackendError as error:
+                raise UnknownBackendError(f"{ENVIRONMENT_VARIABLE}={name}: {error}") from None
         assert _default is not None
-        backend = _default
-    return backend
+        return _default
 
 
 def available_backends() -> dict[str, BackendUnavailableError | None]:
@@ -321,7 +334,7 @@ def owner_of(array: Any) -> Backend | None:
     """Return the backend where an array lives, or ``None`` for anything else."""
     _read_entry_points()
     root = type(array).__module__.partition(".")[0]
-    for name, registration in _registrations.items():
+    for name, registration in list(_registrations.items()):
         if registration.array_module == root:
             device = getattr(getattr(array, "device", None), "id", 0)
             backend = load_backend(f"{name}:{device}" if device else name)
@@ -362,7 +375,7 @@ def backend_for(*arrays: Array) -> Backend:
         if type(array) in _by_array_type:  # of one of several devices
             return backend_of(array)
     roots = {type(array).__module__.partition(".")[0] for array in arrays}  # NumPy's own scalars
-    for name, registration in _registrations.items():
+    for name, registration in list(_registrations.items()):
         if registration.array_module in roots:
             return load_backend(name)
     return get_backend()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ContextDecorator
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import nnlib.autograd.tensor as tensors  # circular: its names are looked up when called
-from nnlib.autograd.mode import low, low_dtype, without_autocast
+from nnlib.autograd.mode import enter, leave, low, low_dtype, without_autocast
 from nnlib.errors import MissingExtraError, OptionError
 from nnlib.ops.operation import Operation, primitive
 from nnlib.ops.shaping import astype
@@ -137,19 +137,15 @@ class autocast(ContextDecorator):  # noqa: N801 - used like a function, named as
             self._variable, self._value = tf32_allowed, enabled
         elif enabled:
             self._value = _dtype_of(_NAMES[dtype])
-        self._tokens: list[Token[Any]] = []  # a stack: one object may be entered again inside
-
-    def _recreate_cm(self) -> autocast:  # a decorated function may run in several threads at once
-        return type(self)(self._dtype, self._enabled)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._dtype, self._enabled)
 
     def __enter__(self) -> None:
-        self._tokens.append(self._variable.set(self._value))
+        enter(self._variable, self._value)
 
     def __exit__(self, *_: object) -> None:
-        self._variable.reset(self._tokens.pop())
+        leave(self._variable)
 
 
 def _dtype_of(name: str) -> Any:

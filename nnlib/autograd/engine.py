@@ -24,6 +24,7 @@ from nnlib.memory import out_of_memory
 from nnlib.ops.shaping import astype, unbroadcast
 from nnlib.recording import current, perform
 from nnlib_backends.contract import Array, Backend
+from nnlib_backends.locks import lock_of_an_object
 from nnlib_backends.precision import tf32_allowed
 
 if TYPE_CHECKING:
@@ -194,7 +195,8 @@ def backward(
     handed_out = {id(_bare(gradient)) for gradient in gradients.values()}
     queue = list(gradients)
     heapq.heapify(queue)
-    with _scope(queue), _precision(queue), _enough_memory(queue):
+    left_over: list[tuple[Node, Gradient]] = []
+    with _scope(queue), _precision(queue), _enough_memory(queue), _Turn(wanted is None) as first:
         while queue:
             node = heapq.heappop(queue)
             g = gradients.pop(node)
@@ -202,20 +204,22 @@ def backward(
                 g = run_hooks(node, g)
                 handed_out.add(id(_bare(g)))
             if wanted is None:
-                if node.keep_grad:
+                if node.keep_grad and first:
                     _accumulate(node, g, handed_out)
+                elif node.keep_grad:
+                    left_over.append((node, g))
             elif node in wanted:
                 results[node] = g
                 if stop_at_targets:
                     continue
-            for source, share in node.pull_back(g, wanted is None):
+            for source, share in node.pull_back(g, first):
                 if useful is not None and source not in useful:
                     continue
                 share = _fit(share, source)
                 if source not in gradients:
                     gradients[source] = share
                     heapq.heappush(queue, source)
-                    if wanted is None and source.home is not None:
+                    if first and source.home is not None:
                         source.home_taken = True  # what comes next would not be the first
                 elif source.gathers_at_home(gradients[source]):
                     perform(_add, source.home, _bare(share))
@@ -223,8 +227,34 @@ def backward(
                     gradients[source] = gradients[source] + share
             if not retain_graph:
                 node.release()
+        if left_over:
+            with _leaving:
+                for node, g in left_over:
+                    _accumulate(node, g, handed_out)
     note_hooks()
     return results
+
+
+_leaving = lock_of_an_object()  # whoever holds it leaves gradients in leaves
+
+
+class _Turn:
+    """Whether a pass may leave gradients as it goes, because no other thread's pass does.
+
+    Else it leaves them in the end, so that passes through one model add up and never wait for each
+    other's hooks.  While recording it waits, for every recording must be the same.
+    """
+
+    def __init__(self, leaves: bool) -> None:
+        self._leaves = leaves
+
+    def __enter__(self) -> bool:
+        self._first = self._leaves and _leaving.acquire(blocking=current() is not None)
+        return self._first
+
+    def __exit__(self, *_: object) -> None:
+        if self._first:
+            _leaving.release()
 
 
 def _scope(roots: Sequence[Node]) -> AbstractContextManager[Any]:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ContextDecorator
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["enable_grad", "is_grad_enabled", "low", "low_dtype", "no_grad", "without_autocast"]
+__all__ = [
+    "enable_grad", "enter", "is_grad_enabled", "leave", "low", "low_dtype", "no_grad",
+    "without_autocast",
+]  # fmt: skip
 
 _enabled: ContextVar[bool] = ContextVar("nnlib_grad_enabled", default=True)
 is_grad_enabled: Callable[[], bool] = _enabled.get
@@ -18,21 +21,31 @@ is_grad_enabled: Callable[[], bool] = _enabled.get
 low: ContextVar[Any] = ContextVar("nnlib_autocast", default=None)
 low_dtype: Callable[[], Any] = low.get  #: the 16-bit dtype of `autocast`, or None
 
+# What was before each mode that was entered: per thread and task, as one object may be in several.
+_before: ContextVar[tuple[Any, ...]] = ContextVar("nnlib_modes", default=())
+
+
+def enter(variable: ContextVar[Any], value: Any) -> None:
+    """Set a variable of the mode until the matching `leave`."""
+    _before.set((*_before.get(), variable.get()))
+    variable.set(value)
+
+
+def leave(variable: ContextVar[Any]) -> None:
+    """Set a variable of the mode to what it was before the last `enter`."""
+    *others, value = _before.get()
+    _before.set(tuple(others))
+    variable.set(value)
+
 
 class _Mode(ContextDecorator):
     value: bool
 
-    def __init__(self) -> None:
-        self._tokens: list[Token[bool]] = []  # a stack: one object may be entered again inside
-
-    def _recreate_cm(self) -> _Mode:  # a decorated function may run in several threads at once
-        return type(self)()
-
     def __enter__(self) -> None:
-        self._tokens.append(_enabled.set(self.value))
+        enter(_enabled, self.value)
 
     def __exit__(self, *_: object) -> None:
-        _enabled.reset(self._tokens.pop())
+        leave(_enabled)
 
 
 class no_grad(_Mode):  # noqa: N801 - used like a function, named as in PyTorch

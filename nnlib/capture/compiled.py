@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
@@ -20,6 +19,7 @@ from nnlib.errors import CaptureError
 from nnlib.memory import Held, holders, out_of_memory
 from nnlib.recording import current
 from nnlib_backends import get_backend
+from nnlib_backends.locks import lock_of_an_object
 from nnlib_backends.user_line import user_line
 
 __all__ = ["Compiled", "compile"]
@@ -41,7 +41,7 @@ class Compiled(Generic[P, R]):
         self.function = function
         functools.update_wrapper(self, function)
         self._kinds: dict[Any, Kind] = {}
-        self._lock = threading.RLock()  # recordings have one memory each
+        self._lock = lock_of_an_object()  # recordings have one memory each
 
     def __call__(self, *args: P.args, **options: P.kwargs) -> R:
         """Compute the function."""

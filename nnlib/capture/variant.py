@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 from nnlib import ops
 from nnlib.autograd import Tensor, tensor
 from nnlib.capture.arguments import Leaves, rebuilt, take_apart
+from nnlib.errors import CaptureError
 from nnlib.recording import Dependencies
 from nnlib_backends import Backend
 from nnlib_backends.contract import Array, Recorder, Recording
@@ -45,7 +47,13 @@ class Variant:
         """Compute everything again; return new tensors."""
         if not self._ready:
             self._prepare()
-        self.recording.replay()
+        _replaying.add(self)
+        try:
+            if len(_replaying) > 1:
+                self._refuse_clashes()
+            self.recording.replay()
+        finally:
+            _replaying.discard(self)
         for node, grad in self._grads:
             node.grad = grad
         for cell in self._changed:
@@ -54,6 +62,17 @@ class Variant:
             return Tensor(self._single.copy(), self._backend)
         values = iter([Tensor(array.copy(), self._backend) for array in self._results])
         return rebuilt(self.result, lambda _: next(values))
+
+    def _refuse_clashes(self) -> None:
+        """Refuse to change what another thread is changing: nobody could say what comes of it."""
+        cells = set(map(id, self._changed))
+        for other in list(_replaying):
+            if other is not self and not cells.isdisjoint(map(id, other._changed)):
+                raise CaptureError(
+                    "a model must be trained in one thread at a time. Received: two compiled steps "
+                    "at once that change the same tensors. Give each thread a model of its own, or "
+                    "take a lock around the steps"
+                )
 
     def release(self) -> None:
         """Give memory back, once replays that a device still works on are over."""
@@ -74,6 +93,10 @@ class Variant:
         self.result = rebuilt(self.result, lambda _: _PLACE)
         self._ready = True
 
+
+_replaying: set[Variant] = set()  # in all threads
+if hasattr(os, "register_at_fork"):  # the other threads do not exist in a child
+    os.register_at_fork(after_in_child=_replaying.clear)
 
 _PLACE = Tensor.__new__(Tensor)  # stands where a tensor of the result goes
 

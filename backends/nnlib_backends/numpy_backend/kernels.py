@@ -6,7 +6,6 @@ Numba is missing or ``NNLIB_NATIVE=0``, is computed by the kernels of `portable`
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -16,6 +15,7 @@ import numpy as np
 
 from nnlib_backends import attention, patches, portable, recurrent
 from nnlib_backends.contract import Array, Kernel, PrimitiveKernel
+from nnlib_backends.locks import once
 from nnlib_backends.numpy_backend import launch, namespace
 from nnlib_backends.numpy_backend.updates import UPDATES
 
@@ -23,26 +23,32 @@ __all__ = ["compilation", "either", "general_kernels", "kernels", "native", "pri
 
 FLOAT32 = np.dtype(np.float32)
 
+#: Where an operation takes integers: position of the argument.
+INTEGERS = {
+    "attention": 3, "dropout": 1, "embedding": 1, "gru": 6, "lstm": 7, "rnn": 6,
+    "self_attention": 1, "softmax_cross_entropy": 1,
+}  # fmt: skip
 
-@functools.cache
+
+@once
 def kernels() -> dict[str, Kernel]:
     """Name of a fused operation → the kernel that serves it here."""
     compiled = native()[0]
     table = {name: portable.into_targets(kernel) for name, kernel in general_kernels().items()}
     if compiled is not None:
         for name, kernel in compiled.KERNELS.items():
-            table[name] = either(kernel, table[name])
+            table[name] = either(kernel, table[name], INTEGERS.get(name))
     return table
 
 
-@functools.cache
+@once
 def primitives() -> dict[str, PrimitiveKernel]:
     """Name of a primitive → its compiled kernel."""
     compiled = native()[0]
     return {} if compiled is None else dict(compiled.PRIMITIVES)
 
 
-@functools.cache
+@once
 def updates() -> dict[str, Callable[..., None]]:
     """Name of an optimizer's update rule → the function that serves it here."""
     compiled = native()[0]
@@ -53,7 +59,7 @@ def updates() -> dict[str, Callable[..., None]]:
     return table
 
 
-@functools.cache
+@once
 def general_kernels() -> dict[str, Kernel]:
     """Kernels in terms of NumPy, for every dtype."""
     return {
@@ -64,7 +70,7 @@ def general_kernels() -> dict[str, Kernel]:
     }
 
 
-@functools.cache
+@once
 def native() -> tuple[Any, str]:
     """Return the module `native.table`, or None and why there is none.
 
@@ -102,8 +108,10 @@ def compilation() -> str:
     )
 
 
-def either(native: Kernel, general: Kernel) -> Kernel:
+def either(native: Kernel, general: Kernel, integers: int | None = None) -> Kernel:
     """Return a kernel that takes the first for float32 arrays, and the second for all others.
+
+    The argument at the position ``integers`` may be of integers or booleans for both.
 
     Examples
     --------
@@ -113,12 +121,13 @@ def either(native: Kernel, general: Kernel) -> Kernel:
     """
 
     def forward(*arrays: Array | None, **static: Any) -> tuple[Array, Any]:
-        return (native if all_float32(arrays) else general).forward(*arrays, **static)
+        kernel = native if all_float32(arrays, integers) else general
+        return kernel.forward(*arrays, **static)
 
     def backward(
         g: Array, saved: Any, needs: Sequence[Any], *arrays: Array | None, **static: Any
     ) -> Any:
-        kernel = native if all_float32(arrays) else general
+        kernel = native if all_float32(arrays, integers) else general
         return kernel.backward(g, saved, needs, *arrays, **static)
 
     return Kernel(forward, backward)
@@ -138,9 +147,18 @@ def _either_update(
     return update
 
 
-def all_float32(arrays: Sequence[Array | None]) -> bool:
-    """Tell whether all floating-point arrays are of float32."""
+def all_float32(arrays: Sequence[Array | None], integers: int | None = None) -> bool:
+    """Tell whether all arrays are of float32, but for one that may be of integers or booleans.
+
+    Examples
+    --------
+    >>> x, labels = np.zeros((2, 3), np.float32), np.zeros(2, np.int64)
+    >>> all_float32((x, labels)), all_float32((x, labels), 1), all_float32((labels, x), 1)
+    (False, True, False)
+    """
     for array in arrays:
-        if array is not None and array.dtype != FLOAT32 and array.dtype.kind not in "iub":
+        if array is None or array.dtype == FLOAT32:
+            continue
+        if array.dtype.kind not in "iub" or integers is None or array is not arrays[integers]:
             return False
     return True

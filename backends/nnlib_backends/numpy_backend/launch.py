@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import os
 import struct
+import sys
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -44,7 +45,22 @@ def unrecorded() -> Iterator[None]:
         recording.reset(token)
 
 
+#: Whether to compute without other threads.  Numba's are not there in a forked child, and GNU's
+#: OpenMP ends a child that asks for them.
+alone = False
+
+
+def _stay_alone() -> None:
+    global alone
+    alone = alone or "numba" in sys.modules
+
+
+if hasattr(os, "register_at_fork"):  # else there is no fork
+    os.register_at_fork(after_in_child=_stay_alone)
+
 WORDS = 8  # of the table, for each argument; see native/abi.py
+AXES = WORDS - 2  # of an array whose shape fits into its row
+_REST = [[0] * (AXES - axes) for axes in range(AXES + 1)]  # of a row, behind the shape
 _ZEROS = [0] * (WORDS - 1)
 _AS_FLOAT, _AS_INTEGER = struct.Struct("d"), struct.Struct("q")
 
@@ -80,22 +96,35 @@ def launch(kernel: NativeKernel, *args: Argument, items: int, chunks: int = 1) -
 
 
 def make_table(args: Sequence[Argument]) -> array[int]:
-    """Write arguments down as a kernel reads them."""
+    """Write arguments down as a kernel reads them.
+
+    Raises
+    ------
+    ValueError
+        If an array is not C-contiguous.
+    BackendError
+        If the rows do not have the length at which kernels look for them.
+    """
     table: list[int] = []
     for value in args:
         if isinstance(value, np.ndarray):
             if not value.flags.c_contiguous:
                 raise ValueError(f"kernels take C-contiguous arrays, not strides {value.strides}")
-            shape = value.shape
+            shape = value.shape if value.ndim <= AXES else ()
             table.append(value.__array_interface__["data"][0])
             table.extend(shape)
-            table.extend(_ZEROS[: WORDS - 2 - len(shape)])
+            table.extend(_REST[len(shape)])
             table.append(value.size)
         else:
             if isinstance(value, float):
                 (value,) = _AS_INTEGER.unpack(_AS_FLOAT.pack(value))
             table.append(value or 0)
             table.extend(_ZEROS)
+    if len(table) != WORDS * len(args):
+        raise BackendError(
+            f"each of {len(args)} arguments must take {WORDS} words of a kernel's table. "
+            f"Received: {len(table)} words. This is a fault in nnlib: please report it"
+        )
     return array("q", table)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import nnlib
 from nnlib.cli import checks
+from nnlib.ops.operation import Integers, fused_operations
 from nnlib_backends import Kernel, load_backend
 from nnlib_backends.numpy_backend import kernels as module
 
@@ -24,11 +25,12 @@ def words(name):
     ("dtypes", "chosen"),
     [
         ("f", "compiled"), ("ff", "compiled"), ("fl", "compiled"), ("fB", "compiled"),
-        ("d", "general"), ("fd", "general"), ("e", "general"), ("dl", "general"),
+        ("d", "general"), ("fd", "general"), ("e", "general"), ("dl", "general"), ("l", "general"),
+        ("ffl", "general"),
     ],
 )  # fmt: skip
 def test_compiled_kernels_are_for_float32_alone(dtypes, chosen):
-    kernel = module.either(words("compiled"), words("general"))
+    kernel = module.either(words("compiled"), words("general"), integers=1)
     arrays = [*(np.zeros(2, dtype) for dtype in dtypes), None]
     assert kernel.forward(*arrays)[0] == chosen
     assert kernel.backward(np.zeros(2), None, (True,), *arrays) == chosen
@@ -96,8 +98,43 @@ def test_a_failing_compiler_is_no_failure(monkeypatch):
 
     monkeypatch.setattr(table, "probe", broken)
     monkeypatch.delenv("NNLIB_NATIVE", raising=False)
-    module.native.cache_clear()
+    module.native.forget()
     try:
         assert module.native() == (None, "Numba does not work here: RuntimeError: no code today")
     finally:
-        module.native.cache_clear()
+        module.native.forget()
+
+
+@needs_numba
+@pytest.mark.parametrize(
+    "operation", list(fused_operations()), ids=lambda operation: operation.name
+)
+def test_integers_in_the_place_of_floats_are_not_read_as_floats(operation):
+    """The operation checks its first argument; weights of integers are left to NumPy."""
+    samples, options = operation.samples[0]
+    options = {**operation.options, **options}
+    ours, general = module.kernels()[operation.name], module.general_kernels()[operation.name]
+    for place, shape in enumerate(samples):
+        if place == 0 or shape is None or isinstance(shape, Integers):
+            continue
+        arrays = [
+            None
+            if sample is None
+            else np.ones(sample.shape, np.int64)
+            if isinstance(sample, Integers)
+            else np.ones(sample, np.int8 if i == place else np.float32)
+            for i, sample in enumerate(operation.bind(samples, {})[0])
+        ]
+        expected = general.forward(*arrays, **options)[0]
+        np.testing.assert_array_equal(ours.forward(*arrays, **options)[0], expected)
+
+
+def test_the_arguments_of_integers_are_where_the_samples_have_them():
+    found = {
+        (operation.name, place)
+        for operation in fused_operations()
+        for samples, _ in operation.samples
+        for place, sample in enumerate(samples)
+        if isinstance(sample, Integers)
+    }
+    assert found == set(module.INTEGERS.items())

@@ -10,6 +10,7 @@ from nnlib_backends.numpy_backend import launch
 from nnlib_backends.numpy_backend.native.abi import (
     address,
     gemm,
+    gemm_in_parts,
     integer,
     integers,
     is_absent,
@@ -104,3 +105,63 @@ assert {pool["num_threads"] for pool in blas} == {1}, blas
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("axes", [0, 1, 5, 6, 7, 8, 33, 64])
+def test_any_number_of_axes_fits_into_a_row(axes):
+    x = np.ones((1,) * (axes - 1) + (7,) * (axes > 0), np.float32)
+    table = launch.make_table((x, 5, x, None))
+    rows = np.array(table).reshape(4, launch.WORDS)
+    shape = x.shape if axes <= 6 else ()
+    assert rows[0].tolist() == [x.ctypes.data, *shape, *[0] * (6 - len(shape)), x.size]
+    assert rows[2].tolist() == rows[0].tolist()
+    assert rows[[1, 3], 0].tolist() == [5, 0]
+
+
+def test_a_table_of_another_length_is_refused(monkeypatch):
+    monkeypatch.setattr(launch, "_ZEROS", [0] * 8)
+    with pytest.raises(BackendError, match=r"2 arguments must take 8 words.*Received: 17 words"):
+        launch.make_table((np.ones(2, np.float32), 1))
+
+
+@kernel
+def product_in_parts_for_test(t, chunk, start, stop):
+    m, n, k = integer(t, 4), integer(t, 5), integer(t, 6)
+    gemm_in_parts(
+        integer(t, 7), integer(t, 3), integer(t, 8) != 0, integer(t, 9) != 0, m, n, k,
+        address(t, 0), integer(t, 10), address(t, 1), integer(t, 11), number(t, 13),
+        address(t, 2), integer(t, 12),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("limit", [1, 3, 5, 100])
+@pytest.mark.parametrize("beta", [0.0, 1.0])
+def test_products_larger_than_blas_allows_are_computed_in_parts(limit, beta):
+    rng = np.random.default_rng(limit)
+    for ta, tb in np.ndindex(2, 2):
+        m, n, k = rng.integers(1, 12, 3).tolist()
+        a, b, c = (
+            rng.normal(size=shape).astype(np.float32)
+            for shape in (
+                (k, m + 2) if ta else (m, k + 2),
+                (n, k + 1) if tb else (k, n + 1),
+                (m, n),
+            )
+        )
+        left, right = a.T[:m] if ta else a[:, :k], b.T[:k] if tb else b[:, :n]
+        expected = left.astype("f8") @ right + beta * c
+        launch.launch(
+            product_in_parts_for_test, a, b, c, sgemm_address(), m, n, k, limit, ta, tb,
+            a.shape[1], b.shape[1], n, beta, items=1,
+        )  # fmt: skip
+        np.testing.assert_allclose(c, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_sum_over_no_products_is_zero():
+    c = np.full((2, 3), np.nan, np.float32)
+    nothing = np.zeros(0, np.float32)
+    launch.launch(
+        product_in_parts_for_test, nothing, nothing, c, sgemm_address(), 2, 3, 0, 100, 0, 1, 0, 0,
+        3, 0.0, items=1,
+    )  # fmt: skip
+    assert not c.any()

@@ -9,8 +9,9 @@ thousand in a row, without Python in between::
         for i in range(x.size):          # a loop over a slice: LLVM sees no wrap-around, and
             y[i] = x[i] * factor         # vectorises it
 
-``t`` is the address of a table of 64-bit words, eight for each argument: an array's address and
-shape, or a number.  Arrays are C-contiguous.  Absent ones have the address 0.
+``t`` is the address of a table of 64-bit words, eight for each argument: an array's address, its
+shape and its size, or a number.  Arrays are C-contiguous.  Absent ones have the address 0.  An
+array of more than six axes has its shape left out, so it can only be read as one axis (`vector`).
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from numba.core.ccallback import CFunc
 from numba.core.sigutils import normalize_signature
 from numba.extending import intrinsic
 
+from nnlib_backends.locks import preparing
 from nnlib_backends.numpy_backend.launch import WORDS
 
 __all__ = [
-    "WORDS", "NativeKernel", "address", "at", "bytes1", "call", "cube", "doubles", "gemm",
-    "integer", "integers", "is_absent", "kernel", "kernels", "matrix", "number", "pointer", "quad",
-    "vector",
-    "words",
+    "BLAS_INTEGER", "WORDS", "NativeKernel", "address", "at", "bytes1", "call", "cube", "doubles",
+    "gemm", "gemm_in_parts", "integer", "integers", "is_absent", "kernel", "kernels", "matrix",
+    "number", "pointer", "quad", "vector", "words",
 ]  # fmt: skip
 
 SIGNATURE = types.void(types.intp, types.intp, types.intp, types.intp)
@@ -75,15 +76,20 @@ class NativeKernel:
     def address(self) -> int:
         """Where the machine code is."""
         if not self._address:
-            begin = time.perf_counter()
-            self._compiled = CFunc(self.function, normalize_signature(SIGNATURE), {}, OPTIONS)
-            self._compiled.enable_caching()
-            _key_on_whole_folder(self._compiled)
-            self._compiled.compile()
-            self._address = int(self._compiled.address or 0)
-            self.from_cache = bool(self._compiled.cache_hits)
-            self.seconds = time.perf_counter() - begin
+            with preparing:
+                if not self._address:  # else another thread was first; its code must stay
+                    self._compile()
         return self._address
+
+    def _compile(self) -> None:
+        begin = time.perf_counter()
+        self._compiled = CFunc(self.function, normalize_signature(SIGNATURE), {}, OPTIONS)
+        self._compiled.enable_caching()
+        _key_on_whole_folder(self._compiled)
+        self._compiled.compile()
+        self.from_cache = bool(self._compiled.cache_hits)
+        self.seconds = time.perf_counter() - begin
+        self._address = int(self._compiled.address or 0)
 
     def __repr__(self) -> str:
         return f"<nnlib kernel {self.name}>"
@@ -238,6 +244,8 @@ def call(typingctx: Any, address: Any, t: Any, chunk: Any, start: Any, stop: Any
     return types.void(*[types.intp] * 5), codegen
 
 
+BLAS_INTEGER = 2**31 - 1  #: the largest size that BLAS takes
+
 _INT, _FLOAT, _CHAR = ir.IntType(32), ir.FloatType(), ir.IntType(8)
 
 
@@ -246,7 +254,10 @@ def _sgemm(
     typingctx: Any, blas: Any, ta: Any, tb: Any, m: Any, n: Any, k: Any, alpha: Any, a: Any,
     lda: Any, b: Any, ldb: Any, beta: Any, c: Any, ldc: Any,
 ) -> Any:  # fmt: skip
-    """BLAS's SGEMM at an address: column-major, every argument by reference, 32-bit integers."""
+    """BLAS's SGEMM at an address: column-major, every argument by reference, 32-bit integers.
+
+    Integers that are too long for it lose their upper bits: call `gemm`.
+    """
     ints = [types.intp]
     arguments = [*ints * 6, types.float32, *ints * 4, types.float32, *ints * 2]
 
@@ -278,6 +289,33 @@ def gemm(blas, ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc):
     (A is stored (k, m), B (n, k)), ``a, b, c`` are addresses (`address`, or
     ``array.ctypes.data``), ``lda, ldb, ldc`` the lengths of a stored row.
     """
-    _sgemm(
-        blas, 84 if tb else 78, 84 if ta else 78, n, m, k, f4(1.0), b, ldb, a, lda, f4(beta), c, ldc
-    )  # fmt: skip
+    gemm_in_parts(BLAS_INTEGER, blas, ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc)
+
+
+@njit
+def gemm_in_parts(limit, blas, ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc):
+    """`gemm`, in parts of which no size and no length of a row is above ``limit``."""
+    rows, columns, depth = limit, limit, limit
+    # where the stored rows of a matrix are too long, each is a part: their distance is not needed
+    if lda > limit:
+        if ta:
+            depth = 1
+        else:
+            rows = 1
+    if ldb > limit:
+        if tb:
+            columns = 1
+        else:
+            depth = 1
+    if ldc > limit:
+        rows = 1
+    for i in range(0, m, rows):
+        for j in range(0, n, columns):
+            for p in range(0, max(k, 1), depth):
+                _sgemm(
+                    blas, 84 if tb else 78, 84 if ta else 78,
+                    min(n - j, columns), min(m - i, rows), min(k - p, depth), f4(1.0),
+                    b + 4 * (j * ldb + p if tb else p * ldb + j), max(min(ldb, limit), 1),
+                    a + 4 * (p * lda + i if ta else i * lda + p), max(min(lda, limit), 1),
+                    f4(beta) if p == 0 else f4(1.0), c + 4 * (i * ldc + j), min(ldc, limit),
+                )  # fmt: skip

@@ -92,6 +92,7 @@ def embedding_backward(t, chunk, start, stop):
 
 
 def _forward(weight: Array, indices: Array) -> tuple[Array, None]:
+    require(weight.ndim == 2, "a table of two axes")
     y = empty((*indices.shape, weight.shape[1]))
     if y.size:
         require(len(weight) > 0, "a table with rows")

@@ -14,7 +14,6 @@ times 64 × 32, 116 for longer sums, of 118 possible.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from llvmlite import ir
@@ -22,6 +21,7 @@ from numba import cfunc, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from nnlib_backends.locks import once
 from nnlib_backends.numpy_backend.native.vectors import (
     BYTES,
     CONTRACT,
@@ -136,7 +136,7 @@ def _multiply(
         a, c, rows, blocks = a + some * a_row, c + some * c_row, rows - some, blocks - 1
 
 
-@functools.cache
+@once
 def _compiled() -> Any:
     return cfunc(types.void(*[types.intp] * ARGUMENTS), nopython=True, cache=True)(_multiply)
 

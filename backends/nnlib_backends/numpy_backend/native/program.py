@@ -4,14 +4,12 @@ Threads: the chunks of a launch are shared out over Numba's threads, and inside 
 its own thread only.  So there is one pool: OpenBLAS's would spin on for some 30 ms after each
 product and take the processor from Numba's (a step then takes multiples of 8 ms).  The BLAS is
 SciPy's, because it can be called without Python; its thread count is the user's and is put back
-after each call.
+after each call.  A forked child has no pool (`launch.alone`) and computes chunk after chunk.
 """
 
 from __future__ import annotations
 
 import ctypes
-import functools
-import threading
 from array import array
 from typing import Any
 
@@ -20,12 +18,11 @@ from llvmlite import ir
 from numba import carray, njit, prange, types
 from numba.extending import get_cython_function_address, intrinsic
 
+from nnlib_backends.locks import once, running
+from nnlib_backends.numpy_backend import launch
 from nnlib_backends.numpy_backend.native.abi import call, pointer
 
 __all__ = ["run", "sgemm_address"]
-
-# The work queue that Numba falls back to may not be entered twice, nor BLAS's count be changed.
-_lock = threading.Lock()
 
 
 @intrinsic
@@ -49,9 +46,22 @@ def _set_threads(typingctx: Any, function: Any, count: Any) -> Any:
     return types.void(types.intp, types.intp), codegen
 
 
-@njit("void(intp, intp, intp, intp)", parallel=True, nogil=True, cache=True)
-def _run(address, count, get_threads, set_threads):  # pragma: no cover
-    """Call the kernels of a program, one row (address, table, items, chunks) after the other."""
+@njit
+def _call_chunk(kernel, table, items, chunks, chunk):
+    """Call a kernel for one of the chunks into which its items are divided."""
+    size = (items + chunks - 1) // chunks
+    start = chunk * size
+    stop = min(start + size, items)
+    if start < stop:
+        call(kernel, table, chunk, start, stop)
+
+
+@njit("void(intp, intp, intp, intp, boolean)", parallel=True, nogil=True, cache=True)
+def _run(address, count, get_threads, set_threads, alone):  # pragma: no cover
+    """Call the kernels of a program, one row (address, table, items, chunks) after the other.
+
+    Without the other threads (``alone``) the chunks are the same, and so are the results.
+    """
     program = carray(pointer(address, np.int64), (count, 4))
     before = 0
     if get_threads != 0:
@@ -61,13 +71,12 @@ def _run(address, count, get_threads, set_threads):  # pragma: no cover
         kernel, table, items, chunks = program[i, 0], program[i, 1], program[i, 2], program[i, 3]
         if chunks <= 1:
             call(kernel, table, 0, 0, items)
+        elif alone:
+            for chunk in range(chunks):
+                _call_chunk(kernel, table, items, chunks, chunk)
         else:
-            size = (items + chunks - 1) // chunks
             for chunk in prange(chunks):
-                start = chunk * size
-                stop = min(start + size, items)
-                if start < stop:
-                    call(kernel, table, chunk, start, stop)
+                _call_chunk(kernel, table, items, chunks, chunk)
     if get_threads != 0:
         _set_threads(set_threads, before)
 
@@ -75,17 +84,19 @@ def _run(address, count, get_threads, set_threads):  # pragma: no cover
 def run(program: array[int]) -> None:
     """Run a program: rows of four words (kernel's address, table's address, items, chunks)."""
     address, words = program.buffer_info()
-    with _lock:
-        _run(address, words // 4, *_thread_functions())
+    functions = _thread_functions()
+    # Numba's work queue may not be entered twice, nor BLAS's count be changed by another thread.
+    with running:
+        _run(address, words // 4, *functions, launch.alone)
 
 
-@functools.cache
+@once
 def sgemm_address() -> int:
     """Address of SciPy's SGEMM."""
     return int(get_cython_function_address("scipy.linalg.cython_blas", "sgemm"))
 
 
-@functools.cache
+@once
 def _thread_functions() -> tuple[int, int]:
     """Addresses of the functions that read and set how many threads SciPy's BLAS uses.
 

@@ -8,7 +8,6 @@ inner axis; nothing is packed, so the right-hand matrix must have its rows in me
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import llvmlite.binding
@@ -18,6 +17,7 @@ from numba import cfunc, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from nnlib_backends.locks import once
 from nnlib_backends.numpy_backend.native.abi import at
 
 f4 = np.float32
@@ -166,7 +166,7 @@ def _rest(m, n, k, a, row, step, b, ldb, c, ldc, first, add):
 _SIGNATURE = types.void(*[types.intp] * 11)
 
 
-@functools.cache
+@once
 def _compiled() -> Any:
     return cfunc(_SIGNATURE, nopython=True, cache=True, error_model="numpy")(_multiply)
 
