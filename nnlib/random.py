@@ -74,13 +74,6 @@ class Generator:
         with drawing:
             self._seed, self._offset = state["seed"], state["offset"]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_lock"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._lock = threading.Lock()
-
     def bits(self, count: int, backend: Backend | str | None = None) -> Array:
         """Return ``count`` random uint32 words."""
         return self._drawn(count, backend, philox4x32, count)
