@@ -177,6 +177,8 @@ def _run_of(whole: Mapping[str, Any]) -> dict[str, Any]:
     losses, epoch_losses = (_numbers(whole, name) for name in ("step_losses", "epoch_losses"))
     if losses.ndim != 1 or (epoch_losses.size and epoch_losses.shape[1:] != (2,)):
         raise ValueError("losses of another shape")
+    if not all(math.isfinite(count) and count >= 0 for _, count in epoch_losses.tolist()):
+        raise ValueError("a loss that is the mean over no finite count")
     counts = {name: whole[name] for name in ("epoch", "step", "batch")}
     for name, count in counts.items():
         if type(count) is not int or count < 0:
