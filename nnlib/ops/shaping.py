@@ -255,15 +255,16 @@ def _pairs(pad_width, shape):
     pairs = _listed(pad_width)
     if all(not hasattr(n, "__len__") for n in pairs):  # (before, after) or (both,) for all axes
         pairs = [pairs]
-    pairs = [(p[0], p[-1]) for p in map(_listed, pairs) if 1 <= len(p) <= 2]
+    pairs = [_listed(pair) for pair in pairs]
     if len(pairs) == 1:
         pairs *= len(shape)
-    if len(pairs) != len(shape) or any(operator.index(n) < 0 for pair in pairs for n in pair):
+    fits = len(pairs) == len(shape) and all(1 <= len(pair) <= 2 for pair in pairs)
+    if not fits or any(operator.index(n) < 0 for pair in pairs for n in pair):
         raise ShapeError(
             "pad needs one (before, after) pair of numbers ≥ 0 for each axis, or one for all. "
             f"Received: {pad_width} for an array of shape {shape}"
         )
-    return pairs
+    return [(pair[0], pair[-1]) for pair in pairs]
 
 
 def _listed(value):

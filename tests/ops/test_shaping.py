@@ -4,9 +4,10 @@ import nnlib
 from nnlib.errors import DTypeError, ShapeError
 
 
-@pytest.mark.parametrize("pad_width", [((1, 1),), (1, 2), ((1, 1), (1,)), 3])
-def test_padding_must_be_a_pair_for_each_axis(pad_width, backend):
-    """NumPy's shorter forms would leave the derivative to guess."""
+@pytest.mark.parametrize(
+    "pad_width", [((1, 1),) * 3, (1, 2, 3), ((1, 1), (1, 1, 1)), (), "a", None, -1, 0.5]
+)
+def test_padding_must_be_a_pair_for_each_axis_or_for_all(pad_width, backend):
     with pytest.raises((ShapeError, DTypeError), match=r"pad.*Received"):
         nnlib.pad(nnlib.ones(2, 3), pad_width=pad_width)
 
