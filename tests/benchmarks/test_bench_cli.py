@@ -204,7 +204,7 @@ def test_page_and_picture_are_drawn_again_from_a_file(bench, tmp_path, request, 
 def test_a_report_of_no_run_exit_1(bench, tmp_path):
     result = bench("report", tmp_path / "none.json")
     assert result.exit_code == 1
-    assert "must be a readable text file" in result.stderr
+    assert "none.json must be an existing file" in result.stderr
 
 
 @pytest.mark.usefixtures("small_harness")

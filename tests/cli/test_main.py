@@ -1,5 +1,6 @@
 """The command line as a whole: help, exit codes, streams."""
 
+import os
 import subprocess
 import sys
 
@@ -125,7 +126,7 @@ def test_terminal_without_unicode():
         [sys.executable, "-m", "nnlib", "summary", "mlp", "--sizes", "2,3,1"],
         capture_output=True,
         check=True,
-        env={"PYTHONIOENCODING": "latin-1"},
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
     )
     assert b"???" in done.stdout  # the rule of the table
     assert b"13" in done.stdout
@@ -141,8 +142,6 @@ def test_terminal_without_unicode():
     ],
 )
 def test_exit_codes_of_the_process(args, environment, code, tmp_path):
-    import os
-
     done = subprocess.run(
         [sys.executable, "-m", "nnlib", *args],
         capture_output=True,

@@ -196,7 +196,7 @@ def shell(command, out, **options):
             ">&-", 1, "error: the output cannot be written: it is closed", marks=pytest.mark.slow
         ),
         (">/dev/full", 1, "error: the output cannot be written: No space left on device"),
-        ("<&- >&- 2>&-", 1, None),
+        pytest.param("<&- >&- 2>&-", 1, None, marks=pytest.mark.slow),
         pytest.param("| true; exit ${PIPESTATUS[0]}", 0, "", marks=pytest.mark.slow),
     ],
 )
@@ -211,6 +211,7 @@ def test_the_reader_goes_away(tmp_path, streams, code, stderr, whole):
         assert stderr in done.stderr
 
 
+@pytest.mark.slow
 def test_the_exit_code_is_that_of_the_work_whoever_reads():
     command = f"NNLIB_BACKEND=none {sys.executable} -m nnlib doctor | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["/bin/bash", "-c", command], capture_output=True, text=True, check=False)
