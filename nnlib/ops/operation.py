@@ -109,7 +109,7 @@ class Operation:
             if apply is not None:
                 return apply(self, args, options)  # type: ignore[no-any-return]
         if not self.exact and args and is_low(args[0]):
-            return in_float32(self, args, options)
+            return in_float32(self, args, options)  # type: ignore[no-any-return]
         return self.compute(args, options)  # type: ignore[no-any-return]
 
     def _positional_options(

@@ -2,8 +2,8 @@
 
 Sequences are (B, T, D); B sequences of T steps of D features.  Every function returns the state
 after *every* step.  With ``lengths``, sequence b has ``lengths[b]`` steps, and the state stands
-still outside them, whatever x holds there; so the state after the last step processed (the last one, or with ``reverse``
-the first) is the final state of every sequence, however long.
+still outside them, whatever x holds there; so the state after the last step processed (the last
+one, or with ``reverse`` the first) is the final state of every sequence, however long.
 """
 
 from nnlib.errors import ShapeError, describe
@@ -41,8 +41,8 @@ def _check(gates, x, weight_ih, weight_hh, biases, states, lengths, peepholes=No
         if min(T, D, H) > 0 and all(a is None or a.shape == shape for a, shape in wanted):
             return
     raise ShapeError(
-        f"a recurrent network needs x (B, T ≥ 1, D), weights ({gates}H, D) and ({gates}H, H), biases "
-        f"({gates}H,), initial states (B, H), lengths (B,), peepholes (3H,). Received: "
+        f"a recurrent network needs x (B, T ≥ 1, D), weights ({gates}H, D) and ({gates}H, H), "
+        f"biases ({gates}H,), initial states (B, H), lengths (B,), peepholes (3H,). Received: "
         f"{describe(x, weight_ih, weight_hh, *biases, *states, lengths, peepholes)}"
     )
 

@@ -15,8 +15,9 @@ from nnlib.autograd import Tensor
 from nnlib.recording import perform
 from nnlib_backends import Backend
 from nnlib_backends.contract import Array
+from nnlib_backends.precision import is_low
 
-__all__ = ["Flat", "Run", "flattened"]
+__all__ = ["Flat", "Run", "flattened", "state_dtype"]
 
 _BOUNDARY = 64  # bytes between which parameters begin: a cache line, and the widest vector
 
@@ -53,12 +54,15 @@ class Flat:
     moved : bool
         Whether the parameters are views of `data`, and their gradients shall be of `grad`.
     data, grad : arrays, one axis if ``moved``
+    state_dtype : dtype
+        Of the state, and of the numbers of an update.
     """
 
     def __init__(self, params: list[Tensor], moved: bool) -> None:
         self.params, self.moved = params, moved
         self.backend: Backend = params[0].backend
         self.dtype = params[0].dtype
+        self.state_dtype = state_dtype(params[0])
         self.places: list[slice] = []
         self.homes: list[Array] = []
         self.arrays: list[Array] = []
@@ -68,8 +72,7 @@ class Flat:
             self.data, self.places = params[0].data, [slice(None)]
             self.arrays = [self.data]
             return
-        # float16 cannot hold an eps of 1e-8, so Adam would compute 0 / 0 between parameters
-        step = _BOUNDARY // self.dtype.itemsize if self.dtype.itemsize >= 4 else 1
+        step = _BOUNDARY // self.dtype.itemsize
         start = 0
         for p in params:
             self.places.append(slice(start, start + p.size))
@@ -91,7 +94,7 @@ class Flat:
     def new_numbers(self, count: int) -> Any:
         """Return room for the numbers of an update."""
         if self.backend.host_memory:
-            return self.backend.xp.zeros((count,), dtype=self.dtype)
+            return self.backend.xp.zeros((count,), dtype=self.state_dtype)
         return [0.0] * count
 
     def is_intact(self) -> bool:
@@ -116,7 +119,7 @@ class Flat:
     def state(self, name: str) -> list[Array]:
         """Return each parameter's part of a state array, which is made if there is none."""
         if name not in self._state:
-            whole = self.backend.xp.zeros_like(self.data)
+            whole = self.backend.xp.zeros(self.data.shape, dtype=self.state_dtype)
             parts = [whole]
             if self.moved:
                 pairs = zip(self.places, self.params, strict=True)
@@ -137,6 +140,18 @@ class Flat:
             return [self.data, grad.data, *state]
         part = slice(self.places[first].start, self.places[last].stop)
         return [None if a is None else a[part] for a in (self.data, self.grad, *state)]
+
+
+def state_dtype(p: Tensor) -> Any:
+    """Return the dtype in which a parameter is updated: float32 for one of 16 bits.
+
+    Examples
+    --------
+    >>> import nnlib
+    >>> state_dtype(nnlib.zeros(2, dtype="float16"))
+    'float32'
+    """
+    return "float32" if is_low(p) else p.dtype
 
 
 def flattened(params: list[Tensor]) -> list[Flat]:

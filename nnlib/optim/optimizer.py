@@ -235,7 +235,7 @@ class Optimizer:
                 numbers = flat.new_numbers(len(self.rule.numbers))
                 run = flat.runs[first, last] = Run(i, flat.params[first : last + 1], numbers)
             arrays = flat.part(first, last, names)
-            numbers = fed(run.numbers, self._advance, run, dtype=flat.dtype)
+            numbers = fed(run.numbers, self._advance, run, dtype=flat.state_dtype)
             own = [array for array in (arrays[0], *arrays[2:]) if array is not None]
             flags: dict[str, Any] = self.flags(options)
             before = None

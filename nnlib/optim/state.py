@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnlib.autograd import Tensor
 from nnlib.errors import StateError, describe
+from nnlib.optim.flat import state_dtype
 
 if TYPE_CHECKING:
     from nnlib.optim.optimizer import Optimizer
@@ -91,7 +92,7 @@ def _check_entries(
 
 
 def copied(value: Any, p: Tensor) -> Tensor:
-    """Copy a tensor or array of any backend to a parameter's, in its dtype."""
+    """Copy a tensor or array of any backend to a parameter's, in the dtype of its state."""
     if isinstance(value, Tensor):
         value = value.data if value.backend is p.backend else value.numpy()
-    return Tensor(p.backend.asarray(value, dtype=p.dtype, copy=True), p.backend)
+    return Tensor(p.backend.asarray(value, dtype=state_dtype(p), copy=True), p.backend)

@@ -7,8 +7,8 @@ A rule is written in operators on bare arrays, its **definition**::
         p -= lr * g
 
 Its numbers change from step to step.  They come together: as a list of floats, or as an array of
-the parameter's dtype and backend where a recorded step must find the new ones.  The definition gets
-them by name.  What an option switches on or off is a flag, a Python value.
+the state's dtype and the parameter's backend where a recorded step must find the new ones.  The
+definition gets them by name.  What an option switches on or off is a flag, a Python value.
 
 Like a fused operation it can be replaced: a backend that has a faster way lists it under the same
 name in ``Backend.updates``, and the conformance test compares it with the definition on the
@@ -23,6 +23,7 @@ from contextlib import nullcontext
 from typing import Any, ClassVar, TypeAlias
 
 from nnlib_backends.contract import Array, Backend
+from nnlib_backends.precision import is_low
 
 __all__ = ["UpdateRule", "update_rule"]
 
@@ -38,8 +39,8 @@ class UpdateRule:
         Under which a backend may offer a replacement.
     definition : callable
         ``definition(xp, p, g, *state, **numbers, **flags)``: changes ``p`` and the state arrays,
-        but not the gradient ``g``.  All have one shape and dtype; a state array that the options
-        leave out is ``None``.
+        but not the gradient ``g``.  All have one shape and dtype (a parameter of 16 bits comes as
+        float32, and is rounded afterwards); a state array that the options leave out is ``None``.
     numbers : tuple of str
         Names of its numbers, in their order.
     samples : list of (present, numbers, flags)
@@ -98,7 +99,15 @@ class UpdateRule:
         """Tell whether the backend's replacement knows ``skip``."""
         return backend.skips_updates and self.name in backend.updates
 
-    def _update(self, backend: Backend, *arrays: Array | None, numbers: Any, **flags: Any) -> None:
+    def _update(
+        self, backend: Backend, p: Array, g: Array, *state: Array | None, numbers: Any, **flags: Any
+    ) -> None:
+        if is_low(p):  # the state is float32, too: 16 bits hold neither an eps nor small squares
+            wide = p.astype("float32")
+            self._update(backend, wide, g.astype("float32"), *state, numbers=numbers, **flags)
+            p[...] = wide
+            return
+        arrays = (p, g, *state)
         replacement = backend.updates.get(self.name)
         if replacement is None:
             named = {name: numbers[i] for i, name in enumerate(self.numbers)}

@@ -124,8 +124,8 @@ def group_norm(
         )
     if num_groups < 1 or x.shape[-1] % num_groups:
         raise ShapeError(
-            f"num_groups must divide the channels of x (N, ..., C). Received: {num_groups} groups, "
-            f"{x.dtype} {x.shape}"
+            f"num_groups = {num_groups} must divide the channels of x (N, ..., C). "
+            f"Received: {x.dtype} {x.shape}"
         )
     check_shape(weight, x.shape[-1:], "the weight of group_norm")
     check_shape(bias, x.shape[-1:], "the bias of group_norm")

@@ -2,7 +2,8 @@
 
 Each row of the table computes something of arrays, parts of which it leaves out.  With NaN or an
 infinity in these parts, results and gradients have to be the bits that they are with zeros there,
-and the gradient by these parts 0.  A function with an argument that can leave out has to have a row.
+and the gradient by these parts 0.  A function with an argument that can leave something out has to
+have a row.
 """
 
 import inspect
@@ -95,7 +96,8 @@ PACKED[:, :, 0] = False  # queries are asked for all the same
 
 TABLE = [
     Row("cross_entropy", F.cross_entropy, lambda x: F.cross_entropy(x, LABELS), (IGNORED,)),
-    Row("its sum", F.cross_entropy, lambda x: F.cross_entropy(x, LABELS, reduction="sum"), (IGNORED,)),
+    Row("its sum", F.cross_entropy,
+        lambda x: F.cross_entropy(x, LABELS, reduction="sum"), (IGNORED,)),
     Row("another label", F.cross_entropy,
         lambda x: F.cross_entropy(x, np.abs(LABELS) % 99, ignore_index=2),
         (mask(4, 3, at=2),)),
@@ -191,12 +193,12 @@ def test_what_is_left_out_counts_nothing(row, dtype, poison, backend):
         assert np.isfinite(theirs).all()
         np.testing.assert_array_equal(ours, theirs)
     count = len(row.left_out)
-    gradients = [x for x in found[-count - parameters(found, count, row) :]][:count]
+    gradients = found[-count - parameters(row) :][:count]
     for gradient, left_out in zip(gradients, row.left_out, strict=True):
         assert not gradient[left_out].any()
 
 
-def parameters(found: list[np.ndarray], count: int, row: Row) -> int:
+def parameters(row: Row) -> int:
     """How many gradients of parameters come last."""
     with use_backend("numpy"):
         made = row.function(*[nnlib.zeros(*x.shape) for x in row.left_out])

@@ -133,18 +133,17 @@ class CudnnAttention:
         alignment = "top left" if square else "bottom right"
         return Scores(factor_of(scale, q), alignment if causal else "", bias, factor, seen)
 
-    def _bias(
-        self, mask: Array, queries: int, keys: int, causal: bool
-    ) -> tuple[Array, Array | None]:
-        """Return what a mask adds to the scores, and for a choice which queries see anything."""
+    def _bias(self, mask: Array, queries: int, keys: int, causal: bool) -> tuple[Array, Array]:
+        """Return what a mask adds to the scores, and which queries see anything."""
         xp = self._xp
         mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
         mask = xp.broadcast_to(mask, (*mask.shape[:2], queries, keys))
         if is_floating(mask.dtype):
+            choice = mask > float("-inf")
             bias = xp.maximum(mask.astype("float32"), _HIDDEN)
-            return aligned(xp, bias), None
-        choice = mask != 0
-        bias = xp.where(choice, xp.float32(0), xp.float32(_HIDDEN))
+        else:
+            choice = mask != 0
+            bias = xp.where(choice, xp.float32(0), xp.float32(_HIDDEN))
         if causal:
             choice = choice & (xp.arange(keys) <= xp.arange(queries)[:, None])
         return aligned(xp, bias), choice.any(axis=-1).swapaxes(1, 2)[..., None]
