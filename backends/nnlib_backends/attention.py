@@ -31,7 +31,7 @@ def _heads(x: Array) -> Array:
 def _visible(xp: Any, mask: Array | None, causal: bool, queries: int, keys: int) -> Array | None:
     """Which keys a query may see, broadcastable to (B, H, T, S); None if it may see all."""
     if mask is not None:
-        mask = mask > -xp.inf if is_floating(mask.dtype) else mask != 0
+        mask = mask > float("-inf") if is_floating(mask.dtype) else mask != 0
     if not causal:
         return mask
     past = xp.arange(keys) <= xp.arange(keys - queries, keys)[:, None]
@@ -70,7 +70,7 @@ def _attend(
     y = xp.matmul(used, _heads(_finite(xp, v)))
     spoilt = _heads(~xp.isfinite(v).all(axis=-1, keepdims=True)).astype(v.dtype)  # (B, H, S, 1)
     spoilt = xp.matmul((used != 0).astype(v.dtype), spoilt)  # queries that see such a value
-    return _heads(xp.where(spoilt > 0, xp.nan, y)), weights
+    return _heads(xp.where(spoilt > 0, float("nan"), y)), weights
 
 
 def _attend_back(

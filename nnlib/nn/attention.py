@@ -146,7 +146,7 @@ class MultiheadAttention(Module):
         factor = dropout_factor(shape, p, q) if p else None
         if same and not need_weights:
             qkv = F.linear(q, self.in_proj_weight, self.in_proj_bias)
-            qkv = qkv.reshape(*q.shape[:2], 3, self.num_heads, -1)
+            qkv = qkv.reshape(*q.shape[:2], 3, self.num_heads, self.embed_dim // self.num_heads)
             y = ops.self_attention(qkv, mask, factor, causal=is_causal)
             return self.out_proj(y.reshape(q.shape)), None
         if key_padding_mask is not None and not same:
@@ -168,7 +168,7 @@ class MultiheadAttention(Module):
         rows = slice(part * self.embed_dim, (part + 1) * self.embed_dim)
         bias = None if self.in_proj_bias is None else self.in_proj_bias[rows]
         y = F.linear(x, self.in_proj_weight[rows], bias)
-        return y.reshape(*x.shape[:2], self.num_heads, -1)
+        return y.reshape(*x.shape[:2], self.num_heads, self.embed_dim // self.num_heads)
 
     def _check(self, q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> None:
         for x in (q, k, v):

@@ -124,7 +124,7 @@ class Operation:
                 return apply(self, args, options)  # type: ignore[no-any-return]
         try:
             if not self.exact and args and is_low(args[0]):
-                return in_float32(self, args, options)
+                return in_float32(self, args, options)  # type: ignore[no-any-return]
             return self.compute(args, options)  # type: ignore[no-any-return]
         except ARRAY_ERRORS as error:
             raise explain(error, self.name, args, options) from error

@@ -129,3 +129,16 @@ def test_function_is_pytorchs(lead, kind, check_against_torch):
         ),
         *arrays,
     )
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4), (2, 0, 4)])
+def test_nothing_to_attend_to(shape, backend):
+    """No instances, or no places in time; so do the layers around it."""
+    x = nnlib.zeros(*shape, requires_grad=True)
+    layer = nn.MultiheadAttention(4, 2)
+    for weights in (False, True):
+        y, _ = layer(x, x, x, need_weights=weights)
+        y.sum().backward()
+        assert y.shape == x.grad.shape == shape
+    assert nn.GroupNorm(2, 4)(x).shape == nn.LayerNorm(4)(x).shape == shape
+    assert F.scaled_dot_product_attention(x, x, x).shape == shape

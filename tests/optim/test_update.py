@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import nnlib
 from nnlib.optim import SGD, UpdateRule, update_rule
 from nnlib_backends import get_backend, load_backend
 from nnlib_backends.numpy_backend import updates
@@ -131,3 +132,33 @@ def test_the_optimizer_uses_the_replacement(make_params, give_gradients, monkeyp
     ((arrays, flags),) = called  # one update for all parameters
     assert arrays[-1][0] == 0.25
     assert flags == {"nesterov": False, "decayed": False}
+
+
+RULES = [
+    lambda p: nnlib.optim.SGD(p, lr=1e-3, momentum=0.9),
+    lambda p: nnlib.optim.Adam(p, lr=1e-2),
+    lambda p: nnlib.optim.AdamW(p, lr=1e-2),
+    lambda p: nnlib.optim.RMSprop(p, lr=1e-3, momentum=0.9, centered=True),
+    lambda p: nnlib.optim.Adagrad(p, lr=1e-2),
+]
+
+
+@pytest.mark.parametrize("size", [1, 1e6])
+@pytest.mark.parametrize("make", RULES)
+def test_parameters_of_16_bits_are_updated_in_float32(make, size, backend):
+    """Small squares and an eps of 1e-8 are 0 in float16, squares above 256 infinite."""
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=(2, 5)).astype("float16")
+    gradients = (10.0 ** rng.uniform(-6, -3, (4, 2, 5)) * size).astype("float16")
+    found = {}
+    for dtype in ("float16", "float32"):
+        p = nnlib.tensor(start.astype(dtype), requires_grad=True)
+        optimizer = make([p])
+        for gradient in gradients:
+            p.grad = nnlib.tensor(gradient.astype(dtype))
+            optimizer.step()
+        found[dtype] = p.numpy().astype("float64")
+        assert all(v.dtype == "float32" for n, v in optimizer.state[p].items() if n != "step")
+    assert np.isfinite(found["float16"]).all()
+    # four roundings to 11 bits
+    np.testing.assert_allclose(found["float16"], found["float32"], rtol=2e-3, atol=2e-3)

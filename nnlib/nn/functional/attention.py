@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from nnlib import ops
 from nnlib.arguments import explained
 from nnlib.autograd import Tensor, ones
@@ -67,7 +69,8 @@ def scaled_dot_product_attention(
     lead, T, S = q.shape[:-2], *_lengths(q, k, v, is_causal)
     mask = None if attn_mask is None else _mask(as_tensor(attn_mask, q), lead, T, S)
     heads = lead[-1] if len(lead) > 1 else 1
-    q, k, v = (x.reshape(-1, heads, *x.shape[-2:]).swapaxes(1, 2) for x in (q, k, v))
+    batch = math.prod(lead[:-1] if len(lead) > 1 else lead)
+    q, k, v = (x.reshape(batch, heads, *x.shape[-2:]).swapaxes(1, 2) for x in (q, k, v))
     factor = dropout_factor((q.shape[0], heads, T, S), dropout_p, q) if dropout_p else None
     y = ops.attention(q, k, v, mask, factor, causal=is_causal, scale=scale)
     return y.swapaxes(1, 2).reshape(*lead, T, v.shape[-1])
@@ -103,7 +106,8 @@ def _mask(mask: Tensor, lead: tuple[int, ...], T: int, S: int) -> Tensor:
         return mask.reshape(padded)
     # other numbers of leading axes: all but the last of them become the batch, or all if one
     mask = ops.broadcast_to(mask.reshape(padded), shape=full)
-    return mask.reshape(-1, lead[-1] if len(lead) > 1 else 1, T, S)
+    heads = lead[-1] if len(lead) > 1 else 1
+    return mask.reshape(math.prod(lead) // max(heads, 1), heads, T, S)
 
 
 @explained

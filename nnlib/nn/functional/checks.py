@@ -78,8 +78,8 @@ def float32_inside(function: _Function) -> _Function:
     >>> @float32_inside
     ... def length(x):
     ...     return ops.sqrt(ops.sum(x * x))
-    >>> length(nnlib.tensor([3000.0, 4000.0], dtype="float16"))
-    tensor(5000., dtype=float16)
+    >>> length(nnlib.tensor([3000.0, 4000.0], dtype="float16")).item()
+    5000.0
     """
 
     @functools.wraps(function)

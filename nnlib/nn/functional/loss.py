@@ -187,7 +187,7 @@ def binary_cross_entropy_with_logits(
         losses = ops.sigmoid_cross_entropy(input, target)
     else:
         factor = 1 + (_factor(pos_weight, input) - 1) * target
-        input, target, factor = _counted(input, target, factor)
+        input, target, _ = _counted(input, target, factor)
         losses = (1 - target) * input + factor * ops.softplus(-input)
     return reduce(losses if weight is None else losses * weight, reduction)
 

@@ -133,11 +133,12 @@ def group_norm(
         )
     check_shape(weight, x.shape[-1:], "the weight of group_norm")
     check_shape(bias, x.shape[-1:], "the bias of group_norm")
-    places = math.prod(x.shape[1:-1])
-    groups = x.reshape(x.shape[0], places, num_groups, x.shape[-1] // num_groups)
-    centred = groups - ops.mean(groups, axis=(1, 3), keepdims=True)
-    variance = ops.mean(centred * centred, axis=(1, 3), keepdims=True)
-    y = (centred * (variance + eps) ** -0.5).reshape(x.shape)
+    y = x
+    if x.size:  # there is no mean of nothing
+        groups = x.reshape(x.shape[0], -1, num_groups, x.shape[-1] // num_groups)
+        centred = groups - ops.mean(groups, axis=(1, 3), keepdims=True)
+        variance = ops.mean(centred * centred, axis=(1, 3), keepdims=True)
+        y = (centred * (variance + eps) ** -0.5).reshape(x.shape)
     y = y if weight is None else y * weight
     return y if bias is None else y + bias
 

@@ -139,7 +139,7 @@ class CudnnAttention:
         mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
         mask = xp.broadcast_to(mask, (*mask.shape[:2], queries, keys))
         if is_floating(mask.dtype):
-            choice = mask > -xp.inf
+            choice = mask > float("-inf")
             bias = xp.maximum(mask.astype("float32"), _HIDDEN)
         else:
             choice = mask != 0
