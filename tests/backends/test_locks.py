@@ -56,7 +56,7 @@ def test_forked_processes(layer):
 
 
 @needs_fork
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("layer", [LAYERS[0], pytest.param(LAYERS[1], marks=pytest.mark.slow)])
 def test_forks_while_other_threads_compute(layer):
     run("fork_while_others_compute", NUMBA_THREADING_LAYER=layer)
 
@@ -78,6 +78,15 @@ def test_forks_without_compiled_kernels():
 )
 def test_pools_of_processes(method, layer):
     run("executor", method, NUMBA_THREADING_LAYER=layer)
+
+
+def test_the_start_method_is_still_to_be_chosen_after_the_first_kernel():
+    code = """if True:
+        import multiprocessing, nnlib
+        nnlib.relu(nnlib.ones(3))
+        multiprocessing.set_start_method("spawn")
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
 @pytest.mark.peers

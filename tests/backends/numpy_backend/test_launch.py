@@ -1,3 +1,4 @@
+import ctypes
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 from nnlib_backends.errors import BackendError
 from nnlib_backends.numpy_backend import launch
 from nnlib_backends.numpy_backend.native.abi import (
+    BLAS_INTEGER,
     address,
     gemm,
     gemm_in_parts,
@@ -165,3 +167,37 @@ def test_sum_over_no_products_is_zero():
         3, 0.0, items=1,
     )  # fmt: skip
     assert not c.any()
+
+
+def tall_column(rows, piece=1 << 24):
+    """Address of so many float32 numbers; all but the last ones are the same memory, repeated."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [
+        ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_longlong
+    ]  # fmt: skip
+    shared, fixed, private_anonymous = 0x01, 0x10, 0x22
+    file = os.memfd_create("column")
+    os.ftruncate(file, 4 * piece)
+    start = libc.mmap(None, 4 * rows, 3, private_anonymous | 0x4000, -1, 0)
+    for first in range(0, rows - 2 * piece, piece):
+        libc.mmap(start + 4 * first, 4 * piece, 3, shared | fixed, file, 0)
+    os.close(file)
+    return start
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="memory is repeated as Linux does it")
+def test_product_of_more_rows_than_a_blas_integer_counts():
+    rows = BLAS_INTEGER + 20
+    x, y = tall_column(rows), tall_column(rows)
+    last = [
+        np.ctypeslib.as_array((ctypes.c_float * 40).from_address(column + 4 * (rows - 40)))
+        for column in (x, y)
+    ]
+    last[0][:] = np.arange(40)
+    launch.launch(
+        product_in_parts_for_test, x, np.full(1, 3, np.float32), y, sgemm_address(), rows, 1, 1,
+        BLAS_INTEGER, 0, 1, 1, 1, 1, 0.0, items=1,
+    )  # fmt: skip
+    np.testing.assert_array_equal(last[1], 3 * np.arange(40))

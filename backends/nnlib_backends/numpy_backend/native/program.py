@@ -10,12 +10,13 @@ after each call.  A forked child has no pool (`launch.alone`) and computes chunk
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 from array import array
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, njit, prange, types
+from numba import carray, get_num_threads, njit, prange, types
 from numba.extending import get_cython_function_address, intrinsic
 
 from nnlib_backends.locks import once, running
@@ -44,6 +45,21 @@ def _set_threads(typingctx: Any, function: Any, count: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp), codegen
+
+
+def _start_pool() -> None:
+    """Start Numba's threads, and leave it to the program how processes are started.
+
+    Numba asks for the start method, which would settle it: `multiprocessing.set_start_method` then
+    fails.
+    """
+    method = multiprocessing.get_start_method(allow_none=True)
+    get_num_threads()
+    if method is None:
+        multiprocessing.set_start_method(None, force=True)
+
+
+_start_pool()
 
 
 @njit
@@ -84,10 +100,9 @@ def _run(address, count, get_threads, set_threads, alone):  # pragma: no cover
 def run(program: array[int]) -> None:
     """Run a program: rows of four words (kernel's address, table's address, items, chunks)."""
     address, words = program.buffer_info()
-    functions = _thread_functions()
     # Numba's work queue may not be entered twice, nor BLAS's count be changed by another thread.
     with running:
-        _run(address, words // 4, *functions, launch.alone)
+        _run(address, words // 4, _GET_THREADS, _SET_THREADS, launch.alone)
 
 
 @once
@@ -96,7 +111,6 @@ def sgemm_address() -> int:
     return int(get_cython_function_address("scipy.linalg.cython_blas", "sgemm"))
 
 
-@once
 def _thread_functions() -> tuple[int, int]:
     """Addresses of the functions that read and set how many threads SciPy's BLAS uses.
 
@@ -124,3 +138,6 @@ def _thread_functions() -> tuple[int, int]:
 
 def _address_of(library: Any, name: str) -> int:
     return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
+
+
+_GET_THREADS, _SET_THREADS = _thread_functions()
