@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from nnlib.autograd import Tensor, autocast
-from nnlib.capture import compile as compiled
+from nnlib.capture import Compiled
 from nnlib.errors import DTypeError, OptionError
 from nnlib.nn import Module
 from nnlib.optim import GradScaler, Optimizer, clip_grad_norm_
@@ -16,6 +16,7 @@ from nnlib.train.batches import Batch, split
 from nnlib.train.losses import LossFunction, get_loss
 from nnlib.train.metric import Metric
 from nnlib.train.readings import single_value
+from nnlib.train.shadow import NoState, StepState
 from nnlib_backends import Backend, get_backend
 
 __all__ = ["Steps", "grouped"]
@@ -69,8 +70,17 @@ class Steps:
         #: of the loss; does nothing but in float16
         self.scaler = GradScaler(enabled=precision in ("fp16", "float16"))
         self._compiled = compile
-        self._train = compiled(self._train_as_it_is) if compile else self._train_as_it_is
-        self._test = compiled(self._test_as_it_is) if compile else self._test_as_it_is
+        self._train = self._train_as_it_is
+        self._test = self._test_as_it_is
+        if compile:
+            self._train = Compiled(self._train_as_it_is, StepState(self))
+            self._test = Compiled(self._test_as_it_is, NoState())
+
+    def check_replays(self) -> None:
+        """Have the next replayed steps compared with the step itself, bit by bit; see `compile`."""
+        for step in (self._train, self._test):
+            if isinstance(step, Compiled):
+                step.audit()
 
     def brings_batches(self, backend: Backend) -> bool:
         """Tell whether a step takes batches from the host to this backend by itself."""
