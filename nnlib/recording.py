@@ -155,7 +155,10 @@ class Dependencies:
         for name in now if now.keys() == before.keys() else {**before, **now}:
             then, value = before.get(name, _NOTHING), now.get(name, _NOTHING)
             if name != "_members" and not same_value(then, value):
-                parts = (hasattr(v, "node") or hasattr(v, "_members") for v in (then, value))
+                parts = (
+                    hasattr(type(v), "node") or hasattr(type(v), "named_modules")
+                    for v in (then, value)
+                )
                 if not self.names_known or name in self.names or name == "training" or any(parts):
                     yield name
 

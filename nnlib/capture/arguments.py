@@ -55,7 +55,7 @@ def take_apart(value: Any, leaves: Leaves) -> Any:
 
 def is_array(value: Any) -> bool:
     """Tell whether a value is an array of NumPy, CuPy or another library; no scalar of NumPy's."""
-    return hasattr(value, "__dlpack__") and hasattr(value, "dtype")
+    return hasattr(type(value), "__dlpack__") and hasattr(type(value), "dtype")
 
 
 class _Identity:

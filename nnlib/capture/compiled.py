@@ -307,7 +307,8 @@ def compile(function: Callable[P, R]) -> Compiled[P, R]:
     takes from an iterator, asks for the time, or computes with ``tensor.data``.
 
     Python code runs while recording only: a ``print``, or numbers appended to a list, do nothing in
-    a replay.  What a library, a file or a C function returns is not looked at again.  An argument
+    a replay.  What a library, a file or a C function returns is not looked at again, nor what is in
+    longer lists and larger arrays.  An argument
     that is changed in place is changed for the caller; results have memory of their own.  In a
     replay gradients are left in the same arrays: copy a gradient that shall outlive the next call.
     On a backend that cannot record, the function runs as it is.

@@ -80,7 +80,7 @@ class State:
                 yield "{1}: {0} has another state".format(*where)
         for holder, count, _, *where in self._growing.values():
             added = list(holder)[count:] if isinstance(holder, list) else list(holder)
-            if any(hasattr(item, "__dlpack__") for item in added):
+            if any(hasattr(type(item), "__dlpack__") for item in added):
                 yield "{1}: {0} has more tensors".format(*where)
 
     def guard(self) -> Callable[[], bool] | None:

@@ -155,7 +155,7 @@ def _own(value: Any, recorder: Recorder, results: dict[int, Tensor]) -> Tensor:
 
 def _refuse_lazy(result: Any) -> None:
     """Refuse a result that is only computed when somebody takes from it."""
-    if hasattr(result, "__next__") or hasattr(result, "__await__"):
+    if hasattr(type(result), "__next__") or hasattr(type(result), "__await__"):
         raise CaptureError(
             "a compiled function must compute what it returns. Received: a "
             f"{type(result).__name__}, which computes later. Return a list"

@@ -204,7 +204,7 @@ class Watch:
             parts = [*cells, *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
         elif isinstance(value, tuple | list) and len(value) <= _MOST_ITEMS:
             parts = list(value)
-        elif hasattr(value, "_members"):
+        elif hasattr(type(value), "named_modules"):
             parts = list(vars(value).values())
         else:
             parts = []
@@ -256,7 +256,7 @@ class Watch:
             self.state.source(numpy_state, value, self._text, self._where)
         elif isinstance(value, random.Random):
             self.state.source(random.Random.getstate, value, self._text, self._where)
-        elif hasattr(value, "__array_interface__") and hasattr(value, "tobytes"):
+        elif hasattr(type(value), "__array_interface__") and hasattr(type(value), "tobytes"):
             if value.size <= _MOST_ITEMS:
                 self.state.source(type(value).tobytes, value, self._text, self._where, guards=True)
         elif is_iterator(value):
@@ -299,7 +299,7 @@ class Watch:
         of_nnlib = type(value).__module__.startswith("nnlib.")
         if of_nnlib and name.startswith("_"):
             return MISSING  # which no program sets
-        is_layer = hasattr(value, "_members")
+        is_layer = hasattr(type(value), "named_modules")
         if is_layer:
             self._noted.note_module(value)
         classes = value.__mro__ if isinstance(value, type) else type(value).__mro__

@@ -32,6 +32,12 @@ class Options:
         return self.beta / 2
 
 
+class Settings(dict):
+    """A dict whose items are attributes; asking for another name raises KeyError."""
+
+    __getattr__ = dict.__getitem__
+
+
 class Net(nn.Module):
     """A layer with numbers of its own."""
 
@@ -59,6 +65,7 @@ class World:
         self.optimizer = OPTIMIZERS[optimizer](self.net.parameters())
         self.schedule = optim.schedules.ExponentialLR(self.optimizer, gamma=0.9)
         self.rng, self.words = np.random.default_rng(0), iter(range(10**6))
+        self.settings = Settings(beta=0.5)
         self.carried, self.kept, self.count = nnlib.zeros(4, 3), [], 0
         self.memory, self.handles = {}, []
         closed, shared = 1.5, [0.5]
@@ -204,6 +211,9 @@ class World:
     def view(self, y):
         return y.reshape(-1, 3).T.T
 
+    def by_name(self, y):
+        return y * getattr(self.settings, "beta")  # noqa: B009
+
     # What happens between calls ------------------------------------------------------------------
 
     def event(self, name, i):
@@ -212,6 +222,8 @@ class World:
         match name:
             case "beta":
                 options.beta = options.deep.beta = 0.5 + 0.1 * (i % 3)
+            case "settings":
+                self.settings["beta"] = 0.5 + i % 2
             case "table":
                 options.table["gain"] = 1.0 + i % 2
             case "list":
@@ -273,9 +285,9 @@ OPTIMIZERS = {
     "adam": lambda p: optim.AdamW(p, lr=0.01),
 }
 EVENTS = [
-    "beta", "table", "list", "whole", "global", "closure", "net", "class", "p", "momentum", "mode",
-    "freeze", "lr", "decay", "buffer", "buffer in place", "weight", "state", "seed", "hook",
-    "carried",
+    "beta", "settings", "table", "list", "whole", "global", "closure", "net", "class", "p",
+    "momentum", "mode", "freeze", "lr", "decay", "buffer", "buffer in place", "weight", "state",
+    "seed", "hook", "carried",
 ]  # fmt: skip
 STATEMENTS = [
     name
@@ -286,7 +298,7 @@ STATEMENTS = [
 GUARDED = [
     *STATEMENTS[: STATEMENTS.index("counter")], "lazily_made", "changed_in_place",
     "carry_in_place", "noise", "own_leaf", "gradient", "without_gradient", "training",
-    "update_by_hand", "view",
+    "update_by_hand", "view", "by_name",
 ]  # fmt: skip
 
 
@@ -366,5 +378,5 @@ def test_each_that_can_be_followed_is_replayed(statement):
 @pytest.mark.parametrize("event", EVENTS)
 def test_each_event(event):
     """With all that reads a number, and a training step."""
-    reads = STATEMENTS[: STATEMENTS.index("counter")]
+    reads = [*STATEMENTS[: STATEMENTS.index("counter")], "by_name"]
     check([*reads, "training"], {5: event, 6: event, 11: event, 12: "mode"}, "adam", (1.0,))
