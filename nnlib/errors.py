@@ -27,7 +27,8 @@
     ├── OutputError (OSError)                   a file or folder cannot be written
     └── MissingExtraError (ImportError)         an optional package is not installed
 
-Each is also a subclass of the builtin that a NumPy user would catch.
+Each is also a subclass of the builtin that a NumPy user would catch.  `CaptureWarning` says that a
+compiled function runs uncompiled from now on.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ __all__ = [
     "BackendMismatchError",
     "BackendUnavailableError",
     "CaptureError",
+    "CaptureWarning",
     "DTypeError",
     "DataError",
     "DataNotFoundError",
@@ -76,6 +78,10 @@ __all__ = [
     "install_command",
     "missing_extra",
 ]
+
+
+class CaptureWarning(UserWarning):
+    """A compiled function does what no recording can repeat, and runs uncompiled from now on."""
 
 
 class ShapeError(NnlibError, ValueError):

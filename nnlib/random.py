@@ -51,6 +51,7 @@ class Generator:
             raise OptionError(f"seed must be in 0 … 2**64 - 1. Received: {seed}")
         with drawing:
             self._seed, self._offset = int(seed), 0
+        _note("a random stream is started anew")
 
     def state_dict(self) -> dict[str, int]:
         """Return the position as two integers."""
@@ -73,6 +74,7 @@ class Generator:
             )
         with drawing:
             self._seed, self._offset = state["seed"], state["offset"]
+        _note("the state of a random stream is loaded")
 
     def bits(self, count: int, backend: Backend | str | None = None) -> Array:
         """Return ``count`` random uint32 words."""
@@ -87,6 +89,9 @@ class Generator:
             The seed (its bits as a signed number), and where in its stream the words begin.
         """
         target = get_backend() if backend is None else load_backend(backend)
+        recording = current()
+        if recording is not None:
+            recording.note_stream(self)
         key = repeated(target.xp.empty, (2,), dtype="int64")
         return fed(key, self._reserved, count, dtype="int64")
 
@@ -171,10 +176,18 @@ class Generator:
 
     def _on_host(self, count: int) -> Array:
         """Return ``count`` words for the host, which are part of no recording."""
+        _note("random numbers are drawn for the host")
         return philox4x32(load_backend("numpy").xp, *self._take(count), count)
 
     def __repr__(self) -> str:
         return f"Generator(seed={self._seed}, offset={self._offset})"
+
+
+def _note(what: str) -> None:
+    """Tell a recording that its replays would not do this."""
+    recording = current()
+    if recording is not None:
+        recording.note_unrepeatable(what)
 
 
 def _made_from_key(make: Callable[..., Array], xp: Any, key: Array, *args: Any) -> Array:

@@ -7,7 +7,7 @@ gradients that were there already.  A recording is only replayed while all of th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from operator import attrgetter, is_
 from typing import Any, NoReturn
@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from nnlib.errors import CaptureError
 from nnlib_backends import Backend
 from nnlib_backends.contract import Array, Recorder, write_numbers
+from nnlib_backends.recorded import is_plain, same_value
 from nnlib_backends.user_line import user_line
 
 __all__ = ["Dependencies", "current", "fed", "perform", "refuse_reading", "repeated"]
@@ -23,7 +24,7 @@ _current: ContextVar[Dependencies | None] = ContextVar("nnlib_recording", defaul
 current: Callable[[], Dependencies | None] = _current.get
 
 _data, _node = attrgetter("data"), attrgetter("node")
-_training, _members = attrgetter("training"), attrgetter("_members")
+_hooks, _members = attrgetter("hooks"), attrgetter("_members")
 
 
 class Dependencies:
@@ -35,15 +36,39 @@ class Dependencies:
         Where everything is computed.
     recorder : Recorder
         Of that backend.
+    arguments : sequence of Tensor
+        Where the function's arguments are: always the same arrays.
+    first_node : int
+        Nodes of the graph from this number on are made while recording.
+
+    Attributes
+    ----------
+    names : set of str
+        Names in the code that ran, if ``names_known``: no other attribute of a layer was read.
+    unrepeatable : str
+        What was done that a replay cannot do, if anything.
     """
 
-    def __init__(self, backend: Backend, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        recorder: Recorder,
+        arguments: Sequence[Any] = (),
+        first_node: int = 0,
+    ) -> None:
         self.backend, self.recorder = backend, recorder
+        self.names: set[str] = set()
+        self.names_known = True
+        self.unrepeatable = ""
+        self._arguments = {id(tensor.data) for tensor in arguments}
+        self._first_node = first_node
+        self._made: dict[int, Any] = {}  # tensors by id
         self._tensors: dict[int, tuple[Any, Array, Any]] = {}
-        self._modules: dict[int, tuple[Any, bool, object]] = {}
+        self._modules: dict[int, tuple[Any, object, dict[str, Any]]] = {}
         self._guards: list[Callable[[], bool]] = []
         self._found_grads: dict[Any, Any] = {}  # node → its grad, where that mattered
         self.left_grads: dict[Any, None] = {}  #: nodes whose grad was set
+        self.streams: dict[int, Any] = {}  #: generators that replays draw from
         self.changed: dict[int, list[int]] = {}  #: version counters of changed tensors
 
     def __enter__(self) -> Dependencies:
@@ -54,12 +79,16 @@ class Dependencies:
     def __exit__(self, *error: object) -> None:
         self.recorder.__exit__(*error)
         _current.reset(self._token)
+        del self.recorder  # what it knows is in the recording now
+        self._made.clear()
 
     # Noting ------------------------------------------------------------------------------------
 
     def note_tensor(self, tensor: Any) -> None:
         """A tensor is used that may come from outside."""
         if id(tensor) in self._tensors or self.recorder.made(tensor.data):
+            return
+        if id(tensor.data) in self._arguments or id(tensor) in self._made:
             return
         if tensor.backend is not self.backend:
             raise CaptureError(
@@ -68,11 +97,16 @@ class Dependencies:
             )
         self._tensors[id(tensor)] = (tensor, tensor.data, tensor.node)
 
+    def note_made(self, tensor: Any) -> None:
+        """A tensor was made while recording, of an array from outside: a gradient at home."""
+        self._made[id(tensor)] = tensor
+
     def note_module(self, module: Any) -> None:
-        """A layer is called: its result depends on its mode, and on what it is made of."""
+        """A layer is used: what happens depends on its attributes, its mode and parts included."""
         if id(module) not in self._modules:
             for part in module.modules():  # lists of layers, too, which nobody calls
-                self._modules[id(part)] = (part, part.training, part._members)
+                row = (part, part._members, dict(vars(part)))
+                self._modules.setdefault(id(part), row)
 
     def note_guard(self, guard: Callable[[], bool]) -> None:
         """The recording is only right while ``guard()`` is true."""
@@ -80,37 +114,95 @@ class Dependencies:
 
     def note_grad_read(self, node: Any) -> None:
         """What happens depends on a node's gradient as it is now."""
-        if node not in self.left_grads:
+        if node not in self.left_grads and node.number < self._first_node:
             self._found_grads.setdefault(node, node.grad)
 
     def note_grad_written(self, node: Any) -> None:
         """A node's gradient is replaced."""
-        self.left_grads[node] = None
+        if node.number < self._first_node:
+            self.left_grads[node] = None
 
     def note_change(self, cell: list[int]) -> None:
         """A tensor is changed in place."""
         self.changed[id(cell)] = cell
 
+    def note_stream(self, generator: Any) -> None:
+        """Random numbers are drawn, in replays too."""
+        self.streams[id(generator)] = generator
+
+    def note_unrepeatable(self, what: str) -> None:
+        """Something is done that a replay would not do."""
+        self.unrepeatable = self.unrepeatable or f"{user_line()}: {what}"
+
     # Using -------------------------------------------------------------------------------------
 
-    def freeze(self) -> Callable[[], bool]:
-        """Return a function that tells whether all is still as it was noted."""
+    def changes(self) -> Iterator[str]:
+        """Say which tensors and layers are not as they were when they were used first."""
+        for tensor, array, node in self._tensors.values():
+            if tensor.data is not array or tensor.node is not node:
+                what = "array" if tensor.data is not array else "requires_grad"
+                yield f"a tensor of shape {tensor.shape} has another {what}"
+        for module, _, before in self._modules.values():
+            for name in self._changed_attributes(module, before):
+                then, now = before.get(name, "nothing"), vars(module).get(name, "nothing")
+                text = f"{type(module).__name__}.{name}"
+                plain = is_plain(then) and is_plain(now)
+                yield f"{text} was {then!r} and is {now!r}" if plain else f"{text} has changed"
+
+    def _changed_attributes(self, module: Any, before: dict[str, Any]) -> Iterator[str]:
+        """Yield the attributes of a layer that matter and have changed."""
+        now = vars(module)
+        for name in now if now.keys() == before.keys() else {**before, **now}:
+            then, value = before.get(name, _NOTHING), now.get(name, _NOTHING)
+            if name != "_members" and not same_value(then, value):
+                parts = (
+                    hasattr(type(v), "node") or hasattr(type(v), "named_modules")
+                    for v in (then, value)
+                )
+                if not self.names_known or name in self.names or name == "training" or any(parts):
+                    yield name
+
+    def freeze(self, also: Callable[[], bool] | None = None) -> Callable[[], bool]:
+        """Return a function that tells whether all is still as it was noted, and ``also`` holds."""
         tensors, arrays, nodes = _columns(self._tensors.values(), 3)
-        modules, modes, members = _columns(self._modules.values(), 3)
-        guards = self._guards
+        modules, marked, attributes = _columns(self._modules.values(), 3)
+        marks = list(marked)
+        graph = [node for node in nodes if node is not None and not node.hooks]
+        hooked = [node.hooks for node in nodes if node is not None and node.hooks]
+        bare = [module._hooks for module in modules if not module._hooks]
+        hooked += [module._hooks for module in modules if module._hooks]
+        hooks = [(own, _listed(own)) for own in hooked]
+        guards = self._guards if also is None else [*self._guards, also]
         grads = [(node, None if g is None else g.data) for node, g in self._found_grads.items()]
 
         def holds() -> bool:
             return (
                 all(map(is_, map(_data, tensors), arrays))
                 and all(map(is_, map(_node, tensors), nodes))
-                and all(map(is_, map(_training, modules), modes))
-                and all(map(is_, map(_members, modules), members))
-                and all(_grad_is(node, array) for node, array in grads)
-                and all(guard() for guard in guards)
+                and (all(map(is_, map(_members, modules), marks)) or unchanged())
+                and not any(bare)
+                and not any(map(_hooks, graph))
+                and not (grads and any(not _grad_is(node, array) for node, array in grads))
+                and not (hooks and any(_listed(own) != copy for own, copy in hooks))
+                and not (guards and any(not guard() for guard in guards))
             )
 
+        def unchanged() -> bool:
+            now = list(map(_members, modules))
+            for module, before in zip(modules, attributes, strict=True):
+                if any(self._changed_attributes(module, before)):
+                    return False
+            marks[:] = now
+            return True
+
         return holds
+
+
+_NOTHING = object()
+
+
+def _listed(hooks: Any) -> list[Any]:
+    return list(hooks.values()) if isinstance(hooks, dict) else list(hooks)
 
 
 def _columns(rows: Any, count: int) -> tuple[tuple[Any, ...], ...]:

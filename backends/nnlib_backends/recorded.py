@@ -7,13 +7,16 @@ values, with arrays in the same places, and with the same arrays from outside.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from nnlib_backends.contract import Array
 
-__all__ = ["Place", "arrays_in", "difference", "replaced"]
+__all__ = ["Place", "arrays_in", "difference", "is_plain", "number_key", "replaced", "same_value"]
+
+_PLAIN = (int, float, bool, str, bytes, complex, type(None))
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,64 @@ class Place:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     dtype: Any  #: what NumPy makes a dtype of
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether a value is a number, a text, or nothing else than such in tuples.
+
+    Examples
+    --------
+    >>> is_plain(1.5), is_plain(("a", None)), is_plain([1])
+    (True, True, False)
+    """
+    if isinstance(value, tuple):
+        return type(value) is tuple and all(map(is_plain, value))
+    return isinstance(value, _PLAIN) or _is_scalar(value)
+
+
+def _is_scalar(value: Any) -> bool:
+    """Whether a value is one number of NumPy's."""
+    return (
+        type(value).__module__ == "numpy"
+        and getattr(value, "shape", None) == ()
+        and (hasattr(value, "item") and not hasattr(value, "__setitem__"))
+    )
+
+
+def number_key(value: Any) -> Any:
+    """Return something that is equal for the same value of the same type only.
+
+    Examples
+    --------
+    >>> number_key(1) == number_key(1.0), number_key(0.0) == number_key(-0.0)
+    (False, False)
+    >>> number_key(float("nan")) == number_key(float("nan"))
+    True
+    """
+    if _is_scalar(value):
+        return type(value), value.dtype.str, value.tobytes()
+    if isinstance(value, float) and (value == 0 or value != value):
+        return type(value), "nan" if value != value else math.copysign(1, value), 0.0
+    if isinstance(value, complex):
+        return complex, number_key(value.real), number_key(value.imag)
+    return type(value), value
+
+
+def same_value(one: Any, other: Any) -> bool:
+    """Tell whether two values are one object, or plain and equal in type and value.
+
+    Examples
+    --------
+    >>> same_value(0.5, 0.5), same_value(1, True), same_value([], [])
+    (True, False, False)
+    """
+    if one is other:
+        return True
+    if type(one) is not type(other) or not is_plain(one):
+        return False
+    if isinstance(one, tuple):
+        return len(one) == len(other) and all(map(same_value, one, other))
+    return bool(number_key(one) == number_key(other))
 
 
 def arrays_in(value: Any, kind: type) -> Iterator[Array]:
@@ -94,7 +155,7 @@ def difference(
         return (
             "an array from outside in the place of one that was made inside, or the other way round"
         )
-    if mine is theirs or mine == theirs or (mine != mine and theirs != theirs):
+    if mine is theirs or (same_value(mine, theirs) if is_plain(mine) else mine == theirs):
         return None
     if isinstance(mine, Place) and isinstance(theirs, Place):
         return f"an array of shape {theirs.shape} instead of {mine.shape}, or of another origin"

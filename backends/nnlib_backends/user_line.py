@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-__all__ = ["user_line"]
+__all__ = ["lines_up", "user_line"]
 
 # contextlib and functools: their wrappers stand between nnlib's own functions
 _NOT_THE_USERS = {"nnlib", "nnlib_backends", "contextlib", "functools"}
@@ -18,9 +18,21 @@ def user_line() -> str:
     >>> user_line().rpartition(":")[2].isdigit()
     True
     """
-    frame = sys._getframe(1)
+    frame = sys._getframe(lines_up() - 1)
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def lines_up() -> int:
+    """Return how many frames the caller is below that line: the ``stacklevel`` of a warning, too.
+
+    Examples
+    --------
+    >>> lines_up() >= 1
+    True
+    """
+    frame, count = sys._getframe(1), 1
     while frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_THE_USERS:
         if frame.f_back is None:
             break
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        frame, count = frame.f_back, count + 1
+    return count

@@ -36,6 +36,11 @@ Gradient: TypeAlias = Any
 _numbers = itertools.count()
 
 
+def next_number() -> int:
+    """Return a number that every node made so far is below, and every later one above."""
+    return next(_numbers)
+
+
 class Node:
     """One value of the graph that somebody may want the gradient of.
 
@@ -373,6 +378,9 @@ def _at_home(node: Node, g: Array) -> Tensor:
         perform(_copy, home, g)
     grad = Tensor(home, node.backend)
     node.home_grad = weakref.ref(grad)
+    recording = current()
+    if recording is not None:
+        recording.note_made(grad)
     return grad
 
 

@@ -375,7 +375,10 @@ class Tensor(TensorMethods):
         return operator.index(self.item())
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec else str(self)
+        if not spec:
+            return str(self)
+        _note_text()
+        return format(self.data.item() if self.size == 1 else self.item(), spec)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         self._refuse_to_leave("a NumPy array")
@@ -416,8 +419,10 @@ class Tensor(TensorMethods):
     def __repr__(self) -> str:
         from numpy import array2string
 
+        _note_text()
         name = "tensor" if type(self) is Tensor else type(self).__name__
-        parts = [array2string(self.numpy(), separator=", ", prefix=f"{name}(")]
+        values = self.backend.to_numpy(self.data)
+        parts = [array2string(values, separator=", ", prefix=f"{name}(")]
         if self.size == 0 and self.ndim != 1:
             parts.append(f"shape={self.shape}")
         if self.dtype.name != "float32":
@@ -610,3 +615,13 @@ class Tensor(TensorMethods):
 def _kind(dtype: Any) -> int:
     """Booleans, integers, floating-point numbers: each can hold those before."""
     return 2 if is_floating(dtype) else int(dtype.kind != "b")
+
+
+def _note_text() -> None:
+    """Tell a recording about a text: in an error it is welcome, in a replay nobody would write it.
+
+    So it is not refused as other readings are.
+    """
+    recording = current()
+    if recording is not None:
+        recording.note_unrepeatable("a tensor is turned into a text")

@@ -7,7 +7,7 @@ from typing import Any
 
 from nnlib.autograd.creation import tensor, zeros_like
 from nnlib.autograd.engine import backward, leaves, owned
-from nnlib.autograd.mode import enable_grad, is_grad_enabled
+from nnlib.autograd.mode import enable_grad, is_grad_enabled, no_grad
 from nnlib.autograd.tensor import Tensor
 from nnlib.errors import GradientError, OptionError, ShapeError
 
@@ -85,7 +85,8 @@ def _differentiate(result: Any, inputs: list[Tensor]) -> tuple[Tensor, list[Tens
     others = (leaf for leaf in leaves(result.node) if leaf.keep_grad and leaf not in nodes)
     outer = is_grad_enabled() and any(others)
     seed = result._seed(None, create_graph=outer)
-    found = backward([(result.node, seed)], nodes, retain_graph=outer)
+    with enable_grad() if outer else no_grad():
+        found = backward([(result.node, seed)], nodes, retain_graph=outer)
     for node in nodes:
         node.keep_grad = False  # nobody will ask for it again, were it reached once more
     held: set[int] = set()

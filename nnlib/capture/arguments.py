@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 from nnlib.autograd import Tensor
+from nnlib_backends.recorded import is_plain, number_key
 
-__all__ = ["Leaves", "rebuilt", "take_apart"]
+__all__ = ["Leaves", "bare", "is_array", "rebuilt", "take_apart"]
 
 Leaves = list[Any]
-
-_PLAIN = (int, float, bool, str, bytes, type(None), complex)
 
 
 def take_apart(value: Any, leaves: Leaves) -> Any:
@@ -36,14 +36,26 @@ def take_apart(value: Any, leaves: Leaves) -> Any:
     kind = type(value)
     if kind is tuple or isinstance(value, tuple | list):
         return (kind, *[take_apart(item, leaves) for item in value])
-    if hasattr(value, "__dlpack__") and hasattr(value, "dtype"):  # an array of any library
+    if is_array(value):
         leaves.append(value)
         return (getattr(value.dtype, "char", value.dtype), value.shape)
     if isinstance(value, dict):
-        return (dict, *[(name, take_apart(item, leaves)) for name, item in value.items()])
-    if isinstance(value, _PLAIN):
-        return (type(value), value)
+        return (kind, *[(name, take_apart(item, leaves)) for name, item in value.items()])
+    if is_plain(value):
+        return number_key(value)
+    if kind is slice:
+        return (
+            slice,
+            *[take_apart(item, leaves) for item in (value.start, value.stop, value.step)],
+        )
+    if kind in (range, frozenset):
+        return (kind, value)
     return _Identity(value)
+
+
+def is_array(value: Any) -> bool:
+    """Tell whether a value is an array of NumPy, CuPy or another library; no scalar of NumPy's."""
+    return hasattr(type(value), "__dlpack__") and hasattr(type(value), "dtype")
 
 
 class _Identity:
@@ -70,12 +82,22 @@ def rebuilt(value: Any, replace: Callable[[Any], Any]) -> Any:
     >>> rebuilt({"x": [nnlib.ones(2), 0.5]}, lambda x: x + 1)
     {'x': [tensor([2., 2.]), 0.5]}
     """
-    if isinstance(value, Tensor) or (hasattr(value, "__dlpack__") and hasattr(value, "dtype")):
+    if isinstance(value, Tensor) or is_array(value):
         return replace(value)
     if isinstance(value, tuple) and hasattr(value, "_fields"):  # a named tuple
         return type(value)(*[rebuilt(item, replace) for item in value])
     if isinstance(value, tuple | list):
         return type(value)([rebuilt(item, replace) for item in value])
     if isinstance(value, dict):
-        return {name: rebuilt(item, replace) for name, item in value.items()}
+        items = {name: rebuilt(item, replace) for name, item in value.items()}
+        if type(value) is dict:
+            return items
+        copied = copy.copy(value)
+        copied.update(items)
+        return copied
     return value
+
+
+def bare(leaf: Any) -> Any:
+    """Return the array of a tensor; an array is one."""
+    return leaf.data if isinstance(leaf, Tensor) else leaf

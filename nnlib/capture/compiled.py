@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
@@ -13,22 +15,24 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast
 from nnlib.autograd import Tensor, tensor
 from nnlib.autograd.autocast import precision
 from nnlib.autograd.mode import is_grad_enabled
-from nnlib.capture.arguments import Leaves, rebuilt, take_apart
-from nnlib.capture.variant import Variant, difference, record
-from nnlib.errors import CaptureError
-from nnlib.memory import Held, holders, out_of_memory
+from nnlib.capture.arguments import Leaves, bare, rebuilt, take_apart
+from nnlib.capture.audit import Audit, unequal
+from nnlib.capture.kind import Kind
+from nnlib.capture.variant import Variant
+from nnlib.errors import CaptureError, CaptureWarning
+from nnlib.memory import out_of_memory
 from nnlib.recording import current
 from nnlib_backends import get_backend
 from nnlib_backends.locks import lock_of_an_object
-from nnlib_backends.user_line import user_line
+from nnlib_backends.user_line import lines_up
 
 __all__ = ["Compiled", "compile"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_MOST_VARIANTS = 4  # for one kind of arguments, each with memory of its own: modes, frozen layers
 _MOST_KINDS = 256
+_REPLAYS_UNCHECKED = 100  # at most, where checks are asked for
 
 
 class Compiled(Generic[P, R]):
@@ -37,9 +41,16 @@ class Compiled(Generic[P, R]):
     Pickled or copied it is the compiled function without its recordings.
     """
 
-    def __init__(self, function: Callable[P, R]) -> None:
+    def __init__(self, function: Callable[P, R], audit: Audit | None = None) -> None:
+        if any(is_lazy(function) for is_lazy in _LAZY):
+            raise CaptureError(
+                "a compiled function must compute when it is called. Received: a generator or "
+                f"coroutine function, {function!r}. Compile what it calls"
+            )
         self.function = function
         functools.update_wrapper(self, function)
+        self.uncompiled = ""  #: why the function runs as it is, if it does
+        self._audit = audit
         self._kinds: dict[Any, Kind] = {}
         self._lock = lock_of_an_object()  # recordings have one memory each
 
@@ -47,23 +58,116 @@ class Compiled(Generic[P, R]):
         """Compute the function."""
         if current() is not None:  # inside another compiled function: part of its recording
             return self.function(*args, **options)
+        if self.uncompiled:
+            return cast("R", self._as_it_is(args, options))
         leaves: Leaves = []
         modes = (is_grad_enabled(), precision(), get_backend())
-        rest = (modes, take_apart((args, options), leaves))
+        rest = (modes, take_apart((args, options), leaves), _repeated(leaves))
         with self._lock:
             kind = self._kinds.get(rest)
             if kind is None:
-                if (
-                    len(self._kinds) >= _MOST_KINDS
-                ):  # before it is kept: the next call is refused, too
-                    raise CaptureError(_TOO_MANY.format(kinds=_MOST_KINDS))
+                if len(self._kinds) >= _MOST_KINDS:
+                    last = next(reversed(self._kinds))
+                    self._give_up(_TOO_MANY.format(kinds=_MOST_KINDS, what=_unlike(last, rest)))
+                    return cast("R", self._as_it_is(args, options))
                 kind = self._kinds[rest] = Kind(self.function, args, options, leaves)
             try:
-                return cast("R", kind.run(leaves))
+                result = cast("R", self._run(kind, args, options, leaves))
             except MemoryError as error:
                 self._forget(rest)  # arguments and recordings of a size that does not fit
                 what = f"the function {self!r}"
                 raise out_of_memory(error, kind.backend, what) from None
+            if kind.problem:
+                self._give_up(kind.problem)
+            return result
+
+    def _run(self, kind: Kind, args: Any, options: Any, leaves: Leaves) -> Any:
+        kind.fill(leaves)
+        for variant in kind.variants:
+            if variant.holds():
+                break
+        else:
+            variant = None
+        if variant is None or not variant.confirmed:
+            recorder = kind.backend.recorder()
+            if recorder is None:
+                return self._as_it_is(args, options)
+            result = kind.record(recorder, variant, leaves)
+            for other in kind.variants:
+                other.due = other.due or (self._audit is not None and not other.audits)
+            return result
+        if variant.due:
+            return self._compare(kind, variant, args, options, leaves)
+        return kind.replay(variant, leaves)
+
+    def _as_it_is(self, args: Any, options: Any) -> Any:
+        """Call the function itself; arrays arrive as tensors here, too."""
+        leaves: Leaves = []
+        take_apart((args, options), leaves)
+        if not all(isinstance(leaf, Tensor) for leaf in leaves):
+            args, options = rebuilt((args, options), tensor)
+        return rebuilt(self.function(*args, **options), _detached)
+
+    def _compare(
+        self, kind: Kind, variant: Variant, args: Any, options: Any, leaves: Leaves
+    ) -> Any:
+        """Replay, go back, call the function itself, and give up if it does something else."""
+        assert self._audit is not None
+        variant.due, variant.audits, variant.audited = False, variant.audits + 1, kind.replayed
+        before = self._audit.state()
+        if before is None:
+            return kind.replay(variant, leaves)
+        places = [g.state_dict() for g in variant.streams]
+        changed = [leaves[i] for i in variant.changed_inputs]
+        arguments = [bare(leaf).copy() for leaf in changed]
+
+        def found(result: Any) -> dict[str, Any]:
+            values: Leaves = []
+            take_apart(result, values)
+            named = {f"result {i}": value.data for i, value in enumerate(values)}
+            named |= {f"changed argument {i}": bare(v).copy() for i, v in enumerate(changed)}
+            streams = {f"random stream {i}": g.state_dict() for i, g in enumerate(variant.streams)}
+            return named | streams | ((self._audit and self._audit.state()) or {})
+
+        these = found(kind.replay(variant, leaves))
+        self._audit.restore(before)
+        for leaf, value in zip(changed, arguments, strict=True):
+            bare(leaf)[...] = value
+        for generator, place in zip(variant.streams, places, strict=True):
+            generator.load_state_dict(place)
+        result = self._as_it_is(args, options)
+        those = found(result)
+        unlike = unequal(kind.backend, these, those)
+        if unlike:
+            self._give_up(
+                "a replay computed something else than the function itself. It differs in "
+                f"{', '.join(unlike[:4])}. What the function reads has changed in a way that "
+                "recordings do not see"
+            )
+        return result
+
+    def audit(self) -> None:
+        """Have the next replay of every recording compared with the function itself.
+
+        Where that is asked for often, the first times count, and then every hundred replays.
+        """
+        with self._lock:
+            for kind in self._kinds.values():
+                for variant in kind.variants:
+                    often = kind.replayed - variant.audited >= _REPLAYS_UNCHECKED
+                    variant.due = self._audit is not None and (often or variant.audits < 10)
+
+    def _give_up(self, why: str) -> None:
+        """Run the function as it is from now on, and warn once."""
+        self.uncompiled = why
+        for rest in list(self._kinds):
+            self._forget(rest)
+        warnings.warn(
+            f"{self!r} runs uncompiled from now on: {why}. See nnlib.compile for what a compiled "
+            "function may do; Trainer(…, compile=False) and calling the function itself are silent",
+            CaptureWarning,
+            stacklevel=lines_up(),
+        )
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         """Pickle as the function is: by name, or what it is a method of; without recordings."""
@@ -78,7 +182,8 @@ class Compiled(Generic[P, R]):
         return type(self)(deepcopy(self.function, memo))
 
     def _forget(self, rest: Any) -> None:
-        for variant in self._kinds.pop(rest).variants:
+        kind = self._kinds.pop(rest, None)
+        for variant in () if kind is None else kind.variants:
             variant.release()
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
@@ -131,104 +236,49 @@ class Compiled(Generic[P, R]):
         return sorted(rows, key=lambda row: -row[2])
 
     def clear(self) -> None:
-        """Forget all recordings and give their memory back."""
+        """Forget all recordings and give their memory back; the next call records anew."""
         with self._lock:
             for rest in list(self._kinds):
                 self._forget(rest)
+            self.uncompiled = ""
 
     def __repr__(self) -> str:
         return f"<compiled {getattr(self.function, '__qualname__', self.function)!s}>"
 
 
+_LAZY = (
+    inspect.isgeneratorfunction,
+    inspect.iscoroutinefunction,
+    inspect.isasyncgenfunction,
+)
 _TOO_MANY = (
-    "a compiled function is recorded anew for every shape, dtype and Python value among its "
-    "arguments. Received: more than {kinds} different ones. Give numbers that change as tensors, "
-    "and pad shapes to a few sizes"
+    "it would be recorded anew for more than {kinds} shapes, dtypes and Python values among its "
+    "arguments, the last one with {what}. Give numbers that change as tensors, and pad shapes to a "
+    "few sizes"
 )
 
 
-class Kind:
-    """What is known of a function for one kind of arguments."""
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        options: dict[str, Any],
-        leaves: Leaves,
-    ) -> None:
-        if any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in leaves):
-            raise CaptureError(
-                "arguments of a compiled function must not require a gradient: it would be left "
-                f"in a copy. Received: {user_line()}. Use the tensor from inside the function "
-                "without passing it, or pass x.detach()"
-            )
-        self.inputs = [_own_copy(leaf) for leaf in leaves]
-        self.backend = self.inputs[0].backend if self.inputs else get_backend()
-        for place in self.inputs:
-            if place.backend is not self.backend:
-                raise CaptureError(
-                    "arguments of a compiled function must be on one backend. Received: "
-                    f"{self.backend.name!r} and {place.backend.name!r}, in {user_line()}"
-                )
-        self.static = self.backend.inputs([place.data for place in self.inputs])
-        places = iter(self.inputs)
-        arguments = rebuilt((args, options), lambda _: next(places))
-        self.call: Callable[[], Any] = functools.partial(function, *arguments[0], **arguments[1])
-        self.variants: list[Variant] = []
-
-    def run(self, leaves: Leaves) -> Any:
-        """Replay, or record if there is nothing to replay."""
-        self.static.fill([leaf.data if isinstance(leaf, Tensor) else leaf for leaf in leaves])
-        for variant in self.variants:
-            if variant.holds():
-                return variant.replay() if variant.confirmed else self._confirm(variant)
-        recorder = self.backend.recorder()
-        if recorder is None:
-            return rebuilt(self.call(), _detached)
-        variant, result = record(self.call, self.backend, recorder)
-        for old in self.variants[_MOST_VARIANTS - 1 :]:
-            old.release()
-        self.variants = [variant, *self.variants[: _MOST_VARIANTS - 1]]
-        return result
-
-    def _confirm(self, first: Variant) -> Any:
-        """Record a second time: what is the same in both recordings will not change."""
-        recorder = self.backend.recorder()
-        assert recorder is not None
-        place = self.variants.index(first)
-        again, result = record(self.call, self.backend, recorder)
-        what = difference(first, again)
-        first.release()
-        if what is not None:
-            again.release()
-            del self.variants[place]
-            raise CaptureError(
-                "a compiled function must do the same at every call. The second time it did "
-                f"something else. Received: {what}"
-            )
-        again.confirmed = True
-        self.variants[place] = again
-        return result
+def _repeated(leaves: Leaves) -> tuple[int, ...] | None:
+    """Say which arguments are one object."""
+    if len(leaves) < 2 or len(set(map(id, leaves))) == len(leaves):
+        return None
+    first: dict[int, int] = {}
+    return tuple([first.setdefault(id(leaf), i) for i, leaf in enumerate(leaves)])
 
 
-def _held(kind: Kind) -> Held:
-    for place in kind.inputs:
-        yield "recordings", place.backend, place.data
-    yield "recordings", kind.backend, sum(v.recording.nbytes for v in kind.variants)
+def _unlike(one: Any, other: Any) -> str:
+    """Say where two kinds of arguments differ."""
+    if isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other):
+        if len(one) == 2 and isinstance(one[0], type) and one[0] is other[0]:
+            return f"{other[1]!r} instead of {one[1]!r}"
+        pairs = [pair for pair in zip(one, other, strict=True) if pair[0] != pair[1]]
+        if pairs:
+            return _unlike(*pairs[0])
+    return f"{other!r} instead of {one!r}"
 
 
-holders[Kind] = _held
-
-
-def _own_copy(leaf: Any) -> Tensor:
-    """Return a tensor that will hold this argument in every call."""
-    value = tensor(leaf)
-    return Tensor(value.backend.asarray(value.data, copy=True), value.backend)
-
-
-def _detached(value: Any) -> Any:
-    return value.detach() if isinstance(value, Tensor) else value
+def _detached(value: Any) -> Tensor:
+    return tensor(value).detach()
 
 
 def compile(function: Callable[P, R]) -> Compiled[P, R]:
@@ -256,18 +306,31 @@ def compile(function: Callable[P, R]) -> Compiled[P, R]:
     Raises
     ------
     CaptureError
-        When called, if the function reads a tensor's value (``float(loss)``, ``if x > 0``), or does
-        something else the second time: uses a Python number that has changed, or an array that was
-        made without nnlib's operations.  The text names the line.
+        When called, if the function reads a tensor's value (``float(loss)``, ``if x > 0``), changes
+        a list or dict among its arguments, or is a generator.  The text names the line.
+
+    Warns
+    -----
+    CaptureWarning
+        If what the function does cannot be recorded; it runs as it is from then on, with the right
+        results, and the warning comes once.  The text names the line.
 
     Notes
     -----
-    Python code runs while recording only: a ``print``, a counter, a list that grows do nothing in a
-    replay.  A branch on something that is no argument (``if self.epoch > 5``) stays as it was
-    recorded; the mode of layers (``train()``, ``eval()``) and which parameters are trained may
-    change, and options of the optimizer such as ``lr``.  In a replay gradients are left in the same
-    arrays: copy a gradient that shall outlive the next call.  On a backend that cannot record, the
-    function runs as it is.
+    Before a replay all is looked at again that the function read: the mode and attributes of
+    layers, variables of closures and modules, attributes of objects, items of lists and dicts
+    (up to 256), options of the optimizer, which parameters are trained, hooks.  If something has
+    changed, the function is recorded anew; if that happens so often that recording does not pay, it
+    runs uncompiled, with a warning.  So does a function that changes such a value itself (a
+    counter, a state that is assigned), draws random numbers from another generator than nnlib's,
+    takes from an iterator, asks for the time, or computes with ``tensor.data``.
+
+    Python code runs while recording only: a ``print``, or numbers appended to a list, do nothing in
+    a replay.  What a library, a file or a C function returns is not looked at again, nor what is in
+    longer lists and larger arrays.  An argument
+    that is changed in place is changed for the caller; results have memory of their own.  In a
+    replay gradients are left in the same arrays: copy a gradient that shall outlive the next call.
+    On a backend that cannot record, the function runs as it is.
 
     Examples
     --------

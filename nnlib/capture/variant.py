@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 from nnlib import ops
 from nnlib.autograd import Tensor, tensor
+from nnlib.autograd.engine import next_number
 from nnlib.capture.arguments import Leaves, rebuilt, take_apart
+from nnlib.capture.state import State
+from nnlib.capture.watch import Watch
 from nnlib.errors import CaptureError
 from nnlib.recording import Dependencies
 from nnlib_backends import Backend
@@ -24,16 +28,37 @@ class Variant:
     ----------
     confirmed : bool
         Whether a second run of the function did the same.
+    due : bool
+        Whether the next replay shall be compared with the function itself.
+    audits, audited : int
+        How often that was done, and how often replays had been made until then.
+    streams : list of Generator
+        Which replays draw from.
+    changed_inputs : list of int
+        Which arguments are changed in place.
     """
 
     def __init__(
-        self, recording: Recording, noted: Dependencies, result: Any, returned: Leaves
+        self,
+        recording: Recording,
+        noted: Dependencies,
+        state: State,
+        result: Any,
+        returned: Leaves,
     ) -> None:
         self.recording = recording
-        self.holds = noted.freeze()
-        self.confirmed = False
+        self._noted, self._state = noted, state
+        #: tells whether all that it depends on is as it was
+        self.holds: Callable[[], bool] = noted.freeze(state.guard())
+        self.confirmed = self.due = False
+        self.audits = self.audited = 0
+        self.changed_inputs: list[int] = []
+        self.changed = noted.changed
+        self.streams = list(noted.streams.values())
         self.result = result
-        self._returned = returned
+        self._returned = list({id(value): value for value in returned}.values())
+        places = {id(value): place for place, value in enumerate(self._returned)}
+        self._order = [places[id(value)] for value in returned]
         self._results: list[Array] = []
         self._grads: list[tuple[Any, Tensor | None]] = []
         self._single: Array | None = None
@@ -42,6 +67,18 @@ class Variant:
         self._changed = list(noted.changed.values())
         self._backend = noted.backend
         self._ready = False
+
+    def changes(self) -> str:
+        """Say what is not as it was when the function read it; empty, if nothing is known of."""
+        refused = self._state.refused or self._noted.unrepeatable
+        return refused or next(chain(self._state.changes(), self._noted.changes()), "")
+
+    def changes_own(self, leaves: Leaves) -> bool:
+        """Tell whether an argument is a tensor that the function changes as one of its own."""
+        for leaf in leaves if self.changed else ():
+            if isinstance(leaf, Tensor) and id(leaf.version_cell) in self.changed:
+                return True
+        return False
 
     def replay(self) -> Any:
         """Compute everything again; return new tensors."""
@@ -60,7 +97,8 @@ class Variant:
             cell[0] += 1
         if self._single is not None:  # the usual result, a loss
             return Tensor(self._single.copy(), self._backend)
-        values = iter([Tensor(array.copy(), self._backend) for array in self._results])
+        made = [Tensor(array.copy(), self._backend) for array in self._results]
+        values = iter([made[place] for place in self._order])
         return rebuilt(self.result, lambda _: next(values))
 
     def _refuse_clashes(self) -> None:
@@ -102,22 +140,48 @@ _PLACE = Tensor.__new__(Tensor)  # stands where a tensor of the result goes
 
 
 def record(
-    function: Callable[[], Any], backend: Backend, recorder: Recorder
+    function: Callable[[], Any], backend: Backend, recorder: Recorder, arguments: Leaves
 ) -> tuple[Variant, Any]:
     """Run a function; return what was recorded, and its result."""
-    with Dependencies(backend, recorder) as noted:
-        result = rebuilt(function(), lambda value: _own(value, recorder))
+    noted = Dependencies(backend, recorder, arguments, next_number())
+    watch = Watch(function, noted)
+    with noted:
+        with watch:
+            given = function()
+        _refuse_lazy(given)
+        results: dict[int, Tensor] = {}
+        result = rebuilt(given, lambda value: _own(value, recorder, results))
         returned: Leaves = []
         take_apart(result, returned)
         left = [node.grad.data for node in noted.left_grads if node.grad is not None]
-        recording = recorder.finish([*[value.data for value in returned], *left])
-    return Variant(recording, noted, result, returned), result
+        own = {id(value): value.data for value in returned}
+        recording = recorder.finish([*own.values(), *left])
+    return Variant(recording, noted, watch.state, result, returned), result
 
 
-def _own(value: Any, recorder: Recorder) -> Tensor:
-    """Return a result outside the graph; a copy, if it is an argument or a parameter."""
-    result = tensor(value).detach()
-    return result if recorder.made(result.data) else ops.copy(result)
+def _own(value: Any, recorder: Recorder, results: dict[int, Tensor]) -> Tensor:
+    """Return a result outside the graph; a copy, if others have its memory.
+
+    That is an argument, a parameter, or what another result looks into: each result of a replay has
+    memory of its own.
+    """
+    if id(value) not in results:
+        result = tensor(value).detach()
+        others = [other.data for other in results.values()]
+        shared = result.backend.xp.may_share_memory
+        if not recorder.made(result.data) or any(shared(result.data, other) for other in others):
+            result = ops.copy(result)
+        results[id(value)] = result
+    return results[id(value)]
+
+
+def _refuse_lazy(result: Any) -> None:
+    """Refuse a result that is only computed when somebody takes from it."""
+    if hasattr(type(result), "__next__") or hasattr(type(result), "__await__"):
+        raise CaptureError(
+            "a compiled function must compute what it returns. Received: a "
+            f"{type(result).__name__}, which computes later. Return a list"
+        )
 
 
 def difference(first: Variant, second: Variant) -> str | None:

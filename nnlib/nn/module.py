@@ -55,7 +55,7 @@ class Module(Explained):
     frozen = False  # whether `train` leaves it as it is: see `nnlib.nn.freeze`
 
     def __init__(self) -> None:
-        self._members = object()  # another one whenever a parameter or module comes or goes
+        self._members = object()  # another one whenever an attribute changes
         self._parameters: dict[str, Parameter] = {}
         self._buffers: dict[str, Tensor | None] = {}
         self._passing: set[str] = set()  # buffers that are not part of the state
@@ -172,14 +172,14 @@ class Module(Explained):
             for other in (self._parameters, self._buffers, self._modules):
                 if other is not store and name in other:
                     del other[name]
-                    self._note_members()
             if store is not None:
                 store[name] = value  # a name keeps its place, so a replaced layer keeps its turn
-                if store is not self._buffers:
-                    self._note_members()
         elif isinstance(value, Parameter | Module):
             raise StateError(f"{type(self).__name__} must call super().__init__() first")
+        changes = self.__dict__.get(name, self) is not value
         object.__setattr__(self, name, value)
+        if changes:
+            self._note_members()  # after it: who sees the mark sees the value
 
     def _store_for(self, name: str, value: Any) -> dict[str, Any] | None:
         if isinstance(value, Parameter | Module):
@@ -191,11 +191,11 @@ class Module(Explained):
     def __delattr__(self, name: str) -> None:
         for store in (self._parameters, self._buffers, self._modules):
             store.pop(name, None)
-        self._note_members()
         object.__delattr__(self, name)
+        self._note_members()
 
     def _note_members(self) -> None:
-        """Let recordings of this module see that it is made of other parts now."""
+        """Let recordings of this module see that it is another now."""
         object.__setattr__(self, "_members", object())
 
     def register_buffer(self, name: str, value: Tensor | None, persistent: bool = True) -> None:

@@ -88,6 +88,7 @@ class Epochs(Steps):
     def _train_epoch(self, progress: Progress, interrupt: Interrupt) -> dict[str, float]:
         """Do the steps of an epoch (the rest of it, after `resume`); return loss and metrics."""
         self.model.train()
+        self.check_replays()
         groups = state.rest_of_epoch(self)  # from now on the loader stands in this epoch
         self.call("on_epoch_begin")
         progress.begin_epoch(self.epoch + 1, self._steps(), self.batch // self.accumulate)

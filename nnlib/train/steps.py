@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
 
 from nnlib.autograd import Tensor, autocast
-from nnlib.capture import compile as compiled
+from nnlib.capture import Compiled
 from nnlib.errors import DataError, DTypeError, OptionError
 from nnlib.nn import Module
 from nnlib.nn.functional.counted import Count
@@ -18,6 +18,7 @@ from nnlib.train.losses import LossFunction, get_loss, ignore_index_of
 from nnlib.train.metric import Measured, Metric, ignoring
 from nnlib.train.outputs import positional
 from nnlib.train.readings import measured
+from nnlib.train.shadow import NoState, StepState
 from nnlib.train.shares import Shares
 from nnlib_backends import Backend, get_backend
 
@@ -78,9 +79,11 @@ class Steps:
 
     def _make_steps(self) -> None:
         """Compile the steps, unless that is not wanted."""
-        train, test = self._train_as_it_is, self._test_as_it_is
-        self._train = compiled(train) if self._compiled else train
-        self._test = compiled(test) if self._compiled else test
+        self._train = self._train_as_it_is
+        self._test = self._test_as_it_is
+        if self._compiled:
+            self._train = Compiled(self._train_as_it_is, StepState(self))
+            self._test = Compiled(self._test_as_it_is, NoState())
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in vars(self).items() if k not in ("_train", "_test")}
@@ -88,6 +91,12 @@ class Steps:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._make_steps()
+
+    def check_replays(self) -> None:
+        """Have the next replayed steps compared with the step itself, bit by bit; see `compile`."""
+        for step in (self._train, self._test):
+            if isinstance(step, Compiled):
+                step.audit()
 
     def brings_batches(self, backend: Backend) -> bool:
         """Tell whether a step takes batches from the host to this backend by itself."""

@@ -70,7 +70,8 @@ class Trainer(Epochs):
         Show on stderr how far training is: a bar on a terminal, one line an epoch elsewhere.
     compile : bool
         Record a step and replay it, see `nnlib.compile`: faster, with the same results bit by bit.
-        Python code in model, loss and metrics then runs in the first steps only.
+        Python code in model, loss and metrics then runs in the first steps only, and when a number
+        that it reads has changed.  Once an epoch a step is compared with the uncompiled one.
     precision : {"bf16", "fp16", "tf32"}, optional
         Of model and loss, see `nnlib.autocast`; ``"fp16"`` with a scaled loss (`optim.GradScaler`).
         Parameters, and what `predict` returns, stay as they are.
