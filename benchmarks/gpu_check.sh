@@ -91,7 +91,7 @@ installed() {
 if [ "$backend" = cupy ]; then
     # what a GPU alone can tell comes first, then what holds on every backend
     tests=(-m "gpu and not peers" tests/{backends,models,capture,benchmarks,ops,optim,nn,autograd}
-        tests/{train,io,data,cli,examples,test_*.py})
+        tests/{train,io,data,cli,examples,peers,test_*.py})
     few=(-m gpu tests/backends/cupy_backend/kernels) megabytes=64 largest=8192
     bench=(--backends cupy --peers "$(installed torch-cuda:torch jax-cuda:jax)" --workloads compare-gpu)
     compiled=(--backends cupy --peers "$(installed torch-compile-cuda:torch)"

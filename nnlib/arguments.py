@@ -149,7 +149,7 @@ def explain_call(
     """Raise a typed error if Python could not make the call ``function(*args, **options)``.
 
     To be used where that call raised ``error``: it is about the call itself if no line of the
-    function ran, so that the traceback ends at the caller.
+    function ran, so that the traceback ends at the caller, or at the last of its decorators.
 
     Raises
     ------
@@ -168,7 +168,10 @@ def explain_call(
         ...
     nnlib.errors.ArgumentError: double(x): too many positional arguments
     """
-    if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+    trace, inner = error.__traceback__, function
+    while trace is not None and trace.tb_next is not None and hasattr(inner, "__wrapped__"):
+        trace, inner = trace.tb_next, inner.__wrapped__
+    if trace is not None and trace.tb_next is None:
         check_call(name, args, options, signature(function))
 
 

@@ -159,7 +159,7 @@ class Dependencies:
                     hasattr(type(v), "node") or hasattr(type(v), "named_modules")
                     for v in (then, value)
                 )
-                if not self.names_known or name in self.names or name == "training" or any(parts):
+                if not self.names_known or name in self.names or name in _ALWAYS or any(parts):
                     yield name
 
     def freeze(self, also: Callable[[], bool] | None = None) -> Callable[[], bool]:
@@ -167,11 +167,8 @@ class Dependencies:
         tensors, arrays, nodes = _columns(self._tensors.values(), 3)
         modules, marked, attributes = _columns(self._modules.values(), 3)
         marks = list(marked)
-        graph = [node for node in nodes if node is not None and not node.hooks]
-        hooked = [node.hooks for node in nodes if node is not None and node.hooks]
-        bare = [module._hooks for module in modules if not module._hooks]
-        hooked += [module._hooks for module in modules if module._hooks]
-        hooks = [(own, _listed(own)) for own in hooked]
+        leaves = [node for node in nodes if node is not None]
+        hooks = [node.hooks for node in leaves]
         guards = self._guards if also is None else [*self._guards, also]
         grads = [(node, None if g is None else g.data) for node, g in self._found_grads.items()]
 
@@ -180,10 +177,8 @@ class Dependencies:
                 all(map(is_, map(_data, tensors), arrays))
                 and all(map(is_, map(_node, tensors), nodes))
                 and (all(map(is_, map(_members, modules), marks)) or unchanged())
-                and not any(bare)
-                and not any(map(_hooks, graph))
+                and all(map(is_, map(_hooks, leaves), hooks))
                 and not (grads and any(not _grad_is(node, array) for node, array in grads))
-                and not (hooks and any(_listed(own) != copy for own, copy in hooks))
                 and not (guards and any(not guard() for guard in guards))
             )
 
@@ -199,10 +194,7 @@ class Dependencies:
 
 
 _NOTHING = object()
-
-
-def _listed(hooks: Any) -> list[Any]:
-    return list(hooks.values()) if isinstance(hooks, dict) else list(hooks)
+_ALWAYS = ("training", "_hooks", "_pre_hooks")  # attributes that every call of a layer reads
 
 
 def _columns(rows: Any, count: int) -> tuple[tuple[Any, ...], ...]:

@@ -272,7 +272,7 @@ def test_bad_arguments_end_in_typed_errors(name):
         (lambda: nnlib.zeros(2, dtype="floaty"), TypeError, "zeros: .*floaty"),
         (lambda: nnlib.tensor([1], dtype="floaty"), TypeError, "floaty"),
         (lambda: T.astype("floaty"), TypeError, "astype: .*floaty"),
-        (lambda: nnlib.from_dlpack(3), TypeError, "__dlpack__.* 3"),
+        (lambda: nnlib.from_dlpack(3), TypeError, "__dlpack__. Received: int"),
         (lambda: len(nnlib.tensor(1.0)), TypeError, r"an axis. Received: float32 \(\)"),
         (lambda: list(nnlib.tensor(1.0)), TypeError, "an axis"),
         (lambda: bool(T), ValueError, "a single value"),

@@ -194,6 +194,13 @@ class Bias(train.Metric):
         return target.shape[0]
 
 
+class Distance(train.LabelMetric):
+    name = "distance"
+
+    def values(self, output, target):
+        return nnlib.abs(output.sum(axis=-1) - target)
+
+
 def metric(make, output=None, target=None):
     def use(one):
         one.update(nnlib.tensor(array(6, 4)), nnlib.tensor(array(6, high=4)))
@@ -405,6 +412,7 @@ SAMPLES = {
     models.ModernHopfield: module(lambda: models.ModernHopfield(array(3, 4)), array(2, 4)),
     # nnlib.train
     train.Metric: metric(Bias, array(4), array(4, seed=1)),
+    train.LabelMetric: metric(Distance),
     train.FunctionMetric: metric(
         lambda: train.FunctionMetric(difference), array(4), array(4, seed=1)
     ),

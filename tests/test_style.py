@@ -50,6 +50,6 @@ def test_longer_files_are_listed_with_their_reasons():
         path.relative_to(ROOT).as_posix()
         for folder in ("nnlib", "backends", "benchmarks", "examples")
         for path in sorted((ROOT / folder).rglob("*.py"))
-        if lines_without_docstrings(path) > 300
+        if lines_without_docstrings(path) > 600
     ]
     assert longer == sorted(excepted)

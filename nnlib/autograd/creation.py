@@ -21,7 +21,6 @@ from nnlib.memory import out_of_memory
 from nnlib.random import default_generator
 from nnlib.recording import current, repeated
 from nnlib_backends import Backend, backend_of, get_backend, load_backend
-from nnlib_backends.foreign import detached
 from nnlib_backends.precision import is_floating
 
 __all__ = [
@@ -151,7 +150,6 @@ def from_dlpack(array: Any) -> Tensor:
             f"from_dlpack needs an object with __dlpack__. Received: {type(array).__name__}. "
             "Use nnlib.tensor for it"
         )
-    array = detached(array)
     kind, device = array.__dlpack_device__()
     name = "numpy" if kind in (1, 3) else f"cupy:{device}"  # kDLCPU, kDLCUDAHost | kDLCUDA
     backend = load_backend(name)

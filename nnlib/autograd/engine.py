@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from nnlib.autograd.hooks import RemovableHandle, leaf_hooks_changed, note_hooks, run_hooks
+from nnlib.autograd.hooks import RemovableHandle, run_hooks
 from nnlib.autograd.mode import is_grad_enabled, without_autocast
 from nnlib.errors import DTypeError, GradientError, describe
 from nnlib.memory import out_of_memory
@@ -133,18 +133,13 @@ class Node:
         if not callable(hook):
             raise DTypeError(f"a hook must be a function. Received: {describe(hook)}")
         key = object()
-        self._set_hooks({**(self.hooks or {}), key: hook})
+        self.hooks = {**(self.hooks or {}), key: hook}
         return RemovableHandle(self, key)
 
     def _remove_hook(self, key: object) -> None:
         old = self.hooks or {}
         if key in old:
-            self._set_hooks({k: hook for k, hook in old.items() if k is not key})
-
-    def _set_hooks(self, hooks: dict[object, Callable[[Tensor], Tensor | None]]) -> None:
-        self.hooks = hooks or None
-        if not self.inputs:
-            leaf_hooks_changed()
+            self.hooks = {k: hook for k, hook in old.items() if k is not key} or None
 
     def __getstate__(self) -> tuple[Any, ...]:
         """Return what a copy of a leaf gets: all but its place in a flat buffer."""
@@ -236,7 +231,6 @@ def backward(
             with _leaving:
                 for node, g in left_over:
                     _accumulate(node, g, handed_out)
-    note_hooks()
     return results
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from nnlib.errors import GradientError, describe
 from nnlib.ops.shaping import astype
-from nnlib.recording import current
 
 if TYPE_CHECKING:
     from nnlib.autograd.engine import Gradient, Node
@@ -102,20 +101,3 @@ def _checked_replacement(value: Any, node: Node) -> Tensor:
         )
     result: Tensor = value if value.dtype == node.dtype else astype(value, dtype=node.dtype)
     return result
-
-
-_state = [object()]  # another one whenever the hooks of a leaf have changed
-
-
-def leaf_hooks_changed() -> None:
-    """Let recordings see that a leaf has other hooks; not while one is made, which has them."""
-    if current() is None:
-        _state[0] = object()
-
-
-def note_hooks() -> None:
-    """A recorded backward pass is right while leaves have the hooks that they have now."""
-    recording = current()
-    if recording is not None:
-        state = _state[0]
-        recording.note_guard(lambda: _state[0] is state)
