@@ -155,6 +155,8 @@ def from_dlpack(array: Any) -> Tensor:
     backend = load_backend(name)
     try:
         return Tensor(backend.xp.from_dlpack(array), backend)
+    except NnlibError:
+        raise
     except (BufferError, RuntimeError, TypeError) as error:
         raise DTypeError(
             f"from_dlpack cannot take over {describe(array)}: {error} "
