@@ -1,6 +1,7 @@
 """``import nnlib`` is light: little time on top of NumPy, and nothing heavy with it."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -18,8 +19,9 @@ print(json.dumps([seconds, sorted({name.partition(".")[0] for name in sys.module
 
 
 def measure():
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}  # nobody compiles at each import
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True
+        [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, env=environment
     )
     return json.loads(done.stdout)
 
