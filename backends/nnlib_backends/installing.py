@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -59,6 +58,8 @@ def _is_checkout(folder: Path) -> bool:
 
 def _origin() -> dict[str, Any]:
     """Return where pip had the package from (PEP 610); empty if from an index, or not known."""
+    from importlib.metadata import PackageNotFoundError, distribution  # takes milliseconds
+
     try:
         found = json.loads(distribution(DISTRIBUTION).read_text("direct_url.json") or "{}")
     except (PackageNotFoundError, OSError, ValueError):

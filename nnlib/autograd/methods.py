@@ -202,8 +202,8 @@ class TensorMethods:
 
     clone = copy  #: PyTorch's name
 
-    def clip(self, min: float | None = None, max: float | None = None, **unknown: Never) -> Tensor:
-        """Limit to [min, max]."""
+    def clip(self, min: Any = None, max: Any = None, **unknown: Never) -> Tensor:
+        """Limit to [min, max], numbers or tensors."""
         return ops.clip(self, min=min, max=max, **unknown)
 
     def reshape(self, *shape: int | Sequence[int], **options: Any) -> Tensor:

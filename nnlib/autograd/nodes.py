@@ -60,7 +60,10 @@ class PrimitiveNode(Node):
             self.kept[name], cell = result.data, result.version_cell
         elif name in operation.arrays:
             position = operation.arrays.index(name)
-            self.kept[name], cell = arrays[position], cells[position]
+            if position < len(arrays):
+                self.kept[name], cell = arrays[position], cells[position]
+            else:  # an argument that may be absent
+                self.kept[name] = None
         elif operation.variadic and name != "index":  # "<array>_shape"
             self.kept[name] = [array.shape for array in arrays]
         elif name != "index":

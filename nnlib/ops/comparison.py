@@ -284,8 +284,8 @@ def _(g, condition):
 
 
 @primitive
-def clip(xp, x, *, min=None, max=None):
-    """Limit to [min, max] (numbers); the gradient passes where x lies within, limits included.
+def clip(xp, x, min=None, max=None):
+    """Limit to [min, max], numbers or arrays; the gradient passes to x within, limits included.
 
     Examples
     --------
@@ -303,3 +303,17 @@ def _(g, x, min, max):
     if max is not None:
         g = where(x > max, 0, g)
     return g
+
+
+@clip.vjp("min")
+def _(g, x, min, max):
+    g = where(x < min, g, 0)
+    return g if max is None else where(min > max, 0, g)
+
+
+@clip.vjp("max")
+def _(g, x, min, max):
+    above = x > max
+    if min is not None:
+        above = logical_or(above, min > max)
+    return where(above, g, 0)

@@ -142,3 +142,15 @@ def test_nothing_to_attend_to(shape, backend):
         assert y.shape == x.grad.shape == shape
     assert nn.GroupNorm(2, 4)(x).shape == nn.LayerNorm(4)(x).shape == shape
     assert F.scaled_dot_product_attention(x, x, x).shape == shape
+
+
+def test_leading_axes_broadcast():
+    r = np.random.default_rng(0)
+    q, k, v = (r.normal(size=s) for s in ((4, 3, 8), (2, 1, 5, 8), (5, 6)))
+    whole = [np.broadcast_to(x, (2, 4, *x.shape[-2:])) for x in (q, k, v)]
+    y = F.scaled_dot_product_attention(*map(nnlib.tensor, (q, k, v)))
+    np.testing.assert_array_equal(
+        y.numpy(), F.scaled_dot_product_attention(*map(nnlib.tensor, whole)).numpy()
+    )
+    with pytest.raises(ShapeError, match=r"must broadcast. Received: \(4, 3, 8\), \(2, 5, 8\)"):
+        F.scaled_dot_product_attention(*map(nnlib.tensor, (q, k[:, 0], v)))

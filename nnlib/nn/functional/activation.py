@@ -5,6 +5,8 @@ Each takes floating-point values of any shape (others are a DTypeError) and retu
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from nnlib import ops
 from nnlib.arguments import explained
 from nnlib.autograd import Tensor
@@ -334,8 +336,7 @@ def softmax(x: TensorLike, dim: int = -1) -> Tensor:
     >>> softmax([[1e4, 1e4, -1e4]])
     tensor([[0.5, 0.5, 0. ]])
     """
-    x = floating(x, "softmax")
-    return ops.softmax(x, axis=check_axis(dim, x.ndim, "dim"))
+    return _along(ops.softmax, floating(x, "softmax"), dim)
 
 
 @explained
@@ -358,5 +359,11 @@ def log_softmax(x: TensorLike, dim: int = -1) -> Tensor:
     >>> log_softmax([0.0, 0.0]).numpy().round(4)
     array([-0.6931, -0.6931], dtype=float32)
     """
-    x = floating(x, "log_softmax")
-    return ops.log_softmax(x, axis=check_axis(dim, x.ndim, "dim"))
+    return _along(ops.log_softmax, floating(x, "log_softmax"), dim)
+
+
+def _along(function: Callable[..., Tensor], x: Tensor, dim: int) -> Tensor:
+    """Call a function along an axis; a number counts as a row of one, as in PyTorch."""
+    if x.ndim == 0:
+        return function(x.reshape(1), axis=check_axis(dim, 1, "dim")).reshape(())
+    return function(x, axis=check_axis(dim, x.ndim, "dim"))

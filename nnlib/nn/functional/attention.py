@@ -32,7 +32,8 @@ def scaled_dot_product_attention(
     ----------
     query : Tensor, (..., T, D)
     key, value : Tensor, (..., S, D)
-        With the leading axes of the query; the features of the value may be another number.
+        Leading axes broadcast with those of the query; the features of the value may be another
+        number.
     attn_mask : Tensor, broadcastable to (..., T, S), optional
         Boolean: which keys a query may see; one that may see none gets 0.  Floating-point: added
         to the scores.
@@ -66,7 +67,12 @@ def scaled_dot_product_attention(
     """
     q, k, v = (floating(x, "attention") for x in (query, key, value))
     check_fraction(dropout_p, "dropout_p")
-    lead, T, S = q.shape[:-2], *_lengths(q, k, v, is_causal)
+    T, S = _lengths(q, k, v, is_causal)
+    lead = _leading(q, k, v)
+    q, k, v = (
+        x if x.shape[:-2] == lead else ops.broadcast_to(x, shape=(*lead, *x.shape[-2:]))
+        for x in (q, k, v)
+    )
     mask = None if attn_mask is None else _mask(as_tensor(attn_mask, q), lead, T, S)
     heads = lead[-1] if len(lead) > 1 else 1
     batch = math.prod(lead[:-1] if len(lead) > 1 else lead)
@@ -78,7 +84,7 @@ def scaled_dot_product_attention(
 
 def _lengths(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[int, int]:
     """Return T and S."""
-    fit = min(x.ndim for x in (q, k, v)) >= 2 and q.shape[:-2] == k.shape[:-2] == v.shape[:-2]
+    fit = min(x.ndim for x in (q, k, v)) >= 2
     if not fit or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
         raise ShapeError(
             "attention needs query (..., T, D), key (..., S, D) and value (..., S, E). "
@@ -90,6 +96,22 @@ def _lengths(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[int, int
             f"Received: {q.shape[-2]} queries, {k.shape[-2]} keys. Pass a mask instead"
         )
     return q.shape[-2], k.shape[-2]
+
+
+def _leading(*tensors: Tensor) -> tuple[int, ...]:
+    """Return to which leading axes all tensors broadcast."""
+    leads = [x.shape[:-2] for x in tensors]
+    if leads.count(leads[0]) == len(leads):
+        return leads[0]
+    ndim = max(map(len, leads))
+    columns = zip(*((1,) * (ndim - len(lead)) + lead for lead in leads), strict=True)
+    sizes = [{n for n in column if n != 1} for column in columns]
+    if any(len(several) > 1 for several in sizes):
+        raise ShapeError(
+            "the leading axes of query, key and value must broadcast. "
+            f"Received: {', '.join(str(x.shape) for x in tensors)}"
+        )
+    return tuple(several.pop() if several else 1 for several in sizes)
 
 
 def _mask(mask: Tensor, lead: tuple[int, ...], T: int, S: int) -> Tensor:

@@ -274,7 +274,7 @@ def kl_div(
         share, logarithm = ops.exp(target), ops.where(nothing, 0.0, target)
     else:
         nothing = target == 0
-        share, logarithm = target, ops.log(ops.where(target > 0, target, 1.0))
+        share, logarithm = target, ops.log(ops.where(nothing, 1.0, target))
     unlikely = nothing & (input == -math.inf)  # 0 · ∞ would be no number
     losses = share * (logarithm - ops.where(unlikely, 0.0, input))
     if reduction == "batchmean":
