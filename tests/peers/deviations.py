@@ -86,7 +86,7 @@ DEVIATIONS = [
         ("nn.CrossEntropyLoss",),
         ("float32", "float64"),
         "value: 0.0 instead of nan",
-        "where every label is ignored the loss is 0, so that such a batch does not spoil a training",
+        "where every label is ignored the loss is 0: such a batch shall not spoil a training",
     ),
     Deviation(
         ("nn.BatchNorm1d", "nn.BatchNorm2d"),

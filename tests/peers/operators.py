@@ -74,6 +74,12 @@ for _name in (
     _ours = getattr(nnlib, _name)
     row(_name)(lambda input, _f=_ours: _f(input))
 
+for _name in ("ceil", "floor", "trunc"):
+    _ours = getattr(nnlib, _name)
+    row(_name)(lambda input, _f=_ours: _f(input))
+
+row("round")(lambda input: nnlib.round(input))
+row("special.ndtr")(lambda input: nnlib.ndtr(input))
 row("neg")(lambda input: nnlib.negative(input))
 row("bitwise_not")(lambda input: nnlib.invert(input))
 row("reciprocal")(lambda input: 1 / input)
@@ -153,6 +159,12 @@ for _name, _ours in {
 for _name in ("mm", "bmm", "mv"):
     row(_name)(lambda input, other: input @ other)
 
+for _name in ("remainder", "fmod", "floor_divide"):
+    _ours = getattr(nnlib, _name)
+    row(_name)(lambda input, other, _f=_ours: _f(input, other))
+
+row(("div", "floor_rounding"))(lambda input, other, rounding_mode: nnlib.floor_divide(input, other))
+row("__rmod__")(lambda input, other: other % input)
 row("__radd__")(lambda input, other: other + input)
 row("__rmul__")(lambda input, other: other * input)
 row("__rsub__")(lambda input, other: other - input)

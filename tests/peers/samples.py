@@ -236,7 +236,7 @@ def difference(
             size = np.abs(b[finite]).max(initial=1.0)
             error = np.where(finite, np.abs(a - b), 0)
             allowed = tolerance * size + 4 * np.where(finite & np.isfinite(c), np.abs(c - b), 0)
-            bad = ~(error <= allowed)
+            bad = ~finite | ~(error <= allowed)
             # infinities and NaN are where PyTorch has them, in the reference or in the same dtype
             same = (a == b) | (a == c) | (np.isnan(a) & (np.isnan(b) | np.isnan(c)))
             bad &= ~same

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from ops.table import peer
-from peers.deviations import reason_for
+from peers.deviations import reason_for, unused
 from peers.modules import MODULES
 from peers.operators import NotInNnlib
 from peers.samples import (
