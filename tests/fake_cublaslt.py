@@ -216,13 +216,14 @@ def _memory(address, count, dtype):
 
 
 def _gelu(z):
-    return z * 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))
+    u = math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)
+    return z * 0.5 * (1 + np.tanh(u))
 
 
 def _gelu_derivative(z):
-    t = np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3))
+    u = math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)
     slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * z**2)
-    return 0.5 * (1 + t) + 0.5 * z * (1 - t * t) * slope
+    return 0.5 * (1 + np.tanh(u)) + 0.5 * z * slope / np.cosh(np.clip(u, -40, 40)) ** 2
 
 
 class FakeDriver:

@@ -12,7 +12,7 @@ from typing import Any
 
 from nnlib_backends.contract import IGNORED, Array, Kernel
 from nnlib_backends.philox import kept
-from nnlib_backends.precision import average, log_of_total, scattered, total
+from nnlib_backends.precision import average, log_of_total, scattered, sigmoid_and_bell, total
 
 Needs = Sequence[bool]
 
@@ -270,9 +270,9 @@ def _gelu(xp: Any) -> Kernel:
         x = xp.clip(x, -_NORMAL, _NORMAL)
         square = x * x
         if approximate == "tanh":
-            s = sigmoid(xp, 2 * _SQRT_TWO_OVER_PI * x * (1 + 0.044715 * square))
+            s, bell = sigmoid_and_bell(xp, 2 * _SQRT_TWO_OVER_PI * x * (1 + 0.044715 * square))
             slope = 2 * _SQRT_TWO_OVER_PI * (1 + 3 * 0.044715 * square)
-            return (g * (s + x * (s * (1 - s)) * slope),)
+            return (g * (s + x * bell * slope),)
         density = _ONE_OVER_SQRT_TWO_PI * xp.exp(-0.5 * square)
         return (g * (xp.ndtr(x) + x * density),)
 
@@ -286,8 +286,8 @@ def _silu(xp: Any) -> Kernel:
 
     def backward(g: Array, saved: None, needs: Needs, x: Array) -> tuple[Array]:
         x = xp.clip(x, -_LOGISTIC, _LOGISTIC)
-        s = sigmoid(xp, x)
-        return (g * (s * (1 + x * (1 - s))),)
+        s, bell = sigmoid_and_bell(xp, x)
+        return (g * (s + x * bell),)
 
     return Kernel(forward, backward)
 

@@ -21,6 +21,7 @@ __all__ = [
     "is_low",
     "log_of_total",
     "scattered",
+    "sigmoid_and_bell",
     "tf32_allowed",
     "total",
 ]
@@ -140,3 +141,12 @@ def _count(x: Any, axis: Any) -> int:
         return math.prod(shape)
     axes = axis if isinstance(axis, tuple) else (axis,)
     return math.prod(shape[i] for i in axes if -len(shape) <= i < len(shape))
+
+
+def sigmoid_and_bell(xp: Any, x: Any) -> tuple[Any, Any]:
+    """Return the logistic function s, and its derivative ``s (1 − s)``.
+
+    Where s is almost 1, 1 − s would have no digits left.
+    """
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x < 0, e, 1) / (1 + e), e / ((1 + e) * (1 + e))

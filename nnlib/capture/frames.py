@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import os
 import pickle
 import random
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from types import BuiltinFunctionType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 from nnlib.capture.state import MISSING
 
 __all__ = [
+    "OUTSIDE",
+    "Garbage",
     "attributes_of",
     "calls_programs",
     "content_of",
@@ -37,6 +44,12 @@ _LAYERS = (
     "nnlib.nn.", "nnlib.models.", "nnlib.train.", "nnlib.optim.scaler", "nnlib.optim.schedules.",
 )  # fmt: skip
 
+#: what the host answers differently every time
+OUTSIDE = {
+    time.time, time.time_ns, time.monotonic, time.perf_counter, time.perf_counter_ns,
+    time.process_time, datetime.now, os.urandom, open, input,
+}  # fmt: skip
+
 
 def owner_of(frame: FrameType | None) -> str:
     """Whose code this is: "program", "layer" for what nnlib reads of it, or "" for a library.
@@ -55,6 +68,38 @@ def owner_of(frame: FrameType | None) -> str:
         if not owner_of(caller) and not calls_programs(caller):
             return ""
     return "program"
+
+
+class Garbage:
+    """Tells when Python collects garbage in this thread: what it calls then, nobody has called.
+
+    Attributes
+    ----------
+    collecting : bool
+        Whether finalizers and callbacks are being called.
+    """
+
+    def __init__(self) -> None:
+        self.collecting = False
+        self._thread = threading.get_ident()
+
+    def watch(self) -> None:
+        """Be the first and the last of Python's callbacks at each collection."""
+        gc.callbacks.insert(0, self._start)
+        gc.callbacks.append(self._stop)
+
+    def leave(self) -> None:
+        """Be none of them any more."""
+        gc.callbacks.remove(self._start)
+        gc.callbacks.remove(self._stop)
+
+    def _start(self, phase: str, _: Any) -> None:
+        if phase == "start" and threading.get_ident() == self._thread:
+            self.collecting = True
+
+    def _stop(self, phase: str, _: Any) -> None:
+        if phase == "stop" and threading.get_ident() == self._thread:
+            self.collecting = False
 
 
 def inside(arguments: Any) -> Iterator[Any]:

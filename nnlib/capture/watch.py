@@ -9,19 +9,18 @@ function was called counts, which is what can be reached from its own variables 
 from __future__ import annotations
 
 import gc
-import os
 import random
 import sys
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from functools import partial
 from types import CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from nnlib.autograd import Tensor
 from nnlib.capture.frames import (
+    OUTSIDE,
+    Garbage,
     attributes_of,
     content_of,
     inside,
@@ -45,11 +44,6 @@ _OF_AN_ARRAY = {"shape", "dtype", "ndim", "size", "nbytes", "itemsize"}
 _GROWING = {"append", "extend", "add", "appendleft", "insert"}
 _MOST_ITEMS = 256
 _DEEPEST = 3
-#: what the host answers differently every time
-_OUTSIDE = {
-    time.time, time.time_ns, time.monotonic, time.perf_counter, time.perf_counter_ns,
-    time.process_time, datetime.now, os.urandom, open, input,
-}  # fmt: skip
 
 
 class Watch:
@@ -78,6 +72,7 @@ class Watch:
         methods: tuple[Any, ...] = (recorder.compute, recorder.call, recorder.feed)
         self._repeating = {id(method.__code__) for method in methods}
         self._depth = 0  # of such calls
+        self._garbage = Garbage()
         self._know(function)
 
     def __enter__(self) -> Watch:
@@ -88,6 +83,7 @@ class Watch:
             self._profile, FunctionType | MethodType
         )
         if self._watches:
+            self._garbage.watch()
             sys.setprofile(self._see)
         else:
             self._noted.names_known = False
@@ -101,6 +97,7 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         if self._watches:
             sys.setprofile(self._profile)
+            self._garbage.leave()
         for name, before, now in zip(
             ("random", "numpy.random"), self._random, random_states(), strict=True
         ):
@@ -114,13 +111,13 @@ class Watch:
             self._profile(frame, event, arg)
         if id(frame.f_code) in self._repeating:
             self._depth += {"call": 1, "return": -1}.get(event, 0)
-        elif self._depth:
+        elif self._depth or self._garbage.collecting:
             return
         elif event == "call":
             self._visit(frame, "argument", "free", "global")
         elif event == "return":
             self._visit(frame, "local")
-        elif event == "c_call" and arg in _OUTSIDE and owner_of(frame) == "program":
+        elif event == "c_call" and arg in OUTSIDE and owner_of(frame) == "program":
             place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
             self.state.refuse(f"{place}: {arg.__name__}() gives something else at every call")
 

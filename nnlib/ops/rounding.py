@@ -58,6 +58,8 @@ def round(xp, x, *, decimals=0):
     >>> nnlib.round(nnlib.tensor([0.5, 1.5, 2.6]))
     tensor([0., 2., 3.])
     """
+    if x.dtype.kind == "b":  # NumPy would round truth values to float16
+        return xp.logical_and(x, decimals >= 0)
     return xp.round(x, decimals)
 
 

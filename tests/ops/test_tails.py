@@ -181,6 +181,36 @@ ENDS = {
 }
 
 
+def slope_of_product(z, x, dz):
+    """The derivative of x · sigmoid(z), for z' = dz."""
+    return sigmoid(z) + x * sigmoid(z) * sigmoid(-z) * dz
+
+
+def slope_of_gelu_tanh(x):
+    root = np.sqrt(2 / (4 * np.arctan(x.dtype.type(1))))
+    c = x.dtype.type("0.044715")
+    return slope_of_product(2 * root * (x + c * x**3), x, 2 * root * (1 + 3 * c * x * x))
+
+
+DERIVATIVES = {"silu": lambda x: slope_of_product(x, x, 1), "gelu_tanh": slope_of_gelu_tanh}
+
+
+@pytest.mark.parametrize("general", [False, True])
+@pytest.mark.parametrize("dtype", WIDE)
+@pytest.mark.parametrize("name", DERIVATIVES)
+def test_slope_where_the_factor_of_x_is_almost_1(name, dtype, general, monkeypatch):
+    """1 − sigmoid, which is multiplied by x there, is not taken from the rounded sigmoid."""
+    if general:
+        monkeypatch.setattr(load_backend("numpy"), "kernels", kernels.general_kernels())
+    if dtype == "float64" and np.finfo(np.longdouble).eps > 1e-18:
+        pytest.skip("there is no reference with more digits")
+    x = nnlib.tensor(np.linspace(-12, 12, 20_001).astype(dtype), requires_grad=True)
+    ROWS[name].function(x).sum().backward()
+    expected = DERIVATIVES[name](x.detach().numpy().astype(WIDE[dtype]))
+    error = np.abs(x.grad.numpy() - expected)
+    assert error.max() <= 3 * np.finfo(dtype).eps
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's own, of squares and infinities
 @pytest.mark.parametrize("dtype", WIDE)
 @pytest.mark.parametrize("name", ENDS)

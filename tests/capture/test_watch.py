@@ -1,0 +1,50 @@
+"""What a recording takes for reads of the function, and what it does not."""
+
+import gc
+
+import pytest
+
+import nnlib
+
+COLLECTIONS = 0
+
+
+def count(phase, info):
+    """What a profiler may have Python call at each collection."""
+    global COLLECTIONS
+    COLLECTIONS += 1
+
+
+class Finalized:
+    """Part of a cycle: only a collection finds it."""
+
+    def __init__(self):
+        self.cycle = self
+
+    def __del__(self):
+        count("", {})
+
+
+@pytest.fixture
+def callback():
+    gc.callbacks.append(count)
+    yield
+    gc.callbacks.remove(count)
+
+
+def test_what_a_collection_of_garbage_calls_is_no_part_of_the_function(callback):
+    calls = []
+
+    @nnlib.compile
+    def double(x):
+        calls.append(1)
+        gc.collect()
+        return x + x
+
+    callbacks, before = list(gc.callbacks), COLLECTIONS
+    for _ in range(4):
+        Finalized()
+        double(nnlib.ones(2))
+    assert before + 6 <= COLLECTIONS
+    assert len(calls) == 2
+    assert gc.callbacks == callbacks
