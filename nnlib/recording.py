@@ -172,15 +172,22 @@ class Dependencies:
         guards = self._guards if also is None else [*self._guards, also]
         grads = [(node, None if g is None else g.data) for node, g in self._found_grads.items()]
 
-        def holds() -> bool:
-            return (
+        def holds() -> bool:  # at every replay: no generator where a loop will do
+            if not (
                 all(map(is_, map(_data, tensors), arrays))
                 and all(map(is_, map(_node, tensors), nodes))
                 and (all(map(is_, map(_members, modules), marks)) or unchanged())
                 and all(map(is_, map(_hooks, leaves), hooks))
-                and not (grads and any(not _grad_is(node, array) for node, array in grads))
-                and not (guards and any(not guard() for guard in guards))
-            )
+            ):
+                return False
+            for node, array in grads:
+                grad = node.grad
+                if (None if grad is None else grad.data) is not array:
+                    return False
+            for guard in guards:  # noqa: SIM110
+                if not guard():
+                    return False
+            return True
 
         def unchanged() -> bool:
             now = list(map(_members, modules))
@@ -199,10 +206,6 @@ _ALWAYS = ("training", "_hooks", "_pre_hooks")  # attributes that every call of 
 
 def _columns(rows: Any, count: int) -> tuple[tuple[Any, ...], ...]:
     return tuple(zip(*rows, strict=True)) or ((),) * count
-
-
-def _grad_is(node: Any, array: Array | None) -> bool:
-    return (None if node.grad is None else node.grad.data) is array
 
 
 def repeated(function: Callable[..., Any], *args: Any, **options: Any) -> Any:

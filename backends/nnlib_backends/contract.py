@@ -270,7 +270,7 @@ class Inputs:
     def fill(self, values: Sequence[Any]) -> None:
         """Copy values: arrays of this backend, or what it makes arrays of."""
         for array, value in zip(self._arrays, values, strict=True):
-            array[...] = self._backend.asarray(value)
+            array[...] = value if type(value) is type(array) else self._backend.asarray(value)
 
 
 class Timer:

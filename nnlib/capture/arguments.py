@@ -36,11 +36,11 @@ def take_apart(value: Any, leaves: Leaves) -> Any:
     kind = type(value)
     if kind is tuple or isinstance(value, tuple | list):
         return (kind, *[take_apart(item, leaves) for item in value])
+    if kind is dict or isinstance(value, dict):
+        return (kind, *[(name, take_apart(item, leaves)) for name, item in value.items()])
     if is_array(value):
         leaves.append(value)
         return (getattr(value.dtype, "char", value.dtype), value.shape)
-    if isinstance(value, dict):
-        return (kind, *[(name, take_apart(item, leaves)) for name, item in value.items()])
     if is_plain(value):
         return number_key(value)
     if kind is slice:

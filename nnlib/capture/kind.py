@@ -64,7 +64,7 @@ class Kind:
 
     def fill(self, leaves: Leaves) -> None:
         """Bring the arguments to where recordings find them."""
-        self._static.fill(list(map(bare, leaves)))
+        self._static.fill([leaf.data if isinstance(leaf, Tensor) else leaf for leaf in leaves])
 
     def replay(self, variant: Variant, leaves: Leaves) -> Any:
         """Replay; leave in the arguments what was changed in place."""
