@@ -31,7 +31,7 @@ def installed(monkeypatch, direct_url):
             return direct_url if direct_url is None else json.dumps(direct_url)
 
     monkeypatch.setattr(installing, "CHECKOUT", Path("/nowhere"))
-    monkeypatch.setattr(installing, "distribution", lambda name: Distribution())
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: Distribution())
 
 
 def test_from_a_checkout():
@@ -79,7 +79,7 @@ def test_not_installed_at_all(monkeypatch):
         raise installing.PackageNotFoundError(name)
 
     monkeypatch.setattr(installing, "CHECKOUT", Path("/nowhere"))
-    monkeypatch.setattr(installing, "distribution", missing)
+    monkeypatch.setattr("importlib.metadata.distribution", missing)
     assert install_command("plot") == "pip install 'nnlib-xp[plot]'"
 
 
