@@ -1,5 +1,6 @@
 """Messages name a command that works for how nnlib was installed."""
 
+import importlib.metadata
 import json
 import re
 import shlex
@@ -76,7 +77,7 @@ def test_from_elsewhere(monkeypatch, direct_url, command):
 
 def test_not_installed_at_all(monkeypatch):
     def missing(name):
-        raise installing.PackageNotFoundError(name)
+        raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(installing, "CHECKOUT", Path("/nowhere"))
     monkeypatch.setattr("importlib.metadata.distribution", missing)
