@@ -39,8 +39,7 @@ def test_first_use_in_several_threads():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("time", range(3))
-def test_first_use_in_several_threads_with_an_empty_cache(time, tmp_path):
+def test_first_use_in_several_threads_with_an_empty_cache(tmp_path):
     run("first_use_in_threads", NUMBA_CACHE_DIR=str(tmp_path))
 
 
