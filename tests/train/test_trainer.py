@@ -420,7 +420,7 @@ def test_predict_takes_as_many_arrays_as_the_model(make_trainer, points):
     trainer = make_trainer(model=Two(needs_both=True))
     both = trainer.predict((x, x + 1))
     assert both.shape == (50, 3)
-    np.testing.assert_array_equal(trainer.predict((x, x + 1, y), batch_size=7), both)
+    np.testing.assert_allclose(trainer.predict((x, x + 1, y), batch_size=7), both, rtol=1e-5)
     for few in (x, (x,), ArrayDataset(x), DataLoader(ArrayDataset(x), 10), [(x,)]):
         with pytest.raises(DataError, match="Two takes 2"):
             trainer.predict(few)
