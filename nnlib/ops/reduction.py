@@ -188,6 +188,8 @@ def logsumexp(xp, x, *, axis=None, keepdims=False):
 
 @logsumexp.vjp("x")
 def _(g, x, x_shape, axis, keepdims):
+    if 0 in x_shape:  # a maximum of nothing would be refused
+        return spread(g, x_shape, axis, keepdims)
     # not exp(x − y): y is rounded, for large x to multiples of more than 1
     peak = max(x, axis=axis, keepdims=True)
     shares = exp(x - where(isfinite(peak), peak, 0))

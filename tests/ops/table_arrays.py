@@ -134,7 +134,7 @@ INDEXING = [
     ]),
     Row(ops.embedding, lambda weight, indices: weight[indices], [
         *sample_cases(ops.embedding), case(floats(4, 3), integers(4, 0)),
-    ]),
+    ], refuses="tables that are not (V, D)"),
     Row(indexing.add_at, add_at, [
         case(floats(2, 3), key=slice(0, 4, 2), shape=(4, 3)),
         case(floats(3, 3), key=np.array([0, 2, 0]), shape=(4, 3)),

@@ -158,7 +158,7 @@ NORMALIZATION = [
 LOSSES = [
     Row(ops.softmax_cross_entropy, softmax_cross_entropy, [
         *sample_cases(ops.softmax_cross_entropy), case(floats(0, 3), integers(3, 0)),
-    ]),
+    ], refuses="logits that are not (N, C)"),
     Row(ops.sigmoid_cross_entropy, sigmoid_cross_entropy, [
         *sample_cases(ops.sigmoid_cross_entropy), case(floats(), positive()),
         case(floats(0, 2), positive(0, 2)),
