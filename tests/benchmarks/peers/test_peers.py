@@ -194,6 +194,8 @@ def test_in_bf16_the_losses_agree_and_are_not_those_of_float32(monkeypatch, kind
     result = training.run_training(low, who, makers, 0, SilentProgress())
 
     exact = training.run_training(full, who[:1], {}, 0, SilentProgress())
+    if any("could not create a primitive" in missing.detail for missing in result.absent):
+        pytest.skip("PyTorch has no such layer in bf16 for this processor")
     assert result.absent == []
     assert [a.message for a in result.agreements if not a.agree] == []
     for theirs in result.results:
