@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import nnlib
 import nnlib.nn.functional as F
 from nnlib import nn, optim
-from nnlib.errors import CaptureWarning
+from nnlib.errors import CaptureWarning, NnlibError
 
 GAIN = 1.0
 CALLS = 20
@@ -303,7 +303,7 @@ GUARDED = [
 
 
 def run(statements, events, optimizer, compiled, numbers):
-    """Twenty calls; all that can be seen after each."""
+    """Twenty calls, or until one raises; all that can be seen after each."""
     global GAIN
     GAIN, Net.power = 1.0, 1.0
     world = World(statements, optimizer)
@@ -313,7 +313,11 @@ def run(statements, events, optimizer, compiled, numbers):
         if i in events:
             world.event(events[i], i)
         x = nnlib.tensor(rng.standard_normal((4, 3)).astype("float32"))
-        result = step(x, numbers[i % len(numbers)])
+        try:
+            result = step(x, numbers[i % len(numbers)])
+        except NnlibError as error:
+            yield {"error": str(error)}, type(error)
+            return
         arrays, rest = world.state()
         arrays |= {name: v.numpy() for name, v in (("x", x), ("y", result["y"]))}
         arrays["both"] = result["both"][1].numpy()
