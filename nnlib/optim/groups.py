@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
+from operator import is_
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nnlib.autograd import Tensor
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["param_groups"]
 
-#: Groups, the ids of the parameters that they had, and these, so that the ids stay theirs.
-Known: TypeAlias = list[tuple[dict[str, Any], list[int], list[Tensor]]]
+#: Groups, each with the parameters that it had.
+Known: TypeAlias = list[tuple[dict[str, Any], list[Tensor]]]
 
 
 def param_groups(
@@ -124,16 +125,16 @@ def edited_group(optimizer: Optimizer, group: Any, taken: set[int]) -> dict[str,
 
 def known(groups: list[dict[str, Any]]) -> Known:
     """Remember groups as they are, for `are_known`."""
-    return [(group, [*map(id, group["params"])], [*group["params"]]) for group in groups]
+    return [(group, [*group["params"]]) for group in groups]
 
 
 def are_known(groups: list[dict[str, Any]], as_they_were: Known) -> bool:
     """Tell whether groups and their lists of parameters are as they were."""
     if len(groups) != len(as_they_were):
         return False
-    for i, (group, ids, _) in enumerate(as_they_were):
+    for i, (group, params) in enumerate(as_they_were):
         now = group.get("params") if group is groups[i] else None
-        if type(now) is not list or [*map(id, now)] != ids:
+        if type(now) is not list or len(now) != len(params) or not all(map(is_, now, params)):
             return False
     return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import Any, ClassVar
 
 from nnlib import memory
@@ -144,6 +145,8 @@ class Optimizer(Explained):
         # each group with the parameters that it had when its flat buffers were made
         self._known: Known = []
         self._checked: dict[int, tuple[Any, dict[str, Any], Any]] = {}
+        # the values of a group's options; an optimizer may have none
+        self._pick = itemgetter(*self.defaults) if self.defaults else len
 
     def _take_over_groups(self) -> None:
         """Check groups that were edited by hand, and forget the state of what is gone."""
@@ -242,19 +245,17 @@ class Optimizer(Explained):
         """Return the checked options of group ``i``; checked again only if one has changed."""
         group = self.param_groups[i]
         try:
-            given = [len(group), *[group[name] for name in self.defaults]]
+            given = (len(group), self._pick(group))
         except KeyError:
             check_names(self, group)
             raise
-        if self._checked.get(i, (None,))[0] != given:
+        checked = self._checked.get(i)
+        if checked is None or checked[0] != given:
             check_names(self, group)
             options = self.checked(group)
-            self._checked[i] = (
-                given,
-                options,
-                (tuple(self.initial_state(options)), self.flags(options)),
-            )
-        return self._checked[i][1]
+            kind = (tuple(self.initial_state(options)), self.flags(options))
+            checked = self._checked[i] = (given, options, kind)
+        return checked[1]
 
     def _kind(self, i: int) -> Any:
         """Return what cannot change in a recorded step: state arrays and flags."""
