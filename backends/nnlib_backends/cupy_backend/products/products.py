@@ -11,7 +11,7 @@ import numpy as np
 from nnlib_backends.contract import Array
 from nnlib_backends.cupy_backend.products.cublaslt import Addresses, CublasLt
 from nnlib_backends.cupy_backend.products.layout import Operand, Problem, operand, split_batches
-from nnlib_backends.precision import LOW_DTYPES
+from nnlib_backends.precision import LOW_DTYPES, is_low
 
 __all__ = ["Products"]
 
@@ -208,11 +208,11 @@ class Products:
 
     def _by_xp(self, a: Any, b: Any, out: Array | None = None) -> Array:
         """Compute ``a @ b`` by CuPy, whose products know little of 16-bit numbers."""
-        low = [x for x in (a, b) if _is_low(x)]
+        low = [x for x in (a, b) if is_low(x)]
         if not low:
             return self._xp.matmul(a, b) if out is None else self._xp.matmul(a, b, out=out)
         dtype = self._xp.promote_types(a.dtype, b.dtype) if out is None else out.dtype
-        wide = [x.astype("float32") if _is_low(x) else x for x in (a, b)]
+        wide = [x.astype("float32") if is_low(x) else x for x in (a, b)]
         result = self._xp.matmul(*wide)
         if out is None:
             return result.astype(dtype, copy=False)
@@ -225,10 +225,6 @@ class Products:
 
     def _spread(self, x: Array, batch: tuple[int, ...]) -> Array:
         return self._xp.ascontiguousarray(self._xp.broadcast_to(x, (*batch, *x.shape[-2:])))
-
-
-def _is_low(x: Any) -> bool:
-    return getattr(getattr(x, "dtype", None), "name", "") in LOW_DTYPES
 
 
 def _strides(x: Array) -> tuple[int, ...]:
