@@ -15,6 +15,7 @@ import numpy as np
 from nnlib_backends.cupy_backend.kernels.launcher import Launcher
 from nnlib_backends.cupy_backend.products.cublaslt import CublasLt
 from nnlib_backends.cupy_backend.products.products import Products
+from nnlib_backends.precision import LOW_DTYPES
 
 _DTYPES = {0: np.float32, 1: np.float64, 2: np.float16, 14: ml_dtypes.bfloat16}
 
@@ -314,7 +315,20 @@ class World:
         self.copies += not array.flags.c_contiguous
         return np.ascontiguousarray(array)
 
-    def matmul(self, a, b, **options):
-        assert {a.dtype.name, b.dtype.name}.isdisjoint({"float16", "bfloat16"}), "CuPy cannot"
-        self.fallbacks.append(("matmul", a.shape, b.shape))
-        return np.matmul(a, b, **options)
+    def matmul(self, a, b, out=None):
+        """As CuPy 14.2 has it for numbers of 16 bits."""
+        self.fallbacks.append((a.dtype.name, a.shape, b.shape))
+        dtype = np.promote_types(a.dtype, b.dtype)
+        if {a.dtype.name, b.dtype.name}.isdisjoint(LOW_DTYPES):
+            return np.matmul(a, b, out=out)
+        assert max(a.ndim, b.ndim) <= 2, "CuPy converts a batch first, or cannot multiply it"
+        result = np.matmul(a.astype(np.float32), b.astype(np.float32)).astype(dtype)
+        if result.size == 1:
+            result[...] = (a.ravel() * b.ravel()).sum()
+        if out is None:
+            return result
+        out[...] = result  # also where it could have held the sums themselves
+        return out
+
+    def vdot(self, a, b):
+        return (a * b).sum()

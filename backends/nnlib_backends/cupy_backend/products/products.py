@@ -73,7 +73,7 @@ class Products:
         """Compute the product of matrices or vectors, as ``numpy.dot``."""
         if min(getattr(a, "ndim", 0), getattr(b, "ndim", 0)) == 0 or b.ndim > 2:
             return self._xp.dot(a, b)
-        if a.ndim == b.ndim == 1:
+        if a.ndim == b.ndim == 1 and not (_is_low(a) or _is_low(b)):
             return self._xp.vdot(a, b)  # a reduction, which can be captured
         if a.ndim > 2:
             rows = self.matmul(a.reshape(math.prod(a.shape[:-1]), a.shape[-1]), b)
@@ -207,9 +207,13 @@ class Products:
             self._by_xp(a, b, out)
 
     def _by_xp(self, a: Any, b: Any, out: Array | None = None) -> Array:
-        """Compute ``a @ b`` by CuPy, whose products know little of 16-bit numbers."""
+        """Compute ``a @ b`` by CuPy, in float32 where its products of 16-bit numbers lose digits.
+
+        Of two matrices CuPy sums in float32 and stores in 16 bits.  A batch it converts to float32,
+        too, but not of bfloat16; for a single number it rounds each product to 16 bits.
+        """
         low = [x for x in (a, b) if _is_low(x)]
-        if not low:
+        if not low or ((out is None or _is_low(out)) and _is_matrix_product(a, b)):
             return self._xp.matmul(a, b) if out is None else self._xp.matmul(a, b, out=out)
         dtype = self._xp.promote_types(a.dtype, b.dtype) if out is None else out.dtype
         wide = [x.astype("float32") if _is_low(x) else x for x in (a, b)]
@@ -229,6 +233,12 @@ class Products:
 
 def _is_low(x: Any) -> bool:
     return getattr(getattr(x, "dtype", None), "name", "") in LOW_DTYPES
+
+
+def _is_matrix_product(a: Array, b: Array) -> bool:
+    """Tell whether the result is one matrix or vector, of more than one number."""
+    rows, columns = (x.shape[i] if x.ndim > 1 else 1 for x, i in ((a, -2), (b, -1)))
+    return max(a.ndim, b.ndim) <= 2 and rows * columns > 1
 
 
 def _strides(x: Array) -> tuple[int, ...]:
