@@ -84,8 +84,14 @@ class CublasLt:
             kind: (np.ones(1, kind), np.zeros(1, kind)) for kind in (np.float32, np.float64)
         }
 
+    def knows(self, problem: Problem) -> bool:
+        """Tell whether the algorithm for a problem is chosen; choosing overwrites the result."""
+        return problem in self._plans
+
     def run(self, problem: Problem, at: Addresses, stream: int, accumulate: bool = False) -> bool:
         """Compute a product of matrices at these addresses; add it to what is there, or not.
+
+        Only a problem that it `knows` can be added to what is there.
 
         Returns
         -------
@@ -94,7 +100,8 @@ class CublasLt:
         """
         with self._lock:
             if problem not in self._plans:
-                self._plans[problem] = self._new_plan(problem, at, stream, accumulate)
+                assert not accumulate
+                self._plans[problem] = self._new_plan(problem, at, stream)
             plan = self._plans[problem]
             if plan is None:
                 return False
@@ -117,9 +124,7 @@ class CublasLt:
 
     # Planning ----------------------------------------------------------------------------------
 
-    def _new_plan(
-        self, problem: Problem, at: Addresses, stream: int, accumulate: bool
-    ) -> Plan | None:
+    def _new_plan(self, problem: Problem, at: Addresses, stream: int) -> Plan | None:
         if self._handle is None:
             self._handle = self._lt.create()
         description = self._new_description(problem, at)
@@ -145,9 +150,7 @@ class CublasLt:
                     return False
                 return True
 
-            # Measuring overwrites the result, which must not happen to what is added to.
-            measure = None if accumulate else run
-            plan.algorithm = self._tuner.choose(repr(problem), algorithms, measure)
+            plan.algorithm = self._tuner.choose(repr(problem), algorithms, run)
         return plan
 
     def _new_description(self, problem: Problem, at: Addresses) -> int:

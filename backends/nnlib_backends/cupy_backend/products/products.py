@@ -193,12 +193,17 @@ class Products:
         )  # fmt: skip
         stream = self._stream()
         assert self._lt is not None
-        for start in starts:
-            at = (pointer + offset for pointer, offset in zip(pointers, start, strict=True))
-            addresses = Addresses(*at)._replace(vector=at_vector, aux=at_aux)
-            if not self._lt.run(problem, addresses, stream, accumulate):
-                return False  # the first call of all: one plan serves them
-        return True
+        addresses = [
+            Addresses(*(p + offset for p, offset in zip(pointers, start, strict=True)))._replace(
+                vector=at_vector, aux=at_aux
+            )
+            for start in starts
+        ]
+        if accumulate and not self._lt.knows(problem):  # the algorithm is that without adding
+            before = out.copy()
+            self._lt.run(problem, addresses[0], stream)
+            out[...] = before
+        return all(self._lt.run(problem, at, stream, accumulate) for at in addresses)
 
     def _without_cublaslt(self, a: Array, b: Array, out: Array, accumulate: bool) -> None:
         if accumulate:
