@@ -120,5 +120,7 @@ def _backend_lines(name: str, backend: dict[str, Any]) -> list[str]:
         ]
     libraries = ", ".join(f"{k} {v}" for k, v in backend["libraries"].items())
     details = [f"    {k}: {v}" for k, v in backend["details"].items() if v is not None]
+    missing = [f"    without {k}: {reason}" for k, reason in backend["missing"].items()]
+    remedy = [f"    remedy: {backend['remedy']}"] if missing else []
     memory = f"{backend['memory_bytes'] / 2**30:.1f} GiB"
-    return [f"  {name}: {backend['name']}, {memory}, {libraries}", *details]
+    return [f"  {name}: {backend['name']}, {memory}, {libraries}", *details, *missing, *remedy]

@@ -13,13 +13,10 @@ __all__ = ["import_cublaslt", "make_products"]
 
 
 def import_cublaslt() -> Any:
-    """Return ``nvmath.bindings.cublasLt``, or ``None`` where it or cuBLASLt is missing."""
-    try:
-        from nvmath.bindings import cublasLt
+    """Return ``nvmath.bindings.cublasLt``; raises an exception of any kind where it is missing."""
+    from nvmath.bindings import cublasLt
 
-        cublasLt.get_version()  # loads the library
-    except (ImportError, OSError, RuntimeError):
-        return None
+    cublasLt.get_version()  # loads the library
     return cublasLt
 
 
@@ -29,7 +26,7 @@ def make_products(bindings: Any, cupy: Any, device: Any, tf32: Any) -> Products:
     Parameters
     ----------
     bindings : module or None
-        What `import_cublaslt` has returned.
+        What `import_cublaslt` has returned; ``None`` where it raised an exception.
     cupy : module
     device : cupy.cuda.Device
     tf32 : callable
