@@ -7,6 +7,7 @@ import numpy as np
 from scipy import special
 
 from nnlib_backends.cupy_backend.joining import make_joins
+from nnlib_backends.cupy_backend.linalg import HostLinalg
 from strict_backend import arrays
 from strict_backend.arrays import StrictArray, index, operand
 from strict_backend.counts import note_read, note_transfer
@@ -154,7 +155,7 @@ class StrictNamespace:
 
 NAMESPACE = StrictNamespace(np)
 # What the contract asks for beyond NumPy's names.
-NAMESPACE.linalg = StrictNamespace(np.linalg, "linalg.")
+NAMESPACE.linalg = HostLinalg(NAMESPACE, StrictNamespace(np.linalg, "linalg."))
 NAMESPACE.concatenate, NAMESPACE.stack = make_joins(StrictNamespace(np))
 NAMESPACE.erf = StrictUfunc(special.erf)
 NAMESPACE.ndtr = StrictUfunc(special.ndtr)
