@@ -1,6 +1,6 @@
 """Decompositions of matrices, computed on the host.
 
-CuPy's need cuSOLVER and cuSPARSE, 500 to 700 MB that nothing else here uses.  nnlib decomposes a
+CuPy's need cuSOLVER and cuSPARSE, 500 to 750 MB that nothing else here uses.  nnlib decomposes a
 matrix only to draw initial weights and to store patterns, and gets the same numbers as on a CPU.
 """
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from nnlib_backends.contract import Array
 from nnlib_backends.cupy_backend.products.cublaslt import Addresses, CublasLt
+from nnlib_backends.cupy_backend.products.gemm import Gemm
 from nnlib_backends.cupy_backend.products.layout import Operand, Problem, operand, split_batches
 from nnlib_backends.precision import LOW_DTYPES
 
@@ -36,6 +37,9 @@ class Products:
         Address of the current stream.
     tf32 : callable
         Whether float32 products may be TF32 now.
+    gemm : callable, optional
+        For 16-bit matrices with sums in float32 without cuBLASLt, see `gemm.make_gemm`; without it
+        they are converted to float32.
     """
 
     def __init__(
@@ -45,9 +49,10 @@ class Products:
         pointer: Callable[[Array], int],
         stream: Callable[[], int],
         tf32: Callable[[], bool],
+        gemm: Gemm | None = None,
     ) -> None:
         self._lt, self._xp = cublaslt, xp
-        self._pointer, self._stream, self._tf32 = pointer, stream, tf32
+        self._pointer, self._stream, self._tf32, self._gemm = pointer, stream, tf32, gemm
 
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """Compute ``a @ b``: vectors, matrices and stacks of matrices, as ``numpy.matmul``.
@@ -207,7 +212,7 @@ class Products:
 
     def _without_cublaslt(self, a: Array, b: Array, out: Array, accumulate: bool) -> None:
         if accumulate:
-            out += self._by_xp(a, b)
+            out += self._by_xp(a, b, self._xp.empty(out.shape, dtype=out.dtype))
         else:
             self._by_xp(a, b, out)
 
@@ -218,6 +223,9 @@ class Products:
         too, but not of bfloat16; for a single number it rounds each product to 16 bits.
         """
         low = [x for x in (a, b) if _is_low(x)]
+        if self._gemm is not None and len(low) == 2 and _leaves_sums(a, b, out):
+            self._gemm(self._laid_out(a), self._laid_out(b), out)
+            return out
         if not low or ((out is None or _is_low(out)) and _is_matrix_product(a, b)):
             return self._xp.matmul(a, b) if out is None else self._xp.matmul(a, b, out=out)
         dtype = self._xp.promote_types(a.dtype, b.dtype) if out is None else out.dtype
@@ -238,6 +246,18 @@ class Products:
 
 def _is_low(x: Any) -> bool:
     return getattr(getattr(x, "dtype", None), "name", "") in LOW_DTYPES
+
+
+def _leaves_sums(a: Array, b: Array, out: Array | None) -> bool:
+    """Tell whether two matrices of one dtype are multiplied into one of float32."""
+    return (
+        out is not None
+        and a.dtype == b.dtype
+        and a.ndim == b.ndim == 2
+        and a.shape[1] == b.shape[0] > 0 < out.size
+        and out.dtype.name == "float32"
+        and _fits(out, (a.shape[0], b.shape[1]), a.dtype)
+    )
 
 
 def _is_matrix_product(a: Array, b: Array) -> bool:

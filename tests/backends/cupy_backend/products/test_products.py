@@ -118,9 +118,9 @@ def test_without_cublaslt_what_cupy_would_round_is_multiplied_in_float32(dtype):
     world = World(cublaslt=False)
     a, b = normal(6, 300, dtype=dtype), normal(300, 5, dtype=dtype)
     exact = a.astype(np.float64) @ b.astype(np.float64)
-    out = np.empty((6, 5), np.float32)
-    assert world.products.matmul(a, b, out=out) is out
-    np.testing.assert_allclose(out, exact, rtol=1e-5, atol=1e-4)
+    batch = np.empty((2, 6, 5), np.float32)
+    world.products.matmul(np.stack([a, a]), b, out=batch)
+    np.testing.assert_allclose(batch[1], exact, rtol=1e-5, atol=1e-4)
     close(world.products.matmul(np.stack([a, a]), b)[1], exact, dtype)
     large = np.full(3, 300, dtype)  # its square is no float16
     pair = np.stack([large, -large]).reshape(-1)
@@ -128,6 +128,32 @@ def test_without_cublaslt_what_cupy_would_round_is_multiplied_in_float32(dtype):
         assert product(pair, np.abs(pair)) == 0
     assert world.products.matmul(pair[None], np.abs(pair)[:, None]) == 0
     assert {name for name, *_ in world.fallbacks} == {"float32"}
+
+
+LAYOUTS = {
+    "rows": lambda n, m, dtype: normal(n, m, dtype=dtype),
+    "columns": lambda n, m, dtype: normal(m, n, dtype=dtype).T,
+    "part of wider rows": lambda n, m, dtype: normal(n, m + 3, dtype=dtype)[:, 1:-2],
+    "every second column": lambda n, m, dtype: normal(n, 2 * m, dtype=dtype)[:, ::2],
+}
+
+
+@pytest.mark.parametrize("left", LAYOUTS)
+@pytest.mark.parametrize("right", LAYOUTS)
+@pytest.mark.parametrize("dtype", LOW)
+def test_without_cublaslt_cublas_leaves_sums_in_float32(dtype, left, right):
+    world = World(cublaslt=False)
+    a, b = LAYOUTS[left](6, 300, dtype), LAYOUTS[right](300, 5, dtype)
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    out = part_of_wider_rows(6, 5)
+    assert world.products.matmul(a, b, out=out) is out
+    np.testing.assert_allclose(out, exact, rtol=1e-5, atol=1e-4)
+    world.products.product(a, b, out, accumulate=True)
+    np.testing.assert_allclose(out, 2 * exact, rtol=1e-5, atol=1e-4)
+    assert len(world.cuda.calls) == 2
+    assert world.fallbacks == []
+    world.products.matmul(a[:, :0], b[:0], out=np.empty((6, 5), np.float32))  # nothing to add up
+    assert len(world.cuda.calls) == 2
 
 
 @pytest.mark.parametrize("dtype", LOW)
