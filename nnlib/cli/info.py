@@ -14,7 +14,8 @@ from nnlib.errors import BackendUnavailableError, NnlibError
 
 REQUIRED = ("safetensors", "click", "rich", "pooch", "psutil")
 OPTIONAL = (
-    *("cupy-cuda12x", "cupy-cuda13x", "nvidia-cudnn-frontend", "nvidia-ml-py"),
+    *("cupy-cuda12x", "cupy-cuda13x", "cuda-toolkit", "cuda-bindings", "nvmath-python"),
+    *("nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cudnn-frontend", "nvidia-ml-py"),
     *("matplotlib", "torch", "jax", "scikit-learn"),
 )
 """Distributions beside those that `nnlib_benchmarks.machine` already lists."""
