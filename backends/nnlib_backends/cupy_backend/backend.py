@@ -75,10 +75,7 @@ class CupyBackend(Backend):
         self.kernels: Mapping[str, Kernel] = kernels
         self.primitives = table.make_primitives(launcher)
         self.updates = table.make_updates(launcher)
-        self._driver_version, no_nvml = attempt(driver_version)
-        packages = ("nvmath-python", "nvidia-cudnn-frontend", "nvidia-ml-py")
-        reasons = zip(packages, (no_cublaslt, no_cudnn, no_nvml), strict=True)
-        self._missing = {package: reason for package, reason in reasons if reason}
+        self._missing = {"nvmath-python": no_cublaslt, "nvidia-cudnn-frontend": no_cudnn}
 
     def asarray(self, obj: Any, dtype: Any = None, *, copy: bool | None = None) -> Array:
         """Convert to an array on this GPU.
@@ -166,6 +163,9 @@ class CupyBackend(Backend):
             "cuda_runtime": _dotted(runtime.runtimeGetVersion()),
             "cublas": self._cublas_version(),
         }
+        driver, no_nvml = attempt(driver_version)
+        reasons = {**self._missing, "nvidia-ml-py": no_nvml}
+        missing = {package: reason for package, reason in reasons.items() if reason}
         if self.cudnn_version:
             libraries["cudnn"] = self.cudnn_version
         return DeviceInfo(
@@ -177,15 +177,15 @@ class CupyBackend(Backend):
             details={
                 "compute_capability": f"{properties['major']}.{properties['minor']}",
                 "pci_bus_id": self.device.pci_bus_id,
-                "driver": self._driver_version,
+                "driver": driver,
                 "driver_cuda": _dotted(runtime.driverGetVersion()),
                 "float32_precision": "TF32" if tf32_is_allowed() else "FP32",
                 "convolution": "cudnn" if self.cudnn_version else "patches and cublas",
                 "products": "cublaslt" if self._has_cublaslt else "cublas",
                 "compiled steps": "one CUDA graph" if self._has_cublaslt else "not recorded",
             },
-            missing=self._missing,
-            remedy=install_all() if self._missing else "",
+            missing=missing,
+            remedy=install_all() if missing else "",
         )
 
     def _cublas_version(self) -> str:

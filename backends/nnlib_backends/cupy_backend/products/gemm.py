@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 
 from nnlib_backends.contract import Array
+from nnlib_backends.cupy_backend.products.cublaslt import COMPUTE_32F, TYPES
 from nnlib_backends.cupy_backend.products.layout import operand
 
 __all__ = ["Gemm", "make_gemm"]
 
-# cudaDataType_t, cublasComputeType_t, cublasGemmAlgo_t
-_TYPES = {"float32": 0, "float16": 2, "bfloat16": 14}
-_COMPUTE_32F = 68
-_DEFAULT = -1
+_DEFAULT = -1  # cublasGemmAlgo_t
 
 Gemm = Callable[[Array, Array, Array], None]
 
@@ -39,13 +37,13 @@ def make_gemm(cuda: Any, pointer: Callable[[Array], int]) -> Gemm:
         # cuBLAS's matrices are column by column: outᵀ = bᵀ·aᵀ
         (_, inner), columns = a.shape, b.shape[1]
         (across_b, ld_b), (across_a, ld_a), (_, ld) = map(_layout, (b, a, out))
-        kind = _TYPES[a.dtype.name]
+        kind = TYPES[a.dtype.name]
         cuda.cublas.gemmEx(
             cuda.device.get_cublas_handle(), int(across_b), int(across_a),
             columns, a.shape[0], inner,
             one.ctypes.data, pointer(b), kind, ld_b, pointer(a), kind, ld_a,
-            zero.ctypes.data, pointer(out), _TYPES[out.dtype.name], ld,
-            _COMPUTE_32F, _DEFAULT,
+            zero.ctypes.data, pointer(out), TYPES[out.dtype.name], ld,
+            COMPUTE_32F, _DEFAULT,
         )  # fmt: skip
 
     return gemm
