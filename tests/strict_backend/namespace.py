@@ -1,11 +1,13 @@
 """CuPy's namespace, computed by NumPy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from scipy import special
 
+from nnlib_backends.cupy_backend.joining import make_joins
+from nnlib_backends.cupy_backend.linalg import HostLinalg
 from strict_backend import arrays
 from strict_backend.arrays import StrictArray, index, operand
 from strict_backend.counts import note_read, note_transfer
@@ -84,12 +86,22 @@ def _function(name: str, function: Callable[..., Any], keywords: frozenset[str])
         found: dict[int, StrictArray] = {}
         bare_args = [undress(value, found) for value in args]
         bare_options = {key: undress(value, found) for key, value in options.items()}
+        if name in {"concatenate", "stack"}:
+            _note_table(*bare_args, **bare_options)
         if name in SCALAR_RESULTS:
             return dress(run(_as_array, function, *bare_args, **bare_options), found)
         return dress(run(function, *bare_args, **bare_options), found)
 
     call.__name__ = name
     return call
+
+
+def _note_table(arrays: Sequence[np.ndarray], *_: Any, **options: Any) -> None:
+    """CuPy copies the addresses of more than 8 arrays of one dtype below 2 MiB each."""
+    small = sum(array.nbytes for array in arrays) < len(arrays) << 21
+    dtypes = {np.dtype(options.get("dtype") or array.dtype) for array in arrays}
+    if len(arrays) > 8 and len(dtypes) == 1 and small:
+        note_transfer()
 
 
 def _as_array(function: Callable[..., Any], *args: Any, **options: Any) -> np.ndarray:
@@ -143,7 +155,8 @@ class StrictNamespace:
 
 NAMESPACE = StrictNamespace(np)
 # What the contract asks for beyond NumPy's names.
-NAMESPACE.linalg = StrictNamespace(np.linalg, "linalg.")
+NAMESPACE.linalg = HostLinalg(NAMESPACE, StrictNamespace(np.linalg, "linalg."))
+NAMESPACE.concatenate, NAMESPACE.stack = make_joins(StrictNamespace(np))
 NAMESPACE.erf = StrictUfunc(special.erf)
 NAMESPACE.ndtr = StrictUfunc(special.ndtr)
 

@@ -12,6 +12,12 @@ from cupy import abs, all, any, max, min, pow, round, sum  # noqa: F401 - for re
 from cupy.lib.stride_tricks import sliding_window_view  # noqa: F401
 from cupyx.scipy.special import erf, ndtr  # noqa: F401
 
+from nnlib_backends.cupy_backend.joining import make_joins
+from nnlib_backends.cupy_backend.linalg import HostLinalg
+
+concatenate, stack = make_joins(cupy)
+linalg = HostLinalg(cupy, cupy.linalg)
+
 #: Counters that `philox4x32` handles at a time: a GPU wants few and large launches, and 2**21
 #: counters keep the temporaries at 16 MiB each.
 philox_chunk = 1 << 21
@@ -44,6 +50,7 @@ class DeviceNamespace:
 
     def __init__(self, device: Any) -> None:
         self._device = device
+        self.linalg = HostLinalg(self, cupy.linalg)
 
     def __getattr__(self, name: str) -> Any:
         item = globals()[name] if name in globals() else getattr(cupy, name)
