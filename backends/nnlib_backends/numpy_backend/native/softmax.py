@@ -68,15 +68,15 @@ def shift(x, y, top, stop):
 
 @njit
 def exponentiate(x):
-    """``x = exp(x)``, in place: LLVM vectorises that, but not ``f(x, y)`` with y = x."""
+    """``x = exp(x)`` for x ≤ 0, in place: LLVM does not vectorise ``f(x, y)`` with y = x."""
     for i in range(x.size):
-        x[i] = fn.exp(x[i])
+        x[i] = fn.exp_of_negative(x[i])
 
 
 @njit
 def exponentiate_into(x, y):
     for i in range(x.size):
-        y[i] = fn.exp(x[i])
+        y[i] = fn.exp_of_negative(x[i])
 
 
 @njit
@@ -206,7 +206,7 @@ def sigmoid_cross_entropy_forward(t, chunk, start, stop):
     x, share, y = vector(t, 0)[start:stop], vector(t, 1)[start:stop], vector(t, 2)[start:stop]
     for i in range(x.size):
         v = x[i]
-        y[i] = fn.select(v <= ZERO, ZERO, v) - v * share[i] + fn.log1p(fn.exp(-abs(v)))
+        y[i] = fn.select(v <= ZERO, ZERO, v) - v * share[i] + fn.log1p(fn.exp_of_negative(-abs(v)))
 
 
 @kernel
