@@ -151,47 +151,32 @@ def _reduce(x: Any, axis: Any, keepdims: bool, mean: bool) -> Any:
     if axis is None:
         divisor = x.size if mean else 1
         return _sum_middle(x, 1, x.size, 1, (1,) * x.ndim if keepdims else (), divisor)
-    axes = {i % x.ndim for i in (axis if isinstance(axis, tuple) else (axis,)) if x.ndim}
-    # small arrays, errors and what needs no sum are NumPy's
-    if x.size < LEAST or not _are_axes(axis, x.ndim) or not axes:
-        return NotImplemented
-    shape = [n for i, n in enumerate(x.shape) if keepdims or i not in axes]
-    if keepdims:
-        shape = [1 if i in axes else n for i, n in enumerate(shape)]
-    divisor = math.prod(x.shape[i] for i in axes) if mean else 1
-    groups = _groups(x.shape, axes)
-    while True:  # axes side by side at a time, the last ones first
-        last = max(i for i, (_, summed) in enumerate(groups) if summed)
-        outer, n, inner = (
-            math.prod(size for size, _ in part)
-            for part in (groups[:last], groups[last : last + 1], groups[last + 1 :])
-        )
-        del groups[last]
-        done = not any(summed for _, summed in groups)
-        x = _sum_middle(
-            x, outer, n, inner, tuple(shape) if done else (outer * inner,), divisor if done else 1
-        )
-        if done:
-            return x
+    axes = _axes(axis, x.ndim) if x.size >= LEAST else []
+    if not axes:
+        return NotImplemented  # errors, small arrays and what needs no sum are NumPy's
+    shape, sizes = list(x.shape), x.shape
+    for i in reversed(axes):
+        shape[i : i + 1] = [1] if keepdims else []
+    divisor = math.prod(sizes[i] for i in axes) if mean else 1
+    while axes:  # axes side by side at a time, the last ones first
+        end = axes.pop() + 1
+        begin = end - 1
+        while axes and axes[-1] == begin - 1:
+            begin = axes.pop()
+        before, after = sizes[:begin], sizes[end:]
+        outer, n, inner = math.prod(before), math.prod(sizes[begin:end]), math.prod(after)
+        sizes = before + after
+        x = _sum_middle(x, outer, n, inner, sizes if axes else tuple(shape), 1 if axes else divisor)
+    return x
 
 
-def _are_axes(axis: Any, ndim: int) -> bool:
-    """Whether axes exist, each named once."""
-    axes = axis if isinstance(axis, tuple) else (axis,)
-    return (
-        all(isinstance(i, int | np.integer) and -ndim <= i < ndim for i in axes)
-        and len({i % ndim for i in axes}) == len(axes)
-    )  # fmt: skip
-
-
-def _groups(shape: tuple[int, ...], axes: set[int]) -> list[tuple[int, bool]]:
-    """Sizes of axes side by side that are all summed, or all not, and whether they are."""
-    groups: list[tuple[int, bool]] = []
-    for i, n in enumerate(shape):
-        if groups and groups[-1][1] is (i in axes):
-            n *= groups.pop()[0]
-        groups.append((n, i in axes))
-    return groups
+def _axes(axis: Any, ndim: int) -> list[int]:
+    """Numbers of axes in their order; none if one does not exist or is named twice."""
+    named = axis if isinstance(axis, tuple) else (axis,)
+    if not all(isinstance(i, int | np.integer) and -ndim <= i < ndim for i in named):
+        return []
+    axes = sorted({int(i) % ndim for i in named})
+    return axes if len(axes) == len(named) else []
 
 
 def _sum_middle(
