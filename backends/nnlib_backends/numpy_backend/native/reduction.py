@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from nnlib_backends.contract import PrimitiveKernel
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
@@ -25,15 +24,13 @@ from nnlib_backends.numpy_backend.native.abi import (
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.activation import each
 from nnlib_backends.numpy_backend.native.host import ELEMENTS, is_float32
-from nnlib_backends.numpy_backend.native.sums import SOME, flush, total_of
+from nnlib_backends.numpy_backend.native.sums import SOME, add_rows, clear, flush, total_of
 
-__all__ = ["PRIMITIVES", "global_norm"]
+__all__ = ["PRIMITIVES", "add_pieces", "global_norm"]
 
 f4, f8 = np.float32, np.float64
-ZERO = f4(0.0)
-FOUR = 4  # rows at a time
 WIDE, TILE = 64, 2048  # numbers that a row should have, and how many at a time
-LEAST = 1 << 15  # smaller arrays are left to NumPy
+LEAST = 1 << 15  # numbers, below which NumPy is faster, in float64 too
 
 
 @kernel
@@ -62,14 +59,14 @@ def sum_columns(t, chunk, start, stop):
         columns = min(TILE, C - left)
         place = item // tiles * C + left
         sums = doubles(t, 1)[place : place + columns]
-        for j in range(sums.size):
-            sums[j] = 0.0
+        clear(sums)
         first, last = N * piece // pieces, N * (piece + 1) // pieces
         x = vector(t, 0)[(outer * N + first) * C + left : (outer * N + last) * C]
         some = matrix(t, 5)[chunk, : columns * joined]
+        clear(some)
         long = (last - first) // joined
         for top in range(0, long, SOME):
-            _add_rows(x, C * joined, some, top, min(top + SOME, long))
+            add_rows(x, C * joined, top, min(top + SOME, long), some)
             for part in range(joined):
                 flush(some[part * columns : (part + 1) * columns], sums)
         for top in range(long * joined, last - first):
@@ -80,25 +77,6 @@ def sum_columns(t, chunk, start, stop):
             y, divisor = vector(t, 3)[place : place + columns], integer(t, 4)
             for j in range(y.size):
                 y[j] = f4(sums[j] / divisor)
-
-
-@njit
-def _add_rows(x, stride, some, top, end):
-    """Sums of some rows, four at a time."""
-    width = some.size
-    for j in range(width):
-        some[j] = ZERO
-    fours = top + (end - top) // FOUR * FOUR
-    for r in range(top, fours, FOUR):
-        k = r * stride
-        a, b = x[k : k + width], x[k + stride : k + stride + width]
-        c, d = x[k + 2 * stride : k + 2 * stride + width], x[k + 3 * stride :]
-        for j in range(some.size):
-            some[j] += (a[j] + b[j]) + (c[j] + d[j])
-    for r in range(fours, end):
-        row = x[r * stride : r * stride + width]
-        for j in range(some.size):
-            some[j] += row[j]
 
 
 @kernel
