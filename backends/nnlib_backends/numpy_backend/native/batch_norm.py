@@ -54,7 +54,11 @@ def batch_norm_forward(t, chunk, start, stop):
     part = slice(first, last)
     mean, square = matrix(t, 4)[0, part], matrix(t, 4)[1, part]
     block, block_square = matrix(t, 4)[2, part], matrix(t, 4)[3, part]
-    means, squares = doubles(t, 6)[part], doubles(t, 6)[x.shape[1] + first : x.shape[1] + last]
+    channels, wide = x.shape[1], doubles(t, 6)
+    means, squares = wide[part], wide[channels + first : channels + last]
+    own = wide[
+        2 * channels + first : 2 * channels + last
+    ]  # the mean of a block, of which `block` is rounded
     clear(means)
     clear(squares)
     step = min(max(1, BLOCK // x.shape[1]), MOST)  # the same for every number of threads
@@ -62,16 +66,20 @@ def batch_norm_forward(t, chunk, start, stop):
         bottom = min(top + step, x.shape[0])
         count, before = f8(bottom - top), f8(top)
         clear(block)
-        add_rows(vector(t, 0)[first:], x.shape[1], top, bottom, block)
+        clear(own)
+        for r in range(top, bottom, SOME):
+            add_rows(vector(t, 0)[first:], channels, r, min(r + SOME, bottom), block)
+            flush(block, own)
         for j in range(block.size):
-            block[j] /= f4(bottom - top)
+            own[j] /= count
+            block[j] = f4(own[j])
         clear(block_square)
         _add_squares(x, part, top, bottom, block, block_square)
         share, joint = count / (before + count), before * count / (before + count)
         for j in range(block.size):
-            d = block[j] - means[j]
+            d, e = own[j] - means[j], own[j] - block[j]
             means[j] += d * share
-            squares[j] += block_square[j] + d * d * joint
+            squares[j] += block_square[j] - count * e * e + d * d * joint
     eps, rows = number(t, 5), f8(x.shape[0])
     factor, offset = block, block_square  # y = (x - mean) factor + offset
     for j in range(mean.size):
@@ -186,7 +194,7 @@ def _batch_norm(
     lines = -(-x.shape[-1] // LINE)
     launch(
         batch_norm_forward, rows, dense_or_none(weight), dense_or_none(bias),
-        y.reshape(rows.shape), saved, float(eps), empty((2, x.shape[-1]), np.float64),
+        y.reshape(rows.shape), saved, float(eps), empty((3, x.shape[-1]), np.float64),
         items=lines, chunks=min(lines, split(x.size, ELEMENTS)),
     )  # fmt: skip
     return y, saved
