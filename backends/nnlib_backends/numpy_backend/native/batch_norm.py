@@ -56,9 +56,7 @@ def batch_norm_forward(t, chunk, start, stop):
     block, block_square = matrix(t, 4)[2, part], matrix(t, 4)[3, part]
     channels, wide = x.shape[1], doubles(t, 6)
     means, squares = wide[part], wide[channels + first : channels + last]
-    own = wide[
-        2 * channels + first : 2 * channels + last
-    ]  # the mean of a block, of which `block` is rounded
+    own = wide[2 * channels + first : 2 * channels + last]  # a block's mean, rounded in `block`
     clear(means)
     clear(squares)
     step = min(max(1, BLOCK // x.shape[1]), MOST)  # the same for every number of threads

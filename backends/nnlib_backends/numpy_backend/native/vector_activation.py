@@ -60,7 +60,11 @@ def sigmoid(x):
 
 @njit
 def tanh(x):
-    """Hyperbolic tangent, the same as `functions.tanh`."""
+    """Hyperbolic tangent, the same as `functions.tanh`.
+
+    A quotient of polynomials makes a convolution up to a tenth faster, but of float32 numbers it is
+    wrong by six units in the last place.
+    """
     one, z = splat(ONE), larger(splat(-TWO) * absolute(x), splat(fn.TANH_FLAT))
     scale, p = _exponential(z, fn.ROUND)
     return with_sign_of(((one - scale) - scale * p) / ((one + scale) + scale * p), x)
