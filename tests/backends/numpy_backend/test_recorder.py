@@ -15,7 +15,7 @@ def times_for_test(t, chunk, start, stop):
 
 
 @kernel
-def multiply_for_test(t, chunk, start, stop):
+def scaled_for_test(t, chunk, start, stop):
     x, factor, y = vector(t, 0)[start:stop], vector(t, 1), vector(t, 2)[start:stop]
     for i in range(x.size):
         y[i] = x[i] * factor[0]
@@ -83,7 +83,7 @@ def test_numbers_from_the_host_do_not_part_a_program():
         for i in (0, 1, 0):  # the first array is read before it is written again
             factor = recorder.feed(factors[i], count, i, dtype="float32")
             y = launch.empty(x.shape)
-            launch.launch(multiply_for_test, x, factor, y, items=x.size)
+            launch.launch(scaled_for_test, x, factor, y, items=x.size)
             x = y
         return x
 
