@@ -10,7 +10,12 @@ import cupy
 from cupy import *  # noqa: F403
 from cupy import abs, all, any, max, min, pow, round, sum  # noqa: F401 - for readers of the names
 from cupy.lib.stride_tricks import sliding_window_view  # noqa: F401
-from cupyx.scipy.special import erf, ndtr  # noqa: F401
+from cupyx.scipy import special
+
+from nnlib_backends.cupy_backend.mended import make_functions
+
+_mended = make_functions(cupy, special)
+globals().update(_mended)
 
 #: Counters that `philox4x32` handles at a time: a GPU wants few and large launches, and 2**21
 #: counters keep the temporaries at 16 MiB each.
@@ -31,6 +36,8 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
 
 def dot(a: Any, b: Any) -> Any:
     """``numpy.dot``, likewise."""
+    if getattr(a, "ndim", 0) == getattr(b, "ndim", 0) == 1:
+        return _mended["vdot"](a, b)
     own = products.get(a.data.device_id) if isinstance(a, cupy.ndarray) else None
     return cupy.dot(a, b) if own is None else own.dot(a, b)
 
