@@ -172,7 +172,11 @@ class MendedNamespace:
 
     def __init__(self, cupy: StrictNamespace) -> None:
         self._cupy = cupy
-        self.__dict__.update(make_functions(cupy, cupy))
+        self.__dict__.update(make_functions(cupy, cupy, self._sort))
+
+    def _sort(self, places: StrictArray, entries: int) -> tuple[StrictArray, StrictArray]:
+        order = self._cupy.argsort(places)
+        return places[order], order
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._cupy, name)

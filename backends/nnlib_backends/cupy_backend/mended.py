@@ -16,7 +16,10 @@ from nnlib_backends.precision import is_low
 __all__ = ["make_functions"]
 
 
-def make_functions(xp: Any, special: Any) -> dict[str, Callable[..., Any]]:
+Sort = Callable[[Array, int], tuple[Array, Array]]
+
+
+def make_functions(xp: Any, special: Any, sort: Sort) -> dict[str, Callable[..., Any]]:
     """Return name → function in place of CuPy's.
 
     Parameters
@@ -25,10 +28,13 @@ def make_functions(xp: Any, special: Any) -> dict[str, Callable[..., Any]]:
         ``cupy``, or one that behaves like it.
     special : namespace
         ``cupyx.scipy.special``, likewise.
+    sort : callable
+        ``sort(places, entries) -> sorted, order``: integers in [0, entries), equal ones in the
+        order in which they stand, without waiting for the GPU.
     """
     floor_divide, remainder = _division(xp)
     return {
-        "add_at": _add_at(xp),
+        "add_at": _add_at(xp, sort),
         "argsort": _in_float32(xp.argsort, "int64"),
         "clip": _in_float32(xp.clip),
         "erf": _in_float32(special.erf),
@@ -76,7 +82,7 @@ def _vdot(xp: Any) -> Callable[[Array, Array], Array]:
     return vdot
 
 
-def _add_at(xp: Any) -> Callable[[Array, Any, Array], None]:
+def _add_at(xp: Any, sort: Sort) -> Callable[[Array, Any, Array], None]:
     def add_at(a: Array, key: Any, values: Array) -> None:
         """``add.at`` whose sums are the same each time: CuPy adds by atomic operations.
 
@@ -86,8 +92,8 @@ def _add_at(xp: Any) -> Callable[[Array, Any, Array], None]:
         places = xp.arange(a.size).reshape(a.shape)[key].reshape(-1)
         if not places.size:
             return
-        order = xp.argsort(places)  # stable
-        places, sums = places[order], values.reshape(-1)[order]
+        places, order = sort(places, a.size)
+        sums = values.reshape(-1)[order]
         step = 1
         while step < places.size:
             same = places[step:] == places[:-step]

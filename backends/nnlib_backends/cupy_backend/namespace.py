@@ -12,9 +12,22 @@ from cupy import abs, all, any, max, min, pow, round, sum  # noqa: F401 - for re
 from cupy.lib.stride_tricks import sliding_window_view  # noqa: F401
 from cupyx.scipy import special
 
+from nnlib_backends.cupy_backend.kernels.driver import CudaDriver
+from nnlib_backends.cupy_backend.kernels.launcher import Launcher
+from nnlib_backends.cupy_backend.kernels.sorting import sort_indices
 from nnlib_backends.cupy_backend.mended import make_functions
 
-_mended = make_functions(cupy, special)
+_launchers: dict[int, Launcher] = {}  # number of a GPU → what sorts there
+
+
+def _sort(places: Any, entries: int) -> tuple[Any, Any]:
+    number = places.data.device_id
+    if number not in _launchers:
+        _launchers[number] = Launcher(cupy, CudaDriver())
+    return sort_indices(_launchers[number], places, entries)
+
+
+_mended = make_functions(cupy, special, _sort)
 globals().update(_mended)
 
 #: Counters that `philox4x32` handles at a time: a GPU wants few and large launches, and 2**21

@@ -1,14 +1,19 @@
 """CuPy's functions are as NumPy's, once they are mended."""
 
 import itertools
+from functools import partial
 
+import emulation
 import numpy as np
 import pytest
 from strict_backend.kernels import capturing
-from strict_backend.namespace import MENDED
+from strict_backend.namespace import MENDED, NAMESPACE
 
 import nnlib
 from nnlib_backends import load_backend
+from nnlib_backends.cupy_backend.kernels.launcher import Launcher
+from nnlib_backends.cupy_backend.kernels.sorting import sort_indices
+from nnlib_backends.cupy_backend.mended import make_functions
 from nnlib_backends.numpy_backend import namespace
 from nnlib_backends.precision import scattered
 
@@ -117,6 +122,16 @@ def test_additions_can_be_captured():
     values[2] = 5.0
     graph.launch()
     assert total.tolist() == [5, 2]
+
+
+@pytest.mark.skipif(emulation.missing_compiler() != "", reason=emulation.missing_compiler())
+def test_places_are_sorted_by_the_kernels():
+    launcher = Launcher(NAMESPACE, emulation.EmulatedDriver())
+    add_at = make_functions(NAMESPACE, NAMESPACE, partial(sort_indices, launcher))["add_at"]
+    places = np.random.default_rng(2).integers(0, 300, 1000)
+    total = NAMESPACE.zeros(300, dtype="float32")
+    add_at(total, NAMESPACE.asarray(places), NAMESPACE.ones(1000, dtype="float32"))
+    assert total.tolist() == np.bincount(places, minlength=300).tolist()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
