@@ -8,6 +8,7 @@ import numpy as np
 from scipy import special
 
 from nnlib_backends.cupy_backend.mended import make_functions
+from nnlib_backends.cupy_backend.products.products import Products
 from strict_backend import arrays
 from strict_backend.arrays import StrictArray, index, operand
 from strict_backend.counts import note_read, note_transfer
@@ -173,10 +174,16 @@ class MendedNamespace:
     def __init__(self, cupy: StrictNamespace) -> None:
         self._cupy = cupy
         self.__dict__.update(make_functions(cupy, cupy, self._sort))
+        products = Products(None, cupy, id, lambda: 0, lambda: False)  # without cuBLASLt
+        self.matmul, self._product = products.matmul, products.dot
 
     def _sort(self, places: StrictArray, entries: int) -> tuple[StrictArray, StrictArray]:
         order = self._cupy.argsort(places)
         return places[order], order
+
+    def dot(self, a: Any, b: Any) -> Any:
+        vectors = getattr(a, "ndim", 0) == getattr(b, "ndim", 0) == 1
+        return self.vdot(a, b) if vectors else self._product(a, b)
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._cupy, name)

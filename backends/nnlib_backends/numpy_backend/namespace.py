@@ -16,9 +16,9 @@ matmul = finished_before_fork(np.matmul)  # type: ignore[assignment]
 vdot = finished_before_fork(np.vdot)  # type: ignore[assignment]
 
 
-def clip(x: Any, low: Any, high: Any) -> Any:  # type: ignore[no-redef]
+def clip(x: Any, low: Any, high: Any, out: Any = None) -> Any:  # type: ignore[no-redef]
     """Limit to an interval; 16-bit numbers stay so, also bfloat16, which NumPy makes float32."""
-    result = np.clip(x, low, high)
+    result = np.clip(x, low, high, out)
     return result.astype(x.dtype, copy=False) if is_low(x) else result
 
 

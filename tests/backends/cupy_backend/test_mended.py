@@ -22,6 +22,7 @@ DTYPES = ["float16", "bfloat16", "float32", "float64"]
 CALLS = {
     "clip": lambda xp, x: xp.clip(x, -1, 1),
     "clip, one bound": lambda xp, x: xp.clip(x, None, 1),
+    "clip, into": lambda xp, x: xp.clip(x, -1, 1, xp.zeros(x.shape, dtype=x.dtype)),
     "erf": lambda xp, x: xp.erf(x),
     "ndtr": lambda xp, x: xp.ndtr(x),
     "round": lambda xp, x: xp.round(x, 1),
