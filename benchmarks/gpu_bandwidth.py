@@ -22,7 +22,7 @@ from typing import Any
 
 import nnlib
 import nnlib.nn.functional as F
-from gpu_rates import low, rates
+from gpu_rates import low, normal, rates
 from linear_ways import linear_rows
 from nnlib import optim
 from nnlib.ops.operation import fused_operations
@@ -81,12 +81,11 @@ def fused_cases(size: int) -> dict[str, tuple[list[Any], dict[str, Any]]]:
 
 def make(backend: Backend, argument: Any) -> Any:
     """Normal numbers of a shape, a count of labels below 1024, or a key of random numbers."""
-    generator = nnlib.random.Generator(0)
     if argument == "key":
-        return backend.asarray(generator.reserve(4, "numpy"))
+        return backend.asarray(nnlib.random.Generator(0).reserve(4, "numpy"))
     if isinstance(argument, int):
-        return backend.asarray(generator.integers(0, 1024, argument))
-    return generator.normal(argument, backend=backend)
+        return backend.asarray(nnlib.random.Generator(0).integers(0, 1024, argument))
+    return normal(backend, argument)[0]
 
 
 def kernel_rows(backend: Backend, size: int, precision: str) -> Iterator[Row]:
@@ -266,7 +265,8 @@ def main() -> int:
     """Measure one backend."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--backend", default="cupy")
-    parser.add_argument("--megabytes", type=float, default=64.0, help="of the largest arrays")
+    # a call must take longer than Python takes to make the next one: some 20 µs
+    parser.add_argument("--megabytes", type=float, default=512.0, help="of the largest arrays")
     parser.add_argument("--largest", type=int, default=8192, help="side of the largest product")
     parser.add_argument("--json", type=Path, help="file to write")
     options = parser.parse_args()

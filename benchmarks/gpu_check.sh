@@ -1,27 +1,35 @@
 #!/usr/bin/env bash
-# Everything that needs a CUDA machine, from a bare checkout, in under 9 minutes:
+# Everything that needs a CUDA machine, from a bare checkout, in under 8 minutes:
 #
-#     benchmarks/gpu_check.sh [--backend cupy] [--out FOLDER] [--only PART,PART] [WHEELS]
+#     benchmarks/gpu_check.sh [--out FOLDER] [--only PART,PART] [--incomplete] [--memcheck] [WHEELS]
+#     benchmarks/gpu_check.sh --dry-run
 #
 # Python 3.12 with NumPy, CuPy, PyTorch and JAX must be there; what else is missing is installed from
 # the wheels in the folder WHEELS, into the output folder and without a network.  Each part has a time
-# limit and the next one runs whatever happened; a short table comes last.  FOLDER (default:
-# gpu-check) gets one log for each part, their JSON files, and summary.json.  What a part has
-# measured when its time is over is kept: `--only compiled` then goes on with warm caches.
+# limit and the next one runs whatever happened; what matters most comes first, and a short table last.
+# FOLDER (default: gpu-check) gets one log for each part, their JSON files, and summary.json, and
+# FOLDER.tar.gz all of it.  What a part has measured when its time is over is kept: `--only compiled`
+# then goes on with warm caches.
 #
-#     bench      the list compare-gpu: nnlib beside PyTorch eager and jax.jit, all on the GPU
-#     compiled   the same beside torch.compile(mode="max-autotune")
+#     ready      nvmath-python, cuDNN's frontend and what they need; without them it ends here, for
+#                the figures would mean nothing, unless --incomplete is given
+#     kernels    pytest -m gpu: kernels, products, convolutions, recorded steps
 #     claim      VGG-16 on the GPU and on all cores of the CPU
-#     tests      pytest -m gpu; memcheck: the kernels' tests under compute-sanitizer
+#     bench      the list compare-gpu: nnlib beside PyTorch eager and jax.jit, all on the GPU
 #     bandwidth  kernels as shares of the copy rate, products and convolutions of the 8192³ one
+#     compiled   as bench, beside torch.compile(mode="max-autotune")
+#     tests      the other tests with -m gpu
+#     memcheck   only if asked for: the kernels' tests under compute-sanitizer
 #
-# `--backend numpy` runs the same parts without a GPU, small: that is how this script is tested.
+# --dry-run starts every part on a machine without a GPU, small, on NumPy; the tests are collected.
 set -uo pipefail
 
-backend=cupy out=gpu-check only="" wheels=""
+backend=cupy out=gpu-check only="" wheels="" incomplete="" memcheck=""
 while [ $# -gt 0 ]; do
     case $1 in
-        --backend) backend=$2; shift 2 ;;
+        --dry-run) backend=numpy; shift ;;
+        --incomplete) incomplete=yes; shift ;;
+        --memcheck) memcheck=yes; shift ;;
         --out) out=$2; shift 2 ;;
         --only) only=$2; shift 2 ;;
         -h | --help) sed -n '2,/^set/{/^set/!p}' "$0" | sed 's/^# \{0,1\}//'; exit 0 ;;
@@ -43,12 +51,24 @@ begin=$SECONDS
 # part NAME LIMIT COMMAND…: run it for at most LIMIT seconds, keep its output, go on.
 part() {
     local name=$1 limit=$2 start=$SECONDS code=0
+    [ "$backend" = cupy ] || limit=$((4 * limit)) # a dry run only has to start everything
     shift 2
     case ",$only," in *,,* | *",$name,"*) ;; *) return 0 ;; esac
     printf '=== %s (at most %s s)\n' "$name" "$limit" >&2
     timeout -k 5 "$limit" "$@" >"$out/$name.log" 2>&1 || code=$?
     tail -n 3 "$out/$name.log" >&2
     printf '%s\t%s\t%s\n' "$name" "$code" "$((SECONDS - start))" >>"$out/parts.tsv"
+    return "$code"
+}
+
+# has MODULE: whether Python can import it
+has() {
+    "$python" -c "
+import importlib.util, sys
+try:
+    sys.exit(importlib.util.find_spec('$1') is None)
+except ModuleNotFoundError:  # not even the package that it is in
+    sys.exit(1)"
 }
 
 # What a bare image lacks, one package at a time: one that has no wheel here must not stop the others.
@@ -57,11 +77,12 @@ missing() {
     for pair in scipy:scipy numba:numba llvmlite:llvmlite safetensors:safetensors click:click \
         rich:rich markdown_it:markdown-it-py mdurl:mdurl pygments:pygments pooch:pooch ml_dtypes:ml-dtypes \
         platformdirs:platformdirs requests:requests threadpoolctl:threadpoolctl psutil:psutil \
-        packaging:packaging pytest:pytest iniconfig:iniconfig pluggy:pluggy hypothesis:hypothesis \
-        sortedcontainers:sortedcontainers matplotlib:matplotlib cudnn:nvidia-cudnn-frontend \
+        packaging:packaging pytest:pytest xdist:pytest-xdist execnet:execnet iniconfig:iniconfig \
+        pluggy:pluggy hypothesis:hypothesis sortedcontainers:sortedcontainers \
+        matplotlib:matplotlib cudnn:nvidia-cudnn-frontend \
         nvmath:nvmath-python pynvml:nvidia-ml-py cuda.core:cuda-core; do
         module=${pair%%:*} package=${pair#*:}
-        if "$python" -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('${module%%.*}') is None)"; then
+        if has "$module"; then
             continue
         elif [ -z "$wheels" ]; then
             echo "missing: $package"
@@ -71,7 +92,7 @@ missing() {
         fi
     done
 }
-export -f missing
+export -f missing has
 export python wheels out
 
 # what a compiler of kernels has found out is kept for the next call on the same machine
@@ -82,42 +103,59 @@ export TORCHINDUCTOR_CACHE_DIR="$out/inductor" JAX_COMPILATION_CACHE_DIR="$out/j
 installed() {
     local pair found=""
     for pair in "$@"; do
-        "$python" -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('${pair#*:}') is None)" &&
-            found=$found,${pair%%:*}
+        has "${pair#*:}" && found=$found,${pair%%:*}
     done
     echo "${found#,}"
 }
 
+part wheels 50 bash -c missing
+part machine 15 "$python" -m nnlib info
+
+ready=("$python" benchmarks/gpu_ready.py)
+pytest=("$python" -m pytest --tb=short -p no:cacheprovider --continue-on-collection-errors
+    -m "gpu and not peers")
+has xdist && pytest+=(-n 8 --dist worksteal)
+# what a GPU alone can tell comes first, then what holds on every backend
+kernels=(tests/backends tests/capture)
+tests=(tests/{models,benchmarks,ops,optim,nn,autograd,train,io,data,cli,examples,peers,test_*.py})
 if [ "$backend" = cupy ]; then
-    # what a GPU alone can tell comes first, then what holds on every backend
-    tests=(-m "gpu and not peers" tests/{backends,models,capture,benchmarks,ops,optim,nn,autograd}
-        tests/{train,io,data,cli,examples,peers,test_*.py})
-    few=(-m gpu tests/backends/cupy_backend/kernels) megabytes=64 largest=8192
+    megabytes=512 largest=8192
     bench=(--backends cupy --peers "$(installed torch-cuda:torch jax-cuda:jax)" --workloads compare-gpu)
     compiled=(--backends cupy --peers "$(installed torch-compile-cuda:torch)"
         --workloads mlp-tiny,mlp-mnist,lenet-64,gpt2-124m@bf16,vgg16-b256@bf16,mlp-8192@bf16)
     claim=(--backends cupy,numpy --workloads vgg16-b8,vgg16-b256@bf16,mlp-tiny,mlp-mnist,lenet-64)
 else
-    tests=(tests/test_tiny.py) few=(tests/test_tiny.py) megabytes=1 largest=256
+    ready=(bash -c '"$0" benchmarks/gpu_ready.py; case $? in 0 | 3) ;; *) exit 1 ;; esac' "$python")
+    pytest+=(--collect-only -q) megabytes=1 largest=256
     bench=(--backends "$backend" --workloads mlp-tiny,mlp-tiny@bf16)
     compiled=(--backends "$backend" --workloads mlp-tiny)
     claim=(--backends "$backend" --workloads mlp-tiny)
 fi
 
-part wheels 50 bash -c missing
-part machine 20 "$python" -m nnlib info
+if ! part ready 15 "${ready[@]}" && [ -z "$incomplete" ]; then
+    cat "$out/ready.log" >&2
+    echo "gpu_check.sh: figures without these would mean nothing. --incomplete goes on without" >&2
+    exit 3
+fi
+part kernels 100 "${pytest[@]}" "${kernels[@]}"
+# PyTorch and JAX let attention's gradient differ from run to run, so nnlib may in the comparison, too
+export NNLIB_CUDNN_DETERMINISTIC=0
 # NumPy takes part in the claim only: its steps would take the time of all others
-part bench 150 "$python" -m nnlib bench --quick "${bench[@]}" --out "$out/bench"
-part claim 50 "$python" -m nnlib bench --quick "${claim[@]}" --out "$out/claim"
-# verbose: when the time is over, the log says how far it came
-part tests 115 "$python" -m pytest -v --tb=short -p no:cacheprovider "${tests[@]}"
-part bandwidth 50 "$python" benchmarks/gpu_bandwidth.py --backend "$backend" \
+part claim 45 "$python" -m nnlib bench --quick "${claim[@]}" --out "$out/claim"
+part bench 110 "$python" -m nnlib bench --quick "${bench[@]}" --out "$out/bench"
+part bandwidth 45 "$python" benchmarks/gpu_bandwidth.py --backend "$backend" \
     --megabytes "$megabytes" --largest "$largest" --json "$out/bandwidth.json"
 # apart from the others: it tries kernels out for minutes, and what it has found is kept
-part compiled 70 "$python" -m nnlib bench --quick "${compiled[@]}" --out "$out/compiled"
-if command -v compute-sanitizer >/dev/null; then
-    part memcheck 20 compute-sanitizer --tool memcheck --error-exitcode 3 \
-        "$python" -m pytest -q -x -p no:cacheprovider "${few[@]}"
+part compiled 50 "$python" -m nnlib bench --quick "${compiled[@]}" --out "$out/compiled"
+unset NNLIB_CUDNN_DETERMINISTIC
+part tests 45 "${pytest[@]}" "${tests[@]}"
+if [ -n "$memcheck" ]; then
+    part memcheck 60 compute-sanitizer --tool memcheck --error-exitcode 3 \
+        "$python" -m pytest -q -x -p no:cacheprovider -m gpu tests/backends/cupy_backend/kernels
 fi
 
-"$python" benchmarks/gpu_summary.py "$out" "$((SECONDS - begin))"
+code=0
+"$python" benchmarks/gpu_summary.py "$out" "$((SECONDS - begin))" || code=$?
+tar -czf "$out.tar.gz" -C "$(dirname "$out")" --exclude=site --exclude=inductor --exclude=jax \
+    "$(basename "$out")" && echo "all of it: $out.tar.gz"
+exit "$code"

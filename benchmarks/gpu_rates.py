@@ -26,6 +26,7 @@ VGG16 = (
 """Side of the image, channels in and out of VGG-16's different convolutions."""
 GPT2 = ((768, 2304), (768, 768), (768, 3072), (3072, 768), (768, 50304))
 """Features in and out of GPT-2's different products."""
+_DRAWN = 1 << 22
 CONV = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
 
 
@@ -99,9 +100,14 @@ def _cases(backend: Backend, largest: int, precision: str) -> Iterator[Case]:
         yield from _recurrence(backend, largest, precision)
 
 
-def _normal(backend: Backend, *shapes: tuple[int, ...]) -> list[Any]:
-    generator = nnlib.random.Generator(0)
-    return [generator.normal(shape, backend=backend) for shape in shapes]
+def normal(backend: Backend, *shapes: tuple[int, ...]) -> list[Any]:
+    """Return normal numbers: a few million, repeated, for to draw them takes long."""
+    xp, sizes = backend.xp, [math.prod(shape) for shape in shapes]
+    some = nnlib.random.Generator(0).normal((min(_DRAWN, max(sizes)),), backend=backend)
+    return [
+        xp.tile(some, -(-size // some.size))[:size].reshape(shape)
+        for size, shape in zip(sizes, shapes, strict=True)
+    ]
 
 
 def _products(backend: Backend, n: int, precision: str) -> Iterator[Case]:
@@ -117,7 +123,7 @@ def _products(backend: Backend, n: int, precision: str) -> Iterator[Case]:
     for name, (left, right) in shapes.items():
 
         def prepare(left: Any = left, right: Any = right) -> Callable[[], object]:
-            a, b = low(backend, None, precision, _normal(backend, left, right))
+            a, b = low(backend, None, precision, normal(backend, left, right))
             return partial(backend.xp.matmul, a, b)
 
         yield name, 2 * math.prod(left) * right[-1], prepare
@@ -150,7 +156,7 @@ def _convolutions(backend: Backend, largest: int, precision: str) -> Iterator[Ca
 
         def arrays(side: int = side, inputs: int = inputs, outputs: int = outputs) -> list[Any]:
             shapes = (images, side, side, inputs), (outputs, 3, 3, inputs), (outputs,)
-            return low(backend, "conv2d", precision, _normal(backend, *shapes))
+            return low(backend, "conv2d", precision, normal(backend, *shapes))
 
         work = 2 * images * side**2 * 9 * inputs * outputs
         for way, count, prepare in _both(backend, "conv2d", arrays, CONV, work):
@@ -162,7 +168,7 @@ def _attention(backend: Backend, largest: int, precision: str) -> Iterator[Case]
     shape = (16, time, 3, 12, 64)
 
     def arrays() -> list[Any]:
-        return [*low(backend, "self_attention", precision, _normal(backend, shape)), None, None]
+        return [*low(backend, "self_attention", precision, normal(backend, shape)), None, None]
 
     work = 2 * 2 * 16 * (time * (time + 1) // 2) * 12 * 64
     options = {"causal": True, "scale": None}
@@ -179,7 +185,7 @@ def _recurrence(backend: Backend, largest: int, precision: str) -> Iterator[Case
             (batch, time, width), (gates, width), (gates, width), (gates,), (gates,),
             (batch, width), (batch, width),
         )  # fmt: skip
-        made = _normal(backend, *shapes)
+        made = normal(backend, *shapes)
         for weight in made[1:3]:
             weight *= width**-0.5
         return [*low(backend, "lstm", precision, made), None, None]

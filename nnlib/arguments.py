@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from inspect import Parameter, Signature, signature
-from typing import Any, ParamSpec, Self, TypeVar
+from inspect import BoundArguments, Parameter, Signature, signature
+from typing import Any, NoReturn, ParamSpec, Self, TypeVar
 
 from nnlib.errors import (
     ArgumentError,
@@ -116,8 +116,8 @@ def check_keywords(function: str, keywords: Iterable[str], takes: Signature) -> 
 
 def check_call(
     function: str, args: tuple[Any, ...], options: Mapping[str, Any], takes: Signature
-) -> None:
-    """Refuse arguments that cannot be bound to a signature.
+) -> BoundArguments:
+    """Bind arguments to a signature, or refuse them.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def check_call(
     """
     check_keywords(function, options, takes)
     try:
-        takes.bind(*args, **options)
+        return takes.bind(*args, **options)
     except TypeError as error:
         names = [p.replace(annotation=Parameter.empty) for p in takes.parameters.values()]
         raise ArgumentError(f"{function}{Signature(names)}: {error}") from None
@@ -200,12 +200,12 @@ class Explained:
 
 def explain(
     error: Exception, name: str, args: Sequence[Any], options: Mapping[str, Any]
-) -> Exception:
-    """Say which operation failed on what; errors that already say so stay."""
+) -> NoReturn:
+    """Raise an error that says which operation failed on what; one of nnlib's own as it is."""
     if isinstance(error, NnlibError):
-        return error
+        raise error
     given = f" with {dict(options)}" if options else ""
-    return error_type(error)(f"{name}: {error}. Received: {describe(*args)}{given}")
+    raise error_type(error)(f"{name}: {error}. Received: {describe(*args)}{given}") from error
 
 
 def error_type(error: Exception) -> type[NnlibError]:
@@ -241,6 +241,6 @@ Received: None
         except ARRAY_ERRORS as error:
             if isinstance(error, TypeError):
                 explain_call(error, function.__name__, function, args, options)
-            raise explain(error, function.__name__, args, options) from error
+            explain(error, function.__name__, args, options)
 
     return call

@@ -20,6 +20,8 @@ from nnlib_backends.philox import limit, philox4x32
 
 __all__ = ["Generator", "default_generator", "manual_seed"]
 
+_BLOCK = 1 << 15  # pairs of normal numbers that are drawn from neighbouring words
+
 
 class Generator:
     """A position in the Philox4x32-10 stream of a seed.
@@ -148,7 +150,8 @@ class Generator:
     ) -> Array:
         """Normal numbers, by Box and Muller (1958): two from every two uniform ones.
 
-        Computed in float32, block by block, so that the temporaries stay in cache.
+        Computed in float32: on a CPU block by block, so that the temporaries stay in cache; on a
+        GPU many blocks at a time, with the same numbers.
         """
         words = -(-math.prod(shape) // 2) * 2
         return self._drawn(words, backend, _normal, shape, mean, std, dtype)
@@ -214,16 +217,20 @@ def _normal(
     count = math.prod(shape)
     pairs = -(-count // 2)
     values = xp.empty((2 * pairs,), dtype=dtype)
-    block = 1 << 15
-    for start in range(0, pairs, block):
-        n = min(block, pairs - start)
-        words = philox4x32(xp, seed, offset + start // 2, 2 * n).reshape(2, n)
+    start, most = 0, max(1, 2 * getattr(xp, "philox_chunk", 0) // _BLOCK)
+    while start < pairs:
+        blocks = min(most, (pairs - start) // _BLOCK) or 1
+        size = min(_BLOCK, pairs - start)
+        n = blocks * size
+        words = philox4x32(xp, seed, offset + start // 2, 2 * n).reshape(blocks, 2, size)
         # in (0, 1]: the logarithm of 0 must not happen
-        u = ((words[0] >> 8).astype(xp.float32) + 1.0) * 2.0**-24
-        angle = (words[1] >> 8).astype(xp.float32) * (2 * math.pi * 2.0**-24)
+        u = ((words[:, 0] >> 8).astype(xp.float32) + 1.0) * 2.0**-24
+        angle = (words[:, 1] >> 8).astype(xp.float32) * (2 * math.pi * 2.0**-24)
         radius = xp.sqrt(xp.log(u) * -2.0)
-        values[2 * start : 2 * start + n] = radius * xp.cos(angle)
-        values[2 * start + n : 2 * (start + n)] = radius * xp.sin(angle)
+        places = values[2 * start : 2 * (start + n)].reshape(blocks, 2, size)
+        places[:, 0] = radius * xp.cos(angle)
+        places[:, 1] = radius * xp.sin(angle)
+        start += n
     values = values[:count]
     if std != 1.0:
         values *= std

@@ -35,10 +35,13 @@ __all__ = [
 ]
 
 DAMAGE = (
-    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError),
-    *(RuntimeError, TypeError, ValueError, gzip.BadGzipFile, struct.error, zlib.error),
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RecursionError),
+    *(TypeError, ValueError, gzip.BadGzipFile, struct.error, zlib.error),
 )
-"""What Python and NumPy raise at content that they cannot make sense of."""
+"""What Python and NumPy raise at content that they cannot make sense of.
+
+A lack of memory, or a device's failure, is none of the file's.
+"""
 
 SPECIAL = {
     stat.S_IFDIR: "it is a folder",
@@ -199,8 +202,8 @@ def in_words(error: BaseException) -> str:
 
     Examples
     --------
-    >>> in_words(KeyError("width")), in_words(MemoryError())
-    ("no 'width'", 'MemoryError')
+    >>> in_words(KeyError("width")), in_words(EOFError())
+    ("no 'width'", 'EOFError')
     """
     text = str(error)
     if isinstance(error, KeyError):

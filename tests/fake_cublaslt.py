@@ -14,7 +14,9 @@ import numpy as np
 
 from nnlib_backends.cupy_backend.kernels.launcher import Launcher
 from nnlib_backends.cupy_backend.products.cublaslt import CublasLt
+from nnlib_backends.cupy_backend.products.gemm import make_gemm
 from nnlib_backends.cupy_backend.products.products import Products
+from nnlib_backends.precision import LOW_DTYPES
 
 _DTYPES = {0: np.float32, 1: np.float64, 2: np.float16, 14: ml_dtypes.bfloat16}
 
@@ -200,14 +202,20 @@ class FakeCublasLt:
 
     def _matrices(self, address, number):
         layout = self.objects[number]
-        dtype = np.dtype(_DTYPES[layout.kind])
         batch = layout.attributes.get("BATCH_COUNT", 1)
         step = layout.attributes.get("STRIDED_BATCH_OFFSET", 0)
-        count = (batch - 1) * step + (layout.columns - 1) * layout.ld + layout.rows
-        memory = _memory(address, count, dtype)
-        strides = [n * dtype.itemsize for n in (step, 1, layout.ld)]
-        shape = (batch, layout.rows, layout.columns)
-        return np.lib.stride_tricks.as_strided(memory, shape, strides)
+        return _by_columns(
+            address, layout.kind, layout.rows, layout.columns, layout.ld, batch, step
+        )
+
+
+def _by_columns(address, kind, rows, columns, ld, batch=1, step=0):
+    """The matrices that a library finds at an address."""
+    assert ld >= max(rows, 1)
+    dtype = np.dtype(_DTYPES[kind])
+    memory = _memory(address, (batch - 1) * step + (columns - 1) * ld + rows, dtype)
+    strides = [n * dtype.itemsize for n in (step, 1, ld)]
+    return np.lib.stride_tricks.as_strided(memory, (batch, rows, columns), strides)
 
 
 def _memory(address, count, dtype):
@@ -282,18 +290,45 @@ class FakeDriver:
         sums[0] = value.sum(axis=0)
 
 
+class FakeCuda:
+    """So much of ``cupy.cuda`` as it takes for a product by cuBLAS."""
+
+    def __init__(self):
+        self.cublas = self.device = self
+        self.calls = []
+
+    def get_cublas_handle(self):
+        return 11
+
+    def gemmEx(
+        self, handle, trans_a, trans_b, m, n, k, alpha, a, a_kind, lda, b, b_kind, ldb, beta,
+        c, c_kind, ldc, compute, algorithm,
+    ):  # fmt: skip
+        assert (handle, a_kind, compute, algorithm) == (11, b_kind, 68, -1)
+        FakeCublasLt._check_types(a_kind, b_kind, c_kind, c_kind)
+        left = _by_columns(a, a_kind, *((k, m) if trans_a else (m, k)), lda)[0]
+        right = _by_columns(b, b_kind, *((n, k) if trans_b else (k, n)), ldb)[0]
+        left, right = left.T if trans_a else left, right.T if trans_b else right
+        alpha, beta = (ctypes.c_float.from_address(x).value for x in (alpha, beta))
+        assert (alpha, beta) == (1, 0)
+        out = _by_columns(c, c_kind, m, n, ldc)[0]
+        out[...] = left.astype(np.float32) @ right.astype(np.float32)
+        self.calls.append((trans_a, trans_b))
+
+
 class World:
     """NumPy in the place of CuPy, and products with the double; counts what should not happen."""
 
     def __init__(self, tuner=None, cublaslt=True):
         self.lt, self.copies, self.tf32 = FakeCublasLt(), 0, False
-        self.fallbacks = []
+        self.fallbacks, self.cuda = [], FakeCuda()
         self.products = Products(
             CublasLt(self.lt, lambda stream, nbytes: 7000 + stream, tuner) if cublaslt else None,
             self,
             pointer=lambda array: array.ctypes.data,
             stream=lambda: 5,
             tf32=lambda: self.tf32,
+            gemm=make_gemm(self.cuda, lambda array: array.ctypes.data),
         )
         self.driver = FakeDriver()
         self.launcher = Launcher(self, self.driver)
@@ -314,7 +349,20 @@ class World:
         self.copies += not array.flags.c_contiguous
         return np.ascontiguousarray(array)
 
-    def matmul(self, a, b, **options):
-        assert {a.dtype.name, b.dtype.name}.isdisjoint({"float16", "bfloat16"}), "CuPy cannot"
-        self.fallbacks.append(("matmul", a.shape, b.shape))
-        return np.matmul(a, b, **options)
+    def matmul(self, a, b, out=None):
+        """As CuPy 14.2 has it for numbers of 16 bits."""
+        self.fallbacks.append((a.dtype.name, a.shape, b.shape))
+        dtype = np.promote_types(a.dtype, b.dtype)
+        if {a.dtype.name, b.dtype.name}.isdisjoint(LOW_DTYPES):
+            return np.matmul(a, b, out=out)
+        assert max(a.ndim, b.ndim) <= 2, "CuPy converts a batch first, or cannot multiply it"
+        result = np.matmul(a.astype(np.float32), b.astype(np.float32)).astype(dtype)
+        if result.size == 1:
+            result[...] = (a.ravel() * b.ravel()).sum()
+        if out is None:
+            return result
+        out[...] = result  # also where it could have held the sums themselves
+        return out
+
+    def vdot(self, a, b):
+        return (a * b).sum()

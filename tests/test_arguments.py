@@ -174,10 +174,23 @@ def test_explained_keeps_errors_that_explain_themselves():
 
     with pytest.raises(ShapeError, match=r"^as it is$"):
         refuse(1)
-    assert isinstance(explain(IndexError("i"), "f", [T], {}), IndexingError)
-    assert str(explain(TypeError("t"), "f", [T], {"axis": 1})) == (
-        "f: t. Received: float32 (2, 2) with {'axis': 1}"
-    )
+    with pytest.raises(IndexingError):
+        explain(IndexError("i"), "f", [T], {})
+    with pytest.raises(DTypeError) as caught:
+        explain(TypeError("t"), "f", [T], {"axis": 1})
+    assert str(caught.value) == "f: t. Received: float32 (2, 2) with {'axis': 1}"
+
+
+def test_an_error_keeps_its_cause():
+    cause = KeyError("cause")
+
+    @explained
+    def refuse(x):
+        raise ShapeError("as it is") from cause
+
+    with pytest.raises(ShapeError) as caught:
+        refuse(1)
+    assert caught.value.__cause__ is cause
 
 
 def test_unknown_keyword_of_a_function_without_arguments():

@@ -11,7 +11,7 @@ from scipy import stats
 
 import nnlib
 from nnlib.errors import OptionError, StateError
-from nnlib.random import Generator, default_generator
+from nnlib.random import Generator, _normal, default_generator
 
 LARGE = 100_000
 
@@ -67,6 +67,25 @@ def test_uniform_distribution():
     np.testing.assert_allclose(x.mean(), 0.5, atol=0.02)
     np.testing.assert_allclose(x.var(), 25 / 12, rtol=0.01)
     assert stats.kstest(x, stats.uniform(-2, 5).cdf).pvalue > 0.01
+
+
+@pytest.mark.parametrize("count", [1, 3, 65_535, 65_536, 5 * 65_536 + 7])
+def test_a_device_draws_the_same_normal_numbers_in_fewer_calls(count):
+    class Device:
+        philox_chunk = 1 << 17
+        logarithms = 0
+
+        def __getattr__(self, name):
+            return getattr(np, name)
+
+        def log(self, x):
+            self.logarithms += 1
+            return np.log(x)
+
+    device = Device()
+    drawn = _normal(device, 3, 5, (count,), 0.5, 2.0, "float32")
+    assert drawn.tobytes() == _normal(np, 3, 5, (count,), 0.5, 2.0, "float32").tobytes()
+    assert device.logarithms <= 2  # blocks at once, and what is left
 
 
 def test_normal_distribution():

@@ -80,7 +80,6 @@ def deep():
         lambda: 1 / 0,
         lambda: int(float("inf")),
         lambda: b"\xff".decode(),
-        lambda: bytearray(2**62),
         lambda: gzip.decompress(b"\x1f\x8bx"),
         deep,
     ],
@@ -93,7 +92,9 @@ def test_what_damaged_content_raises_is_typed(damage):
         damage()
 
 
-@pytest.mark.parametrize("bug", [KeyboardInterrupt, SystemExit, NameError, ImportError])
+@pytest.mark.parametrize(
+    "bug", [KeyboardInterrupt, SystemExit, NameError, ImportError, MemoryError, RuntimeError]
+)
 def test_what_content_cannot_raise_passes(bug):
     with pytest.raises(bug), parsing("note.x", "sound"):
         raise bug

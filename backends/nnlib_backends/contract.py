@@ -103,6 +103,10 @@ class DeviceInfo:
         Name → version of the libraries that do the arithmetic.
     details : dict
         Anything else worth pasting into a bug report (BLAS threads, compute capability, …).
+    missing : dict
+        Library that the backend does without, more slowly → why it cannot be used.
+    remedy : str
+        The command that installs what is missing.
 
     Examples
     --------
@@ -116,6 +120,8 @@ class DeviceInfo:
     memory_bytes: int
     libraries: dict[str, str] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    remedy: str = ""
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,9 @@ def _count(x: Any, axis: Any) -> int:
     if axis is None:
         return math.prod(shape)
     axes = axis if isinstance(axis, tuple) else (axis,)
-    return math.prod(shape[i] for i in axes if -len(shape) <= i < len(shape))
+    # what is no axis is the array library's to refuse
+    named = [i for i in axes if hasattr(i, "__index__") and -len(shape) <= i < len(shape)]
+    return math.prod(shape[i] for i in named)
 
 
 def sigmoid_and_bell(xp: Any, x: Any) -> tuple[Any, Any]:

@@ -75,7 +75,7 @@ def apply(operation: Operation, args: Sequence[Any], options: dict[str, Any]) ->
 
 
 def _takes_low(backend: Backend, operation: Operation, args: Sequence[Any]) -> bool:
-    """Tell whether a kernel takes these 16-bit data: it wants parameters of float32."""
+    """Whether a kernel takes these 16-bit arrays: its weight and bias must not be of 16 bits."""
     return operation.name in backend.mixed and not any(
         name in ("weight", "bias") and is_low(x)
         for name, x in zip(operation.arrays[1:], args[1:], strict=False)
@@ -112,7 +112,7 @@ def _compute(
             assert isinstance(operation, Primitive)
             y, saved = operation.run(backend, arrays, options), None
     except ARRAY_ERRORS as error:
-        raise explain(error, operation.name, arrays, options) from error
+        explain(error, operation.name, arrays, options)
     except MemoryError as error:
         what = f"{operation.name} of {describe(*arrays)}"
         raise out_of_memory(error, backend, what) from None

@@ -169,7 +169,7 @@ def _make(function: str, *args: Any, requires_grad: bool, backend: Where, **opti
     try:
         array = repeated(getattr(target.xp, function), *args, **options)
     except ARRAY_ERRORS as error:
-        raise explain(error, function, args, options) from error
+        explain(error, function, args, options)
     except MemoryError as error:
         raise out_of_memory(error, target, f"{function} of {describe(*args)}") from None
     result = Tensor(array, target)

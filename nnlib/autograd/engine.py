@@ -37,7 +37,7 @@ _numbers = itertools.count()
 
 
 def next_number() -> int:
-    """Return a number that every node made so far is below, and every later one above."""
+    """Return a number above those of all nodes so far, and below those of later ones."""
     return next(_numbers)
 
 

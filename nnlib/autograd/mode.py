@@ -21,21 +21,25 @@ is_grad_enabled: Callable[[], bool] = _enabled.get
 low: ContextVar[Any] = ContextVar("nnlib_autocast", default=None)
 low_dtype: Callable[[], Any] = low.get  #: the 16-bit dtype of `autocast`, or None
 
-# What was before each mode that was entered: per thread and task, as one object may be in several.
-_before: ContextVar[tuple[Any, ...]] = ContextVar("nnlib_modes", default=())
+# The variables that were set, each with its value before: per thread and task.
+_before: ContextVar[tuple[tuple[ContextVar[Any], Any], ...]] = ContextVar("nnlib_modes", default=())
 
 
 def enter(variable: ContextVar[Any], value: Any) -> None:
     """Set a variable of the mode until the matching `leave`."""
-    _before.set((*_before.get(), variable.get()))
+    _before.set((*_before.get(), (variable, variable.get())))
     variable.set(value)
 
 
 def leave(variable: ContextVar[Any]) -> None:
-    """Set a variable of the mode to what it was before the last `enter`."""
-    *others, value = _before.get()
-    _before.set(tuple(others))
-    variable.set(value)
+    """Set a variable of the mode to its value before the last `enter` in this thread and task."""
+    entries = _before.get()
+    for i in range(len(entries) - 1, -1, -1):  # a generator may leave its mode after others
+        entered, value = entries[i]
+        if entered is variable:
+            _before.set(entries[:i] + entries[i + 1 :])
+            variable.set(value)
+            return
 
 
 class _Mode(ContextDecorator):

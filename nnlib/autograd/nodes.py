@@ -15,7 +15,7 @@ from nnlib.ops.operation import Fused, Operation, Primitive, Rule
 from nnlib.recording import current
 from nnlib_backends import Kernel
 from nnlib_backends.contract import Array
-from nnlib_backends.precision import LOW_DTYPES
+from nnlib_backends.precision import is_low
 
 __all__ = ["FusedNode", "PrimitiveNode"]
 
@@ -172,7 +172,7 @@ class FusedNode(Node):
             tensors.Tensor(array, self.backend, node, cell) if self.backend.owns(array) else array
             for array, node, cell in zip(self.arrays, self.inputs, self.cells, strict=True)
         ]
-        low = next((a.dtype for a in self.arrays if _is_low(a)), None)
+        low = next((a.dtype for a in self.arrays if is_low(a)), None)
         with enable_grad():
             if low is not None and self.operation.name in self.backend.mixed:
                 y = applied(self.operation, args, self.options, low, mixed=False)
@@ -192,10 +192,6 @@ def _need(node: Node | None, to_homes: bool, adds: bool) -> bool | Array | list[
         return False
     home = node.take_home(adds) if to_homes else None
     return True if home is None else home
-
-
-def _is_low(array: Any) -> bool:
-    return hasattr(array, "dtype") and array.dtype.name in LOW_DTYPES
 
 
 def wrapped(gradient: Array, node: Node) -> Any:

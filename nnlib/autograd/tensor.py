@@ -618,10 +618,7 @@ def _kind(dtype: Any) -> int:
 
 
 def _note_text() -> None:
-    """Tell a recording about a text: in an error it is welcome, in a replay nobody would write it.
-
-    So it is not refused as other readings are.
-    """
+    """Tell a recording that a tensor was printed: allowed, for errors do it, but not repeated."""
     recording = current()
     if recording is not None:
         recording.note_unrepeatable("a tensor is turned into a text")

@@ -95,6 +95,8 @@ def rebuilt(value: Any, replace: Callable[[Any], Any]) -> Any:
         copied = copy.copy(value)
         copied.update(items)
         return copied
+    if isinstance(value, slice):
+        return slice(*[rebuilt(part, replace) for part in (value.start, value.stop, value.step)])
     return value
 
 

@@ -23,10 +23,12 @@ class Audit(Protocol):
 def unequal(backend: Backend, these: dict[str, Any], those: dict[str, Any]) -> list[str]:
     """Return the names of arrays and other values that are not the same, bit by bit."""
     xp, unlike, flags = backend.xp, [], {}
-    for name, one in those.items():
-        other: Any = these.get(name)
-        if not hasattr(one, "dtype") or not hasattr(other, "dtype"):
-            unlike += [] if one is other or one == other else [name]
+    for name in {**these, **those}:
+        one: Any = these.get(name)
+        other: Any = those.get(name)
+        arrays = hasattr(one, "dtype") + hasattr(other, "dtype")
+        if arrays < 2:
+            unlike += [] if one is other or (not arrays and one == other) else [name]
         elif one.dtype != other.dtype or one.shape != other.shape:
             unlike.append(name)
         elif one.size:

@@ -62,7 +62,9 @@ class Compiled(Generic[P, R]):
             return cast("R", self._as_it_is(args, options))
         leaves: Leaves = []
         modes = (is_grad_enabled(), precision(), get_backend())
-        rest = (modes, take_apart((args, options), leaves), _repeated(leaves))
+        positional = take_apart(args, leaves)
+        named = take_apart(options, leaves) if options else None
+        rest = (modes, positional, named, _repeated(leaves))
         with self._lock:
             kind = self._kinds.get(rest)
             if kind is None:

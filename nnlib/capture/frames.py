@@ -71,7 +71,7 @@ def owner_of(frame: FrameType | None) -> str:
 
 
 class Garbage:
-    """Tells when Python collects garbage in this thread: what it calls then, nobody has called.
+    """Tells whether Python's garbage collector runs in this thread: its calls are no program's.
 
     Attributes
     ----------

@@ -57,14 +57,15 @@ class Kind:
                 )
         self._arrays = [place.data for place in self.inputs]
         self._static = self.backend.inputs(self._arrays)
-        self._function, self._given = function, (args, options)
+        own = iter(self.inputs)
+        self._function, self._given = function, rebuilt((args, options), lambda _: next(own))
         self.problem = ""
         self.variants: list[Variant] = []
         self._failures = self._recorded = self.replayed = 0
 
     def fill(self, leaves: Leaves) -> None:
         """Bring the arguments to where recordings find them."""
-        self._static.fill([leaf.data if isinstance(leaf, Tensor) else leaf for leaf in leaves])
+        self._static.fill(list(map(bare, leaves)))
 
     def replay(self, variant: Variant, leaves: Leaves) -> Any:
         """Replay; leave in the arguments what was changed in place."""
@@ -80,8 +81,7 @@ class Kind:
 
     def record(self, recorder: Recorder, first: Variant | None, leaves: Leaves) -> Any:
         """Run the function; what is the same in two recordings will not change."""
-        places = iter(self.inputs)
-        arguments = rebuilt(self._given, lambda _: next(places))
+        arguments = rebuilt(self._given, lambda place: place)  # lists and dicts of this run
         held: Leaves = []
         before = take_apart(arguments, held)
         versions = [place.version_cell[0] for place in self.inputs]

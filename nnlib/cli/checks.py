@@ -128,6 +128,15 @@ def check_backends() -> Iterator[Finding]:
                 "ok",
                 f"multiplies and trains: the loss fell from {first:.3f} to {last:.3f}",
             )
+            yield from _missing(name)
+
+
+def _missing(backend: str) -> Iterator[Finding]:
+    """What a backend does without, at the cost of speed."""
+    info = nnlib.backend_info(backend)
+    for library, reason in info["missing"].items():
+        detail = f"slower or less complete without {library}: {reason}"
+        yield Finding(f"backend {backend}: {library}", "warning", detail, info["remedy"])
 
 
 def _multiply(backend: str) -> None:

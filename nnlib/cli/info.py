@@ -14,7 +14,8 @@ from nnlib.errors import BackendUnavailableError, NnlibError
 
 REQUIRED = ("safetensors", "click", "rich", "pooch", "psutil")
 OPTIONAL = (
-    *("cupy-cuda12x", "cupy-cuda13x", "nvidia-cudnn-frontend", "nvidia-ml-py"),
+    *("cupy-cuda12x", "cupy-cuda13x", "cuda-toolkit", "cuda-bindings", "nvmath-python"),
+    *("nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cudnn-frontend", "nvidia-ml-py"),
     *("matplotlib", "torch", "jax", "scikit-learn"),
 )
 """Distributions beside those that `nnlib_benchmarks.machine` already lists."""
@@ -120,5 +121,7 @@ def _backend_lines(name: str, backend: dict[str, Any]) -> list[str]:
         ]
     libraries = ", ".join(f"{k} {v}" for k, v in backend["libraries"].items())
     details = [f"    {k}: {v}" for k, v in backend["details"].items() if v is not None]
+    missing = [f"    without {k}: {reason}" for k, reason in backend["missing"].items()]
+    remedy = [f"    remedy: {backend['remedy']}"] if missing else []
     memory = f"{backend['memory_bytes'] / 2**30:.1f} GiB"
-    return [f"  {name}: {backend['name']}, {memory}, {libraries}", *details]
+    return [f"  {name}: {backend['name']}, {memory}, {libraries}", *details, *missing, *remedy]

@@ -187,6 +187,7 @@ class PairLoader(DataLoader):
         super().__init__(
             dataset, shuffle=shuffle, prefetch=prefetch, backend=backend, generator=generator
         )
+        self._one_by_one = False  # several rows of a PairDataset are one index
 
     def _size(self, length: int) -> int:
         return max(1, self.tokens // length)
@@ -209,9 +210,6 @@ class PairLoader(DataLoader):
                 batches[k, : len(some)] = some
                 k += 1
         return batches[stream.permutation(len(batches))] if self.shuffle else batches
-
-    def _find_out(self, order: Array) -> None:
-        """Leave it: rows of `PairDataset` are asked for by their indices."""
 
     def _arrays(self, order: Array, epoch: int, k: int) -> tuple[Array, ...]:
         length = int(self.dataset.lengths[order[k][0]])

@@ -310,8 +310,8 @@ class BPETokenizer:
             If it is no text.
         """
         if isinstance(text, str):
-            code_points(text)
-        with _rust("a text must be one that the tokenizer can cut", DataError):
+            code_points(text)  # refuses surrogates that stand alone
+        with _typed("a text must be one that the tokenizer can cut", DataError):
             ids = self._tokenizer.encode(text, add_special_tokens=False).ids
         return np.array(ids, np.int64)
 
@@ -332,7 +332,7 @@ class BPETokenizer:
             If a number stands for no token.
         """
         numbers = _checked(ids, self.vocab_size)
-        with _rust("numbers must be those of tokens", DataError):
+        with _typed("numbers must be those of tokens", DataError):
             text: str = self._tokenizer.decode(numbers, skip_special_tokens=skip_special)
         return text
 
@@ -377,7 +377,7 @@ class BPETokenizer:
         True
         """
         library = _library()
-        with _rust("a tokenizer must be in the tokenizers library's format", FileFormatError):
+        with _typed("a tokenizer must be in the tokenizers library's format", FileFormatError):
             tokenizer = library.Tokenizer.from_str(text)
             tokenizer.no_padding()  # published files may ask for a length; here a text has its own
             tokenizer.no_truncation()
@@ -436,8 +436,8 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _rust(kind: str, error: type[NnlibError]) -> Iterator[None]:
-    """Turn what the library raises into a typed error: also its panics, which are no exceptions."""
+def _typed(kind: str, error: type[NnlibError]) -> Iterator[None]:
+    """Turn what the tokenizers library raises into a typed error; panics of Rust, too."""
     try:
         yield
     except (NnlibError, KeyboardInterrupt, SystemExit, GeneratorExit):

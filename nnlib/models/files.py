@@ -20,6 +20,7 @@ from nnlib.errors import (
     FileFormatError,
     MissingExtraError,
     NnlibError,
+    OutOfMemoryError,
 )
 from nnlib.io import load, save
 from nnlib.models.charrnn import CharRNN
@@ -158,7 +159,7 @@ def load_language_model(
             with use_backend(get_backend() if backend is None else backend), nn.init.skip():
                 model = make(**options)
             model.load_state_dict(state)
-    except (MissingExtraError, BackendError):
+    except (MissingExtraError, BackendError, OutOfMemoryError):
         raise
     except NnlibError as error:
         raise FileFormatError(f"{path} does not fit its own description. {error}") from error

@@ -18,10 +18,9 @@ from nnlib.nn.functional.checks import (
 from nnlib.nn.linear import Linear
 from nnlib.nn.module import Module
 from nnlib.nn.parameter import Parameter
+from nnlib.ops.attention import INFINITY
 
 __all__ = ["MultiheadAttention"]
-
-HIDDEN = -float("inf")  # added to a score: its weight is 0
 
 
 class MultiheadAttention(Module):
@@ -151,7 +150,7 @@ class MultiheadAttention(Module):
             return self.out_proj(y.reshape(q.shape)), None
         if key_padding_mask is not None and not same:
             padding = as_tensor(key_padding_mask, k)
-            ignored = padding if padding.dtype.kind == "b" else padding == HIDDEN
+            ignored = padding if padding.dtype.kind == "b" else padding == -INFINITY
             k, v = (ops.where(ops.expand_dims(ignored, axis=-1), 0.0, x) for x in (k, v))
         q, k, v = (self._project(x, part) for part, x in enumerate((q, k, v)))
         y = ops.attention(q, k, v, mask, factor, causal=is_causal)
@@ -211,7 +210,7 @@ class MultiheadAttention(Module):
         if all(part.dtype.kind == "b" for part in parts):
             hidden = parts[0] if len(parts) == 1 else parts[0] | parts[1]
             return ~hidden
-        added = [ops.where(p, HIDDEN, 0.0) if p.dtype.kind == "b" else p for p in parts]
+        added = [ops.where(p, -INFINITY, 0.0) if p.dtype.kind == "b" else p for p in parts]
         both = added[0] if len(added) == 1 else added[0] + added[1]
         return both.astype(q.dtype)
 

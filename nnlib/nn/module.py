@@ -195,7 +195,7 @@ class Module(Explained):
         self._note_members()
 
     def _note_members(self) -> None:
-        """Let recordings of this module see that it is another now."""
+        """Tell recordings of this module that an attribute has changed."""
         object.__setattr__(self, "_members", object())
 
     def register_buffer(self, name: str, value: Tensor | None, persistent: bool = True) -> None:

@@ -89,7 +89,7 @@ def _(g, indices, axis):
 
 
 def _check(weight, indices):
-    if len(weight.shape) != 2 or (indices.size > 0 == weight.shape[0]):
+    if len(weight.shape) != 2 or (weight.shape[0] == 0 and indices.size > 0):
         raise ShapeError(
             f"embedding needs a table (V ≥ 1, D). Received: {describe(weight, indices)}"
         )

@@ -127,7 +127,7 @@ class Operation:
                 return in_float32(self, args, options)  # type: ignore[no-any-return]
             return self.compute(args, options)  # type: ignore[no-any-return]
         except ARRAY_ERRORS as error:
-            raise explain(error, self.name, args, options) from error
+            explain(error, self.name, args, options)
 
     def __reduce__(self) -> str:
         """Pickle like a function, by its name; a copy is the operation itself."""
@@ -168,8 +168,7 @@ class Operation:
             return args, options
         if len(args) > len(self.arrays):
             args = self._positional_options(args, options)
-        check_call(self.name, args, options, self.__signature__)
-        call = self.__signature__.bind(*args, **options)
+        call = check_call(self.name, args, options, self.__signature__)
         given = {name: call.arguments[name] for name in self.options if name in options}
         call.apply_defaults()  # what is absent in between
         return tuple(call.arguments[name] for name in self.arrays), given

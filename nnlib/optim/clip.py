@@ -169,7 +169,8 @@ def _norm(xp: Any, fast: Callable[..., Array | None], arrays: list[Array], p: fl
     if p == 2:  # in float64: BLAS adds up float32 numbers with few correct digits
         pieces = [piece for array in arrays for piece in _pieces(array.reshape(-1))]
         wide = (piece.astype(xp.float64) for piece in pieces)
-        return xp.sqrt(_total([xp.vdot(piece, piece) for piece in wide])).astype(arrays[0].dtype)
+        norm = xp.sqrt(_total([xp.vdot(piece, piece) for piece in wide]))
+        return norm.astype(xp.result_type(*{array.dtype for array in arrays}))
     return _total([xp.sum(xp.abs(array) ** p) for array in arrays]) ** (1 / p)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnlib.train.files import check_writable
+from nnlib.io import check_writable
 
 if TYPE_CHECKING:
     from nnlib.train.trainer import Trainer

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nnlib.io import check_writable, writing
+from nnlib.io import writing
 
-__all__ = ["check_writable", "write_text"]
+__all__ = ["write_text"]
 
 
 def write_text(path: Path, text: str) -> None:

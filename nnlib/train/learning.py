@@ -17,6 +17,7 @@ from nnlib import optim
 from nnlib.autograd import Tensor
 from nnlib.data import ArrayDataset, DataLoader
 from nnlib.errors import DataError, DTypeError, OptionError, StateError, did_you_mean
+from nnlib.io import check_writable
 from nnlib.nn import Module
 from nnlib.optim.options import positive_integer
 from nnlib.optim.schedules import LRScheduler
@@ -24,7 +25,6 @@ from nnlib.random import Generator, default_generator, manual_seed
 from nnlib.train.batches import Data, as_loader
 from nnlib.train.callbacks import Callback
 from nnlib.train.curve import LearningCurve
-from nnlib.train.files import check_writable
 from nnlib.train.losses import LossFunction, get_loss
 from nnlib.train.metrics import MetricLike, get_metric
 from nnlib.train.progress import Progress, make_progress

@@ -233,7 +233,10 @@ class FunctionMetric(Metric):
 
 
 def ignoring(metric: Metric, index: int | None) -> Metric:
-    """Return a metric that ignores these targets, unless it knows better; a copy of its own.
+    """Return a copy of a metric that ignores these targets.
+
+    It is the metric itself where there is nothing to ignore, or its own ``ignore_index`` is set, or
+    it has none.
 
     Examples
     --------
@@ -241,10 +244,10 @@ def ignoring(metric: Metric, index: int | None) -> Metric:
     >>> ignoring(Accuracy(), -100).ignore_index
     -100
     """
-    if index is None or getattr(metric, "ignore_index", index) is not None:
+    if index is None or not hasattr(metric, "ignore_index") or metric.ignore_index is not None:
         return metric
     own = copy.copy(metric)
-    own.ignore_index = index  # type: ignore[attr-defined]
+    own.ignore_index = index
     return own
 
 

@@ -138,7 +138,7 @@ class TopKAccuracy(_ClassMetric):
             raise OptionError(
                 f"{self.name} needs more than {self.k} classes. Received: output {output.shape}"
             )
-        kept = self._kept(labels)
+        kept = self._kept(target)
         if kept is not None:  # an ignored label need not be a class
             labels = ops.where(kept, labels, 0)
         right = ops.take_along_axis(output, ops.expand_dims(labels, axis=-1), axis=-1)  # (…, 1)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnlib.errors import OptionError, StateError
+from nnlib.io import check_writable
 from nnlib.reading import parsing
 from nnlib.train.callbacks import Callback
 from nnlib.train.checkpoint import copied
-from nnlib.train.files import check_writable
 
 if TYPE_CHECKING:
     from nnlib.train.trainer import Trainer

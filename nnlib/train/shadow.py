@@ -70,7 +70,7 @@ class StepState:
         for part in (self._steps.model, self._steps.loss):
             for name, p in part.named_parameters() if isinstance(part, Module) else ():
                 seen.add(id(p))
-                yield name if part is self._steps.model else f"loss.{name}", p
+                yield f"{'model' if part is self._steps.model else 'loss'}.{name}", p
         others = (p for group in self._steps.optimizer.param_groups for p in group["params"])
         for i, p in enumerate(others):
             if id(p) not in seen:
@@ -83,9 +83,9 @@ class StepState:
             for key, value in self._steps.optimizer.state.get(p, {}).items():
                 if isinstance(value, Tensor):
                     yield f"{key} of {name}", value
-        for part in (self._steps.model, self._steps.loss):
+        for owner, part in (("model", self._steps.model), ("loss", self._steps.loss)):
             for name, buffer in part.named_buffers() if isinstance(part, Module) else ():
-                yield f"buffer {name}", buffer
+                yield f"buffer {owner}.{name}", buffer
 
     def _numbers(self) -> Iterator[tuple[str, Any]]:
         for name, p in self._parameters():

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnlib.autograd import Tensor, tensor
-from nnlib.errors import FileFormatError, NnlibError, StateError
+from nnlib.errors import FileFormatError, NnlibError, OutOfMemoryError, StateError
 from nnlib.random import default_generator
 from nnlib.reading import parsing
 from nnlib.train.batches import Batch, batches
 from nnlib.train.checkpoint import copied, load_state, save_state
 from nnlib.train.history import History
 from nnlib.train.steps import grouped
+from nnlib_backends import BackendError
 
 if TYPE_CHECKING:
     from nnlib.train.epochs import Epochs
@@ -145,7 +146,8 @@ def resume(trainer: Epochs, path: Path) -> None:
         go_to(trainer, before)
         for part, own in zip(parts, states, strict=True):
             part.load_state_dict(own)
-        if isinstance(error, NnlibError) and not isinstance(error, FileFormatError):
+        passing = (FileFormatError, BackendError, OutOfMemoryError)
+        if isinstance(error, NnlibError) and not isinstance(error, passing):
             raise StateError(f"{path}: {error}") from error
         raise
     for name, value in run.items():

@@ -4,6 +4,7 @@ import threading
 import pytest
 
 import nnlib
+from nnlib.autograd.mode import low_dtype
 
 
 @pytest.fixture
@@ -24,6 +25,34 @@ def test_enable_grad_inside(x):
         with nnlib.enable_grad():
             assert (x * x).requires_grad
         assert not (x * x).requires_grad
+
+
+def test_modes_that_end_in_another_order(x):
+    def recorded_nothing():
+        with nnlib.no_grad():
+            yield
+
+    paused = recorded_nothing()
+    with nnlib.autocast("bf16"):
+        next(paused)
+    assert low_dtype() is None
+    assert not nnlib.is_grad_enabled()
+    paused.close()
+    assert low_dtype() is None
+    assert nnlib.is_grad_enabled() is True
+
+
+def test_a_mode_that_another_thread_ends(x):
+    def recorded_nothing():
+        with nnlib.no_grad():
+            yield
+
+    paused = recorded_nothing()
+    thread = threading.Thread(target=next, args=(paused,))
+    thread.start()
+    thread.join()
+    paused.close()
+    assert nnlib.is_grad_enabled() is True
 
 
 def test_left_by_an_exception(x):

@@ -8,6 +8,7 @@ import nnlib
 from nnlib_benchmarks import contestants, field, training
 from nnlib_benchmarks.contestants import BackendContestant, initial_weights
 from nnlib_benchmarks.fairness import compare_losses
+from nnlib_benchmarks.memory import PeakMemory
 from nnlib_benchmarks.progress import SilentProgress
 from nnlib_benchmarks.runner import describe_backend
 from nnlib_benchmarks.training import run_training
@@ -88,6 +89,15 @@ def test_a_gpu_is_timed_by_its_own_clock_too(tiny, gpu_like):
         ratios = np.array(timing.device_samples) / np.array(timing.samples)
         assert (ratios < 0.6).all()
     assert strict.memory_peak_bytes == 77
+
+
+def test_the_memory_pool_is_emptied_once_and_not_before_every_turn(tiny, gpu_like, monkeypatch):
+    emptied = []
+    original = PeakMemory.forget
+    monkeypatch.setattr(PeakMemory, "forget", lambda self: (emptied.append(self), original(self)))
+    (result,) = run(tiny, "strict").results
+    assert len(emptied) == 2  # when it is made, and before the first timed steps
+    assert result.memory_peak_bytes == 77
 
 
 def test_contestants_take_turns_and_run_equally_many_steps(tiny, monkeypatch):

@@ -43,3 +43,13 @@ def test_arrays_are_replaced_in_order():
     numbers = iter(range(5))
     assert rebuilt(value, lambda _: next(numbers)) == {"a": Pair(0, "word"), "b": [1, None]}
     assert len(leaves) == 2
+
+
+def test_arrays_in_slices_are_replaced_in_order():
+    first, second = nnlib.tensor(1), nnlib.tensor(2)
+    leaves = []
+    take_apart((slice(first, None), second), leaves)
+    numbers = iter(range(2))
+    assert len(leaves) == 2
+    replaced = rebuilt((slice(first, None), second), lambda _: next(numbers))
+    assert replaced == (slice(0, None), 1)

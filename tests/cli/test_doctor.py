@@ -133,6 +133,16 @@ def test_backend_that_does_not_learn(monkeypatch):
     assert "the loss must fall" in finding.detail
 
 
+def test_what_a_backend_does_without_is_a_warning(monkeypatch):
+    info = {"missing": {"a-library": "AttributeError: no such name"}, "remedy": "pip install it"}
+    monkeypatch.setattr(nnlib, "available_backends", lambda: {"numpy": None})
+    monkeypatch.setattr(nnlib, "backend_info", lambda name: info)
+    works, finding = checks.check_backends()
+    assert works.status == "ok"
+    assert (finding.status, finding.remedy) == ("warning", "pip install it")
+    assert "without a-library: AttributeError: no such name" in finding.detail
+
+
 def test_weights_that_come_back_changed(monkeypatch):
     monkeypatch.setattr(nnlib, "load", lambda path: nnlib.nn.Linear(3, 2).state_dict())
     (finding,) = examine(checks.check_files)

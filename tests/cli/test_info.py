@@ -47,6 +47,16 @@ def test_unusable_backend_with_reason_and_remedy(monkeypatch):
     assert "remedy: install it" in text
 
 
+def test_what_a_backend_does_without_with_the_reason(monkeypatch):
+    plain = nnlib.backend_info("numpy")
+    missing = {"missing": {"a-library": "AssertionError"}, "remedy": "pip install it"}
+    monkeypatch.setattr(nnlib, "backend_info", lambda name=None: {**plain, **missing})
+    assert json.loads(run("--json").stdout)["backends"]["numpy"]["missing"] == missing["missing"]
+    lines = run().stdout.splitlines()
+    assert "    without a-library: AssertionError" in lines
+    assert "    remedy: pip install it" in lines
+
+
 @pytest.mark.parametrize("name", ["nonsense", "cupy:99"])
 def test_misspelt_backend_does_not_stop_it(monkeypatch, name):
     monkeypatch.setenv("NNLIB_BACKEND", name)

@@ -18,7 +18,7 @@ OPTIONS = (
     "-ffp-contract=off", "-fno-strict-aliasing", "-Wall", "-Wextra", "-Wno-unknown-pragmas",
     "-Werror",
 )  # fmt: skip
-_KERNEL = re.compile(r"__global__ void __launch_bounds__\(THREADS, 1\) (\w+)\(")
+_KERNEL = re.compile(r"__global__ void __launch_bounds__\(THREADS, BLOCKS\) (\w+)\(")
 _folder = Path(tempfile.gettempdir())  # `keep_in` sets a better one
 
 

@@ -28,6 +28,11 @@ def nvrtc() -> ctypes.CDLL | None:
     return ctypes.CDLL(str(libraries[0])) if libraries else None
 
 
+def added_by_cupy(architecture: str) -> tuple[str, ...]:
+    """Return what CuPy 14.2 adds to the options of a `cupy.RawModule`, besides folders."""
+    return "-ftz=true", f"-arch={architecture}", "--device-as-default-execution-space"
+
+
 def compile_for(file: str, dtype: str, architecture: str) -> dict[str, tuple[int, int, int]]:
     """Compile a file.
 
@@ -43,9 +48,8 @@ def compile_for(file: str, dtype: str, architecture: str) -> dict[str, tuple[int
     """
     library = nvrtc()
     assert library is not None
-    flags = [*options(dtype), f"--gpu-architecture={architecture}", "--ptxas-options=-v"]
-    # CuPy adds the last two
-    flags += ["-ftz=true", "--define-macro=_FORCE_INLINES"]
+    flags = [*options(dtype), *added_by_cupy(architecture), "--ptxas-options=-v"]
+    assert len(set(flags)) == len(flags), "NVRTC before 12.9 takes no option twice"
     program = ctypes.c_void_p()
     text = source(file).encode()
     assert not library.nvrtcCreateProgram(

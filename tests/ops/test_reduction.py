@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import nnlib
-from nnlib.errors import ShapeError
+from nnlib.errors import DTypeError, ShapeError
 
 
 @pytest.mark.parametrize("function", [nnlib.max, nnlib.min])
@@ -77,6 +77,14 @@ def test_axis_may_be_a_numpy_integer(backend):
 def test_axis_out_of_range(function, axis, backend):
     with pytest.raises(ShapeError, match=r"axis .* is out of bounds.*Received: float32 \(2, 3\)"):
         function(nnlib.ones(2, 3), axis=axis)
+
+
+@pytest.mark.parametrize("axis", ["a", (0, "a")])
+@pytest.mark.parametrize("function", [nnlib.sum, nnlib.mean])
+def test_axis_that_is_no_integer(function, axis, backend):
+    for rows in (2, 1 << 15):
+        with pytest.raises(DTypeError, match=r"integer.*Received: float32 \(\d+, 3\)"):
+            function(nnlib.ones(rows, 3), axis=axis)
 
 
 def test_largest_of_nothing():

@@ -103,6 +103,17 @@ def test_bias_gradients_of_recurrent_layers(kind):
         close(found, expected, 2e-6)  # the gates are rounded, too
 
 
+def test_peephole_gradients():
+    rng, g, gradients = np.random.default_rng(0), draw(2, 20_000, 2, 2), []
+    arrays = [rng.normal(size=s) * 0.1 for s in ((20_000, 2, 1), (8, 1), (8, 2), (6,))]
+    for dtype in ("float32", "float64"):
+        x, w, r, peepholes = (nnlib.tensor(a.astype("f4").astype(dtype)) for a in arrays)
+        peepholes.requires_grad = True
+        ops.lstm(x, w, r, peepholes=peepholes).backward(nnlib.tensor(g.astype(dtype)))
+        gradients.append(peepholes.grad.numpy())
+    np.testing.assert_allclose(*gradients, rtol=2e-6)
+
+
 @pytest.mark.parametrize("name", ["layer_norm", "rms_norm", "batch_norm"])
 def test_gradients_of_scale_and_shift(name):
     rng = np.random.default_rng(0)

@@ -63,6 +63,16 @@ def test_half_precision_does_not_overflow(backend):
     assert p.grad.dtype == np.float16
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_gradients_of_two_dtypes(backend, order):
+    params = [nnlib.zeros(2, dtype=d, requires_grad=True) for d in ("float32", "float64")[::order]]
+    for p in params:
+        p.grad = nnlib.full(2, 1e30 if p.dtype == np.float32 else 1e60, dtype=p.dtype)
+    norm = clip_grad_norm_(params, 1.0)
+    assert norm.dtype == np.float64
+    assert norm.item() == pytest.approx(math.sqrt(2) * 1e60)
+
+
 def test_a_long_vector_keeps_its_digits():
     p = nnlib.zeros(3_000_000, requires_grad=True)
     p.grad = nnlib.full((3_000_000,), 0.1)

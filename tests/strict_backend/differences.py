@@ -102,8 +102,12 @@ FUNCTIONS = {
     "isnan": Row("_logic/content.py:isnan"),
     "less": Row(_LOGIC + "_less"),
     "less_equal": Row(_LOGIC + "_less_equal"),
-    "linalg.qr": Row("linalg/_decomposition.py:qr", "computed by cuSOLVER: other signs", False),
-    "linalg.svd": Row("linalg/_decomposition.py:svd", "computed by cuSOLVER: other signs", False),
+    "linalg.qr": Row(
+        "linalg/_decomposition.py:qr", "by cuSOLVER, so by NumPy on the host instead", False
+    ),
+    "linalg.svd": Row(
+        "linalg/_decomposition.py:svd", "by cuSOLVER, so by NumPy on the host instead", False
+    ),
     "linspace": Row("_creation/ranges.py:linspace"),
     "log": Row("_math/explog.py:log"),
     "log1p": Row("_math/explog.py:log1p"),

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from nnlib_backends.cupy_backend.joining import make_joins
+from nnlib_backends.cupy_backend.linalg import HostLinalg
 from nnlib_backends.cupy_backend.mended import make_functions
 from nnlib_backends.cupy_backend.products.products import Products
 from strict_backend import arrays
@@ -174,6 +176,8 @@ class MendedNamespace:
     def __init__(self, cupy: StrictNamespace) -> None:
         self._cupy = cupy
         self.__dict__.update(make_functions(cupy, cupy, self._sort))
+        self.concatenate, self.stack = make_joins(cupy)
+        self.linalg = HostLinalg(self, cupy.linalg)
         products = Products(None, cupy, id, lambda: 0, lambda: False)  # without cuBLASLt
         self.matmul, self._product = products.matmul, products.dot
 

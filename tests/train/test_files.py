@@ -3,7 +3,8 @@ import os
 import pytest
 
 from nnlib.errors import OutputError
-from nnlib.train.files import check_writable, write_text
+from nnlib.io import check_writable
+from nnlib.train.files import write_text
 
 
 def test_folders_are_made(tmp_path):

@@ -98,6 +98,12 @@ def _expected(name, scores, labels, index):
     return {"accuracy": ranks < 1, "error_rate": ranks >= 1, "top3": ranks < 3}[name].mean()
 
 
+def test_probabilities_as_targets_have_no_ignored_label():
+    metric = TopKAccuracy(1, ignore_index=2)
+    metric.update(nnlib.tensor([[0.0, 1.0, 3.0]]), nnlib.tensor([[0.1, 0.1, 0.8]]))
+    assert metric.compute() == 1.0
+
+
 def test_the_trainer_takes_what_is_ignored_from_the_loss():
     model = nn.Linear(2, 3)
     optimizer = nnlib.optim.SGD(model.parameters())

@@ -91,6 +91,35 @@ def test_a_state_is_put_back(backend):
         np.testing.assert_array_equal(one, other)
 
 
+def test_names_are_of_one_tensor_each():
+    model = nn.Module()
+    model.loss = nn.BatchNorm1d(2)
+    run = nnlib.Trainer(model, nn.BatchNorm1d(2), optim.SGD(model.parameters()), progress=False)
+    names = [name for name, _ in StepState(run)._tensors()]
+    assert len(names) == len(set(names)) > 8
+
+
+def test_a_gradient_that_only_the_replay_leaves_ends_the_replays():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.other = nn.Linear(3, 1), nn.Linear(3, 1)
+
+        def forward(self, x):
+            return self.other(x) if READ(hidden) == 1.0 else self.one(x)
+
+    class Switch(nnlib.train.Callback):
+        def on_epoch_end(self, trainer, logs):
+            hidden.number = 2.0
+
+    hidden, model = Hidden(), Two()
+    run = nnlib.Trainer(
+        model, "mse", optim.SGD(model.parameters()), callbacks=[Switch()], progress=False
+    )
+    with pytest.warns(CaptureWarning, match="gradient of model"):
+        run.fit(data(), epochs=2, batch_size=4)
+
+
 def test_short_epochs_are_checked_now_and_then():
     run = trainer(None)
     x, y = data()

@@ -23,9 +23,12 @@ def load(device: int = 0) -> Backend:
     BackendUnavailableError
         If the GPU cannot compute; says why, and what mends it.
     """
-    from nnlib_backends.cupy_backend.probe import probe
+    from nnlib_backends.cupy_backend.probe import probe, refuse
 
     probe(device)
-    from nnlib_backends.cupy_backend.backend import CupyBackend
+    try:
+        from nnlib_backends.cupy_backend.backend import CupyBackend
 
-    return CupyBackend(device)
+        return CupyBackend(device)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the user is told
+        refuse(device, error)

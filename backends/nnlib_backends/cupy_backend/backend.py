@@ -19,6 +19,8 @@ from nnlib_backends.cupy_backend.kernels import norm as gradients
 from nnlib_backends.cupy_backend.kernels import table
 from nnlib_backends.cupy_backend.kernels.driver import CudaDriver
 from nnlib_backends.cupy_backend.kernels.launcher import Launcher
+from nnlib_backends.cupy_backend.optional import attempt, driver_version
+from nnlib_backends.cupy_backend.probe import install_all
 from nnlib_backends.cupy_backend.products import import_cublaslt, linear, make_products
 from nnlib_backends.cupy_backend.tf32 import tf32_is_allowed
 from nnlib_backends.foreign import detached, is_foreign, on_host
@@ -50,7 +52,7 @@ class CupyBackend(Backend):
         if device:
             self.scope = self.device
         self.xp: Any = namespace.DeviceNamespace(self.device) if device else namespace
-        bindings = import_cublaslt()
+        bindings, no_cublaslt = attempt(import_cublaslt)
         self._has_cublaslt = bindings is not None
         self.products = make_products(bindings, cupy, self.device, tf32_is_allowed)
         namespace.products[device] = self.products
@@ -64,7 +66,7 @@ class CupyBackend(Backend):
         launcher = self._launcher = Launcher(self.xp, CudaDriver())
         kernels |= table.make_kernels(launcher, kernels)
         kernels["linear"] = linear.make_linear(self.products, launcher, kernels["linear"])
-        by_cudnn, self.cudnn_version = cudnn.make_kernels(
+        by_cudnn, self.cudnn_version, no_cudnn = cudnn.make_kernels(
             cupy, self.device, self.xp, kernels, cudnn.make_around(launcher)
         )
         kernels |= by_cudnn
@@ -73,6 +75,7 @@ class CupyBackend(Backend):
         self.kernels: Mapping[str, Kernel] = kernels
         self.primitives = table.make_primitives(launcher)
         self.updates = table.make_updates(launcher)
+        self._missing = {"nvmath-python": no_cublaslt, "nvidia-cudnn-frontend": no_cudnn}
 
     def asarray(self, obj: Any, dtype: Any = None, *, copy: bool | None = None) -> Array:
         """Convert to an array on this GPU.
@@ -160,6 +163,9 @@ class CupyBackend(Backend):
             "cuda_runtime": _dotted(runtime.runtimeGetVersion()),
             "cublas": self._cublas_version(),
         }
+        driver, no_nvml = attempt(driver_version)
+        reasons = {**self._missing, "nvidia-ml-py": no_nvml}
+        missing = {package: reason for package, reason in reasons.items() if reason}
         if self.cudnn_version:
             libraries["cudnn"] = self.cudnn_version
         return DeviceInfo(
@@ -171,15 +177,15 @@ class CupyBackend(Backend):
             details={
                 "compute_capability": f"{properties['major']}.{properties['minor']}",
                 "pci_bus_id": self.device.pci_bus_id,
-                "driver": _driver_version(),
+                "driver": driver,
                 "driver_cuda": _dotted(runtime.driverGetVersion()),
                 "float32_precision": "TF32" if tf32_is_allowed() else "FP32",
                 "convolution": "cudnn" if self.cudnn_version else "patches and cublas",
-                "products": "cublaslt"
-                if self._has_cublaslt
-                else "cublas (nvmath-python is missing)",
+                "products": "cublaslt" if self._has_cublaslt else "cublas",
                 "compiled steps": "one CUDA graph" if self._has_cublaslt else "not recorded",
             },
+            missing=missing,
+            remedy=install_all() if missing else "",
         )
 
     def _cublas_version(self) -> str:
@@ -261,16 +267,3 @@ def _from_elsewhere(obj: Any) -> Any:
 def _dotted(number: int) -> str:
     """12090 → '12.9'."""
     return f"{number // 1000}.{number % 1000 // 10}"
-
-
-def _driver_version() -> str | None:
-    """The driver's own version ('580.65.06'), which only NVML tells."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        version = pynvml.nvmlSystemGetDriverVersion()
-        pynvml.nvmlShutdown()
-    except Exception:  # noqa: BLE001 - a detail of a report: absent is a fine answer
-        return None
-    return version.decode() if isinstance(version, bytes) else str(version)

@@ -12,9 +12,11 @@ from cupy import abs, all, any, max, min, pow, round, sum  # noqa: F401 - for re
 from cupy.lib.stride_tricks import sliding_window_view  # noqa: F401
 from cupyx.scipy import special
 
+from nnlib_backends.cupy_backend.joining import make_joins
 from nnlib_backends.cupy_backend.kernels.driver import CudaDriver
 from nnlib_backends.cupy_backend.kernels.launcher import Launcher
 from nnlib_backends.cupy_backend.kernels.sorting import sort_indices
+from nnlib_backends.cupy_backend.linalg import HostLinalg
 from nnlib_backends.cupy_backend.mended import make_functions
 
 _launchers: dict[int, Launcher] = {}  # number of a GPU → what sorts there
@@ -29,6 +31,9 @@ def _sort(places: Any, entries: int) -> tuple[Any, Any]:
 
 _mended = make_functions(cupy, special, _sort)
 globals().update(_mended)
+
+concatenate, stack = make_joins(cupy)
+linalg = HostLinalg(cupy, cupy.linalg)
 
 #: Counters that `philox4x32` handles at a time: a GPU wants few and large launches, and 2**21
 #: counters keep the temporaries at 16 MiB each.
@@ -64,6 +69,7 @@ class DeviceNamespace:
 
     def __init__(self, device: Any) -> None:
         self._device = device
+        self.linalg = HostLinalg(self, cupy.linalg)
 
     def __getattr__(self, name: str) -> Any:
         item = globals()[name] if name in globals() else getattr(cupy, name)

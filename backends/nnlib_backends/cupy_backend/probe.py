@@ -109,6 +109,19 @@ def probe(device: int) -> None:
         _raise(name, error, wheels, cupy)
 
 
+def refuse(device: int, error: Exception) -> NoReturn:
+    """Raise `BackendUnavailableError` for what a GPU raised that had passed the probe.
+
+    Parameters
+    ----------
+    device : int
+        Its number.
+    error : Exception
+    """
+    name = f"cupy:{device}" if device else "cupy"
+    _raise(name, error, _installed_wheels(), import_module("cupy"))
+
+
 def _not_installed(wheels: tuple[str, ...]) -> tuple[str, str, str]:
     if wheels:  # a second wheel was removed, and took the files of this one with it
         return (
@@ -163,7 +176,7 @@ def _classify(
     text = _first_line(error)
     if status == _STUB_LIBRARY or _DRIVER_LIBRARY.search(text):
         return "no-driver", f"there is no NVIDIA driver ({text}).", _NO_DRIVER_REMEDY
-    if status in _DRIVER_TOO_OLD:
+    if status in _DRIVER_TOO_OLD and cupy is not None:
         return _driver_reason(text, wheels, cupy)
     if status in (_NO_DEVICE, _INVALID_DEVICE):
         _raise_no_device(name)
@@ -179,7 +192,8 @@ def _classify(
             f"CuPy is installed, but a part of CUDA that it needs is not ({text}).",
             _install(wheels),
         )
-    detail = f"a first computation on the GPU failed ({text.rstrip('.')})."
+    what = "importing CuPy" if cupy is None else "a first computation on the GPU"
+    detail = f"{what} failed ({described(error).rstrip('.')})."
     return "probe-failed", detail, _UNKNOWN_REMEDY
 
 
@@ -232,6 +246,12 @@ def _visible_devices() -> str:
 
 def _version(number: int) -> str:
     return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def described(error: BaseException) -> str:
+    """Return an exception's class and the line of its message that says it."""
+    name, text = type(error).__name__, _first_line(error)
+    return name if text == name else f"{name}: {text}"
 
 
 def _first_line(error: BaseException) -> str:

@@ -101,6 +101,8 @@ class NumpyBackend(Backend):
         array = np.array(obj, dtype=dtype, copy=copy)
         if array.dtype.isnative:
             return array
+        if copy is False:
+            raise ValueError("an array in foreign byte order must be copied. Use copy=None")
         return array.astype(array.dtype.newbyteorder("="))  # kernels read the machine's own order
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
@@ -109,9 +111,9 @@ class NumpyBackend(Backend):
 
     def inside(self, array: Array, low: float, high: float) -> Callable[[], bool]:
         """Return a function that tells whether all values of an array lie in low … high now."""
-        if array.dtype.char == "l" and low == 0:
+        if array.dtype.char == "l" and low == 0 and array.size:
             unsigned = array.view(np.uint64)  # negative ones are huge: one look
-            return lambda: bool(unsigned.max(initial=0) <= high)
+            return lambda: unsigned.item(unsigned.argmax()) <= high  # `max` is a call of Python's
         return super().inside(array, low, high)
 
     def global_norm(self, arrays: Sequence[Array]) -> Array | None:

@@ -102,8 +102,6 @@ def make_table(args: Sequence[Argument]) -> array[int]:
     ------
     ValueError
         If an array is not C-contiguous.
-    BackendError
-        If the rows do not have the length at which kernels look for them.
     """
     table: list[int] = []
     for value in args:
@@ -120,11 +118,6 @@ def make_table(args: Sequence[Argument]) -> array[int]:
                 (value,) = _AS_INTEGER.unpack(_AS_FLOAT.pack(value))
             table.append(value or 0)
             table.extend(_ZEROS)
-    if len(table) != WORDS * len(args):
-        raise BackendError(
-            f"each of {len(args)} arguments must take {WORDS} words of a kernel's table. "
-            f"Received: {len(table)} words. This is a fault in nnlib: please report it"
-        )
     return array("q", table)
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from nnlib_backends.contract import Recording
+from nnlib_backends.contract import Recording, write_numbers
 from nnlib_backends.numpy_backend import launch
 from nnlib_backends.numpy_backend.entries import Entry, Storage, address
 from nnlib_backends.numpy_backend.launch import Array
 from nnlib_backends.numpy_backend.memory_plan import place_storages
 from nnlib_backends.precision import is_floating
-from nnlib_backends.recorded import Place, difference, replaced
+from nnlib_backends.recorded import Place, arrays_in, difference, replaced
 
 __all__ = ["NumpyRecording"]
 
@@ -83,7 +83,8 @@ class NumpyRecording(Recording):
         block = np.empty(self.nbytes + 64, np.uint8)
         start = -address(block) % 64  # so that vectors never straddle a cache line
         self._memory = block[start : start + self.nbytes]
-        for launched, group in itertools.groupby(self.entries, lambda entry: entry.items > 0):
+        ordered = _fed_early(self.entries)
+        for launched, group in itertools.groupby(ordered, lambda entry: entry.items > 0):
             if launched:
                 self._steps.append(self._program(list(group)))
             else:
@@ -140,6 +141,28 @@ class NumpyRecording(Recording):
             line = longer[min(len(self.entries), len(other.entries))].line
             return f"{line}: an operation that was made only once"
         return None
+
+
+def _fed_early(entries: Sequence[Entry]) -> list[Entry]:
+    """Move `write_numbers` before the launches that do not read its array: they become one program.
+
+    Launches call no Python, so nothing that the numbers are computed of changes meanwhile.
+    """
+    ordered: list[Entry] = []
+    for entry in entries:
+        place = len(ordered)
+        if entry.function is write_numbers and isinstance(entry.args[0], np.ndarray):
+            while place and _is_apart(ordered[place - 1], entry.args[0]):
+                place -= 1
+        ordered.insert(place, entry)
+    return ordered
+
+
+def _is_apart(entry: Entry, array: Array) -> bool:
+    """Tell whether an entry is a launch without this array."""
+    return entry.items > 0 and not any(
+        np.may_share_memory(arg, array) for arg in arrays_in(entry.args, np.ndarray)
+    )
 
 
 def _compute_into(results: list[Array], function: Callable[[], Any]) -> None:

@@ -13,12 +13,12 @@ import click
 
 import nnlib
 from nnlib.cli.train.options import Settings
-from nnlib.errors import OptionError, OutputError
-from nnlib.io import save
+from nnlib.errors import FileFormatError, OptionError, OutputError
+from nnlib.io import check_writable, save
 from nnlib.nn import Module
 from nnlib.reading import read_json
 from nnlib.train import Callback, Checkpoint, CSVLogger, History, Trainer
-from nnlib.train.files import check_writable, write_text
+from nnlib.train.files import write_text
 from nnlib.train.losses import LossFunction
 from nnlib.train.metrics import MetricLike
 from nnlib.train.recipes import Recipe
@@ -116,10 +116,15 @@ def _fit(job: Job, net: Module, settings: Settings) -> History:
     if settings.resume and out is not None and os.path.exists(_checkpoint(out)):
         trainer.resume(_checkpoint(out))
         _say(settings, f"continuing after epoch {trainer.epoch}")
-        if trainer.epoch > epochs or not len(trainer.history):
+        if trainer.epoch > epochs:
             raise OptionError(
                 f"--epochs must be at least the {trainer.epoch} epochs that are done. "
                 f"Received: {epochs}"
+            )
+        if not len(trainer.history):
+            raise FileFormatError(
+                f"{_checkpoint(out)} must be of a run of at least one epoch. Received: none. "
+                "Begin anew, in another folder"
             )
     # also if all epochs are done: the run may have been killed before its results were written
     history = trainer.fit(loader, val=job.held_out, epochs=epochs, batch_size=job.held_out_batch)

@@ -7,6 +7,7 @@ for a device (`nnlib_backends.Backend.host_memory`): a training step on a GPU re
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -81,9 +82,15 @@ def float32_inside(function: _Function) -> _Function:
     >>> length(nnlib.tensor([3000.0, 4000.0], dtype="float16")).item()
     5000.0
     """
+    parameters = inspect.signature(function).parameters.values()
+    names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
 
     @functools.wraps(function)
     def compute(*args: Any, **options: Any) -> Tensor:
+        for name in names[len(args) :]:  # arrays may come by name, too
+            if name not in options:
+                break
+            args = (*args, options.pop(name))
         if args and is_low(args[0]) and low_dtype() is None:
             with counting() as counts:
                 y = in_float32(function, args, options)
@@ -125,7 +132,7 @@ def check_choice(value: str, choices: Sequence[str], name: str) -> None:
 
 def check_fraction(value: float, name: str) -> None:
     """Refuse a number outside [0, 1]."""
-    check_numbers(**{name: value})
+    _check_number(name, value)
     if not 0 <= value <= 1:
         raise OptionError(f"{name} must be in [0, 1]. Received: {value!r}")
 
@@ -133,10 +140,14 @@ def check_fraction(value: float, name: str) -> None:
 def check_numbers(**options: Any) -> None:
     """Refuse options that cannot be compared with numbers."""
     for name, value in options.items():
-        try:
-            value < 0  # noqa: B015 - only whether it can be
-        except TypeError:
-            raise DTypeError(f"{name} must be a number. Received: {value!r}") from None
+        _check_number(name, value)
+
+
+def _check_number(name: str, value: Any) -> None:
+    try:
+        value < 0  # noqa: B015 - only whether it can be
+    except TypeError:
+        raise DTypeError(f"{name} must be a number. Received: {value!r}") from None
 
 
 def check_axis(axis: int, ndim: int, name: str) -> int:

@@ -260,7 +260,27 @@ def test_anything_else(machine, error):
 def test_a_module_that_cupy_needs_is_missing(machine, monkeypatch):
     error = ModuleNotFoundError("No module named 'cuda'", name="cuda")
     monkeypatch.setattr(probe, "import_module", raising(error))
-    assert refusal().reason == "probe-failed"
+    error = refusal()
+    assert error.reason == "probe-failed"
+    assert "importing CuPy failed (ModuleNotFoundError: No module named 'cuda')" in error.detail
+
+
+@pytest.mark.parametrize("error", [AttributeError("no bool8"), AssertionError(), KeyError("PATH")])
+def test_whatever_the_import_of_cupy_raises(machine, monkeypatch, error):
+    monkeypatch.setattr(probe, "import_module", raising(error))
+    refused = refusal()
+    assert refused.reason == "probe-failed"
+    assert f"importing CuPy failed ({type(error).__name__}" in refused.detail
+    assert refused.__cause__ is error
+
+
+def test_whatever_is_wrong_after_the_probe(machine, monkeypatch):
+    name = "nnlib_backends.cupy_backend.backend"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    refused = refusal()  # the double of CuPy is none that the backend could use
+    assert refused.reason == "probe-failed"
+    assert isinstance(refused.__cause__, ImportError | AttributeError)
+    assert type(refused.__cause__).__name__ in refused.detail
 
 
 def test_every_reason_is_tested():

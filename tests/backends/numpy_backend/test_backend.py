@@ -39,6 +39,13 @@ def test_device_array_comes_by_a_copy_only(numpy):
         numpy.asarray(array, copy=False)
 
 
+def test_foreign_byte_order_comes_by_a_copy_only(numpy):
+    swapped = np.arange(3, dtype=np.dtype("f4").newbyteorder())
+    assert numpy.asarray(swapped).tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="foreign byte order must be copied"):
+        numpy.asarray(swapped, copy=False)
+
+
 def test_memory_is_in_bytes(numpy):
     before = numpy.memory_info()
     ballast = np.ones(20_000_000)

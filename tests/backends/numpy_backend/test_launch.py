@@ -120,12 +120,6 @@ def test_any_number_of_axes_fits_into_a_row(axes):
     assert rows[[1, 3], 0].tolist() == [5, 0]
 
 
-def test_a_table_of_another_length_is_refused(monkeypatch):
-    monkeypatch.setattr(launch, "_ZEROS", [0] * 8)
-    with pytest.raises(BackendError, match=r"2 arguments must take 8 words.*Received: 17 words"):
-        launch.make_table((np.ones(2, np.float32), 1))
-
-
 @kernel
 def product_in_parts_for_test(t, chunk, start, stop):
     m, n, k = integer(t, 4), integer(t, 5), integer(t, 6)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from nnlib_backends.contract import write_numbers
 from nnlib_backends.numpy_backend import launch
 from nnlib_backends.numpy_backend.native.abi import kernel, number, vector
 from nnlib_backends.numpy_backend.recorder import NumpyRecorder
@@ -11,6 +12,13 @@ def times_for_test(t, chunk, start, stop):
     x, y = vector(t, 0)[start:stop], vector(t, 1)[start:stop]
     for i in range(x.size):
         y[i] = x[i] * number(t, 2)
+
+
+@kernel
+def multiply_for_test(t, chunk, start, stop):
+    x, factor, y = vector(t, 0)[start:stop], vector(t, 1), vector(t, 2)[start:stop]
+    for i in range(x.size):
+        y[i] = x[i] * factor[0]
 
 
 def times(x, factor):
@@ -62,6 +70,35 @@ def test_launches_in_a_row_are_one_program():
     np.testing.assert_array_equal(recording.results()[0], values)
     assert len(recording._steps) == 1
     assert recording.nbytes <= 3 * 64
+
+
+def test_numbers_from_the_host_do_not_part_a_program():
+    x, factors, order = np.ones(8, np.float32), [np.ones(1, np.float32) for _ in range(2)], []
+
+    def count(i):
+        order.append(i)
+        return [len(order)]
+
+    def chain(recorder, x):
+        for i in (0, 1, 0):  # the first array is read before it is written again
+            factor = recorder.feed(factors[i], count, i, dtype="float32")
+            y = launch.empty(x.shape)
+            launch.launch(multiply_for_test, x, factor, y, items=x.size)
+            x = y
+        return x
+
+    recording, values = record(chain, x)
+    assert values[0] == 1 * 2 * 3
+    recording.replay()
+    assert recording.results()[0][0] == 4 * 5 * 6
+    assert order == [0, 1, 0] * 2
+    assert [step.func is write_numbers for step in recording._steps] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+    ]
 
 
 def test_functions_that_fill_a_given_array_are_repeated():

@@ -210,3 +210,16 @@ def test_divergence_like_torch(check_against_torch, n, reduction, log_target):
         lambda x: torch.nn.functional.kl_div(x, torch.tensor(target), **options),
         rng.normal(size=(n, 3)),
     )
+
+
+@pytest.mark.parametrize("function", [F.mse_loss, F.huber_loss, F.binary_cross_entropy_with_logits])
+def test_half_precision_is_computed_in_float32_however_it_is_given(backend, function):
+    x, y = nnlib.zeros(100, dtype="float16"), nnlib.zeros(100, dtype="float16")
+    x[0] = 300.0  # its square is no float16
+    expected = function(x, y)
+    assert np.isfinite(expected.item())
+    for named in (function(x, target=y), function(input=x, target=y)):
+        assert named.dtype == np.float16
+        assert named.item() == expected.item()
+    wide = function(x, target=nnlib.zeros(100))
+    assert wide.dtype == function(x, nnlib.zeros(100)).dtype == np.float32

@@ -12,6 +12,7 @@ from nnlib_backends.cupy_backend.choices import Choices
 from nnlib_backends.cupy_backend.cudnn.attention import make_attention
 from nnlib_backends.cupy_backend.cudnn.convolution import Around, make_convolution
 from nnlib_backends.cupy_backend.cudnn.planner import Planner
+from nnlib_backends.cupy_backend.optional import attempt
 from nnlib_backends.cupy_backend.probe import install_all
 from nnlib_backends.cupy_backend.tf32 import tf32_is_allowed
 
@@ -24,12 +25,13 @@ _OLDEST = 91900
 
 def make_kernels(
     cupy: Any, device: Any, xp: Any, general: Mapping[str, Kernel], around: Around
-) -> tuple[dict[str, Kernel], str | None]:
-    """Return the kernels of one GPU by name, and the version of cuDNN that computes them.
+) -> tuple[dict[str, Kernel], str | None, str]:
+    """Return the kernels of one GPU by name, the version of cuDNN that computes them, and a reason.
 
-    Without a cuDNN that can be used these are the general ones, and the version is ``None``.  The
-    gradients of attention are the same in every run, unless ``NNLIB_CUDNN_DETERMINISTIC=0`` lets
-    cuDNN add up in any order, which takes less memory.
+    Without a cuDNN that can be used these are the general ones, the version is ``None``, and the
+    reason says what is wrong; else it is empty.  The gradients of attention are the same in every
+    run, unless ``NNLIB_CUDNN_DETERMINISTIC=0`` lets cuDNN add up in any order, which takes less
+    memory.
 
     Parameters
     ----------
@@ -44,28 +46,36 @@ def make_kernels(
     cudnn, missing = find_cudnn()
     if cudnn is None:
         slow = {name: general[name] for name in _NAMES}
-        return _with_notice(slow, missing, install_all()), None
+        return _with_notice(slow, missing, install_all()), None, missing
     version = cudnn.backend_version_string()
     gpu = cupy.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
     planner = Planner(cudnn, cupy, device, Choices("cudnn", version, gpu))
     deterministic = os.environ.get(DETERMINISTIC) != "0"
-    return {
-        "conv2d": make_convolution(planner, xp, general["conv2d"], tf32_is_allowed, around),
-        **make_attention(planner, xp, general, deterministic),
-    }, version
+    return (
+        {
+            "conv2d": make_convolution(planner, xp, general["conv2d"], tf32_is_allowed, around),
+            **make_attention(planner, xp, general, deterministic),
+        },
+        version,
+        "",
+    )
 
 
 def find_cudnn() -> tuple[Any, str]:
     """Return the cuDNN frontend and an empty string, or ``None`` and what is wrong."""
-    try:
-        import cudnn
-
-        version = cudnn.backend_version()
-    except (ImportError, OSError, RuntimeError) as error:
-        return None, f"cuDNN or its frontend cannot be loaded ({str(error).splitlines()[0]})"
-    if version < _OLDEST:
+    cudnn, reason = attempt(_import_cudnn)
+    if cudnn is None:
+        return None, f"cuDNN or its frontend cannot be loaded ({reason})"
+    if cudnn.backend_version() < _OLDEST:
         return None, f"cuDNN must be 9.19 or newer, this is {cudnn.backend_version_string()}"
     return cudnn, ""
+
+
+def _import_cudnn() -> Any:
+    import cudnn
+
+    cudnn.backend_version()  # loads the library
+    return cudnn
 
 
 def _with_notice(kernels: dict[str, Kernel], reason: str, remedy: str) -> dict[str, Kernel]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from nnlib_backends.contract import Array, Kernel
 from nnlib_backends.cupy_backend.cudnn.planner import pointer
-from nnlib_backends.precision import LOW_DTYPES
+from nnlib_backends.precision import is_low
 
 __all__ = ["aligned", "delivered", "in_float32", "is_aligned"]
 
@@ -69,11 +69,11 @@ def in_float32(kernel: Kernel) -> Kernel:
     """
 
     def wide(array: Any) -> Any:
-        return array.astype("float32") if _is_low(array) else array
+        return array.astype("float32") if is_low(array) else array
 
     def forward(*arrays: Any, **options: Any) -> tuple[Array, Any]:
         y, saved = kernel.forward(*map(wide, arrays), **options)
-        return y.astype(arrays[0].dtype) if _is_low(arrays[0]) else y, saved
+        return y.astype(arrays[0].dtype) if is_low(arrays[0]) else y, saved
 
     def backward(
         g: Array, saved: Any, needs: Sequence[Any], *arrays: Any, **options: Any
@@ -86,7 +86,3 @@ def in_float32(kernel: Kernel) -> Kernel:
         ]
 
     return Kernel(forward, backward)
-
-
-def _is_low(array: Any) -> bool:
-    return array is not None and array.dtype.name in LOW_DTYPES

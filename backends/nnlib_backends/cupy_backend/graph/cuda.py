@@ -112,8 +112,8 @@ class CudaGraphs(GraphDevice):
         return sum(pool.nbytes for pool in self._pools)
 
     def new_feeder(self, counts: Sequence[int], dtypes: Sequence[Any]) -> CudaFeeder:
-        """Return a feeder in the graphs' stream."""
-        with self._device:
+        """Return a feeder in the graphs' stream, from whose memory it takes a piece."""
+        with self.working():
             return CudaFeeder(self._cupy, lambda: self._stream, counts, dtypes)
 
     def capture(self, pool: Pool, run: Callable[[], None]) -> Any:

@@ -84,5 +84,8 @@ class CudaInputs(Inputs):
         cuda = self._cupy.cuda
         pinned = cuda.alloc_pinned_memory(array.nbytes)
         host = np.frombuffer(pinned, array.dtype, array.size).reshape(array.shape)
-        events = [cuda.Event(disable_timing=True) for _ in range(2)]
-        return _Slot(pinned, host, self._cupy.empty(array.shape, dtype=array.dtype), *events)
+        arrived, taken = (cuda.Event(disable_timing=True) for _ in range(2))
+        place = self._cupy.empty(array.shape, dtype=array.dtype)
+        # The caller's stream may still work on what was in this memory before.
+        taken.record(cuda.get_current_stream())
+        return _Slot(pinned, host, place, arrived, taken)

@@ -35,6 +35,7 @@ struct Tile {
     // Calls body(row) for the rows of this lane.
     template <class Body>
     __device__ void for_rows(Body body) const {
+#pragma unroll 1
         for (Size row = first; row < rows; row += step) body(row);
     }
 };
@@ -73,6 +74,7 @@ __device__ void column_sums(Size rows, Size columns, Term term, Put put) {
             parts[threadIdx.x] = sum[k];
             __syncthreads();
             if (!active || tile.lane > 0) continue;
+#pragma unroll 2
             for (int lane = 1; lane < tile.lanes; lane++) {
                 Vector<N> part = parts[lane * tile.width + tile.place];
 #pragma unroll

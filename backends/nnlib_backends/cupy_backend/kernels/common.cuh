@@ -13,7 +13,11 @@ constexpr int THREADS = 256;
 constexpr int WARP = 32;
 constexpr int PACK = 16 / sizeof(real);  // numbers in the widest access
 
-#define KERNEL extern "C" __global__ void __launch_bounds__(THREADS, 1)
+// Blocks on a multiprocessor at a time: the most that leave each thread the registers it needs (64 for
+// float32, 80 for 16 bits, 128 for float64).  More blocks have more loads under way.
+constexpr int BLOCKS = sizeof(real) == 4 ? 4 : sizeof(real) == 2 ? 3 : 2;
+
+#define KERNEL extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 
 // N neighbouring numbers, read and written at once; more than 16 bytes, 16 at a time.
 template <class T, int N>
@@ -66,7 +70,9 @@ __device__ bool aligned(Pointers... pointers) {
 template <class Body>
 __device__ void for_vectors(Size n, bool packs, int rank, int step, Body body) {
     Size whole = packs ? n / PACK : 0;
+#pragma unroll 2
     for (Size i = rank; i < whole; i += step) body(Constant<PACK>(), i);
+#pragma unroll 1
     for (Size i = whole * PACK + rank; i < n; i += step) body(Constant<1>(), i);
 }
 

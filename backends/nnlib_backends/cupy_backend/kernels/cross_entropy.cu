@@ -6,29 +6,40 @@ constexpr double LOWEST = sizeof(wide) == 4 ? -3.4028234663852886e38 : -1.797693
 
 constexpr Size IGNORED = -2147483648LL;  // of nnlib_backends.contract
 
-// The largest number of a row, and the sum of exponentials of the differences from it.
+// The largest number of a row, and the sum of exponentials of the differences from it, without the 1 of
+// the largest itself: beside that 1 a small sum would lose its digits.
 struct Exponentials {
-    wide largest, total;
+    wide largest, others;
 };
 
 // One pass: the sum so far is scaled whenever a larger number turns up.  The largest starts at a
 // finite one, for −inf − −inf would be NaN in a row that is −inf only in part.
 template <bool BLOCK>
 __device__ Exponentials add_exponentials(const real* x, Size columns, bool packs) {
-    wide top = wide(LOWEST), total = 0;
+    wide top = wide(LOWEST), others = 0, found = 0;
     Team<BLOCK>::for_columns(columns, packs, [&](auto size, Size i) {
         constexpr int N = decltype(size)::value;
         Vector<N> v = load<N>(x, i);
         wide higher = top;
 #pragma unroll
         for (int j = 0; j < N; j++) higher = higher < v.v[j] ? v.v[j] : higher;
-        total *= exp(top - higher);
+        bool rises = top < higher;  // then the largest so far becomes one of the others
+        others = rises ? (others + found) * exp(top - higher) : others;
+        found = rises ? wide(1) : found;
         top = higher;
 #pragma unroll
-        for (int j = 0; j < N; j++) total += exp(v.v[j] - top);
+        for (int j = 0; j < N; j++) {
+            bool itself = rises && v.v[j] == top;
+            rises = rises && !itself;
+            wide difference = v.v[j] - top;
+            others += itself ? difference : exp(difference);  // 0, or NaN beside infinity
+        }
     });
     wide largest = Team<BLOCK>::max(top);
-    return {largest, Team<BLOCK>::sum(total * exp(top - largest))};
+    bool has = found > 0 && top == largest;
+    wide tied = Team<BLOCK>::sum(has ? wide(1) : wide(0));  // threads that have found it
+    wide sum = Team<BLOCK>::sum(has ? others : (others + found) * exp(top - largest));
+    return {largest, sum + (tied - 1)};
 }
 
 // (rows, columns), (rows,) -> loss (rows,), largest (rows,), logarithm (rows,)
@@ -40,16 +51,16 @@ __device__ void forward(
     bool packs = columns % PACK == 0 && aligned(logits);
     Team<BLOCK>::for_rows(rows, [=](Size row) {
         const real* x = logits + row * columns;
-        auto [high, total] = add_exponentials<BLOCK>(x, columns, packs);
+        auto [high, others] = add_exponentials<BLOCK>(x, columns, packs);
         if (threadIdx.x % Team<BLOCK>::SIZE == 0) {
             Size label = labels[row];
             bool exists = label >= 0 && label < columns;  // the host cannot look at every label
             wide nothing = 0;
-            // not log(total) + high − x[label], which loses all digits between large logits
-            loss[row] = exists ? log(total) - (x[label] - high) : nothing / nothing;
+            // not log1p(others) + high − x[label], which loses all digits between large logits
+            loss[row] = exists ? log1p(others) - (x[label] - high) : nothing / nothing;
             if (label == IGNORED) loss[row] = 0;
             largest[row] = high;
-            logarithm[row] = log(total);
+            logarithm[row] = log1p(others);
         }
     });
 }
@@ -84,7 +95,7 @@ __device__ void softmax(const real* x, real* y, Size rows, Size columns) {
     bool packs = columns % PACK == 0 && aligned(x, y);
     Team<BLOCK>::for_rows(rows, [=](Size row) {
         Exponentials e = add_exponentials<BLOCK>(x + row * columns, columns, packs);
-        wide share = 1 / e.total, logarithm = log(e.total);
+        wide share = 1 / (1 + e.others), logarithm = log1p(e.others);
         Team<BLOCK>::for_columns(columns, packs, [=](auto size, Size i) {
             constexpr int N = decltype(size)::value;
             Vector<N> v = load<N>(x + row * columns, i);

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nnlib_backends.contract import Array
-from nnlib_backends.cupy_backend.kernels.launcher import MAX_BLOCKS, Launcher, real
+from nnlib_backends.cupy_backend.kernels.launcher import Launcher, real
 
 __all__ = ["global_norm", "joined", "shrink", "unscale"]
 
 _FILE = "norm"
-_NUMBERS = 1 << 14  # for each block; the few sums that remain are for one block
+_NUMBERS = 1 << 14  # for each block, at least
+_MOST = 512  # blocks, some for each multiprocessor: a single one adds up what they leave
 
 
 def global_norm(launcher: Launcher, arrays: Sequence[Array]) -> Array | None:
@@ -18,7 +19,7 @@ def global_norm(launcher: Launcher, arrays: Sequence[Array]) -> Array | None:
     if not arrays or not real(*arrays):
         return None
     dtype = arrays[0].dtype
-    counts = [min(-(-array.size // _NUMBERS), MAX_BLOCKS) for array in arrays]
+    counts = [min(-(-array.size // _NUMBERS), _MOST) for array in arrays]
     parts, result = launcher.empty((sum(counts),), dtype), launcher.empty((1,), dtype)
     start = 0
     for array, count in zip(arrays, counts, strict=True):

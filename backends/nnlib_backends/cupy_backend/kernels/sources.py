@@ -55,12 +55,14 @@ def source(file: str) -> str:
 
 
 def options(dtype: str) -> tuple[str, ...]:
-    """Return NVRTC's options for a dtype.
+    """Return NVRTC's options for a dtype, but for those that CuPy adds.
+
+    CuPy's include ``--device-as-default-execution-space``, which makes functions without
+    ``__device__`` functions of the GPU; NVRTC before 12.9 takes no option twice.
 
     Examples
     --------
     >>> options("float64")
-    ('--std=c++17', '--device-as-default-execution-space', '-DREAL=double')
+    ('--std=c++17', '-DREAL=double')
     """
-    # lambdas carry no __device__
-    return "--std=c++17", "--device-as-default-execution-space", f"-DREAL={REALS[dtype]}"
+    return "--std=c++17", f"-DREAL={REALS[dtype]}"

@@ -12,16 +12,18 @@ from nnlib_backends.cupy_backend.products.layout import Operand, Problem
 from nnlib_backends.cupy_backend.products.tuning import Tuner
 from nnlib_backends.precision import LOW_DTYPES
 
-__all__ = ["Addresses", "CublasLt", "Plan"]
+__all__ = ["COMPUTE_32F", "TYPES", "Addresses", "CublasLt", "Plan"]
 
 #: Bytes that an algorithm may use for partial sums: NVIDIA's advice for Hopper.
 WORKSPACE_BYTES = 32 << 20
 #: How many algorithms its heuristic is asked for.
 CANDIDATES = 8
 
-# cudaDataType_t and cublasComputeType_t
-_TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
-_COMPUTE_32F, _COMPUTE_32F_FAST_TF32, _COMPUTE_64F = 68, 77, 70
+#: dtype → cudaDataType_t.
+TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
+#: cublasComputeType_t: sums in float32.
+COMPUTE_32F = 68
+_COMPUTE_32F_FAST_TF32, _COMPUTE_64F = 77, 70
 _NOT_TRANSPOSED, _TRANSPOSED = 0, 1  # cublasOperation_t
 _SUMS_IN_COMPUTE_TYPE = 2  # cublasLtReductionScheme_t: partial sums, if an algorithm makes any
 
@@ -84,8 +86,14 @@ class CublasLt:
             kind: (np.ones(1, kind), np.zeros(1, kind)) for kind in (np.float32, np.float64)
         }
 
+    def knows(self, problem: Problem) -> bool:
+        """Tell whether the algorithm for a problem is chosen; choosing overwrites the result."""
+        return problem in self._plans
+
     def run(self, problem: Problem, at: Addresses, stream: int, accumulate: bool = False) -> bool:
         """Compute a product of matrices at these addresses; add it to what is there, or not.
+
+        Only a problem that it `knows` can be added to what is there.
 
         Returns
         -------
@@ -94,7 +102,8 @@ class CublasLt:
         """
         with self._lock:
             if problem not in self._plans:
-                self._plans[problem] = self._new_plan(problem, at, stream, accumulate)
+                assert not accumulate
+                self._plans[problem] = self._new_plan(problem, at, stream)
             plan = self._plans[problem]
             if plan is None:
                 return False
@@ -117,9 +126,7 @@ class CublasLt:
 
     # Planning ----------------------------------------------------------------------------------
 
-    def _new_plan(
-        self, problem: Problem, at: Addresses, stream: int, accumulate: bool
-    ) -> Plan | None:
+    def _new_plan(self, problem: Problem, at: Addresses, stream: int) -> Plan | None:
         if self._handle is None:
             self._handle = self._lt.create()
         description = self._new_description(problem, at)
@@ -145,15 +152,13 @@ class CublasLt:
                     return False
                 return True
 
-            # Measuring overwrites the result, which must not happen to what is added to.
-            measure = None if accumulate else run
-            plan.algorithm = self._tuner.choose(repr(problem), algorithms, measure)
+            plan.algorithm = self._tuner.choose(repr(problem), algorithms, run)
         return plan
 
     def _new_description(self, problem: Problem, at: Addresses) -> int:
         wide = problem.dtype == "float64"
-        compute = _COMPUTE_32F_FAST_TF32 if problem.tf32 else _COMPUTE_32F
-        scale = _TYPES["float64" if wide else "float32"]
+        compute = _COMPUTE_32F_FAST_TF32 if problem.tf32 else COMPUTE_32F
+        scale = TYPES["float64" if wide else "float32"]
         description: int = self._lt.matmul_desc_create(_COMPUTE_64F if wide else compute, scale)
         self._describe(description, "TRANSA", _operation(problem.b))
         self._describe(description, "TRANSB", _operation(problem.a))
@@ -170,7 +175,7 @@ class CublasLt:
         if operand.transposed:
             rows, columns = columns, rows
         layout: int = self._lt.matrix_layout_create(
-            _TYPES[dtype or problem.dtype], rows, columns, operand.ld
+            TYPES[dtype or problem.dtype], rows, columns, operand.ld
         )
         if problem.batch > 1:
             values = {"BATCH_COUNT": problem.batch, "STRIDED_BATCH_OFFSET": operand.step}

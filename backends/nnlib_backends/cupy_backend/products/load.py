@@ -6,6 +6,7 @@ from typing import Any
 
 from nnlib_backends.cupy_backend.choices import Choices
 from nnlib_backends.cupy_backend.products.cublaslt import CublasLt
+from nnlib_backends.cupy_backend.products.gemm import make_gemm
 from nnlib_backends.cupy_backend.products.products import Products
 from nnlib_backends.cupy_backend.products.tuning import CudaClock, Tuner, wanted
 
@@ -13,13 +14,10 @@ __all__ = ["import_cublaslt", "make_products"]
 
 
 def import_cublaslt() -> Any:
-    """Return ``nvmath.bindings.cublasLt``, or ``None`` where it or cuBLASLt is missing."""
-    try:
-        from nvmath.bindings import cublasLt
+    """Return ``nvmath.bindings.cublasLt``; raises an exception of any kind where it is missing."""
+    from nvmath.bindings import cublasLt
 
-        cublasLt.get_version()  # loads the library
-    except (ImportError, OSError, RuntimeError):
-        return None
+    cublasLt.get_version()  # loads the library
     return cublasLt
 
 
@@ -29,7 +27,7 @@ def make_products(bindings: Any, cupy: Any, device: Any, tf32: Any) -> Products:
     Parameters
     ----------
     bindings : module or None
-        What `import_cublaslt` has returned.
+        What `import_cublaslt` has returned; ``None`` where it raised an exception.
     cupy : module
     device : cupy.cuda.Device
     tf32 : callable
@@ -45,13 +43,17 @@ def make_products(bindings: Any, cupy: Any, device: Any, tf32: Any) -> Products:
                 workspaces[stream] = cupy.empty((nbytes,), dtype="uint8")
         return int(workspaces[stream].data.ptr)
 
+    def pointer(array: Any) -> int:
+        return int(array.data.ptr)
+
     tuner = _tuner(bindings, cupy, device) if bindings and wanted() else None
     return Products(
         CublasLt(bindings, workspace, tuner) if bindings else None,
         cupy,
-        pointer=lambda array: int(array.data.ptr),
+        pointer=pointer,
         stream=lambda: int(cupy.cuda.get_current_stream().ptr),
         tf32=tf32,
+        gemm=make_gemm(cupy.cuda, pointer),
     )
 
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from nnlib_backends.contract import Array
 from nnlib_backends.cupy_backend.products.cublaslt import Addresses, CublasLt
+from nnlib_backends.cupy_backend.products.gemm import Gemm
 from nnlib_backends.cupy_backend.products.layout import Operand, Problem, operand, split_batches
-from nnlib_backends.precision import LOW_DTYPES
+from nnlib_backends.precision import LOW_DTYPES, is_low
 
 __all__ = ["Products"]
 
@@ -36,6 +37,9 @@ class Products:
         Address of the current stream.
     tf32 : callable
         Whether float32 products may be TF32 now.
+    gemm : callable, optional
+        For 16-bit matrices with sums in float32 without cuBLASLt, see `gemm.make_gemm`; without it
+        they are converted to float32.
     """
 
     def __init__(
@@ -45,9 +49,10 @@ class Products:
         pointer: Callable[[Array], int],
         stream: Callable[[], int],
         tf32: Callable[[], bool],
+        gemm: Gemm | None = None,
     ) -> None:
         self._lt, self._xp = cublaslt, xp
-        self._pointer, self._stream, self._tf32 = pointer, stream, tf32
+        self._pointer, self._stream, self._tf32, self._gemm = pointer, stream, tf32, gemm
 
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """Compute ``a @ b``: vectors, matrices and stacks of matrices, as ``numpy.matmul``.
@@ -73,7 +78,7 @@ class Products:
         """Compute the product of matrices or vectors, as ``numpy.dot``."""
         if min(getattr(a, "ndim", 0), getattr(b, "ndim", 0)) == 0 or b.ndim > 2:
             return self._xp.dot(a, b)
-        if a.ndim == b.ndim == 1:
+        if a.ndim == b.ndim == 1 and not (is_low(a) or is_low(b)):
             return self._xp.vdot(a, b)  # a reduction, which can be captured
         if a.ndim > 2:
             rows = self.matmul(a.reshape(math.prod(a.shape[:-1]), a.shape[-1]), b)
@@ -193,26 +198,38 @@ class Products:
         )  # fmt: skip
         stream = self._stream()
         assert self._lt is not None
-        for start in starts:
-            at = (pointer + offset for pointer, offset in zip(pointers, start, strict=True))
-            addresses = Addresses(*at)._replace(vector=at_vector, aux=at_aux)
-            if not self._lt.run(problem, addresses, stream, accumulate):
-                return False  # the first call of all: one plan serves them
-        return True
+        addresses = [
+            Addresses(*(p + offset for p, offset in zip(pointers, start, strict=True)))._replace(
+                vector=at_vector, aux=at_aux
+            )
+            for start in starts
+        ]
+        if accumulate and not self._lt.knows(problem):  # the algorithm is that without adding
+            before = out.copy()
+            self._lt.run(problem, addresses[0], stream)
+            out[...] = before
+        return all(self._lt.run(problem, at, stream, accumulate) for at in addresses)
 
     def _without_cublaslt(self, a: Array, b: Array, out: Array, accumulate: bool) -> None:
         if accumulate:
-            out += self._by_xp(a, b)
+            out += self._by_xp(a, b, self._xp.empty(out.shape, dtype=out.dtype))
         else:
             self._by_xp(a, b, out)
 
     def _by_xp(self, a: Any, b: Any, out: Array | None = None) -> Array:
-        """Compute ``a @ b`` by CuPy, whose products know little of 16-bit numbers."""
-        low = [x for x in (a, b) if _is_low(x)]
-        if not low:
+        """Compute ``a @ b`` by CuPy, in float32 where its products of 16-bit numbers lose digits.
+
+        Of two matrices CuPy sums in float32 and stores in 16 bits.  A batch it converts to float32,
+        too, but not of bfloat16; for a single number it rounds each product to 16 bits.
+        """
+        low = [x for x in (a, b) if is_low(x)]
+        if self._gemm is not None and len(low) == 2 and _leaves_sums(a, b, out):
+            self._gemm(self._laid_out(a), self._laid_out(b), out)
+            return out
+        if not low or ((out is None or is_low(out)) and _is_matrix_product(a, b)):
             return self._xp.matmul(a, b) if out is None else self._xp.matmul(a, b, out=out)
         dtype = self._xp.promote_types(a.dtype, b.dtype) if out is None else out.dtype
-        wide = [x.astype("float32") if _is_low(x) else x for x in (a, b)]
+        wide = [x.astype("float32") if is_low(x) else x for x in (a, b)]
         result = self._xp.matmul(*wide)
         if out is None:
             return result.astype(dtype, copy=False)
@@ -227,8 +244,22 @@ class Products:
         return self._xp.ascontiguousarray(self._xp.broadcast_to(x, (*batch, *x.shape[-2:])))
 
 
-def _is_low(x: Any) -> bool:
-    return getattr(getattr(x, "dtype", None), "name", "") in LOW_DTYPES
+def _leaves_sums(a: Array, b: Array, out: Array | None) -> bool:
+    """Tell whether two matrices of one dtype are multiplied into one of float32."""
+    return (
+        out is not None
+        and a.dtype == b.dtype
+        and a.ndim == b.ndim == 2
+        and a.shape[1] == b.shape[0] > 0 < out.size
+        and out.dtype.name == "float32"
+        and _fits(out, (a.shape[0], b.shape[1]), a.dtype)
+    )
+
+
+def _is_matrix_product(a: Array, b: Array) -> bool:
+    """Tell whether the result is one matrix or vector, of more than one number."""
+    rows, columns = (x.shape[i] if x.ndim > 1 else 1 for x, i in ((a, -2), (b, -1)))
+    return max(a.ndim, b.ndim) <= 2 and rows * columns > 1
 
 
 def _strides(x: Array) -> tuple[int, ...]:

@@ -36,8 +36,8 @@ class Tuner:
     """Chooses among algorithms, and makes the same choice in every later run.
 
     Algorithms add up in different orders.  So a choice counts only if the next run will find it on
-    disk: where it cannot be stored, where nothing can be measured, and for a result that measuring
-    would destroy, it is the first algorithm, which the library's heuristic expects to be best.
+    disk: where it cannot be stored, and where nothing can be measured, it is the first algorithm,
+    which the library's heuristic expects to be best.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Tuner:
     >>> tuner = Tuner(Choices("example", "1", "GPU", folder.name), Fake())
     >>> tuner.choose("a problem", ["slow", "fast"], {"slow": 2.0, "fast": 1.0}.get)
     'fast'
-    >>> tuner.choose("a problem", ["slow", "fast"], None)
+    >>> tuner.choose("a problem", ["slow", "fast"], lambda algorithm: 1.0)  # it is known
     'fast'
     >>> folder.cleanup()
     """
@@ -67,9 +67,7 @@ class Tuner:
         self._choices, self._clock = choices, clock
         self._stored = True  # whether the last choice could be stored
 
-    def choose(
-        self, problem: str, algorithms: Sequence[Any], run: Callable[[Any], object] | None
-    ) -> Any:
+    def choose(self, problem: str, algorithms: Sequence[Any], run: Callable[[Any], object]) -> Any:
         """Return the algorithm to use from now on.
 
         Parameters
@@ -77,14 +75,14 @@ class Tuner:
         problem : str
         algorithms : sequence
             At least one, the one that is expected to be best first.
-        run : callable or None
+        run : callable
             ``run(algorithm)`` computes the problem, as often as is needed, and returns something
-            false if the algorithm cannot; ``None`` if it must not be computed.
+            false if the algorithm cannot.
         """
         known = self._choices.load(problem)
         if known in range(len(algorithms)):
             return algorithms[known]
-        if run is None or len(algorithms) == 1 or not (self._stored and self._clock.ready()):
+        if len(algorithms) == 1 or not (self._stored and self._clock.ready()):
             return algorithms[0]
         chosen = self._choices.store(problem, self._fastest(algorithms, run))
         self._stored = chosen is not None

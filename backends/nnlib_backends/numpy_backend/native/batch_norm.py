@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numba import njit
 
 from nnlib_backends.contract import Kernel
 from nnlib_backends.numpy_backend.launch import Array, empty, launch, split
@@ -20,18 +21,24 @@ from nnlib_backends.numpy_backend.native.abi import (
 from nnlib_backends.numpy_backend.native.host import ELEMENTS, place
 from nnlib_backends.numpy_backend.native.row_norm import (
     check_parameters,
-    clear,
     dense_or_none,
     flat,
-)
-from nnlib_backends.numpy_backend.native.sums import SOME, flush, settle
+)  # fmt: skip
+from nnlib_backends.numpy_backend.native.sums import (
+    FOUR,
+    SOME,
+    add_rows,
+    clear,
+    flush,
+    settle,
+)  # fmt: skip
 
 __all__ = ["KERNELS"]
 
 f4, f8 = np.float32, np.float64
 ZERO, ONE = f4(0.0), f4(1.0)
 LINE = 16  # floats in a cache line
-BLOCK, MOST = 1 << 14, 128  # numbers that stay in the L2 cache between two passes, rows at most
+BLOCK, MOST = 1 << 14, 512  # numbers that stay in the L2 cache between two passes, rows at most
 
 
 @kernel
@@ -47,31 +54,30 @@ def batch_norm_forward(t, chunk, start, stop):
     part = slice(first, last)
     mean, square = matrix(t, 4)[0, part], matrix(t, 4)[1, part]
     block, block_square = matrix(t, 4)[2, part], matrix(t, 4)[3, part]
-    means, squares = doubles(t, 6)[part], doubles(t, 6)[x.shape[1] + first : x.shape[1] + last]
-    for j in range(means.size):
-        means[j] = squares[j] = 0.0
+    channels, wide = x.shape[1], doubles(t, 6)
+    means, squares = wide[part], wide[channels + first : channels + last]
+    own = wide[2 * channels + first : 2 * channels + last]  # a block's mean, rounded in `block`
+    clear(means)
+    clear(squares)
     step = min(max(1, BLOCK // x.shape[1]), MOST)  # the same for every number of threads
     for top in range(0, x.shape[0], step):
         bottom = min(top + step, x.shape[0])
         count, before = f8(bottom - top), f8(top)
         clear(block)
-        for r in range(top, bottom):
-            row = x[r, part]
-            for j in range(row.size):
-                block[j] += row[j]
+        clear(own)
+        for r in range(top, bottom, SOME):
+            add_rows(vector(t, 0)[first:], channels, r, min(r + SOME, bottom), block)
+            flush(block, own)
         for j in range(block.size):
-            block[j] /= f4(bottom - top)
+            own[j] /= count
+            block[j] = f4(own[j])
         clear(block_square)
-        for r in range(top, bottom):
-            row = x[r, part]
-            for j in range(row.size):
-                d = row[j] - block[j]
-                block_square[j] += d * d
+        _add_squares(x, part, top, bottom, block, block_square)
         share, joint = count / (before + count), before * count / (before + count)
         for j in range(block.size):
-            d = block[j] - means[j]
+            d, e = own[j] - means[j], own[j] - block[j]
             means[j] += d * share
-            squares[j] += block_square[j] + d * d * joint
+            squares[j] += block_square[j] - count * e * e + d * d * joint
     eps, rows = number(t, 5), f8(x.shape[0])
     factor, offset = block, block_square  # y = (x - mean) factor + offset
     for j in range(mean.size):
@@ -93,6 +99,27 @@ def batch_norm_forward(t, chunk, start, stop):
             out[j] = (row[j] - mean[j]) * factor[j] + offset[j]
 
 
+@njit
+def _add_squares(x, part, top, bottom, centre, total):
+    """Add the squared distances of some rows from a centre to a vector."""
+    fours = top + (bottom - top) // FOUR * FOUR
+    for r in range(top, fours, FOUR):
+        r0, r1, r2, r3 = x[r, part], x[r + 1, part], x[r + 2, part], x[r + 3, part]
+        for j in range(total.size):
+            d0, d1, d2, d3 = (
+                r0[j] - centre[j],
+                r1[j] - centre[j],
+                r2[j] - centre[j],
+                r3[j] - centre[j],
+            )
+            total[j] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
+    for r in range(fours, bottom):
+        row = x[r, part]
+        for j in range(total.size):
+            d = row[j] - centre[j]
+            total[j] += d * d
+
+
 @kernel
 def batch_norm_backward(t, chunk, start, stop):
     """Arguments: g, x, weight, saved, dx, dw, db, workspace, workspace."""
@@ -105,27 +132,28 @@ def batch_norm_backward(t, chunk, start, stop):
     totals = doubles(t, 8)[channels + part.start : channels + part.stop]
     clear(product)
     clear(total)
-    for j in range(products.size):
-        products[j] = totals[j] = 0.0
+    clear(products)
+    clear(totals)
     for top in range(0, x.shape[0], SOME):
-        for r in range(top, min(top + SOME, x.shape[0])):
-            up, row = g[r, part], x[r, part]
-            for j in range(row.size):
-                product[j] += up[j] * (row[j] - mean[j])
-                total[j] += up[j]
-        flush(product, products)
-        flush(total, totals)
-    settle(product, products)
-    settle(total, totals)
+        if top > 0:
+            flush(product, products)
+            flush(total, totals)
+        _add_both(g, x, part, top, min(top + SOME, x.shape[0]), mean, product, total)
+    if x.shape[0] > SOME:
+        settle(product, products)
+        settle(total, totals)
     if x.shape[0] > 0:  # the scale of nothing is no number
         for j in range(product.size):
             product[j] *= scale[j]
     if is_absent(t, 4):
         return
     count = f4(x.shape[0])
-    factor = vector(t, 7)[part]
+    work = matrix(t, 7)
+    factor, shift, slope = work[0, part], work[1, part], work[2, part]
     for j in range(factor.size):
         factor[j] = scale[j]
+        shift[j] = total[j] / count
+        slope[j] = scale[j] * (product[j] / count)
     if not is_absent(t, 2):
         weight = vector(t, 2)[part]
         for j in range(factor.size):
@@ -133,8 +161,26 @@ def batch_norm_backward(t, chunk, start, stop):
     for r in range(x.shape[0]):
         up, row, out = g[r, part], x[r, part], matrix(t, 4)[r, part]
         for j in range(row.size):
-            normal = (row[j] - mean[j]) * scale[j]
-            out[j] = (up[j] - total[j] / count - normal * (product[j] / count)) * factor[j]
+            out[j] = (up[j] - shift[j] - (row[j] - mean[j]) * slope[j]) * factor[j]
+
+
+@njit
+def _add_both(g, x, part, top, bottom, mean, product, total):
+    """Add some rows of g to a sum, and their products with distances from the mean to another."""
+    fours = top + (bottom - top) // FOUR * FOUR
+    for r in range(top, fours, FOUR):
+        g0, g1, g2, g3 = g[r, part], g[r + 1, part], g[r + 2, part], g[r + 3, part]
+        x0, x1, x2, x3 = x[r, part], x[r + 1, part], x[r + 2, part], x[r + 3, part]
+        for j in range(total.size):
+            m = mean[j]
+            left = g0[j] * (x0[j] - m) + g1[j] * (x1[j] - m)
+            product[j] += left + (g2[j] * (x2[j] - m) + g3[j] * (x3[j] - m))
+            total[j] += (g0[j] + g1[j]) + (g2[j] + g3[j])
+    for r in range(fours, bottom):
+        up, row = g[r, part], x[r, part]
+        for j in range(total.size):
+            product[j] += up[j] * (row[j] - mean[j])
+            total[j] += up[j]
 
 
 def _batch_norm(
@@ -146,7 +192,7 @@ def _batch_norm(
     lines = -(-x.shape[-1] // LINE)
     launch(
         batch_norm_forward, rows, dense_or_none(weight), dense_or_none(bias),
-        y.reshape(rows.shape), saved, float(eps), empty((2, x.shape[-1]), np.float64),
+        y.reshape(rows.shape), saved, float(eps), empty((3, x.shape[-1]), np.float64),
         items=lines, chunks=min(lines, split(x.size, ELEMENTS)),
     )  # fmt: skip
     return y, saved
@@ -161,7 +207,7 @@ def _batch_norm_backward(
     sums = [place(True if need is False else need, x.shape[-1:]) for need in needs[1:3]]
     launch(
         batch_norm_backward, flat(g)[0], rows, dense_or_none(weight), saved,
-        None if dx is None else dx.reshape(rows.shape), *sums, empty(x.shape[-1:]),
+        None if dx is None else dx.reshape(rows.shape), *sums, empty((3, x.shape[-1])),
         empty((2, x.shape[-1]), np.float64),
         items=lines, chunks=min(lines, split(x.size, ELEMENTS)),
     )  # fmt: skip

@@ -17,11 +17,10 @@ from nnlib_backends.numpy_backend.native.abi import (
     matrix,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.host import ELEMENTS, long_integers, place, require
-from nnlib_backends.numpy_backend.native.sums import settle
+from nnlib_backends.numpy_backend.native.sums import clear, settle
 
 __all__ = ["KERNELS"]
 
-ZERO = np.float32(0.0)
 SOME = 256  # gradients that are added in float32
 
 
@@ -46,9 +45,7 @@ def embedding_backward(t, chunk, start, stop):
     """
     g, indices, table = matrix(t, 0), integers(t, 1), matrix(t, 2)
     for k in range(start, stop):
-        row = table[k]
-        for j in range(row.size):
-            row[j] = ZERO
+        clear(table[k])
     if is_absent(t, 3):
         for r in range(indices.size):
             k = min(max(indices[r], 0), table.shape[0] - 1)
@@ -71,9 +68,7 @@ def embedding_backward(t, chunk, start, stop):
             places[k] = -1
             continue
         places[k] = place
-        total = sums[place * D : (place + 1) * D]
-        for j in range(total.size):
-            total[j] = 0.0
+        clear(sums[place * D : (place + 1) * D])
         place += 1
     for r in range(indices.size):
         k = min(max(indices[r], 0), table.shape[0] - 1)

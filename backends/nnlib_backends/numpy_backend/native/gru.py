@@ -39,8 +39,8 @@ from nnlib_backends.numpy_backend.native.recurrence import (
     projected,
     row,
     weight_gradients,
-    zero,
 )
+from nnlib_backends.numpy_backend.native.sums import clear
 from nnlib_backends.numpy_backend.native.tile import GROUP, multiply, multiply_address
 
 __all__ = ["KERNELS"]
@@ -107,8 +107,8 @@ def gru_backward(t, chunk, start, stop):
     first, last = start * GROUP, min(stop * GROUP, B)
     slopes, past, hidden = address(t, 8), address(t, 11), address(t, 11) + 4 * B * H
     for b in range(first, last):
-        zero(row(past, b, H))
-        zero(row(hidden, b, P))
+        clear(row(past, b, H))
+        clear(row(hidden, b, P))
     for step in range(T):
         now = step if integer(t, 12) else T - 1 - step
         for b in range(first, last):
@@ -132,8 +132,8 @@ def _back(t, b, now, dh, past):
     from_x, from_h = row(address(t, 7), n, 3 * H), row(address(t, 8), n, 3 * H)
     if not present(t, 6, b, now):
         copy(dh, past)
-        zero(from_x)
-        zero(from_h)
+        clear(from_x)
+        clear(from_h)
         return
     z, inner = row(address(t, 2), n, 3 * H), row(address(t, 3), n, H)
     reset, update, new = z[:H], z[H : 2 * H], z[2 * H :]

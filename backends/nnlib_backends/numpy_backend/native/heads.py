@@ -171,7 +171,7 @@ def softmax(x, kept):
         top = bits if bits > top else top
     peak, total = fn.float_of(top), ZERO
     for j in range(x.size):
-        x[j] = fn.exp(x[j] - peak)
+        x[j] = fn.exp_of_negative(x[j] - peak)
         total += x[j]
     scale = ONE / total
     for j in range(x.size):
@@ -266,7 +266,7 @@ def back(t, item, query, line, slopes):
     kept = at(address(t, KEPT) + 8 * (item * integer(t, 7) + query), 2)
     peak, factor = kept[0], kept[1]
     for j in range(w.size):
-        w[j] = fn.exp(w[j] - peak) * factor
+        w[j] = fn.exp_of_negative(w[j] - peak) * factor
     hide(t, item, query, w, ZERO)
     if not is_absent(t, 4):
         times(d, factors(t, item, query, own))

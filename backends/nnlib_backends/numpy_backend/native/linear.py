@@ -30,7 +30,15 @@ from nnlib_backends.numpy_backend.native.abi import (
 from nnlib_backends.numpy_backend.native.activation import CODES, activate, derive
 from nnlib_backends.numpy_backend.native.host import place, require
 from nnlib_backends.numpy_backend.native.program import sgemm_address
-from nnlib_backends.numpy_backend.native.sums import SOME, flush, settle
+from nnlib_backends.numpy_backend.native.sums import (
+    FOUR,
+    SOME,
+    add_rows,
+    clear,
+    flush,
+    settle,
+    sum_rows,
+)  # fmt: skip
 
 __all__ = ["KERNELS"]
 
@@ -82,9 +90,7 @@ def few_rows_by_matrix(d, w, dx, first, last):
     for begin in range(first, last, STRETCH):
         part = slice(begin, min(begin + STRETCH, last))
         for r in range(d.shape[0]):
-            row = dx[r, part]
-            for i in range(row.size):
-                row[i] = ZERO
+            clear(dx[r, part])
         for j in range(0, n - 3, 4):
             w0, w1, w2, w3 = w[j, part], w[j + 1, part], w[j + 2, part], w[j + 3, part]
             for r in range(d.shape[0]):
@@ -108,8 +114,7 @@ def few_rows_outer(d, x, dw, first, last):
         for begin in range(0, k, STRETCH):
             part = slice(begin, min(begin + STRETCH, k))
             row = dw[j, part]
-            for i in range(row.size):
-                row[i] = ZERO
+            clear(row)
             fours = m // 4 * 4
             for r in range(0, fours, 4):
                 d0, d1, d2, d3 = d[r, j], d[r + 1, j], d[r + 2, j], d[r + 3, j]
@@ -191,28 +196,24 @@ def linear_backward(t, chunk, start, stop):
 @njit
 def deltas(t, d, first, last):
     """``d = g · activation'`` and its sum over the rows, for some columns."""
-    code, summed = integer(t, 9), not is_absent(t, 3)
-    many = summed and not is_absent(t, 12)  # rows: their sum goes on in float64
-    if summed:
-        total = vector(t, 3)[first:last]
-        for j in range(total.size):
-            total[j] = ZERO
-    if many:
-        totals = doubles(t, 12)[first:last]
-        for j in range(totals.size):
-            totals[j] = 0.0
-    for r in range(d.shape[0]):
-        if many and r % SOME == 0:
-            flush(vector(t, 3)[first:last], doubles(t, 12)[first:last])
-        row = d[r, first:last]
-        if code:
-            derive(matrix(t, 0)[r, first:last], matrix(t, 1)[r, first:last], row, code)
+    (m, n), code, summed = d.shape, integer(t, 9), not is_absent(t, 3)
+    total, totals = vector(t, 3)[first:last], doubles(t, 12)[first:last]
+    if not code:
         if summed:
-            total = vector(t, 3)[first:last]
-            for j in range(total.size):
-                total[j] += row[j]
-    if many:
-        settle(vector(t, 3)[first:last], doubles(t, 12)[first:last])
+            sum_rows(vector(t, 2)[first:], n, m, total, totals)
+        return
+    clear(total)
+    clear(totals)
+    for top in range(0, m, FOUR):
+        end = min(top + FOUR, m)
+        for r in range(top, end):
+            derive(matrix(t, 0)[r, first:last], matrix(t, 1)[r, first:last], d[r, first:last], code)
+        if summed:
+            if top > 0 and top % SOME == 0:
+                flush(total, totals)
+            add_rows(vector(t, 2)[first:], n, top, end, total)
+    if summed and m > SOME:
+        settle(total, totals)
 
 
 @njit

@@ -15,6 +15,7 @@ from nnlib_backends.numpy_backend.native.abi import (
     address,
     at,
     cube,
+    doubles,
     integer,
     is_absent,
     kernel,
@@ -39,8 +40,8 @@ from nnlib_backends.numpy_backend.native.recurrence import (
     projected,
     row,
     weight_gradients,
-    zero,
 )
+from nnlib_backends.numpy_backend.native.sums import SOME, clear, flush, settle
 from nnlib_backends.numpy_backend.native.tile import GROUP, multiply, multiply_address
 
 __all__ = ["KERNELS"]
@@ -118,9 +119,9 @@ def lstm_backward(t, chunk, start, stop):
     slopes, past, dc = address(t, 8), address(t, 12), address(t, 12) + 4 * B * H
     hidden = address(t, 12) + 16 * B * H
     for b in range(first, last):
-        zero(row(past, b, H))
-        zero(row(dc, b, H))
-        zero(row(hidden, b, P))
+        clear(row(past, b, H))
+        clear(row(dc, b, H))
+        clear(row(hidden, b, P))
     for step in range(T):
         now = step if integer(t, 13) else T - 1 - step
         for b in range(first, last):
@@ -131,7 +132,7 @@ def lstm_backward(t, chunk, start, stop):
         )  # fmt: skip
     for b in range(first, last):
         finish(address(t, 10), b, at(hidden + 4 * b * P, H), row(past, b, H))
-        zero(row(past, b, H))
+        clear(row(past, b, H))
         finish(address(t, 11), b, row(dc, b, H), row(past, b, H))
 
 
@@ -147,9 +148,9 @@ def _back(t, b, now, dh, past, dc):
     d = row(address(t, 8), n, 4 * H)
     if not present(t, 6, b, now):
         copy(dh, past)
-        zero(d)
+        clear(d)
         return
-    zero(past)
+    clear(past)
     z = row(address(t, 2), n, 4 * H)
     old_c, squashed = row(address(t, 12), 2 * B + b, H), row(address(t, 12), 3 * B + b, H)
     before(address(t, 1) + 4 * B * T * H, address(t, 5), b, now, T, integer(t, 13), old_c)
@@ -185,22 +186,22 @@ def _slopes(z, d, dh, dc, old_c, squashed, peepholes, H):
 
 @kernel
 def lstm_peepholes(t, chunk, start, stop):
-    """Arguments: slopes, states, c0, dpeepholes, work (H), reverse."""
+    """Arguments: slopes, states, c0, dpeepholes, work (H), the sums in float64, reverse."""
     B, T, G = cube(t, 0).shape
     H, old_c, cells = G // 4, vector(t, 4), address(t, 1) + 4 * B * T * (G // 4)
-    to_i, to_f, to_o = (
-        row(address(t, 3), 0, H),
-        row(address(t, 3), 1, H),
-        row(address(t, 3), 2, H),
-    )
-    zero(vector(t, 3))
-    for b in range(B):
-        for now in range(T):
-            d = row(address(t, 0), b * T + now, G)
-            before(cells, address(t, 2), b, now, T, integer(t, 5), old_c)
-            add_product(to_i, d[:H], old_c)
-            add_product(to_f, d[H : 2 * H], old_c)
-            add_product(to_o, d[3 * H :], row(cells, b * T + now, H))
+    some, totals = vector(t, 3), doubles(t, 5)
+    to_i, to_f, to_o = some[:H], some[H : 2 * H], some[2 * H :]
+    clear(some)
+    clear(totals)
+    for n in range(B * T):
+        if n > 0 and n % SOME == 0:
+            flush(some, totals)
+        d = row(address(t, 0), n, G)
+        before(cells, address(t, 2), n // T, n % T, T, integer(t, 6), old_c)
+        add_product(to_i, d[:H], old_c)
+        add_product(to_f, d[H : 2 * H], old_c)
+        add_product(to_o, d[3 * H :], row(cells, n, H))
+    settle(some, totals)
 
 
 def _forward(
@@ -238,8 +239,8 @@ def _backward(
     dpeepholes = place(needs[8], (3 * H,))
     if dpeepholes is not None:
         launch(
-            lstm_peepholes, slopes, states, *optional(c0), dpeepholes, empty(H), int(reverse),
-            items=1,
+            lstm_peepholes, slopes, states, *optional(c0), dpeepholes, empty(H),
+            empty((3 * H,), np.float64), int(reverse), items=1,
         )  # fmt: skip
     weights = weight_gradients(needs, slopes, slopes, x, old_h, w, H, lengths)
     return [*weights, dh0, dc0, None, dpeepholes]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from nnlib_backends.numpy_backend.launch import Array, empty, launch, split
 from nnlib_backends.numpy_backend.native.abi import (
@@ -14,7 +13,8 @@ from nnlib_backends.numpy_backend.native.abi import (
     vector,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.activation import CODES, derive
-from nnlib_backends.numpy_backend.native.sums import SOME, flush
+from nnlib_backends.numpy_backend.native.reduction import add_pieces
+from nnlib_backends.numpy_backend.native.sums import SOME, add_rows, clear, flush
 
 __all__ = ["parts_of", "sum_parts", "through_activation"]
 
@@ -26,8 +26,7 @@ ELEMENTS = 1 << 14  # least numbers of a chunk
 def add_parts(t, chunk, start, stop):
     """Numbers ``start … stop`` of the sum of all parts."""
     total, parts, size = vector(t, 1)[start:stop], vector(t, 0), vector(t, 1).size
-    for i in range(total.size):
-        total[i] = 0
+    clear(total)
     for part in range(integer(t, 2)):
         row = parts[part * size + start : part * size + stop]
         for i in range(total.size):
@@ -35,45 +34,18 @@ def add_parts(t, chunk, start, stop):
 
 
 @kernel
-def add_doubles(t, chunk, start, stop):
-    """The same of parts that are float64."""
-    y, parts, size = vector(t, 1), doubles(t, 0), vector(t, 1).size
-    for i in range(start, stop):
-        total = np.float64(0.0)
-        for part in range(integer(t, 2)):
-            total += parts[part * size + i]
-        y[i] = np.float32(total)
-
-
-@njit
-def _clear(row):
-    for i in range(row.size):
-        row[i] = 0
-
-
-@njit
-def _add(total, row):
-    for i in range(total.size):
-        total[i] += row[i]
-
-
-@kernel
 def derive_and_sum(t, chunk, start, stop):
     """Rows ``start … stop`` of g times the activation's derivative, and their sum in float64."""
-    g, channels = matrix(t, 0), matrix(t, 0).shape[1]
-    code, some = integer(t, 3), matrix(t, 5)[chunk]
+    channels, code, some = matrix(t, 0).shape[1], integer(t, 3), matrix(t, 5)[chunk]
     sums = doubles(t, 4)[chunk * channels : (chunk + 1) * channels]
-    _clear(sums)
-    _clear(some)
+    clear(sums)
+    clear(some)
     for first in range(start, stop, SOME):
-        rows = g[first : min(first + SOME, stop)]
+        last = min(first + SOME, stop)
         if code:
-            part = slice(first * channels, (first + rows.shape[0]) * channels)
-            out = vector(t, 2)[part]
-            derive(vector(t, 0)[part], vector(t, 1)[part], out, code)
-            rows = out.reshape(rows.shape)
-        for i in range(rows.shape[0]):
-            _add(some, rows[i])
+            part = slice(first * channels, last * channels)
+            derive(vector(t, 0)[part], vector(t, 1)[part], vector(t, 2)[part], code)
+        add_rows(vector(t, 2 if code else 0), channels, first, last, some)
         flush(some, sums)
 
 
@@ -93,8 +65,11 @@ def parts_of(items: int, least: int) -> int:
 
 def sum_parts(parts: Array, count: int, total: Array) -> None:
     """Write the sum of ``count`` parts, each as large as ``total``."""
-    kernel = add_doubles if parts.dtype == np.float64 else add_parts
-    launch(kernel, parts, total, count, items=total.size, chunks=split(total.size, ELEMENTS))
+    if parts.dtype == np.float64:
+        launch(add_pieces, parts, total, 1, count, total.size, items=total.size)
+    else:
+        chunks = split(total.size, ELEMENTS)
+        launch(add_parts, parts, total, count, items=total.size, chunks=chunks)
 
 
 def through_activation(

@@ -25,18 +25,18 @@ from nnlib_backends.numpy_backend.native.abi import (
     is_absent,
     kernel,
     matrix,
+    vector,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.host import long_integers, place
 from nnlib_backends.numpy_backend.native.program import sgemm_address
-from nnlib_backends.numpy_backend.native.sums import SOME, flush, settle
+from nnlib_backends.numpy_backend.native.sums import SOME, clear, sum_rows
 from nnlib_backends.numpy_backend.native.tile import GROUP, LANES
 
 __all__ = [
     "add", "add_product", "before", "chunks_for", "copy", "finish", "groups_of", "initial",
-    "lengths_of", "optional", "packed", "present", "projected", "row", "weight_gradients", "zero",
+    "lengths_of", "optional", "packed", "present", "projected", "row", "weight_gradients",
 ]  # fmt: skip
 
-ZERO = np.float32(0.0)
 WORK = 1 << 16  #: multiplications worth a second thread
 
 
@@ -47,13 +47,6 @@ WORK = 1 << 16  #: multiplications worth a second thread
 def row(base, index, size):
     """Row ``index`` of the rows of one size that start at an address."""
     return at(base + 4 * index * size, size)
-
-
-@njit
-def zero(x):
-    """Set a vector to 0."""
-    for i in range(x.size):
-        x[i] = ZERO
 
 
 @njit
@@ -81,7 +74,7 @@ def add_product(x, y, z):
 def initial(source, b, to):
     """Copy row b of the initial states at an address, 0 if there are none."""
     if source == 0:
-        zero(to)
+        clear(to)
     else:
         copy(row(source, b, to.size), to)
 
@@ -126,7 +119,7 @@ def recurrent_pack(t, chunk, start, stop):
     w, copy = matrix(t, 0), matrix(t, 1)
     for i in range(start, stop):
         to = copy[i]
-        zero(to)
+        clear(to)
         if integer(t, 2):
             for j in range(w.shape[0]):
                 to[j] = w[j, i]
@@ -145,7 +138,7 @@ def recurrent_within(t, chunk, start, stop):
         if n % T < lengths[n // T]:
             copy(x[n], copied[n])
         else:
-            zero(copied[n])
+            clear(copied[n])
 
 
 @kernel
@@ -156,18 +149,17 @@ def recurrent_weights(t, chunk, start, stop):
     A piece has its own rows of dW, dR, db and dd, and its own rows of dx.
     """
     pieces = integer(t, 11)
-    from_x, from_h = matrix(t, 0), matrix(t, 1)
-    rows, G = from_x.shape
+    rows, G = matrix(t, 0).shape
     first, last = _bound(G, start, pieces), _bound(G, stop, pieces)
     if first < last:
         _outer(t, 0, 2, 4, first, last)
         _outer(t, 1, 3, 5, first, last)
-        _sum_rows(t, from_x, address(t, 6), first, last)
+        _bias(t, 0, 6, first, last)
         if address(t, 0) == address(t, 1) and address(t, 6) != 0 and address(t, 7) != 0:
             part = last - first  # the same sums once more
             copy(at(address(t, 6) + 4 * first, part), at(address(t, 7) + 4 * first, part))
         else:
-            _sum_rows(t, from_h, address(t, 7), first, last)
+            _bias(t, 1, 7, first, last)
     first, last, D = _bound(rows, start, pieces), _bound(rows, stop, pieces), matrix(t, 2).shape[1]
     if not is_absent(t, 8) and first < last:
         gemm(
@@ -196,24 +188,12 @@ def _outer(t, slopes, inputs, result, first, last):
 
 
 @njit
-def _sum_rows(t, d, result, first, last):
-    if result == 0:
-        return
-    total = at(result + 4 * first, last - first)
-    zero(total)
-    many = not is_absent(t, 12)
-    if many:
-        totals = doubles(t, 12)[first:last]
-        for j in range(totals.size):
-            totals[j] = 0.0
-    for i in range(d.shape[0]):
-        if many and i % SOME == 0:
-            flush(total, doubles(t, 12)[first:last])
-        source = d[i, first:last]
-        for j in range(total.size):
-            total[j] += source[j]
-    if many:
-        settle(total, doubles(t, 12)[first:last])
+def _bias(t, slopes, result, first, last):
+    """Some numbers of a bias's gradient."""
+    rows, G = matrix(t, slopes).shape
+    if not is_absent(t, result):
+        total, totals = vector(t, result)[first:last], doubles(t, 12)[first:last]
+        sum_rows(vector(t, slopes)[first:], G, rows, total, totals)
 
 
 # On the host -------------------------------------------------------------------------------------

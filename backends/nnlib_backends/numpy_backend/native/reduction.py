@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from nnlib_backends.contract import PrimitiveKernel
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
@@ -25,15 +24,13 @@ from nnlib_backends.numpy_backend.native.abi import (
 )  # fmt: skip
 from nnlib_backends.numpy_backend.native.activation import each
 from nnlib_backends.numpy_backend.native.host import ELEMENTS, is_float32
-from nnlib_backends.numpy_backend.native.sums import SOME, flush, total_of
+from nnlib_backends.numpy_backend.native.sums import SOME, add_rows, clear, flush, total_of
 
-__all__ = ["PRIMITIVES", "global_norm"]
+__all__ = ["PRIMITIVES", "add_pieces", "global_norm"]
 
 f4, f8 = np.float32, np.float64
-ZERO = f4(0.0)
-FOUR = 4  # rows at a time
 WIDE, TILE = 64, 2048  # numbers that a row should have, and how many at a time
-LEAST = 1 << 15  # smaller arrays are left to NumPy
+LEAST = 1 << 15  # numbers, below which NumPy is faster, in float64 too
 
 
 @kernel
@@ -62,14 +59,14 @@ def sum_columns(t, chunk, start, stop):
         columns = min(TILE, C - left)
         place = item // tiles * C + left
         sums = doubles(t, 1)[place : place + columns]
-        for j in range(sums.size):
-            sums[j] = 0.0
+        clear(sums)
         first, last = N * piece // pieces, N * (piece + 1) // pieces
         x = vector(t, 0)[(outer * N + first) * C + left : (outer * N + last) * C]
         some = matrix(t, 5)[chunk, : columns * joined]
+        clear(some)
         long = (last - first) // joined
         for top in range(0, long, SOME):
-            _add_rows(x, C * joined, some, top, min(top + SOME, long))
+            add_rows(x, C * joined, top, min(top + SOME, long), some)
             for part in range(joined):
                 flush(some[part * columns : (part + 1) * columns], sums)
         for top in range(long * joined, last - first):
@@ -80,25 +77,6 @@ def sum_columns(t, chunk, start, stop):
             y, divisor = vector(t, 3)[place : place + columns], integer(t, 4)
             for j in range(y.size):
                 y[j] = f4(sums[j] / divisor)
-
-
-@njit
-def _add_rows(x, stride, some, top, end):
-    """Sums of some rows, four at a time."""
-    width = some.size
-    for j in range(width):
-        some[j] = ZERO
-    fours = top + (end - top) // FOUR * FOUR
-    for r in range(top, fours, FOUR):
-        k = r * stride
-        a, b = x[k : k + width], x[k + stride : k + stride + width]
-        c, d = x[k + 2 * stride : k + 2 * stride + width], x[k + 3 * stride :]
-        for j in range(some.size):
-            some[j] += (a[j] + b[j]) + (c[j] + d[j])
-    for r in range(fours, end):
-        row = x[r * stride : r * stride + width]
-        for j in range(some.size):
-            some[j] += row[j]
 
 
 @kernel
@@ -151,47 +129,32 @@ def _reduce(x: Any, axis: Any, keepdims: bool, mean: bool) -> Any:
     if axis is None:
         divisor = x.size if mean else 1
         return _sum_middle(x, 1, x.size, 1, (1,) * x.ndim if keepdims else (), divisor)
-    axes = {i % x.ndim for i in (axis if isinstance(axis, tuple) else (axis,)) if x.ndim}
-    # small arrays, errors and what needs no sum are NumPy's
-    if x.size < LEAST or not _are_axes(axis, x.ndim) or not axes:
-        return NotImplemented
-    shape = [n for i, n in enumerate(x.shape) if keepdims or i not in axes]
-    if keepdims:
-        shape = [1 if i in axes else n for i, n in enumerate(shape)]
-    divisor = math.prod(x.shape[i] for i in axes) if mean else 1
-    groups = _groups(x.shape, axes)
-    while True:  # axes side by side at a time, the last ones first
-        last = max(i for i, (_, summed) in enumerate(groups) if summed)
-        outer, n, inner = (
-            math.prod(size for size, _ in part)
-            for part in (groups[:last], groups[last : last + 1], groups[last + 1 :])
-        )
-        del groups[last]
-        done = not any(summed for _, summed in groups)
-        x = _sum_middle(
-            x, outer, n, inner, tuple(shape) if done else (outer * inner,), divisor if done else 1
-        )
-        if done:
-            return x
+    axes = _axes(axis, x.ndim) if x.size >= LEAST else []
+    if not axes:
+        return NotImplemented  # errors, small arrays and what needs no sum are NumPy's
+    shape, sizes = list(x.shape), x.shape
+    for i in reversed(axes):
+        shape[i : i + 1] = [1] if keepdims else []
+    divisor = math.prod(sizes[i] for i in axes) if mean else 1
+    while axes:  # axes side by side at a time, the last ones first
+        end = axes.pop() + 1
+        begin = end - 1
+        while axes and axes[-1] == begin - 1:
+            begin = axes.pop()
+        before, after = sizes[:begin], sizes[end:]
+        outer, n, inner = math.prod(before), math.prod(sizes[begin:end]), math.prod(after)
+        sizes = before + after
+        x = _sum_middle(x, outer, n, inner, sizes if axes else tuple(shape), 1 if axes else divisor)
+    return x
 
 
-def _are_axes(axis: Any, ndim: int) -> bool:
-    """Whether axes exist, each named once."""
-    axes = axis if isinstance(axis, tuple) else (axis,)
-    return (
-        all(isinstance(i, int | np.integer) and -ndim <= i < ndim for i in axes)
-        and len({i % ndim for i in axes}) == len(axes)
-    )  # fmt: skip
-
-
-def _groups(shape: tuple[int, ...], axes: set[int]) -> list[tuple[int, bool]]:
-    """Sizes of axes side by side that are all summed, or all not, and whether they are."""
-    groups: list[tuple[int, bool]] = []
-    for i, n in enumerate(shape):
-        if groups and groups[-1][1] is (i in axes):
-            n *= groups.pop()[0]
-        groups.append((n, i in axes))
-    return groups
+def _axes(axis: Any, ndim: int) -> list[int]:
+    """Numbers of axes in their order; none if one does not exist or is named twice."""
+    named = axis if isinstance(axis, tuple) else (axis,)
+    if not all(isinstance(i, int | np.integer) and -ndim <= i < ndim for i in named):
+        return []
+    axes = sorted({int(i) % ndim for i in named})
+    return axes if len(axes) == len(named) else []
 
 
 def _sum_middle(

@@ -37,8 +37,8 @@ from nnlib_backends.numpy_backend.native.recurrence import (
     projected,
     row,
     weight_gradients,
-    zero,
 )
+from nnlib_backends.numpy_backend.native.sums import clear
 from nnlib_backends.numpy_backend.native.tile import GROUP, multiply, multiply_address
 
 __all__ = ["KERNELS"]
@@ -85,8 +85,8 @@ def rnn_backward(t, chunk, start, stop):
     first, last = start * GROUP, min(stop * GROUP, B)
     slopes, past, hidden = address(t, 5), address(t, 8), address(t, 8) + 4 * B * H
     for b in range(first, last):
-        zero(row(past, b, H))
-        zero(row(hidden, b, P))
+        clear(row(past, b, H))
+        clear(row(hidden, b, P))
     for step in range(T):
         now = step if integer(t, 9) else T - 1 - step
         for b in range(first, last):
@@ -110,10 +110,10 @@ def _back(t, b, now, dh, past):
     d = row(address(t, 5), n, H)
     if present(t, 4, b, now):
         derive(dh, row(address(t, 1), n, H), d, integer(t, 10))
-        zero(past)
+        clear(past)
     else:
         copy(dh, past)
-        zero(d)
+        clear(d)
 
 
 def _forward(

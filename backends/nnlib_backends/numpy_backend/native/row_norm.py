@@ -25,22 +25,16 @@ from nnlib_backends.numpy_backend.native.host import ELEMENTS, place, require
 from nnlib_backends.numpy_backend.native.sums import (
     BLOCK,
     SOME,
+    clear,
     flush,
     total_of,
     total_of_squares,
 )  # fmt: skip
 
-__all__ = ["KERNELS", "check_parameters", "clear", "dense_or_none", "flat"]
+__all__ = ["KERNELS", "check_parameters", "dense_or_none", "flat"]
 
 f4, f8 = np.float32, np.float64
 ZERO, ONE = f4(0.0), f4(1.0)
-
-
-@njit
-def clear(row):
-    """Fill with zeros."""
-    for j in range(row.size):
-        row[j] = ZERO
 
 
 @kernel
@@ -77,9 +71,7 @@ def row_norm_backward(t, chunk, start, stop):
     if not is_absent(t, 5):
         clear(vector(t, 5)[2 * chunk * columns : 2 * (chunk + 1) * columns])
         if not is_absent(t, 7):
-            totals = doubles(t, 7)[2 * chunk * columns : 2 * (chunk + 1) * columns]
-            for j in range(totals.size):
-                totals[j] = 0.0
+            clear(doubles(t, 7)[2 * chunk * columns : 2 * (chunk + 1) * columns])
     for r in range(start, stop):
         up, source, mean, scale = g[r], x[r], saved[r, 0], saved[r, 1]
         if not is_absent(t, 5):

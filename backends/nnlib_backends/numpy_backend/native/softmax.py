@@ -34,7 +34,7 @@ from nnlib_backends.numpy_backend.native.host import (
     require,
 )
 from nnlib_backends.numpy_backend.native.sums import (
-    log_of_total,
+    total_and_log,
     total_of,
     total_of_products,
 )  # fmt: skip
@@ -68,15 +68,15 @@ def shift(x, y, top, stop):
 
 @njit
 def exponentiate(x):
-    """``x = exp(x)``, in place: LLVM vectorises that, but not ``f(x, y)`` with y = x."""
+    """``x = exp(x)`` for x ≤ 0, in place: LLVM does not vectorise ``f(x, y)`` with y = x."""
     for i in range(x.size):
-        x[i] = fn.exp(x[i])
+        x[i] = fn.exp_of_negative(x[i])
 
 
 @njit
 def exponentiate_into(x, y):
     for i in range(x.size):
-        y[i] = fn.exp(x[i])
+        y[i] = fn.exp_of_negative(x[i])
 
 
 @njit
@@ -127,7 +127,7 @@ def log_softmax_forward(t, chunk, start, stop):
         for r in range(top, end):
             row = y[r]
             part = block[(r - top) * columns : (r - top + 1) * columns]
-            log_total = log_of_total(part)
+            _, log_total = total_and_log(part)
             for j in range(row.size):
                 row[j] -= log_total
 
@@ -168,9 +168,10 @@ def softmax_cross_entropy_forward(t, chunk, start, stop):
         for r in range(top, end):
             row = block[(r - top) * columns : (r - top + 1) * columns]
             label = min(max(labels[r], 0), columns - 1)  # what is out of range is refused elsewhere
-            saved[r, 1] = f4(1.0 / total_of(row))
+            total, log_total = total_and_log(row)
+            saved[r, 1] = f4(1.0 / total)
             # not max + log(total) - logit, which loses all digits between large logits
-            losses[r] = fn.less(log_of_total(row), fn.less(x[r, label], saved[r, 0]))
+            losses[r] = fn.less(log_total, fn.less(x[r, label], saved[r, 0]))
             if labels[r] == IGNORED:
                 losses[r] = ZERO
 
@@ -206,7 +207,7 @@ def sigmoid_cross_entropy_forward(t, chunk, start, stop):
     x, share, y = vector(t, 0)[start:stop], vector(t, 1)[start:stop], vector(t, 2)[start:stop]
     for i in range(x.size):
         v = x[i]
-        y[i] = fn.select(v <= ZERO, ZERO, v) - v * share[i] + fn.log1p(fn.exp(-abs(v)))
+        y[i] = fn.select(v <= ZERO, ZERO, v) - v * share[i] + fn.log1p(fn.exp_of_negative(-abs(v)))
 
 
 @kernel

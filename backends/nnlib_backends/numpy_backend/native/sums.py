@@ -12,14 +12,15 @@ from numba import njit
 from nnlib_backends.numpy_backend.native import functions as fn
 
 __all__ = [
-    "BLOCK", "SOME", "flush", "log_of_total", "settle", "total_of", "total_of_products",
-    "total_of_squares",
+    "BLOCK", "FOUR", "SOME", "add_rows", "clear", "flush", "settle", "sum_rows", "total_and_log",
+    "total_of", "total_of_products", "total_of_squares",
 ]  # fmt: skip
 
 f4, f8 = np.float32, np.float64
 ZERO, ONE = f4(0.0), f4(1.0)
 BLOCK = 1024  #: neighbours that are added in float32: a few dozen in each lane of a vector
 SOME = 64  #: rows that are added in float32
+FOUR = 4  #: rows at a time
 
 
 @njit
@@ -63,9 +64,12 @@ def total_of_squares(x, centre):
 
 
 @njit
-def log_of_total(row):
-    """``log(sum(row))`` for values up to 1, the largest: near 1 from their distance to 1."""
-    total, count = f8(0.0), f4(0.0)
+def total_and_log(row):
+    """Sum of a vector of which the largest number is 1, and the sum's logarithm.
+
+    Near 1, the logarithm is that of the sum's distance from 1.
+    """
+    total, count = f8(0.0), f8(0.0)
     for begin in range(0, row.size, BLOCK):
         part = row[begin : begin + BLOCK]
         others, ones = ZERO, ZERO
@@ -75,14 +79,38 @@ def log_of_total(row):
             ones += fn.select(largest, ONE, ZERO)
         total += others
         count += ones
-    if count == ONE and total <= 1.0:
-        return fn.log1p(f4(total))
-    return fn.log(f4(total + count))
+    if count == 1.0 and total <= 1.0:
+        return total + count, fn.log1p(f4(total))
+    return total + count, fn.log(f4(total + count))
+
+
+@njit
+def clear(x):
+    """Set a vector to 0."""
+    for i in range(x.size):
+        x[i] = 0
+
+
+@njit
+def add_rows(x, stride, top, end, some):
+    """Add some rows, which begin at multiples of the stride in x, to a vector: four at a time."""
+    width = some.size
+    fours = top + (end - top) // FOUR * FOUR
+    for r in range(top, fours, FOUR):
+        k = r * stride
+        a, b = x[k : k + width], x[k + stride : k + stride + width]
+        c, d = x[k + 2 * stride : k + 2 * stride + width], x[k + 3 * stride :]
+        for j in range(some.size):
+            some[j] += (a[j] + b[j]) + (c[j] + d[j])
+    for r in range(fours, end):
+        row = x[r * stride : r * stride + width]
+        for j in range(some.size):
+            some[j] += row[j]
 
 
 @njit
 def flush(some, total):
-    """Add the sums of some rows to those of all, float64, and begin again with zeros."""
+    """Add float32 sums to float64 ones, and set them to 0."""
     for j in range(some.size):
         total[j] += some[j]
         some[j] = ZERO
@@ -90,6 +118,19 @@ def flush(some, total):
 
 @njit
 def settle(some, total):
-    """Leave the sums of all rows where those of the last ones are."""
+    """Add the float64 sums to those of the last rows, in place of these."""
     for j in range(some.size):
         some[j] = f4(total[j] + some[j])
+
+
+@njit
+def sum_rows(x, stride, rows, y, totals):
+    """Sum of rows, see `add_rows`; ``totals`` (float64) is for more than ``SOME`` rows."""
+    clear(y)
+    clear(totals)
+    for top in range(0, rows, SOME):
+        if top > 0:
+            flush(y, totals)
+        add_rows(x, stride, top, min(top + SOME, rows), y)
+    if rows > SOME:
+        settle(y, totals)

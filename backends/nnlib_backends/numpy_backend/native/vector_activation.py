@@ -16,7 +16,7 @@ from nnlib_backends.numpy_backend.native.activation import CODES
 from nnlib_backends.numpy_backend.native.vectors import (
     BYTES,
     LANES,
-    clip,
+    absolute,
     larger,
     load,
     load_some,
@@ -26,6 +26,7 @@ from nnlib_backends.numpy_backend.native.vectors import (
     store,
     store_some,
     where_less,
+    with_sign_of,
 )  # fmt: skip
 
 __all__ = ["activate_all", "activate_in_place", "sigmoid", "tanh"]
@@ -34,47 +35,39 @@ f4 = np.float32
 RELU, TANH, SIGMOID = CODES["relu"], CODES["tanh"], CODES["sigmoid"]
 ELEMENTS = 1 << 14  # least numbers of a chunk
 
-ZERO, HALF, ONE = f4(0.0), f4(0.5), f4(1.0)
+ZERO, ONE, TWO = f4(0.0), f4(1.0), f4(2.0)
 
 
 @njit
-def _size(x):
-    return larger(x, splat(ZERO) - x)
-
-
-@njit
-def _reduced(x):
-    """``n`` and ``e ** f - 1`` with ``e ** x = 2ⁿ e ** f``; see `functions.exp`."""
-    rounding = splat(fn.ROUND)
-    n = (x * splat(fn.LOG2_E) + rounding) - rounding
+def _exponential(x, rounding):
+    """``2ⁿ`` and ``e ** f - 1`` with ``e ** x = 2ⁿ e ** f``; see `functions`."""
+    rounded = x * splat(fn.LOG2_E) + splat(rounding)
+    n = rounded - splat(rounding)
     f = (x - n * splat(fn.LN2_HIGH)) - n * splat(fn.LN2_LOW)
     q = splat(fn.E2) + f * (splat(fn.E3) + f * splat(fn.E4))
-    return n, f + f * f * (splat(fn.E0) + f * (splat(fn.E1) + f * q))
+    return power_of_two(rounded), f + f * f * (splat(fn.E0) + f * (splat(fn.E1) + f * q))
 
 
 @njit
 def sigmoid(x):
     """``1 / (1 + e ** -x)``, the same as `functions.sigmoid`."""
-    one, rounding = splat(ONE), splat(fn.ROUND)
-    n, p = _reduced(clip(splat(ZERO) - _size(x), fn.EXP_LOWEST, ZERO))
-    first = n * splat(HALF) + rounding
-    second = (n - (first - rounding)) + rounding
-    e = (one + p) * power_of_two(first) * power_of_two(second)
-    return where_less(x, splat(ZERO), e, one) / (one + e)
+    one, zero = splat(ONE), splat(ZERO)
+    z = larger(zero - absolute(x), splat(fn.EXP_LOWEST))
+    scale, p = _exponential(z, fn.ROUND_64)
+    e = (one + p) * scale * splat(fn.DOWN_64)
+    return where_less(x, zero, e, one) / (one + e)
 
 
 @njit
 def tanh(x):
-    """Hyperbolic tangent, the same as `functions.tanh`."""
-    one, size = splat(ONE), _size(x)
-    z = clip(splat(ZERO) - (size + size), fn.TANH_FLAT, ZERO)
-    n, p = _reduced(z)
-    scale = power_of_two(n + splat(fn.ROUND))
-    e, less_one = scale * p + scale, scale * p + (scale - one)
-    above = where_less(z, splat(-ONE), one - e, splat(ZERO) - less_one)
-    y = above / (one + e)
-    y = where_less(x, splat(ZERO), splat(ZERO) - y, y)
-    return where_less(size, splat(fn.TANH_LINEAR), x, y)
+    """Hyperbolic tangent, the same as `functions.tanh`.
+
+    A quotient of polynomials makes a convolution up to a tenth faster, but of float32 numbers it is
+    wrong by six units in the last place.
+    """
+    one, z = splat(ONE), larger(splat(-TWO) * absolute(x), splat(fn.TANH_FLAT))
+    scale, p = _exponential(z, fn.ROUND)
+    return with_sign_of(((one - scale) - scale * p) / ((one + scale) + scale * p), x)
 
 
 @njit

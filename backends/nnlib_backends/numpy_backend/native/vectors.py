@@ -24,9 +24,9 @@ from numba.core.typing.templates import ConcreteTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 __all__ = [
-    "BYTES", "LANES", "REGISTERS", "Vector", "clip", "larger", "load", "load_some",
+    "BYTES", "LANES", "REGISTERS", "Vector", "absolute", "larger", "load", "load_some",
     "power_of_two", "relu", "splat", "store", "store_some", "transpose", "where_different",
-    "where_less", "where_same",
+    "where_less", "where_same", "with_sign_of",
 ]  # fmt: skip
 
 
@@ -176,16 +176,34 @@ def splat(typingctx: Any, number: Any) -> Any:
     return Vector(types.float32), codegen
 
 
+def _bits(builder: Any, *values: Any) -> tuple[Any, list[Any]]:
+    """Vectors of floats as vectors of integers, and the mask of all bits but the sign."""
+    ints = ir.VectorType(ir.IntType(32), LANES)
+    mask = ir.Constant(ints, [0x7FFFFFFF] * LANES)
+    return mask, [builder.bitcast(value, ints) for value in values]
+
+
 @intrinsic
-def clip(typingctx: Any, value: Any, low: Any, high: Any) -> Any:
-    """Between two numbers; NaN stays NaN."""
+def absolute(typingctx: Any, value: Any) -> Any:
+    """Without the sign."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        value, low, high = args[0], spread(builder, args[1]), spread(builder, args[2])
-        value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
-        return builder.select(builder.fcmp_ordered(">", value, high), high, value)
+        mask, (bits,) = _bits(builder, *args)
+        return builder.bitcast(builder.and_(bits, mask), VECTOR)
 
-    return Vector(Vector, types.float32, types.float32), codegen
+    return Vector(Vector), codegen
+
+
+@intrinsic
+def with_sign_of(typingctx: Any, size: Any, value: Any) -> Any:
+    """Numbers that are not negative, with the signs of others: also of −0."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        mask, (size, value) = _bits(builder, *args)
+        bits = builder.or_(size, builder.and_(value, builder.not_(mask)))
+        return builder.bitcast(bits, VECTOR)
+
+    return Vector(Vector, Vector), codegen
 
 
 @intrinsic

@@ -40,8 +40,9 @@ def test_missing_or_old_cudnn_says_why(monkeypatch):
 
 @pytest.mark.parametrize("cudnn", [None, cudnn_of(91800)], ids=["missing", "old"])
 def test_without_cudnn_the_first_use_says_once_that_it_is_slow(monkeypatch, capsys, cudnn):
-    kernels, version = make(monkeypatch, cudnn)
+    kernels, version, reason = make(monkeypatch, cudnn)
     assert version is None
+    assert reason == load.find_cudnn()[1]
     assert capsys.readouterr().err == ""  # nobody has asked for a convolution yet
     x, weight = np.ones((1, 4, 4, 2), np.float32), np.ones((3, 3, 3, 2), np.float32)
     expected = GENERAL["conv2d"].forward(x, weight, None, **CONVOLUTION)[0]
@@ -59,8 +60,8 @@ def test_without_cudnn_the_first_use_says_once_that_it_is_slow(monkeypatch, caps
 
 
 def test_with_cudnn_nothing_is_said(monkeypatch, capsys):
-    kernels, version = make(monkeypatch, cudnn_of(92800))
-    assert version == "9.28.0"
+    kernels, version, reason = make(monkeypatch, cudnn_of(92800))
+    assert (version, reason) == ("9.28.0", "")
     assert set(kernels) == {"conv2d", "attention", "self_attention"}
     x = np.ones((1, 4, 4, 2))  # float64: for the patches
     kernels["conv2d"].forward(x, np.ones((3, 3, 3, 2)), None, **CONVOLUTION)

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from emulation.nvrtc import added_by_cupy
 
 from nnlib_backends.cupy_backend.kernels import columns, sources
 from nnlib_backends.cupy_backend.kernels.launcher import Launcher
@@ -101,6 +102,7 @@ def cupy(monkeypatch):
 
     class RawModule:
         def __init__(self, code, options, backend):
+            assert not set(options) & set(added_by_cupy("sm_90")), "NVRTC takes no option twice"
             log.append(("compile", code, options, backend))
 
         def get_function(self, name):

@@ -107,6 +107,27 @@ def test_sums_of_products_of_16_bits_are_in_float32(cupy, dtype):
     np.testing.assert_allclose(cupy.to_numpy(out), exact, rtol=0, atol=1e-5 * np.abs(exact).max())
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("dtype", LOW)
+def test_products_of_16_bits_without_cublaslt(cupy, dtype, transposed):
+    import cupy as module
+
+    products = make_products(None, module, cupy.device, lambda: False)
+    a, b = normal(24, 4096, dtype=dtype), normal(4096, 16, dtype=dtype, seed=1)
+    left, right = cupy.asarray(a), cupy.asarray(b)
+    if transposed:
+        left, right = (module.ascontiguousarray(x.T).T for x in (left, right))
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    close(cupy, products.matmul(left, right), exact, dtype)
+    out = module.empty((24, 16), dtype="float32")
+    products.product(left, right, out)
+    np.testing.assert_allclose(cupy.to_numpy(out), exact, rtol=0, atol=1e-5 * np.abs(exact).max())
+    batch = products.matmul(module.stack([left, left]), right)
+    close(cupy, batch[1], exact, dtype)
+    one = products.matmul(left[:1], right[:, :1])
+    close(cupy, one, exact[:1, :1], dtype)
+
+
 class Nth(Tuner):
     """Takes an algorithm by its place."""
 

@@ -98,19 +98,68 @@ def test_partial_sums_are_never_of_16_bits(world, dtype):
 
 
 @pytest.mark.parametrize("dtype", LOW)
-def test_cupy_is_asked_for_no_products_of_16_bits(dtype):
+def test_without_cublaslt_cupy_multiplies_matrices_of_16_bits_itself(dtype):
     world = World(cublaslt=False)
     a, b = normal(6, 8, dtype=dtype), normal(8, 5, dtype=dtype)
     exact = a.astype(np.float64) @ b.astype(np.float64)
     close(world.products.matmul(a, b), exact, dtype)
-    out = np.empty((6, 5), np.float32)
-    assert world.products.matmul(a, b, out=out) is out
-    np.testing.assert_allclose(out, exact, rtol=1e-5, atol=1e-5)
+    close(world.products.matmul(a[0], b), exact[0], dtype)
     close(world.products.product(a, b), exact, dtype)
-    assert not world.products.fused(a, b, np.empty((6, 5), dtype), "RELU")
-    wide = normal(8, 5)
-    close(world.products.matmul(a, wide), a.astype(np.float64) @ wide)
-    assert len(world.fallbacks) == 4
+    out = np.empty((6, 5), dtype)
+    assert world.products.matmul(a, b, out=out) is out
+    close(out, exact, dtype)
+    close(world.products.matmul(a, b.astype(np.float32)), exact)
+    assert [name for name, *_ in world.fallbacks] == [dtype] * 5
+    assert not world.products.fused(a, b, out, "RELU")
+
+
+@pytest.mark.parametrize("dtype", LOW)
+def test_without_cublaslt_what_cupy_would_round_is_multiplied_in_float32(dtype):
+    world = World(cublaslt=False)
+    a, b = normal(6, 300, dtype=dtype), normal(300, 5, dtype=dtype)
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    batch = np.empty((2, 6, 5), np.float32)
+    world.products.matmul(np.stack([a, a]), b, out=batch)
+    np.testing.assert_allclose(batch[1], exact, rtol=1e-5, atol=1e-4)
+    close(world.products.matmul(np.stack([a, a]), b)[1], exact, dtype)
+    large = np.full(3, 300, dtype)  # its square is no float16
+    pair = np.stack([large, -large]).reshape(-1)
+    for product in (world.products.matmul, world.products.dot):
+        assert product(pair, np.abs(pair)) == 0
+    assert world.products.matmul(pair[None], np.abs(pair)[:, None]) == 0
+    assert {name for name, *_ in world.fallbacks} == {"float32"}
+
+
+LAYOUTS = {
+    "rows": lambda n, m, dtype: normal(n, m, dtype=dtype),
+    "columns": lambda n, m, dtype: normal(m, n, dtype=dtype).T,
+    "part of wider rows": lambda n, m, dtype: normal(n, m + 3, dtype=dtype)[:, 1:-2],
+    "every second column": lambda n, m, dtype: normal(n, 2 * m, dtype=dtype)[:, ::2],
+}
+
+
+@pytest.mark.parametrize("left", LAYOUTS)
+@pytest.mark.parametrize("right", LAYOUTS)
+@pytest.mark.parametrize("dtype", LOW)
+def test_without_cublaslt_cublas_leaves_sums_in_float32(dtype, left, right):
+    world = World(cublaslt=False)
+    a, b = LAYOUTS[left](6, 300, dtype), LAYOUTS[right](300, 5, dtype)
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    out = part_of_wider_rows(6, 5)
+    assert world.products.matmul(a, b, out=out) is out
+    np.testing.assert_allclose(out, exact, rtol=1e-5, atol=1e-4)
+    world.products.product(a, b, out, accumulate=True)
+    np.testing.assert_allclose(out, 2 * exact, rtol=1e-5, atol=1e-4)
+    assert len(world.cuda.calls) == 2
+    assert world.fallbacks == []
+    world.products.matmul(a[:, :0], b[:0], out=np.empty((6, 5), np.float32))  # nothing to add up
+    assert len(world.cuda.calls) == 2
+
+
+@pytest.mark.parametrize("dtype", LOW)
+def test_dot_of_vectors_of_16_bits_sums_in_float32(world, dtype):
+    pair = np.array([300, -300], dtype)
+    assert world.products.dot(pair, np.abs(pair)) == 0
 
 
 def test_tf32_is_a_choice_for_float32_alone(world):

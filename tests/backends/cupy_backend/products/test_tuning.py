@@ -97,12 +97,29 @@ def test_what_is_added_to_is_added_to_once(make):
     out = A.copy()
     world.products.product(A, B, out, accumulate=True)
     np.testing.assert_allclose(out, A + A @ B, rtol=1e-5, atol=1e-5)
-    assert (len(world.lt.calls), clock.measured) == (1, 0)
-    world, _ = make(3.0, 1.0)
-    out = world.products.product(A, B)
+    assert (used(world), world.lt.calls[-1].beta, clock.measured > 0) == (1, 1, True)
+    measured, calls = clock.measured, len(world.lt.calls)
     world.products.product(A, B, out, accumulate=True)
-    np.testing.assert_allclose(out, 2 * (A @ B), rtol=1e-5, atol=1e-5)
-    assert [used(world), world.lt.calls[-1].beta] == [1, 1]
+    np.testing.assert_allclose(out, A + 2 * (A @ B), rtol=1e-5, atol=1e-5)
+    assert (clock.measured, len(world.lt.calls)) == (measured, calls + 1)
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_adding_up_needs_no_other_algorithm_in_this_process_or_the_next(make, first):
+    for times in ((3.0, 1.0, 2.0), (1.0, 3.0, 2.0)):  # in the next process others are fast
+        world, _ = make(*times)
+        for accumulate in (first, not first):
+            world.products.product(A, B, B.copy(), accumulate=accumulate)
+            assert (used(world), world.lt.calls[-1].beta) == (1, accumulate)
+
+
+def test_batches_of_several_calls_are_added_to_once(make):
+    world, _ = make(3.0, 1.0)
+    a, b = (np.stack([x, 2 * x] * 3).reshape(2, 3, 8, 8).swapaxes(0, 1) for x in (A, B))
+    out = np.ones((3, 2, 8, 8), np.float32)
+    world.products.product(a, b, out, accumulate=True)
+    np.testing.assert_allclose(out, 1 + a @ b, rtol=1e-5, atol=1e-4)
+    assert world.lt.calls[-1].batch < 6
 
 
 def test_epilogues_are_measured_with_what_they_read_and_write(make):

@@ -18,7 +18,7 @@ def arithmetic_for_test(t, chunk, start, stop):
     vectors.store(out + 2 * vectors.BYTES, vectors.relu(a))
     vectors.store(out + 3 * vectors.BYTES, vectors.where_same(a, b, two))
     vectors.store(out + 4 * vectors.BYTES, vectors.where_different(a, b, two))
-    vectors.store(out + 5 * vectors.BYTES, vectors.clip(a, f4(-0.5), f4(0.5)))
+    vectors.store(out + 5 * vectors.BYTES, vectors.with_sign_of(vectors.absolute(a), b))
 
 
 @kernel
@@ -36,6 +36,7 @@ def test_arithmetic():
     b = np.roll(a, 1)
     a[0], b[1], b[2] = np.nan, np.nan, a[2]
     a[3] = b[3] = np.nan
+    a[-1], b[-2] = 0.0, -0.0
     out = np.empty((6, LANES), f4)
     launch.launch(arithmetic_for_test, a, b, out, items=1)
     np.testing.assert_allclose(out[0], a * 2 + b - a / 2, rtol=1e-6)
@@ -44,7 +45,7 @@ def test_arithmetic():
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     np.testing.assert_array_equal(out[3], np.where(same, 2, 0))
     np.testing.assert_array_equal(out[4], np.where(same, 0, 2))
-    np.testing.assert_array_equal(out[5], np.clip(a, f4(-0.5), f4(0.5)))
+    np.testing.assert_array_equal(out[5].view("u4"), np.copysign(a, b).view("u4"))
 
 
 @pytest.mark.parametrize("count", [1, LANES - 1, LANES, LANES + 5])
