@@ -319,7 +319,8 @@ class Backend(ABC):
         ``"numpy"``, ``"cupy"``, ``"cupy:1"``, …
     xp : namespace
         NumPy's function names for this backend's arrays, and the few that NumPy lacks:
-        ``erf(x)`` and ``sliding_window_view(x, window, axis)``.
+        ``erf(x)``, ``ndtr(x)`` and ``sliding_window_view(x, window, axis)``; it may have
+        ``add_at(a, key, values)``, if its ``add.at`` does not serve all dtypes, or not twice alike.
     array_type : type
         The class of its arrays.
     kernels : mapping

@@ -120,10 +120,15 @@ def scattered(xp: Any, shape: tuple[int, ...], key: Any, values: Any) -> Any:
     >>> scattered(np, (3,), np.array([0, 2, 0]), np.ones(3))
     array([2., 0., 1.])
     """
-    many = values.dtype == xp.float32 and values.size > MANY
-    out = xp.zeros(shape, dtype=xp.float64 if many else values.dtype)
-    xp.add.at(out, key, values.astype(out.dtype) if many else values)
-    return out.astype(values.dtype) if many else out
+    dtype = values.dtype
+    if is_low(values):
+        dtype = xp.float32
+    elif dtype == xp.float32 and values.size > MANY:
+        dtype = xp.float64
+    out = xp.zeros(shape, dtype=dtype)
+    add_at = getattr(xp, "add_at", None) or xp.add.at
+    add_at(out, key, values.astype(dtype, copy=False))
+    return out.astype(values.dtype, copy=False)
 
 
 def _is_safe(xp: Any, x: Any, axis: Any) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from strict_backend.counts import note_read, note_transfer
+from strict_backend.indexing import item, set_item
 from strict_backend.kernels import run
 
 SCALARS = (bool, int, float, complex, np.number, np.bool_)
@@ -171,21 +172,13 @@ class StrictArray:
         bare_key = bare_key if isinstance(bare_key, tuple) else (bare_key,)
         if not any(part is Ellipsis for part in bare_key):
             bare_key = (*bare_key, ...)
-        return StrictArray(run(_item, self._array, bare_key))
+        return StrictArray(run(item, self._array, bare_key))
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        run(_set_item, self._array, index(key), operand(value))
+        run(set_item, self._array, index(key), operand(value))
 
     def view(self, dtype: Any = None) -> "StrictArray":
         return StrictArray(self._array.view() if dtype is None else self._array.view(dtype))
-
-
-def _item(array: np.ndarray, key: Any) -> Any:
-    return array[key]
-
-
-def _set_item(array: np.ndarray, key: Any, value: Any) -> None:
-    array[key] = value
 
 
 def _from_host(array: np.ndarray) -> StrictArray:

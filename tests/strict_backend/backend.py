@@ -21,20 +21,20 @@ from strict_backend.arrays import StrictArray
 from strict_backend.counts import note_transfer
 from strict_backend.graphs import StrictGraphs
 from strict_backend.kernels import run
-from strict_backend.namespace import NAMESPACE
+from strict_backend.namespace import MENDED
 
 GRAPHS = StrictGraphs()
 
 
 class StrictBackend(Backend):
     name = "strict"
-    xp = NAMESPACE
+    xp = MENDED
     array_type = StrictArray
     kernels: ClassVar[dict[str, Kernel]] = {
-        **portable.make_kernels(NAMESPACE),
-        **patches.make_kernels(NAMESPACE),
-        **recurrent.make_kernels(NAMESPACE),
-        **attention.make_kernels(NAMESPACE),
+        **portable.make_kernels(MENDED),
+        **patches.make_kernels(MENDED),
+        **recurrent.make_kernels(MENDED),
+        **attention.make_kernels(MENDED),
     }
 
     def asarray(self, obj: Any, dtype: Any = None, *, copy: bool | None = None) -> StrictArray:

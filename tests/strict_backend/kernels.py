@@ -17,9 +17,10 @@ _captures: list[list[Launch]] = []
 
 
 def run(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Compute with NumPy's arrays; results are arrays, also those without axes."""
+    """Compute with NumPy's arrays, without warnings; results are arrays, also without axes."""
     if not _captures:
-        return _arrays(function(*args, **options))
+        with np.errstate(all="ignore"):
+            return _arrays(function(*args, **options))
     given = list(_in(args)) + list(_in(options))
     before = [array.copy() for array in given]
     with np.errstate(all="ignore"):  # there are no values yet, so they may be wild

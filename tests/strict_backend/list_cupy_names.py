@@ -1,15 +1,17 @@
-"""Write down which of NumPy's names CuPy offers, with which parameters: cupy_names.txt.
+"""Write down which of NumPy's names CuPy offers, with which parameters and dtypes: cupy_names.txt.
 
 Run it where CuPy is installed; no GPU is needed, because importing CuPy and looking at signatures
 does not touch one::
 
-    python -m venv cupy-venv && cupy-venv/bin/pip install 'cupy-cuda12x==14.*' scipy
+    python -m venv cupy-venv && cupy-venv/bin/pip install 'cupy-cuda12x==14.*' scipy ml_dtypes
     cd tests/strict_backend
     ../../cupy-venv/bin/python list_cupy_names.py > cupy_names.txt
 
 Each line is ``name kind keywords``.  Kinds: ``function`` (``**`` stands for keywords that the
 signature does not tell), ``ufunc``, ``type`` (a dtype or another class), ``constant`` and
-``method`` (of ndarray; the name begins with a dot).
+``method`` (of ndarray; the name begins with a dot).  After ``ufunc`` stand its loops instead of
+keywords, in the order in which CuPy tries them, E for bfloat16; so they do after ``loops``, which
+names a ufunc inside a function.
 """
 
 import inspect
@@ -18,8 +20,18 @@ import types
 
 import cupy
 import numpy
+from cupy._core import _routines_math, core
+from cupy._sorting import search
+from cupyx.scipy import special
 
 SUBMODULES = ("linalg",)
+INSIDE = {
+    "clip": _routines_math.clip,
+    "erf": special.erf,
+    "ndtr": special.ndtr,
+    "round": core._round_ufunc,
+    "where": search._where_ufunc,
+}
 KEYWORDS = {
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
     inspect.Parameter.KEYWORD_ONLY,
@@ -29,7 +41,7 @@ KEYWORDS = {
 
 def describe(item: object) -> str:
     if isinstance(item, cupy.ufunc):
-        return "ufunc"
+        return " ".join(["ufunc", *item.types])
     if isinstance(item, type):
         return "type"
     if not callable(item):
@@ -71,6 +83,8 @@ def main() -> None:
             ):
                 continue
             print(f"{prefix}.{name}" if prefix else name, describe(item))
+    for name, ufunc in INSIDE.items():
+        print(name, "loops", *ufunc.types)
     print("\n".join(methods()))
 
 

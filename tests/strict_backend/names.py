@@ -1,13 +1,19 @@
-"""What CuPy offers: the lines of cupy_names.txt."""
+"""What CuPy offers: the lines of cupy_names.txt, and what they do not tell."""
 
 from pathlib import Path
 
 #: name → (kind, keywords).  Methods of ndarray begin with a dot, submodules precede their names.
 OFFERED: dict[str, tuple[str, frozenset[str]]] = {}
+#: name of a ufunc, or of a function around one → its loops, in the order in which they are tried
+LOOPS: dict[str, tuple[str, ...]] = {}
 for _line in Path(__file__).with_name("cupy_names.txt").read_text("utf8").splitlines():
     if not _line.startswith("#"):
-        _name, _kind, *_keywords = _line.split()
-        OFFERED[_name] = (_kind, frozenset(_keywords))
+        _name, _kind, *_words = _line.split()
+        if _kind in {"ufunc", "loops"}:
+            LOOPS[_name] = tuple(_words)
+            _words = []
+        if _kind != "loops":
+            OFFERED[_name] = (_kind, frozenset(_words))
 
 #: CuPy's ufuncs take these keywords only: no ``where``, for one.
 UFUNC_KEYWORDS = frozenset({"out", "dtype", "casting"})
@@ -29,7 +35,7 @@ UFUNC_METHODS = {
 }
 
 #: What ``add.at`` adds atomically.
-ADD_AT_DTYPES = {"int32", "uint32", "uint64", "float16", "float32", "float64"}
+ADD_AT_DTYPES = {"int32", "int64", "uint32", "uint64", "float16", "float32", "float64"}
 
 #: Functions whose result has a size that depends on values, or that check a value on the host: CuPy
 #: reads at least one number from the GPU in each.
@@ -65,11 +71,14 @@ READS = {
     "unique_values",
 }
 
+#: Results of these are C-contiguous, whatever the layout of the data.
+REDUCTIONS = {"all", "amax", "amin", "any", "argmax", "argmin", "max", "mean", "min", "prod", "sum"}
+
 #: NumPy returns Python numbers here, CuPy 0-d arrays.
 SCALAR_RESULTS = {"allclose", "array_equal", "array_equiv", "count_nonzero"}
 
 #: The functions that take host data, and copy it to the device.
-CONVERSIONS = {"array", "asanyarray", "asarray", "ascontiguousarray", "asfortranarray"}
+CONVERSIONS = {"array", "asanyarray", "asarray"}
 
 #: CuPy calls a method of the first argument, which therefore must be an array.
 FIRST_IS_ARRAY = {
@@ -80,7 +89,10 @@ FIRST_IS_ARRAY = {
     "argmax",
     "argmin",
     "argsort",
+    "ascontiguousarray",
+    "asfortranarray",
     "clip",
+    "copy",
     "cumprod",
     "cumsum",
     "max",
@@ -98,6 +110,7 @@ FIRST_IS_ARRAY = {
     "take",
     "transpose",
     "var",
+    "where",
 }
 
 #: Shapes and axes live on the host: no array may stand at or after this position.

@@ -1,6 +1,7 @@
 """CuPy's namespace, computed by NumPy."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,40 +9,46 @@ from scipy import special
 
 from nnlib_backends.cupy_backend.joining import make_joins
 from nnlib_backends.cupy_backend.linalg import HostLinalg
+from nnlib_backends.cupy_backend.mended import make_functions
+from nnlib_backends.cupy_backend.products.products import Products
 from strict_backend import arrays
 from strict_backend.arrays import StrictArray, index, operand
 from strict_backend.counts import note_read, note_transfer
+from strict_backend.functions import SPECIAL
+from strict_backend.indexing import add_at
 from strict_backend.kernels import run
 from strict_backend.names import (
     ADD_AT_DTYPES,
     CONVERSIONS,
     FIRST_IS_ARRAY,
+    LOOPS,
     OFFERED,
+    REDUCTIONS,
     SCALAR_RESULTS,
     UFUNC_KEYWORDS,
     UFUNC_METHODS,
 )
-from strict_backend.operators import check, dress, undress
+from strict_backend.operators import check, dress, elementwise, undress
 
 _TYPES = (np.generic, np.dtype, np.finfo, np.iinfo)
 
 
 class StrictUfunc:
-    """A ufunc with the keywords and methods that CuPy's has."""
+    """A ufunc with the loops, keywords and methods that CuPy's has."""
 
-    def __init__(self, ufunc: np.ufunc) -> None:
-        self._ufunc = ufunc
-        self.__name__, self.nin, self.nout = ufunc.__name__, ufunc.nin, ufunc.nout
+    def __init__(self, name: str, ufunc: Any) -> None:
+        self.__name__, self._ufunc = name, ufunc
+
+    nin = property(lambda self: self._ufunc.nin)
+    nout = property(lambda self: self._ufunc.nout)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         check(self.__name__, UFUNC_KEYWORDS, (), options)
-        out = options.pop("out", None)
-        outputs = out if isinstance(out, tuple) else (out,)
-        found = {id(value._array): value for value in (*args, *outputs) if _is_array(value)}
-        bare_args = [operand(value) for value in args]
-        if out is not None:
-            options["out"] = tuple(None if value is None else operand(value) for value in outputs)
-        return dress(run(self._ufunc, *bare_args, **options), found)
+        inputs, positional = args[: self.nin], args[self.nin :]
+        out = options.get("out", positional or None)
+        outputs = out if isinstance(out, tuple) else (out,) * self.nout
+        dtype, casting = options.get("dtype"), options.get("casting", "same_kind")
+        return elementwise(self.__name__, self._ufunc, inputs, outputs, dtype, casting)
 
     def at(self, a: StrictArray, indices: Any, b: Any = None) -> None:
         self._needs("at")
@@ -49,10 +56,11 @@ class StrictUfunc:
             raise TypeError(f"Unsupported type {type(a)}")
         if self.__name__ == "add" and a.dtype.name not in ADD_AT_DTYPES:
             raise TypeError(f"cupy.add.at only supports {sorted(ADD_AT_DTYPES)}, not {a.dtype}")
-        run(self._ufunc.at, a._array, index(indices), operand(b))
+        at = add_at if self.__name__ == "add" else self._ufunc.at
+        run(at, a._array, index(indices), operand(b))
 
     def outer(self, a: Any, b: Any, **options: Any) -> Any:
-        return dress(run(self._ufunc.outer, operand(a), operand(b), **options), {})
+        return self(a.reshape(a.shape + (1,) * b.ndim), b, **options)
 
     def _needs(self, method: str) -> None:
         if self.__name__ not in UFUNC_METHODS[method]:
@@ -86,26 +94,18 @@ def _function(name: str, function: Callable[..., Any], keywords: frozenset[str])
         found: dict[int, StrictArray] = {}
         bare_args = [undress(value, found) for value in args]
         bare_options = {key: undress(value, found) for key, value in options.items()}
-        if name in {"concatenate", "stack"}:
-            _note_table(*bare_args, **bare_options)
-        if name in SCALAR_RESULTS:
-            return dress(run(_as_array, function, *bare_args, **bare_options), found)
-        return dress(run(function, *bare_args, **bare_options), found)
+        return dress(run(computed, *bare_args, **bare_options), found)
 
+    computed = SPECIAL.get(name, function)
+    if name in SCALAR_RESULTS or name in REDUCTIONS:
+        computed = partial(_as_array, computed)
     call.__name__ = name
     return call
 
 
-def _note_table(arrays: Sequence[np.ndarray], *_: Any, **options: Any) -> None:
-    """CuPy copies the addresses of more than 8 arrays of one dtype below 2 MiB each."""
-    small = sum(array.nbytes for array in arrays) < len(arrays) << 21
-    dtypes = {np.dtype(options.get("dtype") or array.dtype) for array in arrays}
-    if len(arrays) > 8 and len(dtypes) == 1 and small:
-        note_transfer()
-
-
 def _as_array(function: Callable[..., Any], *args: Any, **options: Any) -> np.ndarray:
-    return np.asarray(function(*args, **options))
+    result = function(*args, **options)
+    return result if result is options.get("out") else np.asarray(result, order="C")
 
 
 def _conversion(function: Callable[..., Any], keywords: frozenset[str]) -> Any:
@@ -141,8 +141,8 @@ class StrictNamespace:
         is_type = kind == "type" and isinstance(item, type) and issubclass(item, _TYPES)
         if is_type or (kind == "constant" and isinstance(item, float | None)):
             value = item
-        elif kind in {"ufunc", "function"} and isinstance(item, np.ufunc):
-            value = StrictUfunc(item)
+        elif isinstance(item, np.ufunc) and item.__name__ in LOOPS:
+            value = StrictUfunc(item.__name__, item)
         elif kind == "function" and name in CONVERSIONS:
             value = _conversion(item, keywords)
         elif kind == "function":
@@ -155,10 +155,9 @@ class StrictNamespace:
 
 NAMESPACE = StrictNamespace(np)
 # What the contract asks for beyond NumPy's names.
-NAMESPACE.linalg = HostLinalg(NAMESPACE, StrictNamespace(np.linalg, "linalg."))
-NAMESPACE.concatenate, NAMESPACE.stack = make_joins(StrictNamespace(np))
-NAMESPACE.erf = StrictUfunc(special.erf)
-NAMESPACE.ndtr = StrictUfunc(special.ndtr)
+NAMESPACE.linalg = StrictNamespace(np.linalg, "linalg.")
+NAMESPACE.erf = StrictUfunc("erf", special.erf)
+NAMESPACE.ndtr = StrictUfunc("ndtr", special.ndtr)
 
 
 def sliding_window_view(x: StrictArray, window_shape: Any, axis: Any = None) -> StrictArray:
@@ -169,3 +168,31 @@ def sliding_window_view(x: StrictArray, window_shape: Any, axis: Any = None) -> 
 
 
 NAMESPACE.sliding_window_view = sliding_window_view
+
+
+class MendedNamespace:
+    """What the CuPy backend makes of CuPy's namespace."""
+
+    def __init__(self, cupy: StrictNamespace) -> None:
+        self._cupy = cupy
+        self.__dict__.update(make_functions(cupy, cupy, self._sort))
+        self.concatenate, self.stack = make_joins(cupy)
+        self.linalg = HostLinalg(self, cupy.linalg)
+        products = Products(None, cupy, id, lambda: 0, lambda: False)  # without cuBLASLt
+        self.matmul, self._product = products.matmul, products.dot
+
+    def _sort(self, places: StrictArray, entries: int) -> tuple[StrictArray, StrictArray]:
+        order = self._cupy.argsort(places)
+        return places[order], order
+
+    def dot(self, a: Any, b: Any) -> Any:
+        vectors = getattr(a, "ndim", 0) == getattr(b, "ndim", 0) == 1
+        return self.vdot(a, b) if vectors else self._product(a, b)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._cupy, name)
+        setattr(self, name, value)
+        return value
+
+
+MENDED = MendedNamespace(NAMESPACE)

@@ -1,14 +1,16 @@
 """What an array can do besides: operators, and the methods in CuPy's list."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from strict_backend.arrays import SCALARS, StrictArray, index, operand
 from strict_backend.counts import note_read
+from strict_backend.functions import SPECIAL
 from strict_backend.kernels import run
 from strict_backend.names import HOST_FROM, HOST_KEYWORDS, OFFERED, READS
+from strict_backend.ufuncs import compute, find_loop
 
 
 def undress(value: Any, found: dict[int, StrictArray]) -> Any:
@@ -55,14 +57,52 @@ def _has_array(value: Any) -> bool:
     return isinstance(value, StrictArray)
 
 
+def elementwise(
+    name: str,
+    ufunc: Any,
+    args: Sequence[Any],
+    outputs: Sequence[Any] = (None,),
+    dtype: Any = None,
+    casting: str = "same_kind",
+) -> Any:
+    """Compute with the loop that CuPy takes, into outputs where they are given."""
+    found = {id(x._array): x for x in (*args, *outputs) if isinstance(x, StrictArray)}
+    bare_args = [operand(value) for value in args]
+    bare_outputs = tuple(None if value is None else operand(value) for value in outputs)
+    loop = find_loop(name, bare_args, dtype)
+    return dress(run(compute, name, ufunc, loop, casting, bare_outputs, *bare_args), found)
+
+
 def _binary(ufunc: Any, *, swapped: bool = False) -> Callable[[StrictArray, Any], Any]:
     def operator(self: StrictArray, other: Any) -> Any:
         if not isinstance(other, (*SCALARS, StrictArray, np.ndarray)):
             return NotImplemented
-        pair = (self._array, operand(other))
-        return StrictArray(run(ufunc, *pair[::-1] if swapped else pair))
+        pair = (other, self) if swapped else (self, other)
+        return elementwise(ufunc.__name__, ufunc, pair)
 
     return operator
+
+
+def _matmul(self: StrictArray, other: Any) -> Any:
+    if not isinstance(other, (*SCALARS, StrictArray, np.ndarray)):
+        return NotImplemented
+    if not isinstance(other, StrictArray):
+        raise TypeError(f"Unsupported type {type(other)}")
+    return StrictArray(run(SPECIAL["matmul"], self._array, other._array))
+
+
+def _pow(self: StrictArray, other: Any) -> Any:
+    """``x ** y``, for whose common powers CuPy takes other ufuncs."""
+    ufunc = None
+    if type(other) in {int, float} and other == 2:
+        ufunc = np.square
+    elif type(other) is float:
+        ufunc = {0.5: np.sqrt, -1.0: np.reciprocal}.get(other)
+    if ufunc is None:
+        return _binary(np.power)(self, other)
+    plain = self.dtype.kind in ("ifc" if type(other) is int else "fc")
+    dtype = None if plain else np.result_type(self.dtype, other)
+    return elementwise(ufunc.__name__, ufunc, (self,), dtype=dtype)
 
 
 def _comparison(ufunc: Any, otherwise: bool) -> Callable[[StrictArray, Any], Any]:
@@ -79,14 +119,14 @@ def _comparison(ufunc: Any, otherwise: bool) -> Callable[[StrictArray, Any], Any
 
 def _in_place(ufunc: Any) -> Callable[[StrictArray, Any], StrictArray]:
     def operator(self: StrictArray, other: Any) -> StrictArray:
-        run(ufunc, self._array, operand(other), out=self._array)
-        return self
+        result: StrictArray = elementwise(ufunc.__name__, ufunc, (self, other), (self,))
+        return result
 
     return operator
 
 
 def _unary(ufunc: Any) -> Callable[[StrictArray], StrictArray]:
-    return lambda self: StrictArray(run(ufunc, self._array))
+    return lambda self: elementwise(ufunc.__name__, ufunc, (self,))
 
 
 def _method(name: str, keywords: frozenset[str]) -> Callable[..., Any]:
@@ -97,7 +137,11 @@ def _method(name: str, keywords: frozenset[str]) -> Callable[..., Any]:
             args = (StrictArray(np.asarray(index(args[0]))), *args[1:])
         bare_args = [undress(arg, found) for arg in args]
         bare_options = {key: undress(value, found) for key, value in options.items()}
-        return dress(run(getattr(np.ndarray, name), self._array, *bare_args, **bare_options), found)
+        if name == "clip" and {"min", "max"} & bare_options.keys():
+            renamed = {"min": "a_min", "max": "a_max"}
+            bare_options = {renamed.get(key, key): value for key, value in bare_options.items()}
+        function = SPECIAL.get(name, getattr(np.ndarray, name))
+        return dress(run(function, self._array, *bare_args, **bare_options), found)
 
     return method
 
@@ -106,7 +150,6 @@ _OPERATORS = {
     "add": np.add,
     "sub": np.subtract,
     "mul": np.multiply,
-    "matmul": np.matmul,
     "truediv": np.true_divide,
     "floordiv": np.floor_divide,
     "mod": np.remainder,
@@ -120,8 +163,9 @@ _OPERATORS = {
 for _name, _ufunc in _OPERATORS.items():
     setattr(StrictArray, f"__{_name}__", _binary(_ufunc))
     setattr(StrictArray, f"__r{_name}__", _binary(_ufunc, swapped=True))
-    if _name != "matmul":  # CuPy has no in-place matrix product
-        setattr(StrictArray, f"__i{_name}__", _in_place(_ufunc))
+    setattr(StrictArray, f"__i{_name}__", _in_place(_ufunc))
+StrictArray.__pow__ = _pow  # type: ignore[attr-defined]
+StrictArray.__matmul__ = _matmul  # type: ignore[attr-defined]  # there is none in place
 StrictArray.__eq__ = _comparison(np.equal, False)
 StrictArray.__ne__ = _comparison(np.not_equal, True)
 for _name, _ufunc in {"lt": np.less, "le": np.less_equal, "gt": np.greater}.items():

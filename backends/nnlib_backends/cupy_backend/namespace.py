@@ -10,10 +10,27 @@ import cupy
 from cupy import *  # noqa: F403
 from cupy import abs, all, any, max, min, pow, round, sum  # noqa: F401 - for readers of the names
 from cupy.lib.stride_tricks import sliding_window_view  # noqa: F401
-from cupyx.scipy.special import erf, ndtr  # noqa: F401
+from cupyx.scipy import special
 
 from nnlib_backends.cupy_backend.joining import make_joins
+from nnlib_backends.cupy_backend.kernels.driver import CudaDriver
+from nnlib_backends.cupy_backend.kernels.launcher import Launcher
+from nnlib_backends.cupy_backend.kernels.sorting import sort_indices
 from nnlib_backends.cupy_backend.linalg import HostLinalg
+from nnlib_backends.cupy_backend.mended import make_functions
+
+_launchers: dict[int, Launcher] = {}  # number of a GPU → what sorts there
+
+
+def _sort(places: Any, entries: int) -> tuple[Any, Any]:
+    number = places.data.device_id
+    if number not in _launchers:
+        _launchers[number] = Launcher(cupy, CudaDriver())
+    return sort_indices(_launchers[number], places, entries)
+
+
+_mended = make_functions(cupy, special, _sort)
+globals().update(_mended)
 
 concatenate, stack = make_joins(cupy)
 linalg = HostLinalg(cupy, cupy.linalg)
@@ -37,6 +54,8 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
 
 def dot(a: Any, b: Any) -> Any:
     """``numpy.dot``, likewise."""
+    if getattr(a, "ndim", 0) == getattr(b, "ndim", 0) == 1:
+        return _mended["vdot"](a, b)
     own = products.get(a.data.device_id) if isinstance(a, cupy.ndarray) else None
     return cupy.dot(a, b) if own is None else own.dot(a, b)
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from strict_backend import counting
 from strict_backend.graphs import StrictGraphs, StrictPool
-from strict_backend.namespace import NAMESPACE, StrictNamespace
+from strict_backend.namespace import MENDED, NAMESPACE
 
 import nnlib
 from nnlib_backends import load_backend
 from nnlib_backends.cupy_backend.joining import AT_ONCE, make_joins
 
-RAW = StrictNamespace(np)
+RAW = NAMESPACE
 COUNTS = [1, 2, AT_ONCE, AT_ONCE + 1, 2 * AT_ONCE, 2 * AT_ONCE + 3]
 
 
@@ -36,7 +36,7 @@ def test_concatenate(strict, count, axis, dtypes):
         device = [strict.asarray(x) for x in host]
     expected = np.concatenate(host, axis=axis)
     with counting() as counts:
-        result = NAMESPACE.concatenate(device, axis=axis)
+        result = MENDED.concatenate(device, axis=axis)
     assert counts.transfers == 0
     assert result.dtype == expected.dtype
     np.testing.assert_array_equal(result.get(), expected)
@@ -47,7 +47,7 @@ def test_concatenate(strict, count, axis, dtypes):
 def test_stack(strict, count, axis):
     host, device = arrays(strict, count, "float32")
     with counting() as counts:
-        result = NAMESPACE.stack(device, axis=axis)
+        result = MENDED.stack(device, axis=axis)
     assert counts.transfers == 0
     np.testing.assert_array_equal(result.get(), np.stack(host, axis=axis))
 
@@ -55,9 +55,9 @@ def test_stack(strict, count, axis):
 def test_out_and_dtype_are_cupys(strict):
     host, device = arrays(strict, 20, "float32")
     out = strict.xp.empty((40, 3, 4), dtype="float32")
-    assert NAMESPACE.concatenate(device, out=out) is out
+    assert MENDED.concatenate(device, out=out) is out
     np.testing.assert_array_equal(out.get(), np.concatenate(host))
-    assert NAMESPACE.stack(device, dtype="float64").dtype == np.float64
+    assert MENDED.stack(device, dtype="float64").dtype == np.float64
 
 
 @pytest.mark.parametrize("count", [2, 20])
@@ -65,11 +65,11 @@ def test_shapes_that_do_not_fit_are_refused(strict, count):
     _, device = arrays(strict, count, "float32")
     other = strict.xp.zeros((2, 4, 4), dtype="float32")
     with pytest.raises(ValueError, match=r"dimension|shape"):
-        NAMESPACE.concatenate([*device, other])
+        MENDED.concatenate([*device, other])
     with pytest.raises(ValueError, match=r"dimension|shape"):
-        NAMESPACE.stack([*device, other])
+        MENDED.stack([*device, other])
     with pytest.raises(np.exceptions.AxisError):
-        NAMESPACE.concatenate(device, axis=3)
+        MENDED.concatenate(device, axis=3)
 
 
 @pytest.mark.parametrize("name", ["concatenate", "stack"])
