@@ -45,6 +45,7 @@ def test_second_derivative(row, case):
     assert nnlib.gradcheck(*prepare(row, case, load_backend("numpy")), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow  # kernels have no second derivatives of their own: those are the definition's
 @pytest.mark.parametrize(("row", "case"), FUSED)
 def test_second_derivative_of_the_definition(row, case, monkeypatch):
     backend = load_backend("numpy")
