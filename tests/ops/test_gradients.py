@@ -8,6 +8,12 @@ import nnlib
 from nnlib.ops.operation import Fused
 from nnlib_backends import load_backend
 
+LARGEST = 1000  # values to move one by one; `test_conformance` looks at larger ones, too
+CASES = [
+    pytest.param(*p.values, id=p.id, marks=pytest.mark.slow if p.values[1].size > LARGEST else ())
+    for p in parameters(1)
+]
+
 
 def check(row, case, backend):
     """Compare with central differences, to 1e-6."""
@@ -34,7 +40,7 @@ def gradients(row, case, backend, how):
     return [None if x.grad is None else x.grad.numpy() for x in leaves]
 
 
-@pytest.mark.parametrize(("row", "case"), parameters(1))
+@pytest.mark.parametrize(("row", "case"), CASES)
 def test_gradient(row, case):
     check(row, case, load_backend("numpy"))
 
