@@ -1,6 +1,10 @@
 """Where to look for doctests: not in files that import what this machine lacks (the extras)."""
 
+import os
 from importlib.util import find_spec
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # each core has a worker of its own
+    os.environ.setdefault("NNLIB_NUM_THREADS", "1")
 
 collect_ignore = []
 if find_spec("cupy") is None:

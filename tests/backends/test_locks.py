@@ -13,7 +13,7 @@ import pytest
 from nnlib_backends.locks import finished_before_fork, lock_of_an_object, once
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-LAYERS = ["omp", "workqueue"]
+LAYERS = ["omp", pytest.param("workqueue", marks=pytest.mark.slow)]
 
 
 def run(*words, **variables):
@@ -55,7 +55,7 @@ def test_forked_processes(layer):
 
 
 @needs_fork
-@pytest.mark.parametrize("layer", [LAYERS[0], pytest.param(LAYERS[1], marks=pytest.mark.slow)])
+@pytest.mark.parametrize("layer", LAYERS)
 def test_forks_while_other_threads_compute(layer):
     run("fork_while_others_compute", NUMBA_THREADING_LAYER=layer)
 
@@ -66,7 +66,7 @@ def test_forks_without_compiled_kernels():
     run("fork_while_others_compute", NNLIB_NATIVE="0")
 
 
-@pytest.mark.parametrize("layer", [LAYERS[0], pytest.param(LAYERS[1], marks=pytest.mark.slow)])
+@pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize(
     "method",
     [

@@ -291,7 +291,13 @@ def test_l19_translation(example, out):
         9999: "nueve mil novecientos noventa y nueve",
     }.items():  # fmt: skip
         assert module.spanish(n) == words
-    results = module.main(out, epochs=10, pairs=1500)
+    results = module.main(out, **QUICK["l19_translation"])
+    assert len(results["map"]) == len(results["answer"].split()) + 1, "a row for a word and the end"
+
+
+@pytest.mark.slow
+def test_l19_translation_learns(example, tmp_path):
+    results = example("l19_translation").main(tmp_path, epochs=10, pairs=1500)
     assert results["right"] > 0.8
     assert results["answer"] == "cuatro mil setecientos treinta y uno"
     rows = dict(zip([*results["answer"].split(), "end"], results["map"], strict=True))
@@ -334,20 +340,28 @@ def test_l17_interface_is_pytorchs(example, tmp_path):
 
 def test_l19_gpt(example, out, monkeypatch, capsys):
     monkeypatch.delenv("NNLIB_DATA", raising=False)
-    results = example("l19_gpt").main(out, steps=80, points=2)
-    assert results["steps"] == [40, 80]
+    results = example("l19_gpt").main(out, **QUICK["l19_gpt"])
+    assert results["steps"] == [2, 4]
     nothing, by_frequency, by_neighbour = results["levels"]
     assert nothing > by_frequency > by_neighbour
-    assert results["val_loss"][1] < results["val_loss"][0] < nothing
-    assert results["val_loss"][1] < by_frequency, "it looks at the characters before"
-    assert len(results["step_losses"]) == 80
-    assert len(set(results["samples"])) == 3
+    assert results["val_loss"][1] < results["val_loss"][0] < 1.2 * nothing
+    assert len(results["step_losses"]) == 4
     assert all(text.startswith("Parameters") for text in results["samples"])
     maps = results["attention"]
     assert maps.shape == (3, 4, 32, 32)
     np.testing.assert_allclose(maps.sum(axis=-1), 1, atol=1e-5)
     assert (np.triu(maps, k=1) == 0).all(), "nobody looks ahead"
     assert "nnlib's docstrings: " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_l19_gpt_learns(example, tmp_path, monkeypatch):
+    monkeypatch.delenv("NNLIB_DATA", raising=False)
+    results = example("l19_gpt").main(tmp_path, steps=80, points=2)
+    nothing, by_frequency, _ = results["levels"]
+    assert results["val_loss"][1] < results["val_loss"][0] < nothing
+    assert results["val_loss"][1] < by_frequency, "it looks at the characters before"
+    assert len(set(results["samples"])) == 3
 
 
 def test_l14_convolution(example, out, monkeypatch):
@@ -365,18 +379,9 @@ def test_l14_convolution(example, out, monkeypatch):
     assert place.tolist() == [12, 9]
 
 
-def test_l18_transfer(example, out, monkeypatch):
+def test_l18_transfer(example, out):
     module = example("l18_transfer")
-    monkeypatch.setattr(module, "RATES", (0.003, 0.01))
-    results = module.main(out, shots=(2, 20), seeds=2, steps=20, epochs=4)
-    for row in results["accuracy"].values():
-        few, many = (np.mean(accuracies) for accuracies in row.values())
-        assert 0.3 < few < many
-        assert many > 0.8
-    mean, low, high = results["gain"]["fine-tuned"][2]
-    assert low < mean < high
-    one, other = (results["accuracy"][method][2] for method in ("fine-tuned", "from scratch"))
-    assert mean == pytest.approx(np.mean(one) - np.mean(other))
+    results = module.main(out, **QUICK["l18_transfer"])
     frozen, optimizer = module.prepared("frozen features", results["before"], 0.01)
     assert [name for name, p in frozen.named_parameters() if p.requires_grad] == [
         "head.weight", "head.bias"
@@ -386,6 +391,21 @@ def test_l18_transfer(example, out, monkeypatch):
     data = module.load(False)
     drawn = module.drawn(data["pool"], 3, 0)[1]
     assert np.bincount(drawn).tolist() == [3] * 5
+
+
+@pytest.mark.slow
+def test_l18_transfer_learns(example, tmp_path, monkeypatch):
+    module = example("l18_transfer")
+    monkeypatch.setattr(module, "RATES", (0.003, 0.01))
+    results = module.main(tmp_path, shots=(2, 20), seeds=2, steps=20, epochs=4)
+    for row in results["accuracy"].values():
+        few, many = (np.mean(accuracies) for accuracies in row.values())
+        assert 0.3 < few < many
+        assert many > 0.8
+    mean, low, high = results["gain"]["fine-tuned"][2]
+    assert low < mean < high
+    one, other = (results["accuracy"][method][2] for method in ("fine-tuned", "from scratch"))
+    assert mean == pytest.approx(np.mean(one) - np.mean(other))
 
 
 def test_every_example_has_a_test():

@@ -29,8 +29,14 @@ def count(model):
     return sum(p.size for p in model.parameters())
 
 
+@pytest.fixture
+def few_hidden(monkeypatch):
+    """Models made in this test have small hidden layers, which else take most of the time."""
+    monkeypatch.setattr("nnlib.models.vgg.HIDDEN", 64)
+
+
 def small(**options):
-    """A VGG-11 whose classifier sees one cell; most of its time is the hidden layers' weights."""
+    """A VGG-11 whose classifier sees one cell."""
     return VGG(11, num_classes=10, image_size=32, **options)
 
 
@@ -64,6 +70,7 @@ def test_initial_values():
     assert not linear.bias.numpy().any()
 
 
+@pytest.mark.usefixtures("few_hidden")
 def test_seed_decides_initial_values():
     nnlib.manual_seed(3)
     first = small().features[0].weight.numpy()
@@ -71,6 +78,7 @@ def test_seed_decides_initial_values():
     assert (small().features[0].weight.numpy() == first).all()
 
 
+@pytest.mark.usefixtures("few_hidden")
 def test_logits_and_gradients(backend):
     model = small(batch_norm=True)
     y = model(nnlib.rand(2, 32, 32, 3))
@@ -79,6 +87,7 @@ def test_logits_and_gradients(backend):
     assert all(p.grad is not None for p in model.parameters())
 
 
+@pytest.mark.usefixtures("few_hidden")
 def test_signal_neither_dies_nor_explodes():
     """He's initialisation keeps the values' size through the convolutions."""
     model = small()

@@ -5,6 +5,7 @@ with other memory layouts and on every backend.  `test_table.py` fails for an op
 row.
 """
 
+import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -58,6 +59,11 @@ class Case:
 
     inputs: tuple[Any, ...]
     options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """How many values are to be drawn."""
+        return sum(math.prod(x.shape) for x in self.inputs if isinstance(x, Values))
 
     def draw(self) -> list[Any]:
         """Return the arguments as NumPy arrays, the same ones each time."""
@@ -159,4 +165,6 @@ class peer:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("_"):  # pytest asks each object it collects for some of these
+            raise AttributeError(attribute)
         return getattr(pytest.importorskip(self._name), attribute)

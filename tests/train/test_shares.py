@@ -129,7 +129,7 @@ def test_evaluation_does_not_depend_on_the_batch_size(problem, size, compile):
     assert np.isfinite(list(whole.values())).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(problems(), st.integers(1, 3), st.integers(2, 4), st.booleans())
 def test_accumulated_batches_are_one_larger_batch(problem, size, accumulate, compile):
     kind, loss, x, y = problem

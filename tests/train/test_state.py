@@ -18,7 +18,7 @@ from nnlib.train import (
 )
 from nnlib.train.checkpoint import load_state, save_state
 
-EPOCHS, STOP = 5, 2
+EPOCHS, STOP = 4, 2
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ def test_digits_by_default():
 def test_every_model_begins_with_its_defaults(name, monkeypatch):
     few = [data.ArrayDataset(*part[:18], classes=part.classes) for part in data.digits()]
     monkeypatch.setitem(images.DATA, "digits", lambda root: few)
+    monkeypatch.setattr("nnlib.models.vgg.WIDTH", (4, 6, 8, 8, 8))
     monkeypatch.setattr("nnlib.models.vgg.HIDDEN", 8)
     result = run(name, "--epochs", 1, "--json", "--quiet")
     assert result.exit_code == 0, result.stderr
