@@ -19,6 +19,12 @@ constexpr int BLOCKS = sizeof(real) == 4 ? 4 : sizeof(real) == 2 ? 3 : 2;
 
 #define KERNEL extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 
+// Arrays that a kernel reads, and that it writes: none of them overlaps another.
+template <class T>
+using In = const T* __restrict__;
+template <class T>
+using Out = T* __restrict__;
+
 // N neighbouring numbers, read and written at once; more than 16 bytes, 16 at a time.
 template <class T, int N>
 struct alignas(N * sizeof(T) < 16 ? N * sizeof(T) : 16) Pack {

@@ -138,30 +138,30 @@ __device__ void softmax_gradient(
 
 #define ENTRIES(NAME, BLOCK)                                                                      \
     KERNEL cross_entropy_forward_##NAME(                                                          \
-        const real* logits, const Size* labels, wide* loss, wide* largest, wide* logarithm,       \
+        In<real> logits, In<Size> labels, Out<wide> loss, Out<wide> largest, Out<wide> logarithm, \
         Size rows, Size columns                                                                   \
     ) {                                                                                           \
         forward<BLOCK>(logits, labels, loss, largest, logarithm, rows, columns);                  \
     }                                                                                             \
     KERNEL cross_entropy_backward_##NAME(                                                         \
-        const wide* g, const real* logits, const Size* labels, const wide* largest,               \
-        const wide* logarithm, real* d, Size rows, Size columns                                   \
+        In<wide> g, In<real> logits, In<Size> labels, In<wide> largest,                           \
+        In<wide> logarithm, Out<real> d, Size rows, Size columns                                  \
     ) {                                                                                           \
         backward<BLOCK>(g, logits, labels, largest, logarithm, d, rows, columns);                 \
     }                                                                                             \
-    KERNEL softmax_forward_##NAME(const real* x, real* y, Size rows, Size columns) {              \
+    KERNEL softmax_forward_##NAME(In<real> x, Out<real> y, Size rows, Size columns) {             \
         softmax<BLOCK, false>(x, y, rows, columns);                                               \
     }                                                                                             \
-    KERNEL log_softmax_forward_##NAME(const real* x, real* y, Size rows, Size columns) {          \
+    KERNEL log_softmax_forward_##NAME(In<real> x, Out<real> y, Size rows, Size columns) {         \
         softmax<BLOCK, true>(x, y, rows, columns);                                                \
     }                                                                                             \
     KERNEL softmax_backward_##NAME(                                                               \
-        const real* g, const real* y, real* dx, Size rows, Size columns                           \
+        In<real> g, In<real> y, Out<real> dx, Size rows, Size columns                             \
     ) {                                                                                           \
         softmax_gradient<BLOCK, false>(g, y, dx, rows, columns);                                  \
     }                                                                                             \
     KERNEL log_softmax_backward_##NAME(                                                           \
-        const real* g, const real* y, real* dx, Size rows, Size columns                           \
+        In<real> g, In<real> y, Out<real> dx, Size rows, Size columns                             \
     ) {                                                                                           \
         softmax_gradient<BLOCK, true>(g, y, dx, rows, columns);                                   \
     }

@@ -89,14 +89,14 @@ __device__ void backward(
 
 #define ENTRIES(NAME, BLOCK)                                                                      \
     KERNEL row_norm_forward_##NAME(                                                               \
-        const real* x, const wide* weight, const wide* bias, real* y, wide* mean, wide* scale,    \
+        In<real> x, In<wide> weight, In<wide> bias, Out<real> y, Out<wide> mean, Out<wide> scale, \
         double eps, Size rows, Size columns                                                       \
     ) {                                                                                           \
         forward<BLOCK>(x, weight, bias, y, mean, scale, eps, rows, columns);                      \
     }                                                                                             \
     KERNEL row_norm_backward_##NAME(                                                              \
-        const real* g, const real* x, const wide* weight, const wide* mean, const wide* scale,    \
-        real* dx, Size rows, Size columns                                                         \
+        In<real> g, In<real> x, In<wide> weight, In<wide> mean, In<wide> scale,                   \
+        Out<real> dx, Size rows, Size columns                                                     \
     ) {                                                                                           \
         backward<BLOCK>(g, x, weight, mean, scale, dx, rows, columns);                            \
     }
@@ -122,7 +122,7 @@ __device__ void weight_gradient(
 
 // sums (gridDim.y, 2, columns) of g · normal and of g, of each block's rows
 KERNEL row_norm_weight_gradient(
-    const real* g, const real* x, const wide* mean, const wide* scale, wide* sums, Size rows,
+    In<real> g, In<real> x, In<wide> mean, In<wide> scale, Out<wide> sums, Size rows,
     Size columns
 ) {
     if (columns % PACK == 0 && aligned(g, x, sums))
