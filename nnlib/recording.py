@@ -85,16 +85,21 @@ class Dependencies:
     # Noting ------------------------------------------------------------------------------------
 
     def note_tensor(self, tensor: Any) -> None:
-        """A tensor is used that may come from outside."""
-        if id(tensor) in self._tensors or self.recorder.made(tensor.data):
-            return
-        if id(tensor.data) in self._arguments or id(tensor) in self._made:
-            return
+        """A tensor is computed with that may come from outside."""
         if tensor.backend is not self.backend:
             raise CaptureError(
                 f"a compiled function computes on one backend, {self.backend.name!r} here. "
                 f"Received: a tensor on {tensor.backend.name!r}, in {user_line()}"
             )
+        self.note_read(tensor)
+
+    def note_read(self, tensor: Any) -> None:
+        """What happens depends on which array a tensor has, or on its requiring a gradient."""
+        if id(tensor) in self._tensors or id(tensor) in self._made:
+            return
+        if tensor.backend is self.backend:
+            if id(tensor.data) in self._arguments or self.recorder.made(tensor.data):
+                return
         self._tensors[id(tensor)] = (tensor, tensor.data, tensor.node)
 
     def note_made(self, tensor: Any) -> None:

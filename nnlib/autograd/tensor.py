@@ -92,6 +92,9 @@ class Tensor(TensorMethods):
     @property
     def requires_grad(self) -> bool:
         """Whether results computed from it are recorded.  Can be set on a tensor made by hand."""
+        recording = current()
+        if recording is not None:
+            recording.note_read(self)
         return self.node is not None
 
     @requires_grad.setter
@@ -112,9 +115,11 @@ class Tensor(TensorMethods):
     @property
     def grad(self) -> Tensor | None:
         """Gradient that `backward` left here, of the tensor's own shape and dtype."""
+        recording = current()
+        if recording is not None:
+            recording.note_read(self)
         if self.node is None:
             return None
-        recording = current()
         if recording is not None:
             recording.note_grad_read(self.node)
         return self.node.grad

@@ -219,6 +219,7 @@ class Watch:
             if isinstance(value, Tensor):
                 if kind == "program":
                     self._refuse_array(path, i)
+                    self._noted.note_read(value)
                 return
             if step.is_key:
                 if isinstance(value, dict):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import nnlib
@@ -67,7 +67,7 @@ class World:
         self.rng, self.words = np.random.default_rng(0), iter(range(10**6))
         self.settings = Settings(beta=0.5)
         self.carried, self.kept, self.count = nnlib.zeros(4, 3), [], 0
-        self.memory, self.handles = {}, []
+        self.memory, self.handles, self.table = {}, [], nnlib.ones(2)
         closed, shared = 1.5, [0.5]
 
         def in_closure(x):
@@ -116,6 +116,15 @@ class World:
         if self.options.beta > 0.6:
             return F.relu(y)
         return nnlib.tanh(y) if self.net.training else y
+
+    def what_is_trained(self, y):
+        for p in self.net.parameters():
+            y = y + 1 if p.requires_grad else y
+            y = y if p.grad is None else y * 2
+        return y
+
+    def size_of_a_tensor(self, y):
+        return y + len(self.table) / 2
 
     def layers(self, y):
         return self.net(y)
@@ -268,6 +277,8 @@ class World:
                     self.handles.append(net.layer.weight.register_hook(lambda g: g * 0.5))
             case "carried":
                 self.carried = nnlib.ones(4, 3)
+            case "array":
+                self.table.data = nnlib.ones(2 + i % 2).data
 
     def state(self):
         generator = nnlib.random.default_generator.state_dict()
@@ -287,7 +298,7 @@ OPTIMIZERS = {
 EVENTS = [
     "beta", "settings", "table", "list", "whole", "global", "closure", "net", "class", "p",
     "momentum", "mode", "freeze", "lr", "decay", "buffer", "buffer in place", "weight", "state",
-    "seed", "hook", "carried",
+    "seed", "hook", "carried", "array",
 ]  # fmt: skip
 STATEMENTS = [
     name
@@ -351,6 +362,9 @@ QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 @settings(max_examples=25, derandomize=True, **QUIET)
 @given(**PROGRAMS)
+@example(["update_by_hand"], {1: "freeze", 3: "freeze"}, "adam", (1.0,))
+@example(["what_is_trained"], {4: "freeze", 7: "freeze"}, "sgd", (1.0,))
+@example(["size_of_a_tensor"], {4: "array", 7: "array"}, "sgd", (1.0,))
 def test_drawn_programs(statements, events, optimizer, numbers):
     check(statements, events, optimizer, numbers)
 
