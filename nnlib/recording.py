@@ -97,9 +97,9 @@ class Dependencies:
         """What happens depends on which array a tensor has, or on its requiring a gradient."""
         if id(tensor) in self._tensors or id(tensor) in self._made:
             return
-        if tensor.backend is self.backend:
-            if id(tensor.data) in self._arguments or self.recorder.made(tensor.data):
-                return
+        own = tensor.backend is self.backend
+        if own and (id(tensor.data) in self._arguments or self.recorder.made(tensor.data)):
+            return
         self._tensors[id(tensor)] = (tensor, tensor.data, tensor.node)
 
     def note_made(self, tensor: Any) -> None:

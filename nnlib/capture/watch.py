@@ -232,7 +232,11 @@ class Watch:
                 value = self._attribute(value, step.name, f"{self._text}{step}")
             self._text += str(step)
             self._know(value)
-        self._whole(value, keys, seen)
+        if isinstance(value, Tensor):  # for a function of C, such as len
+            if kind == "program":
+                self._noted.note_read(value)
+        else:
+            self._whole(value, keys, seen)
 
     def _refuse_array(self, path: Path, i: int) -> None:
         """Refuse the bare array of a tensor: what is done with it is not seen."""
