@@ -232,7 +232,7 @@ ADAMW = Optimizer("adamw", 0.001, weight_decay=0.01)
 _named(mlp, "mlp-odd-1", (129, 77, 53, 11), 1, block=200)
 _named(mlp, "mlp-odd-37", (129, 77, 53, 11), 37, block=200)
 _named(mlp, "mlp-adamw", (129, 77, 53, 11), 37, optimizer=ADAMW, block=200)
-_named(mlp, "mlp-512", (784, 512, 512, 10), 128, data=mnist, block=50)
+_named(mlp, "mlp-512", (784, 512, 512, 10), 128, data=mnist, optimizer=_CALM, block=50)
 _named(lenet5, "lenet-1", 1, block=100, rate=0.002)  # one image a step: 0.05 is chaotic
 _named(lenet5, "lenet-100", 100, block=50)
 _named(odd_cnn, "cnn-odd", 19)

@@ -40,7 +40,8 @@ def workload(quick: bool, seed: int) -> Workload:
         train=train,
         test=test,
         target=0.97,
-        optimizer=Optimizer("sgd", 0.1),
+        # on noise 0.1 is chaotic after some hundred steps: then no two libraries agree
+        optimizer=Optimizer("sgd", 0.1 if test is not None else 0.01),
         plan=QUICK_PLAN if quick else PLAN,
     )
 

@@ -7,8 +7,9 @@ import nnlib
 from nnlib import models
 from nnlib.errors import OptionError
 from nnlib_benchmarks import flops, workloads
+from nnlib_benchmarks.contestants import training_step
 from nnlib_benchmarks.workloads import gpu, layers, mlp_mnist
-from nnlib_benchmarks.workloads.base import LEAST_WARMUP
+from nnlib_benchmarks.workloads.base import LEAST_WARMUP, endless
 from nnlib_benchmarks.workloads.vgg16 import vgg_layers
 
 LARGE = [*gpu.WORKLOADS, *(name for name in workloads.TRAINING if "vgg" in name)]
@@ -167,3 +168,24 @@ def test_gpt2_has_its_124_million_weights():
     with nnlib.nn.init.skip():
         small = layers.build([described | {"blocks": 1}])
     assert sum(p.size for p in small.parameters()) == embeddings + block + 2 * width
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mlp-mnist", *(pytest.param(n, marks=pytest.mark.slow) for n in ("mlp-wide", "mlp-512"))],
+)
+def test_noise_in_place_of_mnist_is_not_chaotic(name, monkeypatch):
+    """Else two libraries, whose last bits differ, would not agree after 300 steps."""
+    monkeypatch.setattr(mlp_mnist, "real_images", lambda: None)
+    workload = workloads.make_workload(name, quick=True, seed=0)
+    losses = []
+    for factor in (1.0, 1.0 + 1e-6):
+        nnlib.manual_seed(0)
+        model = workload.build()
+        with nnlib.no_grad():
+            for p in model.parameters():
+                p *= factor
+        step = training_step(model, workload.optimizer.build(model.parameters()))
+        batches = endless(workload.train.loader(workload.plan.batch, 0))
+        losses.append([step(*next(batches)).item() for _ in range(300)])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=0.02, atol=0.002)
