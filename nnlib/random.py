@@ -219,7 +219,7 @@ def _normal(
     values = xp.empty((2 * pairs,), dtype=dtype)
     start, most = 0, max(1, 2 * getattr(xp, "philox_chunk", 0) // _BLOCK)
     while start < pairs:
-        blocks = min(most, (pairs - start) // _BLOCK) or 1
+        blocks = min(most, (pairs - start) // _BLOCK) or 1  # the last one may be shorter
         size = min(_BLOCK, pairs - start)
         n = blocks * size
         words = philox4x32(xp, seed, offset + start // 2, 2 * n).reshape(blocks, 2, size)

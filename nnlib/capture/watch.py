@@ -212,15 +212,11 @@ class Watch:
         self, value: Any, path: Path, kind: str, keys: Iterable[str], seen: dict[int, Any]
     ) -> None:
         """Note what a path leads to, and what it passes."""
-        self._text = path.root
-        for i, step in enumerate(path.steps):
+        self._text, rest = path.root, list(path.steps)
+        while rest and not isinstance(value, Tensor):
             if is_plain(value) or value is MISSING:
                 return
-            if isinstance(value, Tensor):
-                if kind == "program":
-                    self._refuse_array(path, i)
-                    self._noted.note_read(value)
-                return
+            step = rest.pop(0)
             if step.is_key:
                 if isinstance(value, dict):
                     value = self._item(value, step.name, f"{self._text}{step}")
@@ -232,16 +228,15 @@ class Watch:
                 value = self._attribute(value, step.name, f"{self._text}{step}")
             self._text += str(step)
             self._know(value)
-        if isinstance(value, Tensor):  # for a function of C, such as len
-            if kind == "program":
-                self._noted.note_read(value)
-        else:
+        if not isinstance(value, Tensor):
             self._whole(value, keys, seen)
+        elif kind == "program":
+            self._tensor(value, [step.name for step in rest])
 
-    def _refuse_array(self, path: Path, i: int) -> None:
-        """Refuse the bare array of a tensor: what is done with it is not seen."""
-        step, *further = path.steps[i:]
-        if step.name == "data" and not (further and further[0].name in _OF_AN_ARRAY):
+    def _tensor(self, value: Tensor, names: list[Any]) -> None:
+        """Note a tensor; refuse its bare array, for what is done with that is not seen."""
+        self._noted.note_read(value)
+        if names[:1] == ["data"] and not _OF_AN_ARRAY.intersection(names[1:2]):
             self.state.refuse(
                 f"{self._where}: {self._text}.data, on which operations are not recorded"
             )

@@ -102,16 +102,12 @@ def test_without_the_libraries_it_ends_at_once(tmp_path, ready, options):
         assert (tmp_path / "out" / "bench.log").exists()
 
 
-def test_memory_is_checked_only_if_asked_for(tmp_path):
+def test_memory_is_checked_only_if_asked_for(tmp_path, monkeypatch):
     tool = tmp_path / "compute-sanitizer"
     tool.write_text("#!/bin/sh\necho 0 errors\n")
     tool.chmod(0o755)
-    path = os.environ["PATH"]
-    os.environ["PATH"] = f"{tmp_path}:{path}"
-    try:
-        done = run(tmp_path / "out", "--memcheck", python=stub(tmp_path, SUMMARY))
-    finally:
-        os.environ["PATH"] = path
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    done = run(tmp_path / "out", "--memcheck", python=stub(tmp_path, SUMMARY))
     assert done.returncode == 0
     assert "memcheck" in done.stdout
     assert "memcheck" not in run(tmp_path / "out", python=stub(tmp_path, SUMMARY)).stdout

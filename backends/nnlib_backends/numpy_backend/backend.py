@@ -113,7 +113,8 @@ class NumpyBackend(Backend):
         """Return a function that tells whether all values of an array lie in low … high now."""
         if array.dtype.char == "l" and low == 0 and array.size:
             unsigned = array.view(np.uint64)  # negative ones are huge: one look
-            return lambda: unsigned.item(unsigned.argmax()) <= high  # `max` is a call of Python's
+            # not `max`, which NumPy computes by a function of Python
+            return lambda: unsigned.item(unsigned.argmax()) <= high
         return super().inside(array, low, high)
 
     def global_norm(self, arrays: Sequence[Array]) -> Array | None:
