@@ -10,16 +10,15 @@ collect_ignore = []
 if find_spec("cupy") is None:
     cupy_backend = "backends/nnlib_backends/cupy_backend"
     collect_ignore += [
-        *(
-            f"{cupy_backend}/{name}.py"
-            for name in ("backend", "convolution", "kernels/driver", "namespace")
-        ),
-        "tests/strict_backend/list_cupy_names.py",
+        *(f"{cupy_backend}/{name}.py" for name in ("backend", "kernels/nvrtc", "namespace")),
+        "tests/doubles/strict_backend/list_cupy_names.py",
     ]
 if find_spec("numba") is None:
     collect_ignore += [
-        "backends/nnlib_backends/numpy_backend/native",
-        "tests/backends/numpy_backend/native",
+        "backends/nnlib_backends/numpy_backend/codegen",
+        "backends/nnlib_backends/numpy_backend/kernels",
+        "tests/backends/numpy_backend/codegen",
+        "tests/backends/numpy_backend/kernels",
         "tests/backends/numpy_backend/test_launch.py",
     ]
 

@@ -28,7 +28,7 @@ from nnlib import optim
 from nnlib.ops.operation import fused_operations
 from nnlib.optim.update import UpdateRule
 from nnlib_backends import Backend
-from nnlib_backends.precision import is_floating
+from nnlib_backends.dtypes import is_floating
 
 Row = dict[str, Any]
 

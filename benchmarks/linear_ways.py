@@ -12,7 +12,7 @@ from unittest import mock
 
 import nnlib
 from nnlib_backends import Backend
-from nnlib_backends.cupy_backend.products.linear import Linear
+from nnlib_backends.cupy_backend.gemm.linear import Linear
 
 #: Rows, inputs and outputs: the layers of GPT-2 124M on 16 × 1,024 tokens, and of a small network.
 LAYERS = ((16384, 768, 3072), (16384, 3072, 768), (16384, 768, 2304), (128, 784, 512))

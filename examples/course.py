@@ -72,7 +72,7 @@ def picture(path: Path, size: tuple[float, float], draw: Callable[[Any], None]) 
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError:
-        print(f"No picture: matplotlib is not installed. To mend it: {install_command('plot')}")
+        print(f"No picture: matplotlib is not installed. To fix it: {install_command('plot')}")
         return
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")

@@ -43,11 +43,11 @@ from nnlib.autograd import (
     zeros,
     zeros_like,
 )
-from nnlib.capture import compile
 from nnlib.errors import NnlibError
 from nnlib.io import load, save
+from nnlib.jit import compile
 from nnlib.memory import memory_summary
-from nnlib.models.summary import summary
+from nnlib.nn.summary import summary
 from nnlib.ops import (
     abs,
     add,

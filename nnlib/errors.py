@@ -169,11 +169,9 @@ def missing_extra(need: str, extra: str) -> MissingExtraError:
     Examples
     --------
     >>> print(missing_extra("plot needs matplotlib", "plot"))  # doctest: +ELLIPSIS
-    plot needs matplotlib, which is not installed. To mend it: pip install ...
+    plot needs matplotlib, which is not installed. To fix it: pip install ...
     """
-    return MissingExtraError(
-        f"{need}, which is not installed. To mend it: {install_command(extra)}"
-    )
+    return MissingExtraError(f"{need}, which is not installed. To fix it: {install_command(extra)}")
 
 
 def describe(*values: Any) -> str:

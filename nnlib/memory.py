@@ -15,7 +15,7 @@ from typing import Any
 
 from nnlib.errors import OutOfMemoryError
 from nnlib_backends import Backend, get_backend, load_backend
-from nnlib_backends.contract import Array
+from nnlib_backends.base import Array
 
 __all__ = ["MemorySummary", "holders", "memory_summary", "out_of_memory"]
 

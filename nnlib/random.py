@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 from nnlib.errors import OptionError, StateError
-from nnlib.recording import current, fed, repeated
+from nnlib.tracing import current, repeated, scalar_inputs
 from nnlib_backends import Backend, get_backend, load_backend
-from nnlib_backends.contract import Array
+from nnlib_backends.base import Array
+from nnlib_backends.common.philox import limit, philox4x32
 from nnlib_backends.locks import drawing
-from nnlib_backends.philox import limit, philox4x32
 
 __all__ = ["Generator", "default_generator", "manual_seed"]
 
@@ -91,11 +91,11 @@ class Generator:
             The seed (its bits as a signed number), and where in its stream the words begin.
         """
         target = get_backend() if backend is None else load_backend(backend)
-        recording = current()
-        if recording is not None:
-            recording.note_stream(self)
+        tracing = current()
+        if tracing is not None:
+            tracing.note_stream(self)
         key = repeated(target.xp.empty, (2,), dtype="int64")
-        return fed(key, self._reserved, count, dtype="int64")
+        return scalar_inputs(key, self._reserved, count, dtype="int64")
 
     def _reserved(self, count: int) -> tuple[int, int]:
         """Move on by ``count`` words; return the seed as a signed number, and where they begin."""
@@ -117,8 +117,8 @@ class Generator:
         Where a step is recorded seed and offset are in an array, so that replays draw anew.
         """
         target = get_backend() if backend is None else load_backend(backend)
-        recording = current()
-        if recording is None or recording.backend is not target:
+        tracing = current()
+        if tracing is None or tracing.backend is not target:
             return make(target.xp, *self._take(count), *args)
         key = self.reserve(count, target)
         array: Array = repeated(_made_from_key, make, target.xp, key, *args)
@@ -188,9 +188,9 @@ class Generator:
 
 def _note(what: str) -> None:
     """Tell a recording that its replays would not do this."""
-    recording = current()
-    if recording is not None:
-        recording.note_unrepeatable(what)
+    tracing = current()
+    if tracing is not None:
+        tracing.note_unrepeatable(what)
 
 
 def _made_from_key(make: Callable[..., Array], xp: Any, key: Array, *args: Any) -> Array:

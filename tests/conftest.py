@@ -17,7 +17,7 @@ GPU = pytest.param("cupy", marks=pytest.mark.gpu)
 @pytest.fixture(autouse=True)
 def _fresh_start(monkeypatch):
     """No test sees another's choice of backend or position in the random stream."""
-    monkeypatch.delenv(registry.ENVIRONMENT_VARIABLE, raising=False)
+    monkeypatch.delenv("NNLIB_BACKEND", raising=False)
     monkeypatch.setattr(registry, "_default", None)
     import nnlib
 

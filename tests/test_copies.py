@@ -20,7 +20,7 @@ from nnlib.errors import GradientError
 from nnlib.optim import schedules
 
 MODULES = (
-    "nnlib nnlib.autograd nnlib.capture nnlib.data nnlib.data.transforms nnlib.errors nnlib.io "
+    "nnlib nnlib.autograd nnlib.jit nnlib.data nnlib.data.transforms nnlib.errors nnlib.io "
     "nnlib.models nnlib.nn nnlib.nn.functional nnlib.nn.init nnlib.ops nnlib.optim "
     "nnlib.optim.schedules nnlib.random nnlib.train nnlib_backends"
 )
@@ -307,7 +307,7 @@ SAMPLES = {
     nnlib.random.Generator: Sample(
         lambda: nnlib.random.Generator(3), lambda g: [g.uniform((5,)), g.permutation(5), repr(g)]
     ),
-    nnlib.capture.Compiled: Sample(compiled, lambda f: f(nnlib.tensor(array(4, 3)))),
+    nnlib.jit.Compiled: Sample(compiled, lambda f: f(nnlib.tensor(array(4, 3)))),
     # nnlib.nn
     **{getattr(nn, name): module(getattr(nn, name), array(4, 3)) for name in ELEMENTWISE.split()},
     nn.Module: None,  # abstract: all its subclasses are here
@@ -444,8 +444,8 @@ SAMPLES = {
     nnlib_backends.Timer: Sample(
         nnlib_backends.Timer, lambda timer: [timer.start(), timer.stop(), timer.seconds() >= 0]
     ),
-    nnlib_backends.Kernel: Sample(
-        lambda: nnlib_backends.Kernel(array, plain), lambda k: k.backward
+    nnlib_backends.KernelPair: Sample(
+        lambda: nnlib_backends.KernelPair(array, plain), lambda k: k.backward
     ),
     nnlib_backends.PrimitiveKernel: Sample(
         lambda: nnlib_backends.PrimitiveKernel(array, {"x": plain}), lambda k: k.rules["x"]

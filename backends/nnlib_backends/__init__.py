@@ -4,10 +4,10 @@ nnlib's core holds no array library.  It asks this package for a *backend*: NumP
 on a CUDA GPU, or one that a third party registers.
 """
 
-from nnlib_backends.contract import (
+from nnlib_backends.base import (
     Backend,
     DeviceInfo,
-    Kernel,
+    KernelPair,
     MemoryInfo,
     PrimitiveKernel,
     Timer,
@@ -31,13 +31,33 @@ from nnlib_backends.registry import (
     use_backend,
 )
 
+
+def _make_numpy_backend(device: int) -> Backend:
+    from nnlib_backends.numpy_backend import NumpyBackend
+
+    if device:
+        raise BackendUnavailableError(
+            f"numpy:{device}", "no-such-device", "the CPU counts as one device.", 'use "numpy".'
+        )
+    return NumpyBackend()
+
+
+def _make_cupy_backend(device: int) -> Backend:
+    from nnlib_backends.cupy_backend import load
+
+    return load(device)
+
+
+register_backend("numpy", _make_numpy_backend, array_module="numpy")
+register_backend("cupy", _make_cupy_backend, array_module="cupy")
+
 __all__ = [
     "Backend",
     "BackendError",
     "BackendMismatchError",
     "BackendUnavailableError",
     "DeviceInfo",
-    "Kernel",
+    "KernelPair",
     "MemoryInfo",
     "NnlibError",
     "PrimitiveKernel",

@@ -74,7 +74,7 @@ class BackendUnavailableError(BackendError):
     >>> error = BackendUnavailableError("cupy", "not-installed", "CuPy is not installed.",
     ...                                 "pip install -e '.[cuda12]'")
     >>> print(error)
-    backend 'cupy' cannot be used: CuPy is not installed. To mend it: pip install -e '.[cuda12]'
+    backend 'cupy' cannot be used: CuPy is not installed. To fix it: pip install -e '.[cuda12]'
     """
 
     REASONS = (
@@ -92,7 +92,7 @@ class BackendUnavailableError(BackendError):
     def __init__(self, backend: str, reason: str, detail: str, remedy: str) -> None:
         if reason not in self.REASONS:
             raise ValueError(f"reason must be one of {self.REASONS}. Received: {reason!r}")
-        super().__init__(f"backend {backend!r} cannot be used: {detail} To mend it: {remedy}")
+        super().__init__(f"backend {backend!r} cannot be used: {detail} To fix it: {remedy}")
         self.backend = backend
         self.reason = reason
         self.detail = detail

@@ -6,7 +6,7 @@ environment variable ``NNLIB_BACKEND`` > ``"numpy"``.
 
 from __future__ import annotations
 
-import os
+import copyreg
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,15 +16,14 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import Any, TypeAlias
 
-from nnlib_backends.contract import Array, Backend
+from nnlib_backends.base import Array, Backend
+from nnlib_backends.config import BACKEND
 from nnlib_backends.errors import (
     BackendMismatchError,
     BackendUnavailableError,
     UnknownBackendError,
 )
 from nnlib_backends.locks import registering
-
-ENVIRONMENT_VARIABLE = "NNLIB_BACKEND"
 
 Factory: TypeAlias = Callable[[int], Backend]
 """Makes the backend of one device, given its number (always 0 where there is only one)."""
@@ -36,26 +35,7 @@ class _Registration:
     array_module: str  # root module of its array class: "numpy", "cupy"
 
 
-def _load_numpy(device: int) -> Backend:
-    from nnlib_backends.numpy_backend import NumpyBackend
-
-    if device:
-        raise BackendUnavailableError(
-            f"numpy:{device}", "no-such-device", "the CPU counts as one device.", 'use "numpy".'
-        )
-    return NumpyBackend()
-
-
-def _load_cupy(device: int) -> Backend:
-    from nnlib_backends.cupy_backend import load
-
-    return load(device)
-
-
-_registrations: dict[str, _Registration] = {
-    "numpy": _Registration(_load_numpy, "numpy"),
-    "cupy": _Registration(_load_cupy, "cupy"),
-}
+_registrations: dict[str, _Registration] = {}
 _loaded: dict[str, Backend] = {}
 # Array class → backend: the hot path of operations on raw arrays.  None: two devices share it.
 _by_array_type: dict[type, Backend | None] = {}
@@ -146,11 +126,17 @@ def load_backend(name: str | Backend) -> Backend:
         backend = _loaded.get(canonical)
         if backend is None:
             backend = _registrations[root].factory(device)
+            copyreg.pickle(type(backend), _by_name)
             _loaded[canonical] = backend
             shared = backend.array_type in _by_array_type
             _by_array_type[backend.array_type] = None if shared else backend
         _loaded[name] = backend
     return backend
+
+
+def _by_name(backend: Backend) -> tuple[Callable[[str], Backend], tuple[str]]:
+    """Pickle a backend as its name: a process has one backend of each."""
+    return load_backend, (backend.name,)
 
 
 def _parse(name: str) -> tuple[str, int]:
@@ -281,11 +267,11 @@ def get_backend() -> Backend:
 def _by_environment() -> Backend:
     with registering:
         if _default is None:  # else another thread has chosen one
-            name = os.environ.get(ENVIRONMENT_VARIABLE)
+            name = BACKEND.get()
             try:
                 set_backend(name or "numpy")
             except UnknownBackendError as error:
-                raise UnknownBackendError(f"{ENVIRONMENT_VARIABLE}={name}: {error}") from None
+                raise UnknownBackendError(f"{BACKEND.name}={name}: {error}") from None
         assert _default is not None
         return _default
 

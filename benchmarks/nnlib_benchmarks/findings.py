@@ -33,7 +33,7 @@ def findings(run: Run) -> list[Finding]:
     found += [Finding("note", text) for text in _doubts(run)]
     for missing in run.missing:
         if missing.name not in run.settings.peers:  # a peer that failed is among the failures
-            text = f"{NO_GPU}. {missing.detail} To mend it: {missing.remedy}"
+            text = f"{NO_GPU}. {missing.detail} To fix it: {missing.remedy}"
             found.append(Finding("note", text))
     return found
 

@@ -1,6 +1,6 @@
 """Tensors, the recorded graph, and the backward pass."""
 
-from nnlib.autograd import held  # noqa: F401 - says what tensors hold
+from nnlib.autograd import memory  # noqa: F401 - says what tensors hold
 from nnlib.autograd.autocast import autocast
 from nnlib.autograd.creation import (
     arange,
@@ -16,11 +16,11 @@ from nnlib.autograd.creation import (
     zeros,
     zeros_like,
 )
+from nnlib.autograd.draw import draw_graph, graph_dot
+from nnlib.autograd.functional import grad, value_and_grad
 from nnlib.autograd.gradcheck import gradcheck
-from nnlib.autograd.graph import draw_graph, graph_dot
 from nnlib.autograd.mode import enable_grad, is_grad_enabled, no_grad
 from nnlib.autograd.tensor import Tensor
-from nnlib.autograd.transforms import grad, value_and_grad
 
 __all__ = [
     "Tensor",

@@ -15,10 +15,10 @@ from nnlib.autograd.nodes import FusedNode, PrimitiveNode
 from nnlib.errors import DTypeError, describe
 from nnlib.memory import out_of_memory
 from nnlib.ops.operation import Fused, Operation, Primitive, in_float32
-from nnlib.recording import Dependencies, current
-from nnlib_backends import Backend, BackendMismatchError, Kernel
-from nnlib_backends.contract import Array
-from nnlib_backends.precision import is_floating, is_low
+from nnlib.tracing import Guards, current
+from nnlib_backends import Backend, BackendMismatchError, KernelPair
+from nnlib_backends.base import Array
+from nnlib_backends.dtypes import is_floating, is_half
 
 __all__ = ["apply"]
 
@@ -37,7 +37,7 @@ def apply(operation: Operation, args: Sequence[Any], options: dict[str, Any]) ->
         return applied(operation, args, options, low, operation.name in backend.mixed)
     dtype = arg.data.dtype
     if dtype is not FLOAT32 and dtype is not FLOAT64:
-        if not operation.exact and is_low(arg) and not _takes_low(backend, operation, args):
+        if not operation.exact and is_half(arg) and not _takes_half(backend, operation, args):
             return in_float32(operation, args, options)
         if isinstance(operation, Fused) and not is_floating(dtype):
             args = [_as_float(x) if i in operation.floats else x for i, x in enumerate(args)]
@@ -50,9 +50,9 @@ def apply(operation: Operation, args: Sequence[Any], options: dict[str, Any]) ->
     arrays = [bare(operation.name, arg, backend) for arg in args]
     if kernel is not None and operation.check is not None:  # type: ignore[attr-defined]
         operation.check(*arrays, **options)  # type: ignore[attr-defined]
-    recording = current()
-    if recording is not None:
-        y, saved = _record(recording, args, operation, kernel, backend, arrays, options)
+    tracing = current()
+    if tracing is not None:
+        y, saved = _record(tracing, args, operation, kernel, backend, arrays, options)
     elif backend.scope is None:
         y, saved = _compute(operation, kernel, backend, arrays, options)
     else:
@@ -74,10 +74,10 @@ def apply(operation: Operation, args: Sequence[Any], options: dict[str, Any]) ->
     return result
 
 
-def _takes_low(backend: Backend, operation: Operation, args: Sequence[Any]) -> bool:
+def _takes_half(backend: Backend, operation: Operation, args: Sequence[Any]) -> bool:
     """Whether a kernel takes these 16-bit arrays: its weight and bias must not be of 16 bits."""
     return operation.name in backend.mixed and not any(
-        name in ("weight", "bias") and is_low(x)
+        name in ("weight", "bias") and is_half(x)
         for name, x in zip(operation.arrays[1:], args[1:], strict=False)
     )
 
@@ -88,18 +88,18 @@ def _as_float(x: Any) -> Any:
     return x.astype("float32") if integers else x
 
 
-def _record(recording: Dependencies, args: Sequence[Any], *call: Any) -> tuple[Array, Any]:
+def _record(tracing: Guards, args: Sequence[Any], *call: Any) -> tuple[Array, Any]:
     """Compute, and have it repeated in replays."""
     for arg in args:
         if isinstance(arg, tensors.Tensor):
-            recording.note_tensor(arg)
-    result: tuple[Array, Any] = recording.recorder.compute(_compute, *call)
+            tracing.note_tensor(arg)
+    result: tuple[Array, Any] = tracing.tracer.compute(_compute, *call)
     return result
 
 
 def _compute(
     operation: Operation,
-    kernel: Kernel | None,
+    kernel: KernelPair | None,
     backend: Backend,
     arrays: list[Any],
     options: dict[str, Any],

@@ -24,7 +24,7 @@ from nnlib.autograd.mode import enter, leave, low, low_dtype, without_autocast
 from nnlib.errors import MissingExtraError, OptionError
 from nnlib.ops.operation import Operation, primitive
 from nnlib.ops.shaping import astype
-from nnlib_backends.precision import LOW_DTYPES, is_floating, tf32_allowed
+from nnlib_backends.dtypes import LOW_DTYPES, is_floating, tf32_allowed
 
 __all__ = ["POLICIES", "Policy", "applied", "autocast", "precision"]
 

@@ -19,9 +19,9 @@ from nnlib.errors import (
 )
 from nnlib.memory import out_of_memory
 from nnlib.random import default_generator
-from nnlib.recording import current, repeated
+from nnlib.tracing import current, repeated
 from nnlib_backends import Backend, backend_of, get_backend, load_backend
-from nnlib_backends.precision import is_floating
+from nnlib_backends.dtypes import is_floating
 
 __all__ = [
     "arange",
@@ -110,11 +110,11 @@ def _backend_for(data: Any, is_array: bool, backend: Where) -> Backend:
         return load_backend(backend)
     if is_array:
         try:
-            home = backend_of(data)
+            grad_buffer = backend_of(data)
         except BackendMismatchError:  # of a library that we do not know: the backend may convert it
             return get_backend()
-        if not home.host_memory:
-            return home
+        if not grad_buffer.host_memory:
+            return grad_buffer
     return get_backend()
 
 

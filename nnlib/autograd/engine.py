@@ -22,10 +22,10 @@ from nnlib.autograd.mode import is_grad_enabled, without_autocast
 from nnlib.errors import DTypeError, GradientError, describe
 from nnlib.memory import out_of_memory
 from nnlib.ops.shaping import astype, unbroadcast
-from nnlib.recording import current, perform
-from nnlib_backends.contract import Array, Backend
+from nnlib.tracing import current, perform
+from nnlib_backends.base import Array, Backend
+from nnlib_backends.dtypes import tf32_allowed
 from nnlib_backends.locks import lock_of_an_object
-from nnlib_backends.precision import tf32_allowed
 
 if TYPE_CHECKING:
     from nnlib.autograd.tensor import Tensor
@@ -64,8 +64,8 @@ class Node:
     """
 
     __slots__ = (
-        "__weakref__", "backend", "dtype", "grad", "home", "home_grad", "home_taken", "hooks",
-        "inputs", "keep_grad", "number", "shape", "tf32",
+        "__weakref__", "backend", "buffered_grad", "dtype", "grad", "grad_buffer",
+        "grad_buffer_claimed", "hooks", "inputs", "keep_grad", "number", "shape", "tf32",
     )  # fmt: skip
 
     def __init__(
@@ -79,9 +79,9 @@ class Node:
         self.grad: Tensor | None = None
         self.keep_grad = not inputs
         self.hooks: dict[object, Callable[[Tensor], Tensor | None]] | None = None
-        self.home: Array | None = None
-        self.home_taken = False
-        self.home_grad: weakref.ref[Tensor] | None = None
+        self.grad_buffer: Array | None = None
+        self.grad_buffer_claimed = False
+        self.buffered_grad: weakref.ref[Tensor] | None = None
         self.tf32 = tf32_allowed.get()
 
     def pull_back(self, g: Gradient, to_homes: bool) -> Iterator[tuple[Node, Gradient]]:
@@ -91,33 +91,33 @@ class Node:
         """
         return iter(())
 
-    def take_home(self, adds: bool) -> Array | list[Array] | None:
-        """Return `home`, if a kernel may write the gradient there: once in a backward pass.
+    def claim_grad_buffer(self, adds: bool) -> Array | list[Array] | None:
+        """Return `grad_buffer`, if a kernel may write the gradient there: once in a backward pass.
 
         In a list, if it shall be added to the gradient of earlier passes that is there; only for a
         kernel that ``adds``.
         """
-        if self.home is None or self.home_taken:
+        if self.grad_buffer is None or self.grad_buffer_claimed:
             return None
         if self.grad is None:
-            self.free_home()
-            self.home_taken = True
-            return self.home
-        if adds and self.grad.data is self.home and not self.hooks:
-            self.home_taken = True
-            return [self.home]
+            self.release_grad_buffer()
+            self.grad_buffer_claimed = True
+            return self.grad_buffer
+        if adds and self.grad.data is self.grad_buffer and not self.hooks:
+            self.grad_buffer_claimed = True
+            return [self.grad_buffer]
         return None
 
-    def gathers_at_home(self, g: Gradient) -> bool:
+    def accumulates_in_grad_buffer(self, g: Gradient) -> bool:
         """Tell whether what there is of the gradient in this pass is what a kernel left at home."""
-        return self.home_taken and _bare(g) is self.home
+        return self.grad_buffer_claimed and _bare(g) is self.grad_buffer
 
-    def free_home(self) -> None:
+    def release_grad_buffer(self) -> None:
         """Let whoever holds the last gradient keep its values: what is at home will change."""
-        held = None if self.home_grad is None else self.home_grad()
+        held = None if self.buffered_grad is None else self.buffered_grad()
         if held is not None:
             held.data = held.data.copy()
-        self.home_grad = None
+        self.buffered_grad = None
 
     def release(self) -> None:
         """Forget what was kept for the backward pass."""
@@ -219,10 +219,10 @@ def backward(
                 if source not in gradients:
                     gradients[source] = share
                     heapq.heappush(queue, source)
-                    if first and source.home is not None:
-                        source.home_taken = True  # what comes next would not be the first
-                elif source.gathers_at_home(gradients[source]):
-                    perform(_add, source.home, _bare(share))
+                    if first and source.grad_buffer is not None:
+                        source.grad_buffer_claimed = True  # what comes next would not be the first
+                elif source.accumulates_in_grad_buffer(gradients[source]):
+                    perform(_add, source.grad_buffer, _bare(share))
                 else:
                     gradients[source] = gradients[source] + share
             if not retain_graph:
@@ -340,20 +340,22 @@ def owned(g: Gradient, node: Node, held: set[int]) -> Tensor:
 
 def _accumulate(node: Node, g: Gradient, handed_out: set[int]) -> None:
     """Add to ``node.grad``."""
-    recording = current()
-    if recording is not None:
-        recording.note_grad_read(node)
-        recording.note_grad_written(node)
-        if node.home is None and not node.inputs:  # an optimizer may give it one: unfrozen layers
-            recording.note_guard(lambda: node.home is None)
+    tracing = current()
+    if tracing is not None:
+        tracing.note_grad_read(node)
+        tracing.note_grad_written(node)
+        if (
+            node.grad_buffer is None and not node.inputs
+        ):  # an optimizer may give it one: unfrozen layers
+            tracing.note_guard(lambda: node.grad_buffer is None)
     recorded = is_grad_enabled() and hasattr(g, "node")  # g is part of a graph itself
-    at_home = node.gathers_at_home(g)
-    node.home_taken = False
+    at_home = node.accumulates_in_grad_buffer(g)
+    node.grad_buffer_claimed = False
     if at_home and node.grad is not None:  # the kernel has added to it
         node.grad.bump_version()
     elif node.grad is None:
-        has_home = node.home is not None and not recorded
-        node.grad = _at_home(node, _bare(g)) if has_home else owned(g, node, handed_out)
+        has_home = node.grad_buffer is not None and not recorded
+        node.grad = _in_grad_buffer(node, _bare(g)) if has_home else owned(g, node, handed_out)
     elif recorded:
         node.grad = node.grad + g
     else:
@@ -361,20 +363,20 @@ def _accumulate(node: Node, g: Gradient, handed_out: set[int]) -> None:
         node.grad.bump_version()
 
 
-def _at_home(node: Node, g: Array) -> Tensor:
+def _in_grad_buffer(node: Node, g: Array) -> Tensor:
     """Return a gradient as a tensor in its place in the optimizer's flat buffer."""
     from nnlib.autograd.tensor import Tensor
 
-    home = node.home
-    assert home is not None
-    if g is not home:
-        node.free_home()
-        perform(_copy, home, g)
-    grad = Tensor(home, node.backend)
-    node.home_grad = weakref.ref(grad)
-    recording = current()
-    if recording is not None:
-        recording.note_made(grad)
+    grad_buffer = node.grad_buffer
+    assert grad_buffer is not None
+    if g is not grad_buffer:
+        node.release_grad_buffer()
+        perform(_copy, grad_buffer, g)
+    grad = Tensor(grad_buffer, node.backend)
+    node.buffered_grad = weakref.ref(grad)
+    tracing = current()
+    if tracing is not None:
+        tracing.note_made(grad)
     return grad
 
 

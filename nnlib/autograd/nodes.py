@@ -12,10 +12,10 @@ from nnlib.autograd.engine import Gradient, Node
 from nnlib.autograd.mode import enable_grad, is_grad_enabled
 from nnlib.errors import GradientError
 from nnlib.ops.operation import Fused, Operation, Primitive, Rule
-from nnlib.recording import current
-from nnlib_backends import Kernel
-from nnlib_backends.contract import Array
-from nnlib_backends.precision import is_low
+from nnlib.tracing import current
+from nnlib_backends import KernelPair
+from nnlib_backends.base import Array
+from nnlib_backends.dtypes import is_half
 
 __all__ = ["FusedNode", "PrimitiveNode"]
 
@@ -94,12 +94,12 @@ class PrimitiveNode(Node):
         """Let the backend's kernel compute the derivative, unless it declines."""
         assert self.kept is not None
         values = [self.kept[name] for name in rule.keeps]
-        recording = current()
-        if recording is None:
+        tracing = current()
+        if tracing is None:
             return fast(
                 g if type(g) is self.backend.array_type else self.backend.asarray(g), *values
             )
-        share = recording.recorder.compute(fast, g.data, *values)
+        share = tracing.tracer.compute(fast, g.data, *values)
         return share if share is NotImplemented else tensors.Tensor(share, self.backend)
 
     def _as_tensors(self) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class FusedNode(Node):
     def __init__(
         self,
         operation: Fused,
-        kernel: Kernel,
+        kernel: KernelPair,
         saved: Any,
         result: Any,
         arrays: Sequence[Array],
@@ -154,17 +154,17 @@ class FusedNode(Node):
         to_homes = to_homes and self.backend.writes_gradients
         adds = self.operation.name in self.backend.adds
         needs = tuple([_need(node, to_homes, adds) for node in self.inputs])
-        recording = current()
-        if recording is None:
+        tracing = current()
+        if tracing is None:
             if type(g) is not self.backend.array_type:  # NumPy turns 0-d results into scalars
                 g = self.backend.asarray(g)
             gradients = self.kernel.backward(g, self.saved, needs, *self.arrays, **self.options)
         else:
             given = (g.data, self.saved, needs, *self.arrays)
-            gradients = recording.recorder.compute(self.kernel.backward, *given, **self.options)
+            gradients = tracing.tracer.compute(self.kernel.backward, *given, **self.options)
         for source, gradient in zip(self.inputs, gradients, strict=True):
             if source is not None:
-                yield source, gradient if recording is None else wrapped(gradient, source)
+                yield source, gradient if tracing is None else wrapped(gradient, source)
 
     def _by_definition(self, g: Gradient) -> dict[Node, Gradient]:
         assert self.arrays is not None
@@ -172,7 +172,7 @@ class FusedNode(Node):
             tensors.Tensor(array, self.backend, node, cell) if self.backend.owns(array) else array
             for array, node, cell in zip(self.arrays, self.inputs, self.cells, strict=True)
         ]
-        low = next((a.dtype for a in self.arrays if is_low(a)), None)
+        low = next((a.dtype for a in self.arrays if is_half(a)), None)
         with enable_grad():
             if low is not None and self.operation.name in self.backend.mixed:
                 y = applied(self.operation, args, self.options, low, mixed=False)
@@ -190,8 +190,8 @@ def _need(node: Node | None, to_homes: bool, adds: bool) -> bool | Array | list[
     """What a kernel is told about a gradient: whether it is needed, or where it shall be left."""
     if node is None:
         return False
-    home = node.take_home(adds) if to_homes else None
-    return True if home is None else home
+    grad_buffer = node.claim_grad_buffer(adds) if to_homes else None
+    return True if grad_buffer is None else grad_buffer
 
 
 def wrapped(gradient: Array, node: Node) -> Any:

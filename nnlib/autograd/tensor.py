@@ -16,10 +16,10 @@ from nnlib.autograd.methods import TensorMethods, bare_key
 from nnlib.autograd.mode import enable_grad, is_grad_enabled, no_grad
 from nnlib.autograd.numpy_protocol import array_function, array_ufunc
 from nnlib.errors import DTypeError, GradientError, ShapeError, describe
-from nnlib.recording import current, perform, refuse_reading
+from nnlib.tracing import current, perform, refuse_reading
 from nnlib_backends import Backend, load_backend
-from nnlib_backends.contract import Array
-from nnlib_backends.precision import is_floating
+from nnlib_backends.base import Array
+from nnlib_backends.dtypes import is_floating
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,9 +92,9 @@ class Tensor(TensorMethods):
     @property
     def requires_grad(self) -> bool:
         """Whether results computed from it are recorded.  Can be set on a tensor made by hand."""
-        recording = current()
-        if recording is not None:
-            recording.note_read(self)
+        tracing = current()
+        if tracing is not None:
+            tracing.note_read(self)
         return self.node is not None
 
     @requires_grad.setter
@@ -115,13 +115,13 @@ class Tensor(TensorMethods):
     @property
     def grad(self) -> Tensor | None:
         """Gradient that `backward` left here, of the tensor's own shape and dtype."""
-        recording = current()
-        if recording is not None:
-            recording.note_read(self)
+        tracing = current()
+        if tracing is not None:
+            tracing.note_read(self)
         if self.node is None:
             return None
-        if recording is not None:
-            recording.note_grad_read(self.node)
+        if tracing is not None:
+            tracing.note_grad_read(self.node)
         return self.node.grad
 
     @grad.setter
@@ -135,9 +135,9 @@ class Tensor(TensorMethods):
                 raise DTypeError(f"grad must be a {self.dtype} tensor. Received: {describe(value)}")
             if value.shape != self.shape:
                 raise ShapeError(f"grad must have the shape {self.shape}. Received: {value.shape}")
-        recording = current()
-        if recording is not None:
-            recording.note_grad_written(self.node)
+        tracing = current()
+        if tracing is not None:
+            tracing.note_grad_written(self.node)
         self.node.grad = value
 
     def bump_version(self) -> None:
@@ -151,9 +151,9 @@ class Tensor(TensorMethods):
         >>> x.bump_version()
         """
         self.version_cell[0] += 1
-        recording = current()
-        if recording is not None:
-            recording.note_change(self.version_cell)
+        tracing = current()
+        if tracing is not None:
+            tracing.note_change(self.version_cell)
 
     # Gradients -------------------------------------------------------------------------------
 
@@ -595,9 +595,9 @@ class Tensor(TensorMethods):
         return self
 
     def _write(self, key: Any, value: Any) -> None:
-        recording = current()
-        if recording is not None:
-            recording.note_tensor(self)
+        tracing = current()
+        if tracing is not None:
+            tracing.note_tensor(self)
         try:
             perform(operator.setitem, self.data, key, value)
         except ARRAY_ERRORS as error:
@@ -624,6 +624,6 @@ def _kind(dtype: Any) -> int:
 
 def _note_text() -> None:
     """Tell a recording that a tensor was printed: allowed, for errors do it, but not repeated."""
-    recording = current()
-    if recording is not None:
-        recording.note_unrepeatable("a tensor is turned into a text")
+    tracing = current()
+    if tracing is not None:
+        tracing.note_unrepeatable("a tensor is turned into a text")

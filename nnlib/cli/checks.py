@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import nnlib
-from nnlib.errors import BackendUnavailableError, DataNotFoundError, NnlibError, install_command
+from nnlib.errors import (
+    BackendUnavailableError,
+    DataNotFoundError,
+    NnlibError,
+    did_you_mean,
+    install_command,
+)
+from nnlib_backends import config
 
 __all__ = ["CHECKS", "Check", "Finding"]
 
@@ -89,13 +96,13 @@ def check_kernels() -> Iterator[Finding]:
     if details["compiled"]:
         yield Finding("CPU kernels", "ok", details["kernels"])
     else:
-        remedy = "unset NNLIB_NATIVE" if os.environ.get("NNLIB_NATIVE") == "0" else _NUMBA
+        remedy = "unset NNLIB_NATIVE" if config.NATIVE.get() == "0" else _NUMBA
         yield Finding("CPU kernels", "note", f"slower than need be: {details['kernels']}", remedy)
 
 
 def check_choice() -> Iterator[Finding]:
     """NNLIB_BACKEND."""
-    name = os.environ.get("NNLIB_BACKEND")
+    name = config.BACKEND.get()
     if not name:
         yield Finding("NNLIB_BACKEND", "ok", "not set: new arrays go to numpy")
         return
@@ -106,6 +113,15 @@ def check_choice() -> Iterator[Finding]:
         yield Finding("NNLIB_BACKEND", "fail", f"{name}: {error.detail}", error.remedy)
     except NnlibError as error:
         yield Finding("NNLIB_BACKEND", "fail", str(error), "unset it, or set it to one of these")
+
+
+def check_variables() -> Iterator[Finding]:
+    """Environment variables that nnlib does not know."""
+    known = [setting.name for setting in config.SETTINGS]
+    for name in os.environ:
+        if name.startswith("NNLIB_") and name not in known:
+            hint = did_you_mean(name, known)
+            yield Finding(name, "note", f"nnlib reads no variable of this name.{hint}", "unset it")
 
 
 def check_backends() -> Iterator[Finding]:
@@ -202,7 +218,7 @@ def check_folders() -> Iterator[Finding]:
     """Data folder."""
     import pooch
 
-    given = os.environ.get("NNLIB_DATA")
+    given = config.DATA.get()
     folder = Path(given).expanduser() if given else Path(pooch.os_cache("nnlib"))
     name = "NNLIB_DATA" if given else "data cache"
     if given and not folder.is_dir():
@@ -250,6 +266,7 @@ CHECKS: tuple[Check, ...] = (
     check_numpy,
     check_blas,
     check_choice,
+    check_variables,
     check_backends,
     check_kernels,
     check_gradients,

@@ -7,8 +7,8 @@ import json
 import click
 
 from nnlib import models
-from nnlib.models.summary import summary as summarize
 from nnlib.nn import init
+from nnlib.nn.summary import summary as summarize
 
 
 def _integers(

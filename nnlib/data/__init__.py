@@ -8,14 +8,14 @@ from nnlib.data.adding import adding_problem
 from nnlib.data.cifar import cifar10
 from nnlib.data.dataset import ArrayDataset
 from nnlib.data.digits import digits
-from nnlib.data.idx import fashion_mnist, mnist, read_idx
 from nnlib.data.loader import DataLoader, Dataset
+from nnlib.data.mnist import fashion_mnist, mnist, read_idx
 from nnlib.data.pairs import PairDataset, PairLoader
-from nnlib.data.parallel import ParallelSplit, ParallelText, near_duplicates, parallel_text
+from nnlib.data.parallel_text import ParallelSplit, ParallelText, near_duplicates, parallel_text
 from nnlib.data.reber import REBER_SYMBOLS, embedded_reber, reber_dataset, reber_successors
 from nnlib.data.text import CharacterText, text
-from nnlib.data.tokenizers import BPETokenizer, CharTokenizer, tokenizer_from_json
 from nnlib.data.windows import TextWindows
+from nnlib.text.tokenizers import BPETokenizer, CharTokenizer, tokenizer_from_json
 
 __all__ = [
     "REBER_SYMBOLS",

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnlib.data.dataset import ArrayDataset
-from nnlib.data.files import Published, find_files
+from nnlib.data.download import Published, find_files
 from nnlib.errors import DataError, DataNotFoundError
 from nnlib.reading import Content, parsing, reading
 

@@ -10,9 +10,9 @@ import numpy as np
 from nnlib.autograd import Tensor
 from nnlib.errors import BackendMismatchError, DataError, DTypeError, ShapeError, describe
 from nnlib_backends import Backend, backend_of, load_backend
-from nnlib_backends.contract import Array
-from nnlib_backends.foreign import native
-from nnlib_backends.precision import is_floating
+from nnlib_backends.base import Array
+from nnlib_backends.dtypes import is_floating
+from nnlib_backends.interop import from_library
 
 __all__ = ["ArrayDataset"]
 
@@ -89,7 +89,7 @@ class ArrayDataset:
             )
         if isinstance(index, int | np.integer | slice):
             return tuple(array[index] for array in self.arrays)
-        index = index if isinstance(index, Tensor) else native(index)
+        index = index if isinstance(index, Tensor) else from_library(index)
         if isinstance(index, list | np.ndarray):
             host = np.asarray(index, dtype=None if len(index) else np.int64)
             index = self.backend.asarray(host)
@@ -125,7 +125,7 @@ class ArrayDataset:
 def _bare_array(value: Any) -> Array:
     """Check one argument of `ArrayDataset`; a tensor gives its array."""
     try:
-        array = value.data if isinstance(value, Tensor) else native(value)
+        array = value.data if isinstance(value, Tensor) else from_library(value)
     except BackendMismatchError as error:
         raise DTypeError(f"a dataset must be made of arrays. {error}") from error
     if not hasattr(array, "dtype") or not hasattr(array, "shape"):

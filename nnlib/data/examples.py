@@ -11,7 +11,7 @@ from nnlib.autograd import Tensor, tensor
 from nnlib.errors import BackendMismatchError, DataError, DTypeError, NnlibError, describe
 from nnlib.random import default_generator
 from nnlib_backends import backend_of, load_backend
-from nnlib_backends.contract import Array
+from nnlib_backends.base import Array
 
 __all__ = ["gives_examples", "rows_of", "stacked"]
 

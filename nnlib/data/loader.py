@@ -18,8 +18,8 @@ from nnlib.data.transforms import Transform, apply
 from nnlib.errors import DataError, OptionError, StateError
 from nnlib.random import Generator, default_generator
 from nnlib_backends import Backend, get_backend, load_backend
-from nnlib_backends.contract import Array
-from nnlib_backends.philox import philox4x32
+from nnlib_backends.base import Array
+from nnlib_backends.common.philox import philox4x32
 
 __all__ = ["DataLoader", "Dataset"]
 

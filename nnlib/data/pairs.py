@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nnlib.data.loader import DataLoader
-from nnlib.data.parallel import ParallelText
+from nnlib.data.parallel_text import ParallelText
 from nnlib.errors import DataError, OptionError
 from nnlib.random import Generator
 from nnlib_backends import Backend
-from nnlib_backends.contract import Array
+from nnlib_backends.base import Array
 
 __all__ = ["PairDataset", "PairLoader"]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nnlib.data.files import ENVIRONMENT_VARIABLE
-from nnlib.data.tokenizers import CharTokenizer, Ids, code_points
 from nnlib.errors import DataError, DataNotFoundError, OptionError
 from nnlib.reading import reading
+from nnlib.text.tokenizers import CharTokenizer, Ids, code_points
+from nnlib_backends.config import DATA
 
 __all__ = ["CharacterText", "text"]
 
@@ -105,7 +105,7 @@ def text(path: str | os.PathLike[str], *, validation: float = 0.1) -> CharacterT
 
 def read_text(path: str | os.PathLike[str]) -> str:
     """Return the content of a UTF-8 file, which may lie in the folder ``NNLIB_DATA``."""
-    places = dict.fromkeys([Path(path), Path(os.environ.get(ENVIRONMENT_VARIABLE, ""), path)])
+    places = dict.fromkeys([Path(path), Path(DATA.get(), path)])
     for place in places:
         try:
             with reading(place, DataNotFoundError, DataError) as file:
@@ -125,5 +125,5 @@ def read_text(path: str | os.PathLike[str]) -> str:
         return text
     raise DataNotFoundError(
         f"a text file must exist. Looked for: {', '.join(map(str, places))}. "
-        f"Give its full path, or set {ENVIRONMENT_VARIABLE} to its folder"
+        f"Give its full path, or set {DATA.name} to its folder"
     )

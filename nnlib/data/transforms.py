@@ -27,8 +27,8 @@ import numpy as np
 from nnlib.errors import LabelError, OptionError, ShapeError, describe
 from nnlib.random import Generator, default_generator
 from nnlib_backends import backend_of
-from nnlib_backends.contract import Array
-from nnlib_backends.foreign import native
+from nnlib_backends.base import Array
+from nnlib_backends.interop import from_library
 
 __all__ = [
     "RandomTransform",
@@ -82,7 +82,7 @@ def apply(transform: Transform, x: Array, generator: Generator) -> Array:
     >>> apply(flatten, np.zeros((5, 8, 8, 1)), Generator(0)).shape
     (5, 64)
     """
-    x = native(x)
+    x = from_library(x)
     if isinstance(transform, RandomTransform):
         return transform(x, generator)
     return transform(x)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnlib.errors import DataError, DTypeError, OptionError, describe
-from nnlib_backends.foreign import native
+from nnlib_backends.interop import from_library
 
 __all__ = ["TextWindows"]
 
@@ -54,7 +54,7 @@ class TextWindows:
                 f"context and stride must be at least 1. Received: {context} and {stride}"
             )
         self.context, self.stride = context, stride
-        tokens = native(tokens)
+        tokens = from_library(tokens)
         kind = getattr(getattr(tokens, "dtype", None), "kind", None)
         if kind not in ("i", "u") or tokens.ndim != 1:
             raise DTypeError(

@@ -20,7 +20,7 @@ from nnlib.io.atomic import writing
 from nnlib.nn import LoadReport, Module
 from nnlib.reading import parsing, reading
 from nnlib_backends import Backend, backend_of, get_backend, load_backend
-from nnlib_backends.foreign import native
+from nnlib_backends.interop import from_library
 
 __all__ = ["load", "load_into", "save"]
 
@@ -118,7 +118,7 @@ def save(
 
 def _of_a_backend(name: Any, value: Any) -> Any:
     try:
-        return value if isinstance(value, Tensor) else native(value)
+        return value if isinstance(value, Tensor) else from_library(value)
     except BackendMismatchError as error:
         raise DTypeError(f"{name} must be a tensor or array. {error}") from error
 

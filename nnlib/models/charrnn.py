@@ -7,8 +7,8 @@ from typing import Any
 from nnlib import nn
 from nnlib.autograd import Tensor
 from nnlib.errors import ShapeError
-from nnlib.models.generation import LanguageModel
 from nnlib.nn.functional.checks import TensorLike, as_tensor, check_choice
+from nnlib.text.generation import LanguageModel
 
 __all__ = ["CELLS", "CharRNN", "detached"]
 

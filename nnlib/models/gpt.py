@@ -9,10 +9,10 @@ from typing import Any
 from nnlib import nn, ops
 from nnlib.autograd import Tensor, zeros
 from nnlib.errors import OptionError, ShapeError, StateError
-from nnlib.models.generation import LanguageModel
 from nnlib.models.gpt2 import read_gpt2
 from nnlib.nn.functional.attention import dropout_factor
 from nnlib.nn.functional.checks import TensorLike, as_tensor, check_choice
+from nnlib.text.generation import LanguageModel
 from nnlib_backends import Backend, get_backend, use_backend
 
 __all__ = ["GPT", "Block", "Cache", "CausalSelfAttention", "GPTConfig"]

@@ -11,9 +11,9 @@ from nnlib.errors import OptionError, ShapeError
 from nnlib.nn import functional as F
 from nnlib.nn.functional.checks import TensorLike, as_tensor, check_choice, floating
 from nnlib.random import Generator, default_generator
-from nnlib.recording import refuse_reading
+from nnlib.tracing import refuse_reading
 from nnlib_backends import Backend
-from nnlib_backends.contract import Array
+from nnlib_backends.base import Array
 
 __all__ = ["RULES", "Hopfield", "ModernHopfield", "Recall"]
 

@@ -8,8 +8,8 @@ from typing import Any
 from nnlib import nn, ops
 from nnlib.autograd import Tensor, no_grad
 from nnlib.errors import OptionError, ShapeError
-from nnlib.models.beam import search
 from nnlib.nn.functional.checks import TensorLike, as_tensor, check_choice, check_fraction
+from nnlib.text.beam import search
 
 __all__ = ["DecoderCache", "Transformer", "TransformerConfig"]
 

@@ -50,7 +50,7 @@ from nnlib.nn.parameter import Parameter
 from nnlib.nn.pool import AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool, MaxPool2d
 from nnlib.nn.recurrent import GRU, LSTM, RNN
 from nnlib.nn.shaping import Flatten, Identity, Unflatten
-from nnlib.nn.state import LoadReport
+from nnlib.nn.state_dict import LoadReport
 
 __all__ = [
     "ELU",

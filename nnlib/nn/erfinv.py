@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnlib_backends.contract import Array
+from nnlib_backends.base import Array
 
 __all__ = ["erfinv"]
 

@@ -21,7 +21,7 @@ from nnlib.autograd import Tensor, no_grad, zeros
 from nnlib.errors import OptionError, ShapeError
 from nnlib.nn.erfinv import erfinv
 from nnlib.random import Generator, default_generator
-from nnlib_backends.contract import Array
+from nnlib_backends.base import Array
 
 __all__ = [
     "calculate_gain",

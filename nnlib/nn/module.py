@@ -12,11 +12,11 @@ from nnlib.autograd.hooks import RemovableHandle
 from nnlib.errors import DTypeError, NnlibError, OptionError, StateError
 from nnlib.nn.hooks import Hook, add_hook, changed_inputs, changed_output, remove_hook
 from nnlib.nn.parameter import Parameter
-from nnlib.nn.state import LoadReport, compare
-from nnlib.recording import current
+from nnlib.nn.state_dict import LoadReport, compare
+from nnlib.tracing import current
 from nnlib_backends import Backend, load_backend
-from nnlib_backends.contract import Array
-from nnlib_backends.precision import is_floating
+from nnlib_backends.base import Array
+from nnlib_backends.dtypes import is_floating
 
 __all__ = ["Module"]
 
@@ -71,9 +71,9 @@ class Module(Explained):
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Compute `forward` and call the hooks; errors learn the layer's path."""
-        recording = current()
-        if recording is not None:
-            recording.note_module(self)
+        tracing = current()
+        if tracing is not None:
+            tracing.note_module(self)
         try:
             if self._pre_hooks:
                 args, options = changed_inputs(self, args, options)

@@ -10,7 +10,7 @@ from nnlib.ops.explog import exp, ndtr, sigmoid
 from nnlib.ops.hyperbolic import tanh
 from nnlib.ops.operation import fused, primitive
 from nnlib.ops.reduction import sum
-from nnlib_backends.precision import is_floating, log_of_total, total
+from nnlib_backends.dtypes import is_floating, log_of_total, total
 
 __all__ = [
     "elu",

@@ -10,7 +10,7 @@ from nnlib.ops.comparison import any, where
 from nnlib.ops.linalg import matmul
 from nnlib.ops.operation import Integers, fused, primitive
 from nnlib.ops.shaping import expand_dims, swapaxes
-from nnlib_backends.precision import is_floating
+from nnlib_backends.dtypes import is_floating
 
 __all__ = ["attention", "hide_future", "self_attention"]
 

@@ -8,7 +8,7 @@ from nnlib.ops.explog import exp, log1p
 from nnlib.ops.indexing import take_along_axis
 from nnlib.ops.operation import Integers, fused
 from nnlib.ops.shaping import expand_dims, squeeze
-from nnlib_backends.contract import IGNORED
+from nnlib_backends.base import IGNORED
 
 __all__ = ["sigmoid_cross_entropy", "softmax_cross_entropy"]
 
@@ -40,7 +40,7 @@ def softmax_cross_entropy(logits, labels):
     ----------
     logits : (N, C)
     labels : (N,) integers in [0, C)
-        Or `nnlib_backends.contract.IGNORED`: whatever the logits of such a row are, NaN included,
+        Or `nnlib_backends.base.IGNORED`: whatever the logits of such a row are, NaN included,
         its loss and its gradient are 0.
 
     Returns

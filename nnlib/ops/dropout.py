@@ -3,7 +3,7 @@
 from nnlib.errors import ShapeError, describe
 from nnlib.ops.comparison import where
 from nnlib.ops.operation import Integers, fused, primitive
-from nnlib_backends.philox import kept
+from nnlib_backends.common.philox import kept
 
 __all__ = ["dropout", "dropout_factor"]
 

@@ -2,7 +2,7 @@
 
 from nnlib.errors import ShapeError, describe
 from nnlib.ops.operation import Integers, fused, primitive
-from nnlib_backends.precision import scattered
+from nnlib_backends.dtypes import scattered
 
 __all__ = ["add_at", "embedding", "getitem", "take_along_axis"]
 

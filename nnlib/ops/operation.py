@@ -26,7 +26,7 @@ pass) and on tensors (when the backward pass is itself recorded, for higher deri
 may ignore broadcasting: the engine sums a gradient down to the shape of its argument.
 
 A *fused* operation is ordinary code on primitives, its **definition**; a backend may offer a faster
-`Kernel` under the same name.
+`KernelPair` under the same name.
 
 **Dtypes.** Functions whose results are fractions make float32 of integers, see `primitive` and
 `Fused`.  Arguments of 16 bits (float16, bfloat16) are computed with in float32, and the result is
@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from nnlib.arguments import ARRAY_ERRORS, check_call, check_keywords, explain
 from nnlib.errors import ArgumentError, ShapeError, describe
-from nnlib_backends.precision import is_floating, is_low
+from nnlib_backends.dtypes import is_floating, is_half
 from nnlib_backends.registry import backend_for
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Operation:
             if apply is not None:
                 return apply(self, args, options)  # type: ignore[no-any-return]
         try:
-            if not self.exact and args and is_low(args[0]):
+            if not self.exact and args and is_half(args[0]):
                 return in_float32(self, args, options)  # type: ignore[no-any-return]
             return self.compute(args, options)  # type: ignore[no-any-return]
         except ARRAY_ERRORS as error:
@@ -224,7 +224,7 @@ def in_float32(operation: Callable[..., Any], args: Sequence[Any], options: dict
     array([2., 3.], dtype=float16)
     """
     given = {x.dtype for x in args if hasattr(x, "dtype") and is_floating(x.dtype)}
-    y = operation(*[x.astype("float32") if is_low(x) else x for x in args], **options)
+    y = operation(*[x.astype("float32") if is_half(x) else x for x in args], **options)
     if len(given) > 1 or not is_floating(y.dtype):
         return y
     return y.astype(given.pop())

@@ -9,7 +9,7 @@ from nnlib.ops.explog import exp
 from nnlib.ops.indexing import getitem
 from nnlib.ops.operation import converting, in_float32, primitive
 from nnlib.ops.shaping import astype, broadcast_to, expand_dims, flip, pad, reshape, transpose
-from nnlib_backends.precision import average, is_low, total
+from nnlib_backends.dtypes import average, is_half, total
 
 __all__ = ["count", "cumsum", "logsumexp", "max", "mean", "min", "prod", "std", "sum", "var"]
 
@@ -240,7 +240,7 @@ def var(x, axis=None, keepdims=False, ddof=0):
     >>> nnlib.var(nnlib.tensor([[1.0, 2.0], [3.0, 6.0]]), axis=0)
     tensor([1., 4.])
     """
-    if is_low(x):  # the squares would leave its range
+    if is_half(x):  # the squares would leave its range
         return in_float32(var, [x], {"axis": axis, "keepdims": keepdims, "ddof": ddof})
     centred = x - mean(x, axis=axis, keepdims=True)
     squares = sum(centred * centred, axis=axis, keepdims=keepdims)
@@ -258,7 +258,7 @@ def std(x, axis=None, keepdims=False, ddof=0):
     >>> nnlib.std(nnlib.tensor([[1.0, 2.0], [3.0, 6.0]]), axis=0)
     tensor([1., 2.])
     """
-    if is_low(x):
+    if is_half(x):
         return in_float32(std, [x], {"axis": axis, "keepdims": keepdims, "ddof": ddof})
     variance = var(x, axis, keepdims, ddof)
     # the root's derivative at 0 is infinite, but that of the variance is 0 there

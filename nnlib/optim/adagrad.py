@@ -13,7 +13,7 @@ __all__ = ["Adagrad"]
 
 
 @update_rule(
-    numbers=("lr", "eps", "weight_decay"),
+    scalars=("lr", "eps", "weight_decay"),
     samples=[
         ((True,), {"lr": 0.1, "eps": 1e-10, "weight_decay": 0.0}, {"decayed": False}),
         ((True,), {"lr": 0.1, "eps": 1e-10, "weight_decay": 0.1}, {"decayed": True}),
@@ -106,7 +106,7 @@ class Adagrad(Optimizer):
         """Say whether there is weight decay."""
         return {"decayed": options["weight_decay"] != 0}
 
-    def numbers(self, options: dict[str, Any], step: int) -> dict[str, float]:
+    def scalars(self, options: dict[str, Any], step: int) -> dict[str, float]:
         """Return the options, with the decayed learning rate."""
         return {
             "lr": options["lr"] / (1 + (step - 1) * options["lr_decay"]),

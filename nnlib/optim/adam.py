@@ -17,15 +17,15 @@ _SAMPLE = {
     "step_size": 0.01,
     "eps": 1e-8,
     "beta1": 0.9,
-    "rest1": 0.1,
+    "one_minus_beta1": 0.1,
     "beta2": 0.999,
-    "rest2": 0.001,
+    "one_minus_beta2": 0.001,
     "decay": 0.1,
 }
 
 
 @update_rule(
-    numbers=("step_size", "eps", "beta1", "rest1", "beta2", "rest2", "decay"),
+    scalars=("step_size", "eps", "beta1", "one_minus_beta1", "beta2", "one_minus_beta2", "decay"),
     samples=[
         ((True, True, False), _SAMPLE | {"decay": 0.0}, {"decayed": False, "decoupled": False}),
         ((True, True, False), _SAMPLE, {"decayed": True, "decoupled": False}),
@@ -43,9 +43,9 @@ def adam(
     step_size: Any,
     eps: Any,
     beta1: Any,
-    rest1: Any,
+    one_minus_beta1: Any,
     beta2: Any,
-    rest2: Any,
+    one_minus_beta2: Any,
     decay: Any,
     decayed: bool,
     decoupled: bool,
@@ -60,9 +60,9 @@ def adam(
     elif decayed:
         g = g + decay * p
     exp_avg *= beta1
-    exp_avg += rest1 * g
+    exp_avg += one_minus_beta1 * g
     exp_avg_sq *= beta2
-    exp_avg_sq += rest2 * g * g
+    exp_avg_sq += one_minus_beta2 * g * g
     if max_exp_avg_sq is not None:
         max_exp_avg_sq[...] = xp.maximum(max_exp_avg_sq, exp_avg_sq)
         exp_avg_sq = max_exp_avg_sq
@@ -153,7 +153,7 @@ class Adam(Optimizer):
         """Say whether there is weight decay, and of which kind."""
         return {"decayed": options["weight_decay"] != 0, "decoupled": self.decoupled}
 
-    def numbers(self, options: dict[str, Any], step: int) -> dict[str, float]:
+    def scalars(self, options: dict[str, Any], step: int) -> dict[str, float]:
         """Return step size and eps with the bias corrections, and the factors of the means."""
         beta1, beta2 = options["betas"]
         lr, weight_decay = options["lr"], options["weight_decay"]
@@ -162,9 +162,9 @@ class Adam(Optimizer):
             "step_size": lr * correction / (1 - beta1**step),
             "eps": options["eps"] * correction,
             "beta1": beta1,
-            "rest1": 1 - beta1,
+            "one_minus_beta1": 1 - beta1,
             "beta2": beta2,
-            "rest2": 1 - beta2,
+            "one_minus_beta2": 1 - beta2,
             "decay": 1 - lr * weight_decay if self.decoupled else weight_decay,
         }
 

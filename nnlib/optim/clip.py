@@ -10,9 +10,9 @@ from typing import Any
 from nnlib.autograd import Tensor, zeros
 from nnlib.errors import BackendMismatchError, NonFiniteError, OptionError
 from nnlib.optim.options import Range, list_of_tensors
-from nnlib.recording import perform, repeated
+from nnlib.tracing import perform, repeated
 from nnlib_backends import Backend
-from nnlib_backends.contract import Array
+from nnlib_backends.base import Array
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 

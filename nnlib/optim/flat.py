@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnlib.autograd import Tensor
-from nnlib.recording import perform
+from nnlib.tracing import perform
 from nnlib_backends import Backend
-from nnlib_backends.contract import Array
-from nnlib_backends.precision import is_low
+from nnlib_backends.base import Array
+from nnlib_backends.dtypes import is_half
 
 __all__ = ["Flat", "Run", "flattened", "state_dtype"]
 
@@ -31,14 +31,14 @@ class Run:
     group : int
         Position of their group.
     params : list of Tensor
-    numbers : array or list of float
+    scalars : array or list of float
         Of their next update.  What changes from step to step is never baked into a recording, so
         it is an array where the host can write into arrays without waiting.
     """
 
     group: int
     params: list[Tensor]
-    numbers: Any
+    scalars: Any
 
 
 class Flat:
@@ -55,7 +55,7 @@ class Flat:
         Whether the parameters are views of `data`, and their gradients shall be of `grad`.
     data, grad : arrays, one axis if ``moved``
     state_dtype : dtype
-        Of the state, and of the numbers of an update.
+        Of the state, and of the scalars of an update.
     """
 
     def __init__(self, params: list[Tensor], moved: bool) -> None:
@@ -91,8 +91,8 @@ class Flat:
                 p.grad = Tensor(self.homes[-1], p.backend)
         self.settle()
 
-    def new_numbers(self, count: int) -> Any:
-        """Return room for the numbers of an update."""
+    def new_scalars(self, count: int) -> Any:
+        """Return room for the scalars of an update."""
         if self.backend.host_memory:
             return self.backend.xp.zeros((count,), dtype=self.state_dtype)
         return [0.0] * count
@@ -104,16 +104,16 @@ class Flat:
     def settle(self) -> None:
         """Have the backward pass leave gradients in `grad`."""
         if self.moved:
-            for p, home in zip(self.params, self.homes, strict=True):
+            for p, grad_buffer in zip(self.params, self.homes, strict=True):
                 if p.node is not None:
-                    p.node.home = home
+                    p.node.grad_buffer = grad_buffer
 
     def take_gradient(self, i: int, grad: Tensor) -> None:
         """Copy a parameter's gradient to its place, unless it is there already."""
         if self.moved and grad.data is not self.homes[i]:
             node = self.params[i].node
             assert node is not None
-            node.free_home()
+            node.release_grad_buffer()
             perform(_copy, self.homes[i], grad.data)
 
     def state(self, name: str) -> list[Array]:
@@ -151,7 +151,7 @@ def state_dtype(p: Tensor) -> Any:
     >>> state_dtype(nnlib.zeros(2, dtype="float16"))
     'float32'
     """
-    return "float32" if is_low(p) else p.dtype
+    return "float32" if is_half(p) else p.dtype
 
 
 def flattened(params: list[Tensor]) -> list[Flat]:
@@ -160,7 +160,7 @@ def flattened(params: list[Tensor]) -> list[Flat]:
     loose = []
     for p in params:
         # its own array, or a place in the buffer of an earlier optimizer
-        movable = p.data.base is None or (p.node is not None and p.node.home is not None)
+        movable = p.data.base is None or (p.node is not None and p.node.grad_buffer is not None)
         if movable and math.prod(p.shape) > 0:
             kinds.setdefault((p.backend, p.dtype), []).append(p)
         else:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from nnlib.autograd import Tensor
 from nnlib.errors import DTypeError, GradientError, OptionError, describe, did_you_mean
 from nnlib.optim.options import list_of_tensors
-from nnlib.optim.state import NOTES
+from nnlib.optim.state_dict import NOTES
 from nnlib.patterns import matching
-from nnlib_backends.precision import is_floating
+from nnlib_backends.dtypes import is_floating
 
 if TYPE_CHECKING:
     from nnlib.nn import Module

@@ -25,10 +25,10 @@ from nnlib.optim.groups import (
     known,
 )
 from nnlib.optim.options import Range
-from nnlib.optim.state import checked_state, copied
+from nnlib.optim.state_dict import checked_state, copied
 from nnlib.optim.update import UpdateRule
-from nnlib.recording import Dependencies, current, fed, perform, repeated
-from nnlib_backends.contract import Array
+from nnlib.tracing import Guards, current, perform, repeated, scalar_inputs
+from nnlib_backends.base import Array
 
 __all__ = ["Optimizer"]
 
@@ -119,8 +119,8 @@ class Optimizer(Explained):
         """Return the rule's switches, which say what it computes."""
         raise NotImplementedError  # abstract
 
-    def numbers(self, options: dict[str, Any], step: int) -> dict[str, float]:
-        """Return the rule's numbers for a parameter's step number ``step`` (from 1)."""
+    def scalars(self, options: dict[str, Any], step: int) -> dict[str, float]:
+        """Return the rule's scalars for a parameter's step number ``step`` (from 1)."""
         raise NotImplementedError  # abstract
 
     # Groups ----------------------------------------------------------------------------------
@@ -199,9 +199,9 @@ class Optimizer(Explained):
             If a gradient was set by hand that is not like its parameter.
         """
         self._arrange()
-        recording = current()
-        if recording is not None:
-            self._note(recording)
+        tracing = current()
+        if tracing is not None:
+            self._note(tracing)
         for i, flats in enumerate(self._flats):
             options = self._options(i)
             for flat in flats:
@@ -220,12 +220,12 @@ class Optimizer(Explained):
             for flat in group:
                 flat.settle()
 
-    def _note(self, recording: Dependencies) -> None:
+    def _note(self, tracing: Guards) -> None:
         """A recorded step is right while parameters, state and kinds of options are the same."""
         flats, state = self._flats, self.state
         for group in self.param_groups:
             for p in group["params"]:
-                recording.note_tensor(p)
+                tracing.note_tensor(p)
         kinds = [self._kind(i) for i in range(len(flats))]
 
         def unchanged() -> bool:
@@ -239,7 +239,7 @@ class Optimizer(Explained):
                     return False
             return True
 
-        recording.note_guard(unchanged)
+        tracing.note_guard(unchanged)
 
     def _options(self, i: int) -> dict[str, Any]:
         """Return the checked options of group ``i``; checked again only if one has changed."""
@@ -268,10 +268,10 @@ class Optimizer(Explained):
         for first, last in self._runs(flat, initial):
             run = flat.runs.get((first, last))
             if run is None:
-                numbers = flat.new_numbers(len(self.rule.numbers))
-                run = flat.runs[first, last] = Run(i, flat.params[first : last + 1], numbers)
+                scalars = flat.new_scalars(len(self.rule.scalars))
+                run = flat.runs[first, last] = Run(i, flat.params[first : last + 1], scalars)
             arrays = flat.part(first, last, names)
-            numbers = fed(run.numbers, self._advance, run, dtype=flat.state_dtype)
+            scalars = scalar_inputs(run.scalars, self._advance, run, dtype=flat.state_dtype)
             own = [array for array in (arrays[0], *arrays[2:]) if array is not None]
             flags: dict[str, Any] = self.flags(options)
             before = None
@@ -279,7 +279,7 @@ class Optimizer(Explained):
                 flags = {**flags, "skip": skip}
             elif skip is not None:
                 before = repeated(_copies, own)
-            perform(self.rule, flat.backend, *arrays, numbers=numbers, **flags)
+            perform(self.rule, flat.backend, *arrays, scalars=scalars, **flags)
             if before is not None:
                 perform(_restore, flat.backend.xp, own, before, skip)
             for p in run.params:
@@ -316,11 +316,11 @@ class Optimizer(Explained):
             state[name] = Tensor(array, p.backend)
 
     def _advance(self, run: Run) -> list[float]:
-        """Count a step of some parameters; return the numbers of their update."""
+        """Count a step of some parameters; return the scalars of their update."""
         for p in run.params:
             self.state[p]["step"] += 1
-        numbers = self.numbers(self._options(run.group), self.state[run.params[0]]["step"])
-        return [numbers[name] for name in self.rule.numbers]
+        scalars = self.scalars(self._options(run.group), self.state[run.params[0]]["step"])
+        return [scalars[name] for name in self.rule.scalars]
 
     # State -----------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ _SAMPLE = {
 
 
 @update_rule(
-    numbers=("lr", "alpha", "rest", "eps", "weight_decay", "momentum"),
+    scalars=("lr", "alpha", "rest", "eps", "weight_decay", "momentum"),
     samples=[
         ((True, False, False), _SAMPLE | {"weight_decay": 0.0}, {"decayed": False}),
         ((True, True, False), _SAMPLE, {"decayed": True}),
@@ -145,6 +145,6 @@ class RMSprop(Optimizer):
         """Say whether there is weight decay."""
         return {"decayed": options["weight_decay"] != 0}
 
-    def numbers(self, options: dict[str, Any], step: int) -> dict[str, float]:
+    def scalars(self, options: dict[str, Any], step: int) -> dict[str, float]:
         """Return the options that are numbers."""
         return {**{name: options[name] for name in self.ranges}, "rest": 1 - options["alpha"]}

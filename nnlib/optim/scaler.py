@@ -8,9 +8,9 @@ from nnlib.autograd import Tensor
 from nnlib.errors import OptionError, StateError
 from nnlib.optim.optimizer import Optimizer
 from nnlib.optim.options import positive_integer
-from nnlib.recording import perform
+from nnlib.tracing import perform
 from nnlib_backends import Backend
-from nnlib_backends.contract import Array
+from nnlib_backends.base import Array
 
 __all__ = ["GradScaler"]
 

@@ -18,7 +18,7 @@ _UNDECAYED = {"nesterov": False, "decayed": False}
 
 
 @update_rule(
-    numbers=("lr", "momentum", "share", "weight_decay"),
+    scalars=("lr", "momentum", "share", "weight_decay"),
     samples=[
         ((False,), _PLAIN, _UNDECAYED),
         ((False,), _PLAIN | {"weight_decay": 0.01}, _DECAYED),
@@ -135,7 +135,7 @@ class SGD(Optimizer):
         """Say which kind of momentum, and whether there is weight decay."""
         return {"nesterov": options["nesterov"], "decayed": options["weight_decay"] != 0}
 
-    def numbers(self, options: dict[str, Any], step: int) -> dict[str, float]:
+    def scalars(self, options: dict[str, Any], step: int) -> dict[str, float]:
         """Return the options; the first step is not dampened, which makes v = g there."""
         return {
             "lr": options["lr"],

@@ -2,17 +2,17 @@
 
 A rule is written in operators on bare arrays, its **definition**::
 
-    @update_rule(numbers=("lr",), samples=[((), {"lr": 0.1}, {})])
+    @update_rule(scalars=("lr",), samples=[((), {"lr": 0.1}, {})])
     def plain(xp, p, g, *, lr):
         p -= lr * g
 
-Its numbers change from step to step.  They come together: as a list of floats, or as an array of
+Its scalars change from step to step.  They come together: as a list of floats, or as an array of
 the state's dtype and the parameter's backend where a recorded step must find the new ones.  The
 definition gets them by name.  What an option switches on or off is a flag, a Python value.
 
 Like a fused operation it can be replaced: a backend that has a faster way lists it under the same
 name in ``Backend.updates``, and the conformance test compares it with the definition on the
-samples.  A replacement is called without ``xp``, gets the numbers as one array, and must give the
+samples.  A replacement is called without ``xp``, gets the scalars as one array, and must give the
 same values.
 """
 
@@ -22,8 +22,8 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, ClassVar, TypeAlias
 
-from nnlib_backends.contract import Array, Backend
-from nnlib_backends.precision import is_low
+from nnlib_backends.base import Array, Backend
+from nnlib_backends.dtypes import is_half
 
 __all__ = ["UpdateRule", "update_rule"]
 
@@ -38,13 +38,13 @@ class UpdateRule:
     name : str
         Under which a backend may offer a replacement.
     definition : callable
-        ``definition(xp, p, g, *state, **numbers, **flags)``: changes ``p`` and the state arrays,
+        ``definition(xp, p, g, *state, **scalars, **flags)``: changes ``p`` and the state arrays,
         but not the gradient ``g``.  All have one shape and dtype (a parameter of 16 bits comes as
         float32, and is rounded afterwards); a state array that the options leave out is ``None``.
-    numbers : tuple of str
-        Names of its numbers, in their order.
-    samples : list of (present, numbers, flags)
-        For the conformance test: which state arrays are there, numbers and flags by name.
+    scalars : tuple of str
+        Names of its scalars, in their order.
+    samples : list of (present, scalars, flags)
+        For the conformance test: which state arrays are there, scalars and flags by name.
     registry : dict
         All rules by name.
 
@@ -52,11 +52,11 @@ class UpdateRule:
     --------
     >>> import numpy as np
     >>> from nnlib_backends import load_backend
-    >>> @update_rule(numbers=("lr",), samples=[])
+    >>> @update_rule(scalars=("lr",), samples=[])
     ... def halfway(xp, p, g, *, lr):
     ...     p -= 0.5 * lr * g
     >>> p = np.array([1.0, 2.0])
-    >>> halfway(load_backend("numpy"), p, np.ones(2), numbers=np.array([1.0]))
+    >>> halfway(load_backend("numpy"), p, np.ones(2), scalars=np.array([1.0]))
     >>> p
     array([0.5, 1.5])
     >>> _ = UpdateRule.registry.pop("halfway")  # only an example
@@ -67,12 +67,12 @@ class UpdateRule:
     def __init__(
         self,
         definition: Callable[..., None],
-        numbers: Sequence[str],
+        scalars: Sequence[str],
         samples: Sequence[Sample],
     ) -> None:
         self.name, self.__module__ = definition.__name__, definition.__module__
         self.definition = definition
-        self.numbers = tuple(numbers)
+        self.scalars = tuple(scalars)
         self.samples = list(samples)
         UpdateRule.registry[self.name] = self
 
@@ -82,7 +82,7 @@ class UpdateRule:
         p: Array,
         g: Array,
         *state: Array | None,
-        numbers: Any,
+        scalars: Any,
         skip: Array | None = None,
         **flags: Any,
     ) -> None:
@@ -93,27 +93,27 @@ class UpdateRule:
         if skip is not None:
             flags["skip"] = skip
         with backend.scope or nullcontext():
-            self._update(backend, p, g, *state, numbers=numbers, **flags)
+            self._update(backend, p, g, *state, scalars=scalars, **flags)
 
     def can_skip(self, backend: Backend) -> bool:
         """Tell whether the backend's replacement knows ``skip``."""
         return backend.skips_updates and self.name in backend.updates
 
     def _update(
-        self, backend: Backend, p: Array, g: Array, *state: Array | None, numbers: Any, **flags: Any
+        self, backend: Backend, p: Array, g: Array, *state: Array | None, scalars: Any, **flags: Any
     ) -> None:
-        if is_low(p):  # the state is float32, too: 16 bits hold neither an eps nor small squares
+        if is_half(p):  # the state is float32, too: 16 bits hold neither an eps nor small squares
             wide = p.astype("float32")
-            self._update(backend, wide, g.astype("float32"), *state, numbers=numbers, **flags)
+            self._update(backend, wide, g.astype("float32"), *state, scalars=scalars, **flags)
             p[...] = wide
             return
         arrays = (p, g, *state)
         replacement = backend.updates.get(self.name)
         if replacement is None:
-            named = {name: numbers[i] for i, name in enumerate(self.numbers)}
+            named = {name: scalars[i] for i, name in enumerate(self.scalars)}
             self.definition(backend.xp, *arrays, **named, **flags)
         else:
-            replacement(*arrays, numbers, **flags)
+            replacement(*arrays, scalars, **flags)
 
     def __reduce__(self) -> str:
         """Pickle like a function, by its name; a copy is the rule itself."""
@@ -124,24 +124,24 @@ class UpdateRule:
 
 
 def update_rule(
-    numbers: Sequence[str], samples: Sequence[Sample]
+    scalars: Sequence[str], samples: Sequence[Sample]
 ) -> Callable[[Callable[..., None]], UpdateRule]:
     """Make an update rule of its definition (a decorator).
 
     Parameters
     ----------
-    numbers : sequence of str
-        Names of the numbers, in the order in which their array holds them.
-    samples : list of (present, numbers, flags)
-        For the conformance test: which state arrays are there, numbers and flags by name.
+    scalars : sequence of str
+        Names of the scalars, in the order in which their array holds them.
+    samples : list of (present, scalars, flags)
+        For the conformance test: which state arrays are there, scalars and flags by name.
 
     Examples
     --------
-    >>> @update_rule(numbers=("lr",), samples=[((), {"lr": 0.1}, {})])
+    >>> @update_rule(scalars=("lr",), samples=[((), {"lr": 0.1}, {})])
     ... def plain(xp, p, g, *, lr):
     ...     p -= lr * g
     >>> plain
     <nnlib update rule plain>
     >>> _ = UpdateRule.registry.pop("plain")  # only an example
     """
-    return lambda definition: UpdateRule(definition, numbers, samples)
+    return lambda definition: UpdateRule(definition, scalars, samples)

@@ -10,7 +10,7 @@ from nnlib.data import ArrayDataset, DataLoader
 from nnlib.errors import DataError, describe
 from nnlib.nn import Module
 from nnlib_backends import Backend, get_backend, load_backend, use_backend
-from nnlib_backends.precision import is_floating
+from nnlib_backends.dtypes import is_floating
 
 __all__ = ["Batch", "Data", "as_loader", "batches", "home_of"]
 

@@ -13,7 +13,7 @@ from nnlib.errors import StateError
 from nnlib.nn.functional.crossentropy import all_count
 from nnlib.reading import parsing
 from nnlib.train.readings import measured
-from nnlib_backends.foreign import native
+from nnlib_backends.interop import from_library
 
 __all__ = ["FunctionMetric", "LabelMetric", "Measured", "Metric", "ignoring"]
 
@@ -70,7 +70,7 @@ class Metric(ABC):
 
     def update(self, output: Tensor, target: Tensor) -> None:
         """Take in a batch; nothing is read from the device."""
-        output, target = native(output), native(target)
+        output, target = from_library(output), from_library(target)
         self.add(self.measure(output, target), target)
 
     def measure(self, output: Tensor, target: Tensor) -> Measured:

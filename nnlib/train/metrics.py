@@ -10,7 +10,7 @@ from nnlib import ops
 from nnlib.autograd import Tensor
 from nnlib.errors import DTypeError, OptionError, ShapeError, describe, did_you_mean
 from nnlib.train.metric import FunctionMetric, LabelMetric, Metric
-from nnlib_backends.precision import is_floating
+from nnlib_backends.dtypes import is_floating
 
 __all__ = [
     "Accuracy",

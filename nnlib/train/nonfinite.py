@@ -17,16 +17,16 @@ from nnlib.train.batches import Batch, batches, split
 from nnlib.train.callbacks import Callback
 from nnlib.train.checkpoint import copied, size_in_bytes
 from nnlib.train.state import position, repeat_from
-from nnlib_backends.precision import is_floating
+from nnlib_backends.dtypes import is_floating
 
 if TYPE_CHECKING:
     from nnlib.train.trainer import Trainer
 
 __all__ = ["NaNStop", "find_cause"]
 
-_DATA_ADVICE = "To mend it: leave out or replace these values, which np.isfinite(x) finds"
+_DATA_ADVICE = "To fix it: leave out or replace these values, which np.isfinite(x) finds"
 _ADVICE = (
-    "To mend it: a lower learning rate, clip_norm=1.0, inputs scaled to about −1 … 1, or a loss "
+    "To fix it: a lower learning rate, clip_norm=1.0, inputs scaled to about −1 … 1, or a loss "
     "that starts from logits"
 )
 

@@ -12,7 +12,7 @@ import numpy as np
 from nnlib import ops
 from nnlib.autograd import Tensor
 from nnlib.errors import DTypeError, describe
-from nnlib_backends.precision import is_floating
+from nnlib_backends.dtypes import is_floating
 
 __all__ = ["joined", "positional"]
 

@@ -11,7 +11,7 @@ from nnlib.autograd import Tensor
 from nnlib.errors import ShapeError, describe
 from nnlib.nn.functional.counted import Count, counting
 from nnlib_backends import Backend
-from nnlib_backends.contract import Array
+from nnlib_backends.base import Array
 
 __all__ = ["Losses", "mean", "measured"]
 
@@ -115,7 +115,7 @@ def measured(
     Raises
     ------
     ShapeError
-        If it is not a single value, with the way to mend it.
+        If it is not a single value, with the way to fix it.
     """
     with counting() as counts:
         value = function(output, target)

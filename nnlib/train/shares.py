@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from nnlib import ops
 from nnlib.autograd import Tensor
 from nnlib.nn.functional.counted import Count
-from nnlib.recording import perform
-from nnlib_backends.contract import Array
+from nnlib.tracing import perform
+from nnlib_backends.base import Array
 
 __all__ = ["Shares"]
 

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
 
 from nnlib.autograd import Tensor, autocast
-from nnlib.capture import Compiled
 from nnlib.errors import DataError, DTypeError, OptionError
+from nnlib.jit import Compiled
 from nnlib.nn import Module
 from nnlib.nn.functional.counted import Count
 from nnlib.optim import GradScaler, Optimizer, clip_grad_norm_
@@ -100,7 +100,7 @@ class Steps:
 
     def brings_batches(self, backend: Backend) -> bool:
         """Tell whether a step takes batches from the host to this backend by itself."""
-        return self._compiled and not backend.host_memory and backend.recorder() is not None
+        return self._compiled and not backend.host_memory and backend.tracer() is not None
 
     def lowered(self) -> AbstractContextManager[None]:
         """Return what model, loss and metrics are computed in: the run's precision."""

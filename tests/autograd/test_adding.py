@@ -6,8 +6,8 @@ import strict_backend
 
 import nnlib
 from nnlib import nn, optim
-from nnlib_backends import Kernel, register_backend, registered_backends, use_backend
-from nnlib_backends.portable import into_targets
+from nnlib_backends import KernelPair, register_backend, registered_backends, use_backend
+from nnlib_backends.common.fused import into_targets
 
 
 class AddingBackend(strict_backend.StrictBackend):
@@ -28,7 +28,7 @@ class AddingBackend(strict_backend.StrictBackend):
             self.told.append(needs[1] if len(needs) > 1 else None)
             return kernel.backward(g, saved, needs, *arrays, **options)
 
-        return Kernel(kernel.forward, backward)
+        return KernelPair(kernel.forward, backward)
 
 
 @pytest.fixture
@@ -75,11 +75,11 @@ def test_the_sum_is_right(adding, use, passes):
 
 def test_a_kernel_adds_from_the_second_pass_on(adding):
     _, layer = gradients(USES["once"], "adding", passes=3)
-    home = layer.weight.node.home
+    grad_buffer = layer.weight.node.grad_buffer
     first, *others = adding.told
-    assert first is home
-    assert [other[0] is home for other in others] == [True, True]
-    assert layer.weight.grad.data is home
+    assert first is grad_buffer
+    assert [other[0] is grad_buffer for other in others] == [True, True]
+    assert layer.weight.grad.data is grad_buffer
 
 
 def test_with_a_hook_nothing_is_added_behind_its_back(adding):

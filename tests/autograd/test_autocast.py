@@ -11,7 +11,7 @@ from nnlib import nn, ops, optim
 from nnlib.autograd.autocast import POLICIES
 from nnlib.errors import MissingExtraError, OptionError
 from nnlib.nn import functional as F
-from nnlib_backends.precision import tf32_allowed
+from nnlib_backends.dtypes import tf32_allowed
 
 EPS = {"bf16": 2.0**-8, "fp16": 2.0**-11}
 NAME = {"bf16": "bfloat16", "fp16": "float16"}

@@ -10,7 +10,7 @@ from nnlib_backends import BackendUnavailableError
 
 def test_unavailable_says_what_and_how_to_mend_it():
     error = BackendUnavailableError("cupy:1", "no-device", "no GPU here.", "buy one.")
-    assert str(error) == "backend 'cupy:1' cannot be used: no GPU here. To mend it: buy one."
+    assert str(error) == "backend 'cupy:1' cannot be used: no GPU here. To fix it: buy one."
     assert (error.backend, error.reason, error.detail, error.remedy) == (
         "cupy:1", "no-device", "no GPU here.", "buy one.",
     )  # fmt: skip

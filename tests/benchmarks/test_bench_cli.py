@@ -55,7 +55,7 @@ def test_a_gpu_asked_for_by_name_exit_4(bench, tmp_path):
     result = bench("--backends", "numpy,cupy", "--workloads", "mlp")
 
     assert result.exit_code == 4
-    assert "backend 'cupy' cannot be used: No driver. To mend it: install one" in result.stderr
+    assert "backend 'cupy' cannot be used: No driver. To fix it: install one" in result.stderr
     assert result.stdout == ""
     assert list(tmp_path.iterdir()) == []
 

@@ -182,3 +182,11 @@ def test_mnist_is_a_note_when_absent(monkeypatch, tmp_path):
     monkeypatch.setenv("NNLIB_DATA", str(tmp_path))
     monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path)
     assert only(checks.check_mnist).status == "note"
+
+
+def test_a_misspelt_variable_is_noted(monkeypatch):
+    monkeypatch.setenv("NNLIB_NUM_THREAD", "2")
+    assert only(checks.check_variables).status == "note"
+    assert "'NNLIB_NUM_THREADS'" in only(checks.check_variables).detail
+    monkeypatch.delenv("NNLIB_NUM_THREAD")
+    assert list(checks.check_variables()) == []

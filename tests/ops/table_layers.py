@@ -6,7 +6,7 @@ from ops.table_elementwise import gelu
 from scipy import special
 
 from nnlib import ops
-from nnlib_backends.philox import philox4x32
+from nnlib_backends.common.philox import philox4x32
 
 
 def linear(x, weight, bias=None, activation=None):

@@ -8,7 +8,7 @@ from strict_backend import StrictArray
 import nnlib
 from nnlib import ops
 from nnlib.autograd import engine
-from nnlib_backends import load_backend, precision
+from nnlib_backends import dtypes, load_backend
 
 FLOATS = [p for p in rows() if p.values[0].function not in (nnlib.astype, ops.dropout_factor)]
 
@@ -44,7 +44,7 @@ def test_nothing_in_between_is_float64(row, kernels, monkeypatch):
     if row.function in (ops.cumsum, ops.prod):
         pytest.skip("adds up, or multiplies, in float64")
     backend = load_backend("strict")
-    monkeypatch.setattr(precision, "MANY", float("inf"))
+    monkeypatch.setattr(dtypes, "MANY", float("inf"))
     if kernels == "definition":
         monkeypatch.setattr(backend, "kernels", {})
     make = StrictArray.__init__

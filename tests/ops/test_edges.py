@@ -16,7 +16,7 @@ import nnlib
 from nnlib.errors import DTypeError
 from nnlib.ops import indexing
 from nnlib_backends import load_backend
-from nnlib_backends.numpy_backend import kernels
+from nnlib_backends.numpy_backend import kernel_choice
 
 #: Adjoints and masks, which only derivatives ask for, with shapes that fit.
 INTERNAL = (indexing.add_at, indexing._put_along_axis, nnlib.ops.fold_patches)
@@ -43,7 +43,7 @@ def place(request, monkeypatch):
     name, dtype = request.param
     backend = load_backend(name if name in ("numpy", "strict") else "numpy")
     if name == "general":
-        monkeypatch.setattr(backend, "kernels", kernels.general_kernels())
+        monkeypatch.setattr(backend, "kernels", kernel_choice.general_kernels())
         monkeypatch.setattr(backend, "primitives", {})
     if name == "definition":
         monkeypatch.setattr(backend, "kernels", {})

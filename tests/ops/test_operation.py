@@ -98,7 +98,7 @@ def test_fused_operations_are_registered_by_name(affine):
 
 
 def test_kernel_gets_every_argument_and_option(affine, backend, monkeypatch):
-    from nnlib_backends import Kernel
+    from nnlib_backends import KernelPair
 
     seen = []
 
@@ -106,7 +106,7 @@ def test_kernel_gets_every_argument_and_option(affine, backend, monkeypatch):
         seen.append((arrays, options))
         return arrays[0] * arrays[1], None
 
-    monkeypatch.setattr(backend, "kernels", {"affine": Kernel(forward, None)})
+    monkeypatch.setattr(backend, "kernels", {"affine": KernelPair(forward, None)})
     affine(nnlib.ones(2), nnlib.ones(2))
     (x, scale, shift), options = seen[0]
     assert backend.owns(x)
@@ -116,7 +116,7 @@ def test_kernel_gets_every_argument_and_option(affine, backend, monkeypatch):
 
 
 def test_kernel_is_told_whose_gradient_is_wanted(affine, backend, monkeypatch):
-    from nnlib_backends import Kernel
+    from nnlib_backends import KernelPair
 
     asked = []
 
@@ -124,7 +124,7 @@ def test_kernel_is_told_whose_gradient_is_wanted(affine, backend, monkeypatch):
         asked.append((saved, needs))
         return g, None, None
 
-    kernel = Kernel(lambda x, scale, shift, *, power: (x * scale, "saved"), backward)
+    kernel = KernelPair(lambda x, scale, shift, *, power: (x * scale, "saved"), backward)
     monkeypatch.setattr(backend, "kernels", {"affine": kernel})
     x = nnlib.ones(2, requires_grad=True)
     affine(x, nnlib.ones(2)).sum().backward()
@@ -132,9 +132,9 @@ def test_kernel_is_told_whose_gradient_is_wanted(affine, backend, monkeypatch):
 
 
 def test_derivative_of_a_kernels_derivative_comes_from_the_definition(affine, backend, monkeypatch):
-    from nnlib_backends import Kernel
+    from nnlib_backends import KernelPair
 
-    kernel = Kernel(lambda x, scale, shift, *, power: (x * scale**power, None), None)
+    kernel = KernelPair(lambda x, scale, shift, *, power: (x * scale**power, None), None)
     monkeypatch.setattr(backend, "kernels", {"affine": kernel})
     f = nnlib.grad(nnlib.grad(lambda scale: affine(nnlib.ones(()), scale, power=3)))
     assert f(2.0).item() == 12.0
@@ -142,9 +142,9 @@ def test_derivative_of_a_kernels_derivative_comes_from_the_definition(affine, ba
 
 def test_inputs_of_a_kernel_may_depend_on_one_another(affine, backend, monkeypatch):
     """The definition gives partial derivatives; the engine adds up the paths."""
-    from nnlib_backends import Kernel
+    from nnlib_backends import KernelPair
 
-    kernel = Kernel(lambda x, scale, shift, *, power: (x * scale + shift, None), None)
+    kernel = KernelPair(lambda x, scale, shift, *, power: (x * scale + shift, None), None)
     monkeypatch.setattr(backend, "kernels", {"affine": kernel})
     f = nnlib.grad(nnlib.grad(lambda x: affine(x, x * x, nnlib.sin(x) * 0.0)))  # x³
     assert f(2.0).item() == 12.0

@@ -7,7 +7,7 @@ import nnlib
 from nnlib import nn, ops, optim
 from nnlib.nn import functional as F
 from nnlib_backends import load_backend
-from nnlib_backends.numpy_backend import kernels
+from nnlib_backends.numpy_backend import kernel_choice
 
 MANY = 1_000_000
 
@@ -17,7 +17,7 @@ def how(request, monkeypatch):
     """The backend with compiled kernels, and with those in terms of NumPy."""
     backend = load_backend("numpy")
     if request.param != "compiled":
-        monkeypatch.setattr(backend, "kernels", kernels.general_kernels())
+        monkeypatch.setattr(backend, "kernels", kernel_choice.general_kernels())
         monkeypatch.setattr(backend, "primitives", {})
         monkeypatch.setattr(backend, "global_norm", lambda arrays: None)
     return request.param

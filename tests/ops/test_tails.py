@@ -11,7 +11,7 @@ from scipy import special
 import nnlib
 from nnlib import ops
 from nnlib_backends import load_backend
-from nnlib_backends.numpy_backend import kernels
+from nnlib_backends.numpy_backend import kernel_choice
 
 WIDE = {"float32": np.float64, "float64": np.longdouble}
 HOWS = ["compiled", "general", "definition"]
@@ -120,7 +120,7 @@ def how(request, monkeypatch):
     """The backend with compiled kernels, with those in terms of NumPy, and with none at all."""
     backend = load_backend("numpy")
     if request.param != "compiled":
-        general = kernels.general_kernels() if request.param == "general" else {}
+        general = kernel_choice.general_kernels() if request.param == "general" else {}
         monkeypatch.setattr(backend, "kernels", general)
         monkeypatch.setattr(backend, "primitives", {})
     return request.param
@@ -201,7 +201,7 @@ DERIVATIVES = {"silu": lambda x: slope_of_product(x, x, 1), "gelu_tanh": slope_o
 def test_slope_where_the_factor_of_x_is_almost_1(name, dtype, general, monkeypatch):
     """1 − sigmoid, which is multiplied by x there, is not taken from the rounded sigmoid."""
     if general:
-        monkeypatch.setattr(load_backend("numpy"), "kernels", kernels.general_kernels())
+        monkeypatch.setattr(load_backend("numpy"), "kernels", kernel_choice.general_kernels())
     if dtype == "float64" and np.finfo(np.longdouble).eps > 1e-18:
         pytest.skip("there is no reference with more digits")
     x = nnlib.tensor(np.linspace(-12, 12, 20_001).astype(dtype), requires_grad=True)

@@ -9,9 +9,9 @@ from nnlib_backends import get_backend, load_backend
 from nnlib_backends.numpy_backend import updates
 
 CASES = [
-    pytest.param(rule, present, numbers, flags, id=f"{rule.name}{i}")
+    pytest.param(rule, present, scalars, flags, id=f"{rule.name}{i}")
     for rule in UpdateRule.registry.values()
-    for i, (present, numbers, flags) in enumerate(rule.samples)
+    for i, (present, scalars, flags) in enumerate(rule.samples)
 ]
 LAYOUTS = {
     "small": lambda rng: rng.normal(size=(3, 5)),
@@ -33,10 +33,10 @@ def test_the_numpy_backend_replaces_every_rule():
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(("rule", "present", "numbers", "flags"), CASES)
+@pytest.mark.parametrize(("rule", "present", "scalars", "flags"), CASES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("where", ["numpy", pytest.param("cupy", marks=pytest.mark.gpu)])
-def test_replacement_equals_definition(rule, present, numbers, flags, layout, dtype, where):
+def test_replacement_equals_definition(rule, present, scalars, flags, layout, dtype, where):
     backend = load_backend(where)
     if rule.name not in backend.updates:
         pytest.skip(f"{backend.name} uses the definition of {rule.name}")
@@ -48,9 +48,9 @@ def test_replacement_equals_definition(rule, present, numbers, flags, layout, dt
             if len(arrays) >= 2:  # state, of which some must not be negative
                 array = np.abs(array)
             arrays.append(_in_layout(backend, array, dtype, layout) if wanted else None)
-    given = backend.asarray([numbers[name] for name in rule.numbers], dtype=dtype)
-    rule(backend, *replacement, numbers=given, **flags)
-    rule.definition(backend.xp, *definition, **dict(zip(rule.numbers, given, strict=True)), **flags)
+    given = backend.asarray([scalars[name] for name in rule.scalars], dtype=dtype)
+    rule(backend, *replacement, scalars=given, **flags)
+    rule.definition(backend.xp, *definition, **dict(zip(rule.scalars, given, strict=True)), **flags)
     for ours, theirs in zip(replacement, definition, strict=True):
         if ours is not None:  # a compiled kernel may fuse multiplication and addition
             ours, theirs = backend.to_numpy(ours), backend.to_numpy(theirs)
@@ -73,8 +73,8 @@ def _in_layout(backend, array, dtype, layout):
     return result
 
 
-@pytest.mark.parametrize(("rule", "present", "numbers", "flags"), CASES)
-def test_the_gradient_is_left_alone(rule, present, numbers, flags, backend):
+@pytest.mark.parametrize(("rule", "present", "scalars", "flags"), CASES)
+def test_the_gradient_is_left_alone(rule, present, scalars, flags, backend):
     rng = np.random.default_rng(0)
     for size in (5, updates.PIECE + 5):
         arrays = [
@@ -82,26 +82,26 @@ def test_the_gradient_is_left_alone(rule, present, numbers, flags, backend):
             for wanted in (True, True, *present)
         ]
         before = backend.to_numpy(arrays[1])
-        given = backend.asarray([numbers[name] for name in rule.numbers], dtype="float32")
-        rule(backend, *arrays, numbers=given, **flags)
+        given = backend.asarray([scalars[name] for name in rule.scalars], dtype="float32")
+        rule(backend, *arrays, scalars=given, **flags)
         np.testing.assert_array_equal(backend.to_numpy(arrays[1]), before)
 
 
-@update_rule(numbers=(), samples=[])
+@update_rule(scalars=(), samples=[])
 def halve(xp, p, g):
     p *= 0.5
 
 
 def test_a_new_rule_works_by_its_definition_and_can_be_replaced(backend, monkeypatch):
     p = backend.asarray(np.float32([2.0, 4.0]))
-    halve(backend, p, None, numbers=None)
+    halve(backend, p, None, scalars=None)
     np.testing.assert_array_equal(backend.to_numpy(p), [1.0, 2.0])
 
-    def zero(p, g, numbers):
+    def zero(p, g, scalars):
         p *= 0.0
 
     monkeypatch.setattr(backend, "updates", {"halve": zero})
-    halve(backend, p, None, numbers=None)
+    halve(backend, p, None, scalars=None)
     np.testing.assert_array_equal(backend.to_numpy(p), [0.0, 0.0])
     assert repr(halve) == "<nnlib update rule halve>"
 
@@ -118,7 +118,7 @@ def test_a_device_scope_is_entered(monkeypatch):
 
     backend = get_backend()
     monkeypatch.setattr(type(backend), "scope", Scope())
-    halve(backend, backend.asarray([1.0]), None, numbers=None)
+    halve(backend, backend.asarray([1.0]), None, scalars=None)
     assert entered == ["in", "out"]
 
 

@@ -5,7 +5,7 @@ Nothing of CuPy is imported before `load` is called.
 
 from __future__ import annotations
 
-from nnlib_backends.contract import Backend
+from nnlib_backends.base import Backend
 
 __all__ = ["load"]
 

@@ -9,21 +9,21 @@ from typing import Any
 import cupy
 import numpy as np
 
-from nnlib_backends import attention, patches, portable, recurrent
-from nnlib_backends.contract import Array, Backend, DeviceInfo, Inputs, Kernel, MemoryInfo, Timer
+from nnlib_backends.base import Array, Backend, DeviceInfo, Inputs, KernelPair, MemoryInfo, Timer
+from nnlib_backends.common import attention, fused, im2col, recurrent
 from nnlib_backends.cupy_backend import cudnn, namespace
-from nnlib_backends.cupy_backend.graph import GraphRecorder
+from nnlib_backends.cupy_backend.gemm import import_cublaslt, linear, make_products
+from nnlib_backends.cupy_backend.graph import GraphTracer
 from nnlib_backends.cupy_backend.graph.cuda import CudaGraphs
 from nnlib_backends.cupy_backend.graph.inputs import CudaInputs
-from nnlib_backends.cupy_backend.kernels import norm as gradients
-from nnlib_backends.cupy_backend.kernels import table
-from nnlib_backends.cupy_backend.kernels.driver import CudaDriver
-from nnlib_backends.cupy_backend.kernels.launcher import Launcher
+from nnlib_backends.cupy_backend.kernels import cuda_kernels
+from nnlib_backends.cupy_backend.kernels import gradient_norm as gradients
+from nnlib_backends.cupy_backend.kernels.launch import Launcher
+from nnlib_backends.cupy_backend.kernels.nvrtc import CudaDriver
 from nnlib_backends.cupy_backend.optional import attempt, driver_version
 from nnlib_backends.cupy_backend.probe import install_all
-from nnlib_backends.cupy_backend.products import import_cublaslt, linear, make_products
 from nnlib_backends.cupy_backend.tf32 import tf32_is_allowed
-from nnlib_backends.foreign import detached, is_foreign, on_host
+from nnlib_backends.interop import detached, is_foreign, on_host
 from nnlib_backends.registry import owner_of
 
 #: A GPU wants few and large products; this much is taken for the patches of one.
@@ -41,7 +41,7 @@ class CupyBackend(Backend):
 
     array_type = cupy.ndarray
     writes_gradients = True
-    mixed = table.MIXED | linear.MIXED
+    mixed = cuda_kernels.MIXED | linear.MIXED
     adds = linear.ADDS
     skips_updates = True
 
@@ -57,14 +57,14 @@ class CupyBackend(Backend):
         self.products = make_products(bindings, cupy, self.device, tf32_is_allowed)
         namespace.products[device] = self.products
         in_xp = {
-            **portable.make_kernels(self.xp),
-            **patches.make_kernels(self.xp, block_bytes=_BLOCK_BYTES),
+            **fused.make_kernels(self.xp),
+            **im2col.make_kernels(self.xp, block_bytes=_BLOCK_BYTES),
             **recurrent.make_kernels(self.xp),
             **attention.make_kernels(self.xp),
         }
-        kernels = {name: portable.into_targets(kernel) for name, kernel in in_xp.items()}
+        kernels = {name: fused.into_targets(kernel) for name, kernel in in_xp.items()}
         launcher = self._launcher = Launcher(self.xp, CudaDriver())
-        kernels |= table.make_kernels(launcher, kernels)
+        kernels |= cuda_kernels.make_kernels(launcher, kernels)
         kernels["linear"] = linear.make_linear(self.products, launcher, kernels["linear"])
         by_cudnn, self.cudnn_version, no_cudnn = cudnn.make_kernels(
             cupy, self.device, self.xp, kernels, cudnn.make_around(launcher)
@@ -72,9 +72,9 @@ class CupyBackend(Backend):
         kernels |= by_cudnn
         if self.cudnn_version:
             self.mixed |= by_cudnn.keys()
-        self.kernels: Mapping[str, Kernel] = kernels
-        self.primitives = table.make_primitives(launcher)
-        self.updates = table.make_updates(launcher)
+        self.kernels: Mapping[str, KernelPair] = kernels
+        self.primitives = cuda_kernels.make_primitives(launcher)
+        self.updates = cuda_kernels.make_updates(launcher)
         self._missing = {"nvmath-python": no_cublaslt, "nvidia-cudnn-frontend": no_cudnn}
 
     def asarray(self, obj: Any, dtype: Any = None, *, copy: bool | None = None) -> Array:
@@ -142,9 +142,9 @@ class CupyBackend(Backend):
         with self.device:
             return cupy.cuda.Stream(non_blocking=True)
 
-    def recorder(self) -> GraphRecorder | None:
+    def tracer(self) -> GraphTracer | None:
         """Return a recorder of CUDA graphs; none without cuBLASLt, for CuPy's products refuse."""
-        return GraphRecorder(self._graphs) if self._has_cublaslt else None
+        return GraphTracer(self._graphs) if self._has_cublaslt else None
 
     def inputs(self, arrays: Sequence[Array]) -> Inputs:
         """Return what brings values from the host while the GPU works on the step before."""

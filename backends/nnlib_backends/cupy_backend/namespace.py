@@ -12,12 +12,12 @@ from cupy import abs, all, any, max, min, pow, round, sum  # noqa: F401 - for re
 from cupy.lib.stride_tricks import sliding_window_view  # noqa: F401
 from cupyx.scipy import special
 
-from nnlib_backends.cupy_backend.joining import make_joins
-from nnlib_backends.cupy_backend.kernels.driver import CudaDriver
-from nnlib_backends.cupy_backend.kernels.launcher import Launcher
+from nnlib_backends.cupy_backend.concatenate import make_joins
+from nnlib_backends.cupy_backend.kernels.launch import Launcher
+from nnlib_backends.cupy_backend.kernels.nvrtc import CudaDriver
 from nnlib_backends.cupy_backend.kernels.sorting import sort_indices
 from nnlib_backends.cupy_backend.linalg import HostLinalg
-from nnlib_backends.cupy_backend.mended import make_functions
+from nnlib_backends.cupy_backend.numpy_compat import make_functions
 
 _launchers: dict[int, Launcher] = {}  # number of a GPU → what sorts there
 
@@ -40,7 +40,7 @@ linalg = HostLinalg(cupy, cupy.linalg)
 philox_chunk = 1 << 21
 
 
-#: Number of a GPU → `nnlib_backends.cupy_backend.products.Products`.
+#: Number of a GPU → `nnlib_backends.cupy_backend.gemm.CublasGemm`.
 products: dict[int, Any] = {}
 
 

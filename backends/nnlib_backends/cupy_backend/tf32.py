@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnlib_backends.precision import tf32_allowed
+from nnlib_backends.dtypes import tf32_allowed
 
 __all__ = ["tf32_is_allowed"]
 

@@ -11,18 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from nnlib_backends.contract import (
+from nnlib_backends.base import (
     Array,
     Backend,
     DeviceInfo,
-    Kernel,
+    KernelPair,
     MemoryInfo,
     PrimitiveKernel,
 )
-from nnlib_backends.foreign import native
-from nnlib_backends.numpy_backend import kernels, namespace
+from nnlib_backends.config import NUM_THREADS
+from nnlib_backends.interop import from_library
+from nnlib_backends.numpy_backend import kernel_choice, namespace
 from nnlib_backends.numpy_backend.launch import thread_count
-from nnlib_backends.numpy_backend.recorder import NumpyRecorder
+from nnlib_backends.numpy_backend.tracer import NumpyTracer
 from nnlib_backends.registry import owner_of
 
 _HOST_TYPES = (np.ndarray, np.generic, float, int, list, tuple)  # certainly of no other backend
@@ -45,26 +46,26 @@ class NumpyBackend(Backend):
     writes_gradients = True
 
     def __init__(self) -> None:
-        if os.environ.get("NNLIB_NUM_THREADS"):  # for products that NumPy computes by itself
+        if NUM_THREADS.get():  # for products that NumPy computes by itself
             from threadpoolctl import threadpool_limits
 
             threadpool_limits(limits=thread_count(), user_api="blas")
 
     # Made at first use: this is what imports Numba and compiles.
     @cached_property
-    def kernels(self) -> Mapping[str, Kernel]:  # type: ignore[override]
-        """Name of a fused operation → `Kernel`."""
-        return kernels.kernels()
+    def kernels(self) -> Mapping[str, KernelPair]:  # type: ignore[override]
+        """Name of a fused operation → `KernelPair`."""
+        return kernel_choice.kernels()
 
     @cached_property
     def primitives(self) -> Mapping[str, PrimitiveKernel]:  # type: ignore[override]
         """Name of a primitive → `PrimitiveKernel`."""
-        return kernels.primitives()
+        return kernel_choice.primitives()
 
     @cached_property
     def updates(self) -> Mapping[str, Callable[..., None]]:  # type: ignore[override]
         """Name of an optimizer's update rule → function that changes a parameter in place."""
-        return kernels.updates()
+        return kernel_choice.updates()
 
     def asarray(self, obj: Any, dtype: Any = None, *, copy: bool | None = None) -> Array:
         """Convert to an array; one of another backend is copied to the host.
@@ -97,7 +98,7 @@ class NumpyBackend(Backend):
                         "Use copy=None"
                     )
                 return np.asarray(owner.to_numpy(obj), dtype=dtype)
-            obj = native(obj)
+            obj = from_library(obj)
         array = np.array(obj, dtype=dtype, copy=copy)
         if array.dtype.isnative:
             return array
@@ -119,15 +120,15 @@ class NumpyBackend(Backend):
 
     def global_norm(self, arrays: Sequence[Array]) -> Array | None:
         """Return the 2-norm of all values of some float32 arrays together, a 0-d array."""
-        compiled = kernels.native()[0]
-        if compiled is None or not kernels.all_float32(arrays):
+        compiled = kernel_choice.compiled_kernels()[0]
+        if compiled is None or not kernel_choice.all_float32(arrays):
             return None
         norm: Array = compiled.global_norm(arrays)
         return norm
 
-    def recorder(self) -> NumpyRecorder:
+    def tracer(self) -> NumpyTracer:
         """Return a recorder of what is computed with NumPy and with compiled kernels."""
-        return NumpyRecorder()
+        return NumpyTracer()
 
     def device_info(self) -> DeviceInfo:
         """Describe the processor, its memory, the BLAS behind NumPy and the kernels."""
@@ -148,8 +149,8 @@ class NumpyBackend(Backend):
             details={
                 "blas_threads": blas[0]["num_threads"] if blas else None,
                 "blas_architecture": blas[0].get("architecture") if blas else None,
-                "compiled": kernels.native()[0] is not None,
-                "kernels": kernels.compilation(),
+                "compiled": kernel_choice.compiled_kernels()[0] is not None,
+                "kernels": kernel_choice.compilation(),
             },
         )
 

@@ -20,29 +20,30 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from nnlib_backends.config import NUM_THREADS
 from nnlib_backends.errors import BackendError
 
 if TYPE_CHECKING:
-    from nnlib_backends.numpy_backend.native.abi import NativeKernel
-    from nnlib_backends.numpy_backend.recorder import NumpyRecorder
+    from nnlib_backends.numpy_backend.codegen.arguments import CpuKernel
+    from nnlib_backends.numpy_backend.tracer import NumpyTracer
 
 __all__ = ["Argument", "Array", "dense", "empty", "launch", "split", "thread_count"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Argument: TypeAlias = "Array | int | float | None"
 
-recording: ContextVar[NumpyRecorder | None] = ContextVar("nnlib_numpy_recorder", default=None)
-_recorder = recording.get
+program: ContextVar[NumpyTracer | None] = ContextVar("nnlib_numpy_recorder", default=None)
+_recorder = program.get
 
 
 @contextmanager
 def unrecorded() -> Iterator[None]:
     """Compute something that belongs to no step."""
-    token = recording.set(None)
+    token = program.set(None)
     try:
         yield
     finally:
-        recording.reset(token)
+        program.reset(token)
 
 
 #: Whether to compute without other threads.  Numba's are not there in a forked child, and GNU's
@@ -58,7 +59,7 @@ def _stay_alone() -> None:
 if hasattr(os, "register_at_fork"):  # else there is no fork
     os.register_at_fork(after_in_child=_stay_alone)
 
-WORDS = 8  # of the table, for each argument; see native/abi.py
+WORDS = 8  # of the table, for each argument; see codegen/arguments.py
 AXES = WORDS - 2  # of an array whose shape fits into its row
 _REST = [[0] * (AXES - axes) for axes in range(AXES + 1)]  # of a row, behind the shape
 _ZEROS = [0] * (WORDS - 1)
@@ -68,31 +69,31 @@ _AS_FLOAT, _AS_INTEGER = struct.Struct("d"), struct.Struct("q")
 def empty(shape: int | tuple[int, ...], dtype: Any = np.float32) -> Array:
     """Return memory for a kernel's result or workspace."""
     memory = np.empty(shape, dtype)
-    recorder = _recorder()
-    if recorder is not None:
-        recorder.own(memory)
+    tracer = _recorder()
+    if tracer is not None:
+        tracer.own(memory)
     return memory
 
 
-def launch(kernel: NativeKernel, *args: Argument, items: int, chunks: int = 1) -> None:
+def launch(kernel: CpuKernel, *args: Argument, items: int, chunks: int = 1) -> None:
     """Run a kernel on ``items`` items, divided evenly among ``chunks`` threads.
 
     Parameters
     ----------
-    kernel : NativeKernel
+    kernel : CpuKernel
     args : arrays (C-contiguous), int, float or None
         What it finds in its table, in this order.
     items, chunks : int
         The kernel is called for each chunk with its number and its range of items.
     """
     if items > 0:
-        from nnlib_backends.numpy_backend.native import program
+        from nnlib_backends.numpy_backend.codegen import dispatch
 
         table = make_table(args)
-        program.run(make_program([(kernel, table, items, chunks)]))
-        recorder = _recorder()
-        if recorder is not None:
-            recorder.add_launch(kernel, args, items, chunks)
+        dispatch.run(make_program([(kernel, table, items, chunks)]))
+        tracer = _recorder()
+        if tracer is not None:
+            tracer.add_launch(kernel, args, items, chunks)
 
 
 def make_table(args: Sequence[Argument]) -> array[int]:
@@ -121,7 +122,7 @@ def make_table(args: Sequence[Argument]) -> array[int]:
     return array("q", table)
 
 
-def make_program(rows: Sequence[tuple[NativeKernel, array[int], int, int]]) -> array[int]:
+def make_program(rows: Sequence[tuple[CpuKernel, array[int], int, int]]) -> array[int]:
     """Write launches (kernel, table, items, chunks) down as `native.program.run` reads them."""
     words: list[int] = []
     for kernel, table, items, chunks in rows:
@@ -146,11 +147,11 @@ def thread_count() -> int:
     BackendError
         If that variable is not a positive integer.
     """
-    wanted = os.environ.get("NNLIB_NUM_THREADS", "")
+    wanted = NUM_THREADS.get()
     if wanted:
         if not wanted.isdigit() or int(wanted) == 0:
             raise BackendError(
-                f"NNLIB_NUM_THREADS must be a positive integer. Received: {wanted!r}"
+                f"{NUM_THREADS.name} must be a positive integer. Received: {wanted!r}"
             )
         return int(wanted)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -168,8 +169,8 @@ def dense(x: Array) -> Array:
 
 def call(function: Callable[..., Any], *args: Any) -> None:
     """Call a Python function that writes its results into arrays among its arguments."""
-    recorder = _recorder()
-    if recorder is None:
+    tracer = _recorder()
+    if tracer is None:
         function(*args)
     else:
-        recorder.call(function, *args)
+        tracer.call(function, *args)

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nnlib_backends.numpy_backend.entries import Storage
+from nnlib_backends.numpy_backend.calls import Buffer
 from nnlib_backends.numpy_backend.launch import Array
 
-__all__ = ["ALIGNMENT", "place_storages"]
+__all__ = ["ALIGNMENT", "place_buffers"]
 
 ALIGNMENT = 64  #: bytes: a cache line, and the widest vector
 
 
-def place_storages(storages: Sequence[Storage]) -> tuple[list[int], int]:
+def place_buffers(buffers: Sequence[Buffer]) -> tuple[list[int], int]:
     """Choose an offset for every storage.
 
     The largest comes first; each goes into the first gap, among those that live at the same time,
@@ -31,17 +31,17 @@ def place_storages(storages: Sequence[Storage]) -> tuple[list[int], int]:
 
     Examples
     --------
-    >>> from nnlib_backends.numpy_backend.entries import Storage
-    >>> first = Storage(0, 64, None, first=0, last=1)
-    >>> second = Storage(1, 64, None, first=1, last=2)
-    >>> third = Storage(2, 64, None, first=2, last=3)
-    >>> place_storages([first, second, third])
+    >>> from nnlib_backends.numpy_backend.calls import Buffer
+    >>> first = Buffer(0, 64, None, first=0, last=1)
+    >>> second = Buffer(1, 64, None, first=1, last=2)
+    >>> third = Buffer(2, 64, None, first=2, last=3)
+    >>> place_buffers([first, second, third])
     ([0, 64, 0], 128)
     """
-    count = len(storages)
-    size = np.array([-(-s.nbytes // ALIGNMENT) * ALIGNMENT for s in storages], np.int64)
-    first = np.array([s.first for s in storages], np.int64)
-    last = np.array([sys.maxsize if s.kept else s.last for s in storages], np.int64)
+    count = len(buffers)
+    size = np.array([-(-s.nbytes // ALIGNMENT) * ALIGNMENT for s in buffers], np.int64)
+    first = np.array([s.first for s in buffers], np.int64)
+    last = np.array([sys.maxsize if s.kept else s.last for s in buffers], np.int64)
     used = first <= last
     offset = np.zeros(count, np.int64)
     placed = np.zeros(count, bool)

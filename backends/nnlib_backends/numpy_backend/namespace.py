@@ -7,8 +7,8 @@ from numpy import *  # noqa: F403
 from numpy import abs, all, any, max, min, pow, round, sum  # noqa: F401 - hidden from "import *"
 from numpy.lib.stride_tricks import sliding_window_view  # noqa: F401
 
+from nnlib_backends.dtypes import is_half
 from nnlib_backends.locks import finished_before_fork
-from nnlib_backends.precision import is_low
 
 # A child that is forked in the middle of a product would wait for ever for OpenBLAS's lock.
 dot = finished_before_fork(np.dot)  # type: ignore[assignment]
@@ -19,7 +19,7 @@ vdot = finished_before_fork(np.vdot)  # type: ignore[assignment]
 def clip(x: Any, low: Any, high: Any, out: Any = None) -> Any:  # type: ignore[no-redef]
     """Limit to an interval; 16-bit numbers stay so, also bfloat16, which NumPy makes float32."""
     result = np.clip(x, low, high, out)
-    return result.astype(x.dtype, copy=False) if is_low(x) else result
+    return result.astype(x.dtype, copy=False) if is_half(x) else result
 
 
 def erf(x: Any) -> Any:

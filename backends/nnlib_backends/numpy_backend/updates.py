@@ -63,13 +63,13 @@ def sgd(
     p: Array,
     g: Array,
     momentum_buffer: Array | None,
-    numbers: Array,
+    scalars: Array,
     *,
     nesterov: bool,
     decayed: bool,
 ) -> None:
     """Stochastic gradient descent with momentum."""
-    lr, momentum, share, weight_decay = numbers
+    lr, momentum, share, weight_decay = scalars
     for w, d, v, t, s in _pieces(2, p, g, momentum_buffer):
         if decayed:
             d = _decayed(d, w, weight_decay, t)
@@ -86,20 +86,20 @@ def adam(
     exp_avg: Array,
     exp_avg_sq: Array,
     max_exp_avg_sq: Array | None,
-    numbers: Array,
+    scalars: Array,
     *,
     decayed: bool,
     decoupled: bool,
 ) -> None:
     """Adam, AMSGrad and AdamW."""
-    step_size, eps, beta1, rest1, beta2, rest2, decay = numbers
+    step_size, eps, beta1, one_minus_beta1, beta2, one_minus_beta2, decay = scalars
     for w, d, m, v, largest, t, s in _pieces(2, p, g, exp_avg, exp_avg_sq, max_exp_avg_sq):
         if decayed and decoupled:
             np.multiply(w, decay, out=w)
         elif decayed:
             d = _decayed(d, w, decay, s)
-        _average(m, beta1, rest1, d, t)
-        _average_square(v, beta2, rest2, d, t)
+        _average(m, beta1, one_minus_beta1, d, t)
+        _average_square(v, beta2, one_minus_beta2, d, t)
         if largest is not None:
             v = np.maximum(largest, v, out=largest)
         np.add(np.sqrt(v, out=t), eps, out=t)
@@ -113,12 +113,12 @@ def rmsprop(
     square_avg: Array,
     grad_avg: Array | None,
     momentum_buffer: Array | None,
-    numbers: Array,
+    scalars: Array,
     *,
     decayed: bool,
 ) -> None:
     """RMSprop, centred or not, with or without momentum."""
-    lr, alpha, rest, eps, weight_decay, momentum = numbers
+    lr, alpha, rest, eps, weight_decay, momentum = scalars
     for w, d, v, m, b, t, s in _pieces(2, p, g, square_avg, grad_avg, momentum_buffer):
         if decayed:
             d = _decayed(d, w, weight_decay, s)
@@ -135,9 +135,9 @@ def rmsprop(
         np.subtract(w, np.multiply(d, lr, out=t), out=w)
 
 
-def adagrad(p: Array, g: Array, sum: Array, numbers: Array, *, decayed: bool) -> None:
+def adagrad(p: Array, g: Array, sum: Array, scalars: Array, *, decayed: bool) -> None:
     """Adagrad."""
-    lr, eps, weight_decay = numbers
+    lr, eps, weight_decay = scalars
     for w, d, v, t, s in _pieces(2, p, g, sum):
         if decayed:
             d = _decayed(d, w, weight_decay, s)

@@ -10,7 +10,7 @@ from nnlib.autograd import Tensor, ones
 from nnlib.errors import DTypeError, ShapeError
 from nnlib.nn.functional.checks import TensorLike, as_tensor, check_fraction, floating
 from nnlib.nn.functional.layers import dropout
-from nnlib_backends.precision import is_floating
+from nnlib_backends.dtypes import is_floating
 
 __all__ = ["dropout_factor", "scaled_dot_product_attention"]
 

@@ -17,9 +17,9 @@ from nnlib.autograd.mode import low_dtype
 from nnlib.errors import DTypeError, NnlibError, OptionError, ShapeError
 from nnlib.nn.functional.counted import counting, noted
 from nnlib.ops.operation import in_float32
-from nnlib.recording import current
-from nnlib_backends.contract import Array
-from nnlib_backends.precision import is_floating, is_low
+from nnlib.tracing import current
+from nnlib_backends.base import Array
+from nnlib_backends.dtypes import is_floating, is_half
 
 __all__ = [
     "Pair",
@@ -91,7 +91,7 @@ def float32_inside(function: _Function) -> _Function:
             if name not in options:
                 break
             args = (*args, options.pop(name))
-        if args and is_low(args[0]) and low_dtype() is None:
+        if args and is_half(args[0]) and low_dtype() is None:
             with counting() as counts:
                 y = in_float32(function, args, options)
             return counts.passed_to(cast("Tensor", y))
@@ -163,11 +163,11 @@ def check_range(
     """Refuse values outside [low, high], where the host can see them without waiting."""
     if not values.backend.host_memory or values.size == 0:
         return
-    recording = current()
-    if recording is None:
+    tracing = current()
+    if tracing is None:
         _check_array(values.data, low, high, error, what)
     else:
-        recording.recorder.call(_check_array, values.data, low, high, error, what)
+        tracing.tracer.call(_check_array, values.data, low, high, error, what)
 
 
 def _check_array(

@@ -20,9 +20,9 @@ from nnlib.nn.functional.checks import (
 )
 from nnlib.nn.functional.counted import noted
 from nnlib.nn.functional.layers import one_hot
-from nnlib.recording import current
-from nnlib_backends.contract import IGNORED
-from nnlib_backends.precision import is_floating
+from nnlib.tracing import current
+from nnlib_backends.base import IGNORED
+from nnlib_backends.dtypes import is_floating
 
 __all__ = ["all_count", "cross_entropy", "nll_loss"]
 
@@ -184,13 +184,13 @@ def all_count(labels: Tensor, classes: int, ignore_index: int | None) -> bool:
     if ignore_index is not None and 0 <= ignore_index < classes:
         return False  # it may come up in any batch
     inside = backend.inside(labels.data, 0, classes - 1)
-    recording = current()
-    if recording is None:
+    tracing = current()
+    if tracing is None:
         return inside()
-    if recording.recorder.made(labels.data):
+    if tracing.tracer.made(labels.data):
         return False  # not known before a replay
     seen = inside()
-    recording.note_guard(inside if seen else lambda: not inside())
+    tracing.note_guard(inside if seen else lambda: not inside())
     return seen
 
 

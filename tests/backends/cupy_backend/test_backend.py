@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from nnlib_backends import load_backend, patches, use_backend
+from nnlib_backends import load_backend, use_backend
+from nnlib_backends.common import im2col
 from nnlib_backends.numpy_backend import namespace
 
 pytestmark = pytest.mark.gpu
@@ -90,7 +91,7 @@ def test_convolution_agrees_with_numpy(cupy, options, dtype):
     x = rng.normal(size=(2, 9, 8, 4)).astype(dtype)
     weight = rng.normal(size=(6, 3, 2, 4 // options["groups"])).astype(dtype)
     bias = rng.normal(size=6).astype(dtype)
-    kernel, reference = cupy.kernels["conv2d"], patches.make_kernels(namespace)["conv2d"]
+    kernel, reference = cupy.kernels["conv2d"], im2col.make_kernels(namespace)["conv2d"]
     expected, _ = reference.forward(*(a.astype("float64") for a in (x, weight, bias)), **options)
     device = [cupy.asarray(a) for a in (x, weight, bias)]
     y, saved = kernel.forward(*device, **options)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.gpu
 @pytest.fixture
 def cupy():
     backend = load_backend("cupy")
-    if backend.recorder() is None:
+    if backend.tracer() is None:
         pytest.skip("nvmath-python or cuBLASLt is missing: steps are not recorded")
     with nnlib.use_backend(backend):
         yield backend

@@ -5,9 +5,9 @@ from types import ModuleType
 
 import pytest
 
-from nnlib_backends.cupy_backend.cudnn.load import find_cudnn
+from nnlib_backends.cupy_backend.cudnn.cudnn_kernels import find_cudnn
+from nnlib_backends.cupy_backend.gemm import import_cublaslt
 from nnlib_backends.cupy_backend.optional import attempt, driver_version
-from nnlib_backends.cupy_backend.products import import_cublaslt
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 from nnlib_backends.cupy_backend.tf32 import tf32_is_allowed
-from nnlib_backends.precision import tf32_allowed
+from nnlib_backends.dtypes import tf32_allowed
 
 
 def test_the_library_decides_unless_somebody_has_said_something(monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 
 from nnlib_backends.errors import BackendError
 from nnlib_backends.numpy_backend import launch
-from nnlib_backends.numpy_backend.native.abi import (
+from nnlib_backends.numpy_backend.codegen.arguments import (
     BLAS_INTEGER,
     address,
     gemm,
@@ -21,7 +21,7 @@ from nnlib_backends.numpy_backend.native.abi import (
     number,
     vector,
 )  # fmt: skip
-from nnlib_backends.numpy_backend.native.program import sgemm_address
+from nnlib_backends.numpy_backend.codegen.dispatch import sgemm_address
 
 
 @kernel

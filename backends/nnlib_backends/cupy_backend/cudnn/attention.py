@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nnlib_backends.attention import factor_of
-from nnlib_backends.contract import Array, Kernel
+from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.common.attention import factor_of
 from nnlib_backends.cupy_backend.cudnn import attention_graph as tensors
 from nnlib_backends.cupy_backend.cudnn.attention_graph import Attention, Layout
 from nnlib_backends.cupy_backend.cudnn.graphs import DTYPES
 from nnlib_backends.cupy_backend.cudnn.memory import aligned, delivered, in_float32, is_aligned
 from nnlib_backends.cupy_backend.cudnn.planner import Planner
-from nnlib_backends.precision import LOW_DTYPES, is_floating
+from nnlib_backends.dtypes import LOW_DTYPES, is_floating
 
 __all__ = ["make_attention"]
 
@@ -158,8 +158,8 @@ class CudnnAttention:
 
 
 def make_attention(
-    planner: Planner, xp: Any, general: Mapping[str, Kernel], deterministic: bool
-) -> dict[str, Kernel]:
+    planner: Planner, xp: Any, general: Mapping[str, KernelPair], deterministic: bool
+) -> dict[str, KernelPair]:
     """Return ``attention`` and ``self_attention``.
 
     Parameters
@@ -182,7 +182,9 @@ def make_attention(
     }
 
 
-def _kernel(own: CudnnAttention, general: Kernel, split: Callable[..., Sequence[Array]]) -> Kernel:
+def _kernel(
+    own: CudnnAttention, general: KernelPair, split: Callable[..., Sequence[Array]]
+) -> KernelPair:
     """Return a kernel of data from which ``split`` makes q, k and v, and of mask and factor."""
 
     def forward(*arrays: Any, causal: bool, scale: float | None) -> tuple[Array, Any]:
@@ -212,7 +214,7 @@ def _kernel(own: CudnnAttention, general: Kernel, split: Callable[..., Sequence[
             of_general = general.forward(*arrays, causal=causal, scale=scale)[1]
         return general.backward(g, of_general, needs, *arrays, causal=causal, scale=scale)
 
-    return Kernel(forward, backward)
+    return KernelPair(forward, backward)
 
 
 def _served(q: Array, k: Array, v: Array) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nnlib_backends.contract import Array, Kernel
+from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.common.fused import activate, derive
 from nnlib_backends.cupy_backend.cudnn.convolution_graph import (
     BIAS,
     FILTERS,
@@ -17,8 +18,7 @@ from nnlib_backends.cupy_backend.cudnn.convolution_graph import (
 from nnlib_backends.cupy_backend.cudnn.graphs import DTYPES
 from nnlib_backends.cupy_backend.cudnn.memory import aligned, delivered, in_float32, is_aligned
 from nnlib_backends.cupy_backend.cudnn.planner import Planner
-from nnlib_backends.portable import activate, derive
-from nnlib_backends.precision import LOW_DTYPES
+from nnlib_backends.dtypes import LOW_DTYPES
 
 __all__ = ["Around", "make_convolution"]
 
@@ -70,7 +70,7 @@ class CudnnConvolution:
         self,
         planner: Planner,
         xp: Any,
-        fallback: Kernel,
+        fallback: KernelPair,
         tf32: Callable[[], bool],
         around: Around,
     ) -> None:
@@ -227,13 +227,13 @@ class CudnnConvolution:
 def make_convolution(
     planner: Planner,
     xp: Any,
-    fallback: Kernel,
+    fallback: KernelPair,
     tf32: Callable[[], bool],
     around: Around | None = None,
-) -> Kernel:
+) -> KernelPair:
     """Return cuDNN's ``conv2d``, see `CudnnConvolution`."""
     kernel = CudnnConvolution(planner, xp, fallback, tf32, around or Around())
-    return Kernel(kernel.forward, kernel.backward)
+    return KernelPair(kernel.forward, kernel.backward)
 
 
 def _served(x: Array, weight: Array, bias: Array | None) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nnlib_backends.contract import Array, Kernel
+from nnlib_backends.base import Array, KernelPair
 from nnlib_backends.cupy_backend.cudnn.planner import pointer
-from nnlib_backends.precision import is_low
+from nnlib_backends.dtypes import is_half
 
 __all__ = ["aligned", "delivered", "in_float32", "is_aligned"]
 
@@ -35,7 +35,7 @@ def delivered(gradient: Array, need: Any, dtype: Any) -> Array:
     ----------
     gradient : array
     need : True or array
-        See `nnlib_backends.contract.Kernel`.
+        See `nnlib_backends.base.KernelPair`.
     dtype : dtype
 
     Examples
@@ -54,7 +54,7 @@ def delivered(gradient: Array, need: Any, dtype: Any) -> Array:
     return need
 
 
-def in_float32(kernel: Kernel) -> Kernel:
+def in_float32(kernel: KernelPair) -> KernelPair:
     """Return a kernel for mixed precision, made of one that knows float32 only.
 
     All arrays of 16 bits are widened; results and gradients are rounded to the dtypes that they
@@ -63,17 +63,17 @@ def in_float32(kernel: Kernel) -> Kernel:
     Examples
     --------
     >>> import numpy as np
-    >>> double = Kernel(lambda x: (2 * x, None), lambda g, saved, needs, x: (2 * g,))
+    >>> double = KernelPair(lambda x: (2 * x, None), lambda g, saved, needs, x: (2 * g,))
     >>> in_float32(double).forward(np.ones(2, np.float16))
     (array([2., 2.], dtype=float16), None)
     """
 
     def wide(array: Any) -> Any:
-        return array.astype("float32") if is_low(array) else array
+        return array.astype("float32") if is_half(array) else array
 
     def forward(*arrays: Any, **options: Any) -> tuple[Array, Any]:
         y, saved = kernel.forward(*map(wide, arrays), **options)
-        return y.astype(arrays[0].dtype) if is_low(arrays[0]) else y, saved
+        return y.astype(arrays[0].dtype) if is_half(arrays[0]) else y, saved
 
     def backward(
         g: Array, saved: Any, needs: Sequence[Any], *arrays: Any, **options: Any
@@ -85,4 +85,4 @@ def in_float32(kernel: Kernel) -> Kernel:
             for gradient, need, array in zip(found, needs, arrays, strict=True)
         ]
 
-    return Kernel(forward, backward)
+    return KernelPair(forward, backward)

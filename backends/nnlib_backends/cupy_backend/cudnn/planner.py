@@ -1,28 +1,27 @@
 """Plans of one GPU: made once a problem, run often.
 
 The first plan of cuDNN's list is taken, the one that its heuristic believes in, unless another one
-was measured to be faster and is in `Choices`.  ``NNLIB_CUDNN_AUTOTUNE=1`` asks for measuring, at
-the first computation of each problem.  What it finds holds for later runs, too, with the variable
-and without.
+was measured to be faster and is in the `TuningCache`.  ``NNLIB_CUDNN_AUTOTUNE=1`` asks for
+measuring, at the first computation of each problem.  What it finds holds for later runs, too, with
+the variable and without.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from nnlib_backends.contract import Array
-from nnlib_backends.cupy_backend.choices import Choices
+from nnlib_backends.base import Array
+from nnlib_backends.config import CUDNN_AUTOTUNE
 from nnlib_backends.cupy_backend.cudnn.graphs import Problem, build, candidates, names
+from nnlib_backends.cupy_backend.tuning_cache import TuningCache
 from nnlib_backends.errors import CaptureError
 
-__all__ = ["AUTOTUNE", "Planner"]
+__all__ = ["Planner"]
 
-AUTOTUNE = "NNLIB_CUDNN_AUTOTUNE"
 _CANDIDATES = 8  # that are measured: further down the list nothing wins
 _REPEATS = 5
 
@@ -37,11 +36,11 @@ class Planner:
     cupy : module
     device : cupy.cuda.Device
         The GPU.
-    choices : Choices
+    choices : TuningCache
         Plans that were measured to be fastest.
     """
 
-    def __init__(self, cudnn: Any, cupy: Any, device: Any, choices: Choices) -> None:
+    def __init__(self, cudnn: Any, cupy: Any, device: Any, choices: TuningCache) -> None:
         self._cudnn, self._cupy, self._device = cudnn, cupy, device
         self._choices = choices
         self._handle: Any = None
@@ -92,7 +91,7 @@ class Planner:
         key = str(problem)
         name = self._choices.load(key)
         try:
-            if name is None and os.environ.get(AUTOTUNE) == "1":
+            if name is None and CUDNN_AUTOTUNE.get() == "1":
                 name = self._fastest(problem, pointers)
                 name = (name and self._choices.store(key, name)) or name
             return build(self._cudnn, problem, name, handle=self._handle)

@@ -4,7 +4,7 @@ Nothing here imports CuPy: everything that touches the driver is behind `device.
 """
 
 from nnlib_backends.cupy_backend.graph.device import GraphDevice
-from nnlib_backends.cupy_backend.graph.recorder import GraphRecorder
-from nnlib_backends.cupy_backend.graph.recording import GraphRecording
+from nnlib_backends.cupy_backend.graph.program import GraphProgram
+from nnlib_backends.cupy_backend.graph.tracer import GraphTracer
 
-__all__ = ["GraphDevice", "GraphRecorder", "GraphRecording"]
+__all__ = ["GraphDevice", "GraphProgram", "GraphTracer"]

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from nnlib_backends.contract import Array
-from nnlib_backends.cupy_backend.graph.device import Feeder, GraphDevice, Pool
+from nnlib_backends.base import Array
+from nnlib_backends.common.trace import View
+from nnlib_backends.cupy_backend.graph.device import GraphDevice, Pool, ScalarInputs
+from nnlib_backends.dtypes import is_floating
 from nnlib_backends.errors import CaptureError
-from nnlib_backends.precision import is_floating
-from nnlib_backends.recorded import Place
 
-__all__ = ["CudaFeeder", "CudaGraphs", "CudaPool"]
+__all__ = ["CudaGraphs", "CudaPool", "CudaScalarInputs"]
 
 _SLOTS = 4  # steps whose numbers may be on their way at once
 _BOUNDARY = 16  # bytes between which the numbers of different arrays begin
@@ -62,7 +62,7 @@ class CudaGraphs(GraphDevice):
         """Return how far from an owner's first element an array begins, in bytes."""
         return int(array.data.ptr) - int(owner.data.ptr)
 
-    def at(self, owner: Any, place: Place) -> Array:
+    def at(self, owner: Any, place: View) -> Array:
         """Return the array that lies at a place of an owner's memory."""
         pointer = owner.data + place.offset
         dtype = np.dtype(place.dtype)
@@ -111,10 +111,10 @@ class CudaGraphs(GraphDevice):
         """What the pools of all recordings have taken from the GPU."""
         return sum(pool.nbytes for pool in self._pools)
 
-    def new_feeder(self, counts: Sequence[int], dtypes: Sequence[Any]) -> CudaFeeder:
+    def new_feeder(self, counts: Sequence[int], dtypes: Sequence[Any]) -> CudaScalarInputs:
         """Return a feeder in the graphs' stream, from whose memory it takes a piece."""
         with self.working():
-            return CudaFeeder(self._cupy, lambda: self._stream, counts, dtypes)
+            return CudaScalarInputs(self._cupy, lambda: self._stream, counts, dtypes)
 
     def capture(self, pool: Pool, run: Callable[[], None]) -> Any:
         """Call a function whose launches are written down instead of done."""
@@ -196,7 +196,7 @@ class CudaPool(Pool):
             return int(self._pool.total_bytes())
 
 
-class CudaFeeder(Feeder):
+class CudaScalarInputs(ScalarInputs):
     """Numbers on their way through pinned memory, of which a few steps each have a piece.
 
     Parameters

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
-from nnlib_backends.contract import Array
-from nnlib_backends.recorded import Place
+from nnlib_backends.base import Array
+from nnlib_backends.common.trace import View
 
-__all__ = ["Feeder", "GraphDevice", "Pool"]
+__all__ = ["GraphDevice", "Pool", "ScalarInputs"]
 
 Graph: TypeAlias = Any
 
@@ -28,7 +28,7 @@ class Pool(ABC):
         """What it has taken from the device, in bytes."""
 
 
-class Feeder(ABC):
+class ScalarInputs(ABC):
     """Brings the numbers of a step to the device, all in one copy.
 
     Attributes
@@ -72,7 +72,7 @@ class GraphDevice(ABC):
         """Return how far from an owner's first element an array begins, in bytes."""
 
     @abstractmethod
-    def at(self, owner: Any, place: Place) -> Array:
+    def at(self, owner: Any, place: View) -> Array:
         """Return the array that lies at a place of an owner's memory."""
 
     @abstractmethod
@@ -97,7 +97,7 @@ class GraphDevice(ABC):
         """Return an empty pool."""
 
     @abstractmethod
-    def new_feeder(self, counts: Sequence[int], dtypes: Sequence[Any]) -> Feeder:
+    def new_feeder(self, counts: Sequence[int], dtypes: Sequence[Any]) -> ScalarInputs:
         """Return a feeder of arrays with so many numbers of these dtypes."""
 
     @abstractmethod

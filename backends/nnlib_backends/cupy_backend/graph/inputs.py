@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nnlib_backends.contract import Array, Backend, Inputs
+from nnlib_backends.base import Array, Backend, Inputs
 
 __all__ = ["CudaInputs"]
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nnlib_backends.contract import Array, Kernel
-from nnlib_backends.cupy_backend.kernels.launcher import Launcher, as_matrix, either, mixed, wide
-from nnlib_backends.cupy_backend.kernels.sums import two_sums
+from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.cupy_backend.kernels.launch import Launcher, as_matrix, either, mixed, wide
+from nnlib_backends.cupy_backend.kernels.partial_sums import two_sums
 
 __all__ = ["make_kernels"]
 
 _FILE = "batch_norm"
 
 
-def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str, Kernel]:
+def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[str, KernelPair]:
     """Return ``batch_norm``."""
 
     def forward(x: Array, weight: Any, bias: Any, *, eps: float) -> tuple[Array, Any]:
@@ -46,7 +46,7 @@ def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str,
         )
         return dx, dw, db
 
-    return {"batch_norm": either(mixed, Kernel(forward, backward), general["batch_norm"])}
+    return {"batch_norm": either(mixed, KernelPair(forward, backward), general["batch_norm"])}
 
 
 def _dense(launcher: Launcher, x: Array | None) -> Array | None:

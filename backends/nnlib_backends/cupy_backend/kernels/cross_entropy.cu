@@ -4,7 +4,7 @@
 
 constexpr double LOWEST = sizeof(wide) == 4 ? -3.4028234663852886e38 : -1.7976931348623157e308;
 
-constexpr Size IGNORED = -2147483648LL;  // of nnlib_backends.contract
+constexpr Size IGNORED = -2147483648LL;  // of nnlib_backends.base
 
 // The largest number of a row, and the sum of exponentials of the differences from it, without the 1 of
 // the largest itself: beside that 1 a small sum would lose its digits.

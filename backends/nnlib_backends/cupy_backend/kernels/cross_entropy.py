@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nnlib_backends.contract import Array, Kernel
-from nnlib_backends.cupy_backend.kernels.launcher import Launcher, either, mixed, wide
+from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.cupy_backend.kernels.launch import Launcher, either, mixed, wide
 
 __all__ = ["make_kernels"]
 
 _FILE = "cross_entropy"
 
 
-def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str, Kernel]:
+def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[str, KernelPair]:
     """Return ``softmax_cross_entropy``."""
 
     def forward(logits: Array, labels: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -43,4 +43,4 @@ def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str,
         return logits.ndim == 2 and mixed(logits)
 
     name = "softmax_cross_entropy"
-    return {name: either(served, Kernel(forward, backward), general[name])}
+    return {name: either(served, KernelPair(forward, backward), general[name])}

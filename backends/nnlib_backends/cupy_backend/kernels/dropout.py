@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nnlib_backends.contract import Array, Kernel
-from nnlib_backends.cupy_backend.kernels.launcher import Launcher, either, mixed
-from nnlib_backends.philox import limit
+from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.common.philox import limit
+from nnlib_backends.cupy_backend.kernels.launch import Launcher, either, mixed
 
 __all__ = ["make_kernels"]
 
 
-def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str, Kernel]:
+def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[str, KernelPair]:
     """Return ``dropout``."""
 
     def drop(x: Array, key: Array, p: float, y: Array) -> None:
@@ -38,4 +38,4 @@ def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str,
     def served(x: Array, key: Array, *, p: float) -> bool:
         return mixed(x)
 
-    return {"dropout": either(served, Kernel(forward, backward), general["dropout"])}
+    return {"dropout": either(served, KernelPair(forward, backward), general["dropout"])}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nnlib_backends.contract import Array, Kernel, PrimitiveKernel
-from nnlib_backends.cupy_backend.kernels.launcher import Launcher, either, known, mixed, wide
+from nnlib_backends.base import Array, KernelPair, PrimitiveKernel
+from nnlib_backends.cupy_backend.kernels.launch import Launcher, either, known, mixed, wide
 
 __all__ = ["ACTIVATIONS", "make_kernels", "make_primitives"]
 
@@ -14,7 +14,7 @@ _FILE = "elementwise"
 ACTIVATIONS = (None, "relu", "tanh", "sigmoid")  #: in the order of ``activation.cuh``
 
 
-def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str, Kernel]:
+def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[str, KernelPair]:
     """Return ``gelu``, ``silu`` and ``sigmoid_cross_entropy``."""
     name = "sigmoid_cross_entropy"
     return {
@@ -43,7 +43,7 @@ def _each(launcher: Launcher, kernel: str, *inputs: Array, into: Array, code: in
     return into
 
 
-def _from_input(launcher: Launcher, name: str) -> Kernel:
+def _from_input(launcher: Launcher, name: str) -> KernelPair:
     """An activation whose derivative is computed from its input."""
 
     def variant(approximate: str) -> str:
@@ -61,10 +61,10 @@ def _from_input(launcher: Launcher, name: str) -> Kernel:
             _each(launcher, f"{variant(approximate)}_backward", g, x, into=dx)
         return (dx,)
 
-    return Kernel(forward, backward)
+    return KernelPair(forward, backward)
 
 
-def _sigmoid_cross_entropy(launcher: Launcher) -> Kernel:
+def _sigmoid_cross_entropy(launcher: Launcher) -> KernelPair:
     """Losses, targets and their gradients have the dtype in which is computed."""
 
     def forward(x: Array, target: Array) -> tuple[Array, None]:
@@ -94,7 +94,7 @@ def _sigmoid_cross_entropy(launcher: Launcher) -> Kernel:
         needs[1][...] = dtarget
         return dx, needs[1]
 
-    return Kernel(forward, backward)
+    return KernelPair(forward, backward)
 
 
 def _primitive(launcher: Launcher, code: int) -> PrimitiveKernel:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nnlib_backends.contract import Array, Kernel
-from nnlib_backends.cupy_backend.kernels.launcher import Launcher, either, real
+from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.cupy_backend.kernels.launch import Launcher, either, real
 from nnlib_backends.cupy_backend.kernels.sorting import sort_indices
-from nnlib_backends.precision import LOW_DTYPES
+from nnlib_backends.dtypes import LOW_DTYPES
 
 __all__ = ["make_kernels"]
 
 
-def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str, Kernel]:
+def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[str, KernelPair]:
     """Return ``embedding``; reading rows is what ``xp`` does, so they have the table's dtype."""
     forward = general["embedding"].forward
 
@@ -37,4 +37,4 @@ def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str,
     def served(weight: Array, indices: Array) -> bool:
         return real(weight) and indices.size > 0
 
-    return {"embedding": either(served, Kernel(forward, backward), general["embedding"])}
+    return {"embedding": either(served, KernelPair(forward, backward), general["embedding"])}

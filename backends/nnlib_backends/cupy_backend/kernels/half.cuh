@@ -2,7 +2,7 @@
 // back, to the nearest, ties to even, where the code says so.
 #pragma once
 
-#ifdef __CUDA_ARCH__  // on the CPU, where tests run, tests/emulation/emulation.h has these two
+#ifdef __CUDA_ARCH__  // on the CPU, where tests run, tests/doubles/emulation/emulation.h has these two
 __device__ inline unsigned short to_half(float x) {
     unsigned short bits;
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));

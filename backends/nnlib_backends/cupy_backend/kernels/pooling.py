@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nnlib_backends.contract import Array, Kernel
-from nnlib_backends.cupy_backend.kernels.launcher import Launcher, either, mixed
-from nnlib_backends.patches import Pair
+from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.common.im2col import Pair
+from nnlib_backends.cupy_backend.kernels.launch import Launcher, either, mixed
 
 __all__ = ["make_kernels"]
 
@@ -17,7 +17,7 @@ _MOST_POSITIONS = 255  # in a window: a byte says which one won
 _MOST_NUMBERS = 1 << 31  # in an array: kernels divide 32-bit integers to find their place
 
 
-def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str, Kernel]:
+def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[str, KernelPair]:
     """Return ``max_pool2d`` and ``avg_pool2d``."""
 
     def max_forward(x: Array, **window: Pair) -> tuple[Array, Array]:
@@ -54,8 +54,8 @@ def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str,
         return (dx,)
 
     own = {
-        "max_pool2d": Kernel(max_forward, max_backward),
-        "avg_pool2d": Kernel(mean_forward, mean_backward),
+        "max_pool2d": KernelPair(max_forward, max_backward),
+        "avg_pool2d": KernelPair(mean_forward, mean_backward),
     }
     return {name: either(_served, kernel, general[name]) for name, kernel in own.items()}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nnlib_backends import recurrent
-from nnlib_backends.contract import Array, Kernel
+from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.common import recurrent
 from nnlib_backends.cupy_backend.kernels.elementwise import ACTIVATIONS
-from nnlib_backends.cupy_backend.kernels.launcher import Launcher, either, real
+from nnlib_backends.cupy_backend.kernels.launch import Launcher, either, real
 
 __all__ = ["make_kernels"]
 
@@ -16,7 +16,7 @@ _FILE = "recurrent"
 _MOST_NUMBERS = 1 << 31  # in a state: kernels divide 32-bit integers to find their place
 
 
-def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str, Kernel]:
+def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[str, KernelPair]:
     """Return ``lstm`` (without peepholes), ``gru`` and ``rnn``."""
     own = {"lstm": _lstm(launcher), "gru": _gru(launcher), "rnn": _rnn(launcher)}
     lengths = {"lstm": 7, "gru": 6, "rnn": 6}  # their place among the arrays; peepholes follow
@@ -101,7 +101,7 @@ class _Steps:
         return product if carry is None else product + carry
 
 
-def _lstm(launcher: Launcher) -> Kernel:
+def _lstm(launcher: Launcher) -> KernelPair:
     xp = launcher.xp
 
     def forward(
@@ -131,10 +131,10 @@ def _lstm(launcher: Launcher) -> Kernel:
         weights = recurrent.weight_gradients(xp, needs, slopes, slopes, x, earlier, w)
         return [*weights, dh, dc, None, None]
 
-    return Kernel(forward, backward)
+    return KernelPair(forward, backward)
 
 
-def _gru(launcher: Launcher) -> Kernel:
+def _gru(launcher: Launcher) -> KernelPair:
     xp = launcher.xp
 
     def forward(
@@ -161,10 +161,10 @@ def _gru(launcher: Launcher) -> Kernel:
         weights = recurrent.weight_gradients(xp, needs, from_x, from_h, x, earlier, w)
         return [*weights, dh, None]
 
-    return Kernel(forward, backward)
+    return KernelPair(forward, backward)
 
 
-def _rnn(launcher: Launcher) -> Kernel:
+def _rnn(launcher: Launcher) -> KernelPair:
     xp = launcher.xp
 
     def forward(
@@ -191,4 +191,4 @@ def _rnn(launcher: Launcher) -> Kernel:
         weights = recurrent.weight_gradients(xp, needs, slopes, slopes, x, earlier, w)
         return [*weights, dh, None]
 
-    return Kernel(forward, backward)
+    return KernelPair(forward, backward)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nnlib_backends.contract import Array, Kernel
-from nnlib_backends.cupy_backend.kernels.launcher import Launcher, as_matrix, either, mixed, wide
-from nnlib_backends.cupy_backend.kernels.sums import two_sums
+from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.cupy_backend.kernels.launch import Launcher, as_matrix, either, mixed, wide
+from nnlib_backends.cupy_backend.kernels.partial_sums import two_sums
 
 __all__ = ["make_kernels"]
 
 _FILE = "row_norm"
 
 
-def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str, Kernel]:
+def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[str, KernelPair]:
     """Return ``layer_norm`` and ``rms_norm``."""
 
     def layer_backward(
@@ -34,8 +34,8 @@ def make_kernels(launcher: Launcher, general: Mapping[str, Kernel]) -> dict[str,
         return _forward(launcher, x, weight, None, eps, centred=False)
 
     own = {
-        "layer_norm": Kernel(layer_forward, layer_backward),
-        "rms_norm": Kernel(rms_forward, rms_backward),
+        "layer_norm": KernelPair(layer_forward, layer_backward),
+        "rms_norm": KernelPair(rms_forward, rms_backward),
     }
     return {name: either(mixed, kernel, general[name]) for name, kernel in own.items()}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnlib_backends.contract import Array, PrimitiveKernel
-from nnlib_backends.cupy_backend.kernels.launcher import Launcher, as_matrix, known
+from nnlib_backends.base import Array, PrimitiveKernel
+from nnlib_backends.cupy_backend.kernels.launch import Launcher, as_matrix, known
 
 __all__ = ["make_primitives"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nnlib_backends.contract import Array
-from nnlib_backends.cupy_backend.kernels.launcher import THREADS, Launcher
+from nnlib_backends.base import Array
+from nnlib_backends.cupy_backend.kernels.launch import THREADS, Launcher
 
 __all__ = ["sort_indices"]
 

@@ -35,14 +35,14 @@ KERNEL sgd(
     });
 }
 
-// numbers: step_size, eps, beta1, rest1, beta2, rest2, decay
+// numbers: step_size, eps, beta1, one_minus_beta1, beta2, one_minus_beta2, decay
 KERNEL adam(
     real* p, const real* g, real* mean, real* square, real* largest, const real* numbers,
     const float* skip, Size decayed, Size decoupled, Size n
 ) {
     if (skipped(skip)) return;
-    real step_size = numbers[0], eps = numbers[1], beta1 = numbers[2], rest1 = numbers[3];
-    real beta2 = numbers[4], rest2 = numbers[5], decay = numbers[6];
+    real step_size = numbers[0], eps = numbers[1], beta1 = numbers[2], one_minus_beta1 = numbers[3];
+    real beta2 = numbers[4], one_minus_beta2 = numbers[5], decay = numbers[6];
     for_each(n, aligned(p, g, mean, square, largest), [=](auto size, Size i) {
         constexpr int N = decltype(size)::value;
         Vector<N> w = load<N>(p, i), d = load<N>(g, i), m = load<N>(mean, i), v = load<N>(square, i);
@@ -52,8 +52,8 @@ KERNEL adam(
                 w.v[j] *= decay;
             else if (decayed)
                 d.v[j] += decay * w.v[j];
-            m.v[j] = m.v[j] * beta1 + rest1 * d.v[j];
-            v.v[j] = v.v[j] * beta2 + rest2 * d.v[j] * d.v[j];
+            m.v[j] = m.v[j] * beta1 + one_minus_beta1 * d.v[j];
+            v.v[j] = v.v[j] * beta2 + one_minus_beta2 * d.v[j] * d.v[j];
         }
         store(mean, i, m);
         store(square, i, v);

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nnlib_backends.contract import Array
-from nnlib_backends.cupy_backend.kernels.launcher import DTYPES, Launcher
+from nnlib_backends.base import Array
+from nnlib_backends.cupy_backend.kernels.launch import DTYPES, Launcher
 
 __all__ = ["make_updates"]
 
@@ -20,7 +20,7 @@ _FLAGS = {  # in the order of the kernels' arguments
 
 
 def make_updates(launcher: Launcher) -> dict[str, Callable[..., None]]:
-    """Return name → ``update(p, g, *state, numbers, skip=None, **flags)``, in place.
+    """Return name → ``update(p, g, *state, scalars, skip=None, **flags)``, in place.
 
     ``skip`` is a 0-d array; if it is not 0, nothing changes.
     """
@@ -29,17 +29,17 @@ def make_updates(launcher: Launcher) -> dict[str, Callable[..., None]]:
 
 def _update(launcher: Launcher, name: str) -> Callable[..., None]:
     def update(p: Array, g: Array, *rest: Any, skip: Array | None = None, **flags: bool) -> None:
-        *state, numbers = rest
+        *state, scalars = rest
         if p.size == 0:
             return
         dtype = p.dtype if p.dtype.name in DTYPES else "float32"
         given = [p, g, *state]
         dense = [None if a is None else launcher.dense(a, dtype) for a in given]
-        numbers = launcher.xp.asarray(numbers, dtype=dtype)
+        scalars = launcher.xp.asarray(scalars, dtype=dtype)
         skip = None if skip is None else launcher.dense(skip, "float32")
         options = [int(flags[flag]) for flag in _FLAGS[name]]
         launcher.elementwise(
-            _FILE, name, *dense, numbers, skip, *options, p.size, n=p.size, like=dense[0]
+            _FILE, name, *dense, scalars, skip, *options, p.size, n=p.size, like=dense[0]
         )
         for original, changed in zip(given, dense, strict=True):
             if changed is not original and original is not g:

@@ -1,12 +1,12 @@
 import pytest
 from fake_cudnn import World
 
-from nnlib_backends.cupy_backend.choices import Choices
+from nnlib_backends.cupy_backend.tuning_cache import TuningCache
 
 
 @pytest.fixture
 def choices(tmp_path):
-    return Choices("cudnn", "9.28", "NVIDIA H100", tmp_path / "choices")
+    return TuningCache("cudnn", "9.28", "NVIDIA H100", tmp_path / "choices")
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import nnlib
 from nnlib import nn
 from nnlib.nn import functional as F
 from nnlib_backends import load_backend
-from nnlib_backends.cupy_backend.choices import Choices
 from nnlib_backends.cupy_backend.cudnn import planner as planners
 from nnlib_backends.cupy_backend.cudnn.convolution import make_convolution
-from nnlib_backends.precision import tf32_allowed
+from nnlib_backends.cupy_backend.tuning_cache import TuningCache
+from nnlib_backends.dtypes import tf32_allowed
 
 pytestmark = [
     pytest.mark.gpu,
@@ -157,8 +157,8 @@ def test_measuring_finds_a_plan_and_keeps_it(cupy, tmp_path, monkeypatch):
     import cudnn
     import cupy as library
 
-    monkeypatch.setenv(planners.AUTOTUNE, "1")
-    choices = Choices("cudnn", cudnn.backend_version_string(), "this GPU", tmp_path)
+    monkeypatch.setenv("NNLIB_CUDNN_AUTOTUNE", "1")
+    choices = TuningCache("cudnn", cudnn.backend_version_string(), "this GPU", tmp_path)
     planner = planners.Planner(cudnn, library, cupy.device, choices)
     kernel = make_convolution(planner, cupy.xp, GENERAL["conv2d"], lambda: False)
     rng = np.random.default_rng(0)

@@ -7,10 +7,10 @@ import fake_cuda
 import numpy as np
 import pytest
 
-from nnlib_backends.cupy_backend.graph import GraphRecorder
+from nnlib_backends.common.trace import View
+from nnlib_backends.cupy_backend.graph import GraphTracer
 from nnlib_backends.cupy_backend.graph.cuda import CudaGraphs
 from nnlib_backends.errors import CaptureError
-from nnlib_backends.recorded import Place
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_capture(cuda, graphs, enabled):
     assert seen == [(False, pool._pool.malloc, True)]
     assert not graphs.capturing
     assert cuda.allocators == [cuda.default_pool.malloc]
-    assert [entry[1] for entry in cuda.log if entry[0] == graphs._stream.ptr] == [
+    assert [call_[1] for call_ in cuda.log if call_[0] == graphs._stream.ptr] == [
         "waits", "begin", "kernel", "end", "record",
     ]  # fmt: skip
 
@@ -124,7 +124,7 @@ def test_launch(cuda, graphs):
     cuda.log.clear()
     graphs.launch(graph, lambda: cuda.log.append(("host", "before")))
     ptr = graphs._stream.ptr
-    assert [entry[:2] for entry in cuda.log] == [
+    assert [call_[:2] for call_ in cuda.log] == [
         ("host", "before"), (0, "record"), (ptr, "waits"), (ptr, "launch"), (ptr, "record"),
         (0, "waits"),
     ]  # fmt: skip
@@ -135,7 +135,7 @@ def test_the_time_of_a_graph(cuda, graphs):
     cuda.log.clear()
     seconds = graphs.seconds(graph, lambda: cuda.log.append(("host", "before")))
     ptr = graphs._stream.ptr
-    assert [entry[:2] for entry in cuda.log] == [
+    assert [call_[:2] for call_ in cuda.log] == [
         ("host", "before"), (ptr, "record"), (ptr, "launch"), (ptr, "record"), ("host", "waits"),
     ]  # fmt: skip
     assert seconds == 2  # entries of the log from the first event to the second
@@ -163,7 +163,7 @@ def test_places_in_memory(cuda, graphs):
     assert graphs.owner(view) is array
     assert graphs.belongs(view, array)
     assert graphs.offset(view, array) == 8
-    again = graphs.at(array, Place(0, 8, (3, 2), (16, 4), "<f4"))
+    again = graphs.at(array, View(0, 8, (3, 2), (16, 4), "<f4"))
     np.testing.assert_array_equal(again.get(), [[2, 3], [6, 7], [10, 11]])
     assert graphs.belongs(again, array)
     other = cuda.array(np.arange(12, dtype=np.float32).reshape(3, 4))
@@ -179,11 +179,11 @@ def test_places_in_memory(cuda, graphs):
 def test_places_of_bfloat16(cuda, graphs):
     bfloat16 = np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
     array = cuda.array(np.arange(4).astype(bfloat16))
-    recorder = GraphRecorder(graphs)
-    with recorder:
-        recorder.compute(lambda: array)
-        recording = recorder.finish([array])
-    (place,) = recording._places
+    tracer = GraphTracer(graphs)
+    with tracer:
+        tracer.compute(lambda: array)
+        program = tracer.finish([array])
+    (place,) = program._places
     again = graphs.at(array, place)
     assert again.dtype == bfloat16
     np.testing.assert_array_equal(again.get().astype(float), [0, 1, 2, 3])

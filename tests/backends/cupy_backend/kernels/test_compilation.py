@@ -7,7 +7,7 @@ import pytest
 from emulation import build, nvrtc
 
 from nnlib_backends.cupy_backend.kernels import sources
-from nnlib_backends.precision import LOW_DTYPES
+from nnlib_backends.dtypes import LOW_DTYPES
 
 pytestmark = [
     pytest.mark.slow,

@@ -20,7 +20,7 @@ def run(monkeypatch):
     def run(body, *arrays):
         names = "abc"[: len(arrays)]
         arguments = ", ".join(f"real* {name}" for name in names)
-        text = sources.source("columns").partition("template <int N>\n__device__ void add")[0]
+        text = sources.source("epilogue").partition("template <int N>\n__device__ void add")[0]
         text += f"KERNEL probe({arguments}) {{ unsigned i = threadIdx.x; {body} }}\n"
         monkeypatch.setattr(build, "source", lambda file: text)
         emulation.launch(f"probe_{zlib.crc32(text.encode())}", "probe", "float32", (1, 1), arrays)

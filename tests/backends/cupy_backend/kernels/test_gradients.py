@@ -7,7 +7,7 @@ import nnlib
 from nnlib import nn
 from nnlib.optim import clip_grad_norm_
 from nnlib_backends import load_backend
-from nnlib_backends.cupy_backend.kernels.norm import joined
+from nnlib_backends.cupy_backend.kernels.gradient_norm import joined
 
 
 @pytest.mark.parametrize("sizes", [[1], [33], [5, 40000, 1023], [3] * 40], ids=str)

@@ -1,7 +1,7 @@
 """Every kernel against its operation's definition in float64, where sizes are awkward.
 
 Emulated, each launch is watched: memory is poisoned before, arrays stand between guard zones, and
-threads run in two orders, which must give the same bits (see tests/emulation/driver.py).
+threads run in two orders, which must give the same bits (see tests/doubles/emulation/driver.py).
 """
 
 import numpy as np
@@ -10,7 +10,8 @@ from emulation.arguments import ARGUMENTS, OPTIONS, placed, uniform, weights
 from ops import test_conformance as conformance
 
 from nnlib.ops.operation import Fused
-from nnlib_backends import load_backend, philox
+from nnlib_backends import load_backend
+from nnlib_backends.common import philox
 from nnlib_backends.cupy_backend.kernels.sorting import sort_indices
 
 SHAPES = [(7, 1), (7, 31), (1, 33), (64, 33), (7, 32), (7, 1023), (1, 1025), (7, 1025)]

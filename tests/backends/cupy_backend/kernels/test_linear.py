@@ -1,4 +1,4 @@
-"""``linear`` from end to end: launchers, ``columns.cu``, products with cuBLASLt and without.
+"""``linear`` from end to end: launchers, ``epilogue.cu``, products with cuBLASLt and without.
 
 The products are those of a double, or NumPy's; the passes before and after them are kernels.
 """
@@ -15,12 +15,13 @@ from ops import test_conformance as conformance
 import nnlib
 from nnlib import nn
 from nnlib.nn import functional as F
-from nnlib_backends import load_backend, portable, use_backend
-from nnlib_backends.cupy_backend.products import Products, linear
-from nnlib_backends.cupy_backend.products.cublaslt import CublasLt
+from nnlib_backends import load_backend, use_backend
+from nnlib_backends.common import fused
+from nnlib_backends.cupy_backend.gemm import CublasGemm, linear
+from nnlib_backends.cupy_backend.gemm.cublaslt import CublasLt
 from nnlib_backends.numpy_backend import namespace
 
-DEFINITION = portable.make_kernels(namespace)["linear"]
+DEFINITION = fused.make_kernels(namespace)["linear"]
 ACTIVATIONS = [None, "relu", "tanh", "sigmoid", "gelu_tanh"]
 LOW = {"bf16": "bfloat16", "fp16": "float16"}
 
@@ -29,7 +30,7 @@ LOW = {"bf16": "bfloat16", "fp16": "float16"}
 def backend(request, emulated, monkeypatch):
     if request.param == "cublaslt":
         monkeypatch.setattr(emulated, "lt", FakeCublasLt(), raising=False)
-        products = Products(
+        products = CublasGemm(
             CublasLt(emulated.lt, lambda stream, nbytes: 7),
             emulated.xp,
             pointer=lambda array: array._array.ctypes.data,

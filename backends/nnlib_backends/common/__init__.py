@@ -1,0 +1,1 @@
+"""Kernels in terms of ``xp`` and traces: what every backend can use."""

@@ -1,0 +1,320 @@
+"""Fused operations written once in ``xp`` terms: forward and gradient with few passes over memory.
+
+They serve every backend that has nothing faster.  Each must agree with its definition in
+``nnlib/ops``; the conformance test compares them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from nnlib_backends.base import IGNORED, Array, KernelPair
+from nnlib_backends.common.philox import kept
+from nnlib_backends.dtypes import average, log_of_total, scattered, sigmoid_and_bell, total
+
+Needs = Sequence[bool]
+
+_SQRT_TWO_OVER_PI = math.sqrt(2 / math.pi)
+_ONE_OVER_SQRT_TWO_PI = 1 / math.sqrt(2 * math.pi)
+_NORMAL, _LOGISTIC = 40, 800  # where these distribution functions are 0 or 1 in any dtype
+
+
+def make_kernels(xp: Any) -> dict[str, KernelPair]:
+    """Return name → kernel for everything but convolution and pooling (see ``patches.py``)."""
+    return {
+        "linear": _linear(xp),
+        "softmax_cross_entropy": _softmax_cross_entropy(xp),
+        "sigmoid_cross_entropy": _sigmoid_cross_entropy(xp),
+        "layer_norm": _layer_norm(xp),
+        "rms_norm": _rms_norm(xp),
+        "batch_norm": _batch_norm(xp),
+        "gelu": _gelu(xp),
+        "silu": _silu(xp),
+        "dropout": _dropout(xp),
+        "embedding": _embedding(xp),
+    }
+
+
+def rows_of(x: Array) -> Array:
+    """(..., D) → (N, D); spelt out, for −1 cannot be found where D is 0."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def into_targets(kernel: KernelPair) -> KernelPair:
+    """Let a kernel that knows no targets copy its gradients into those that are given, or add them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> double = KernelPair(lambda x: (2 * x, None), lambda g, saved, needs, x: (2 * g,))
+    >>> target = np.zeros(2)
+    >>> into_targets(double).backward(np.ones(2), None, (target,), np.ones(2))[0] is target
+    True
+    >>> into_targets(double).backward(np.ones(2), None, ([target],), np.ones(2))
+    [array([4., 4.])]
+    """
+
+    def backward(
+        g: Array, saved: Any, needs: Sequence[Any], *arrays: Array | None, **static: Any
+    ) -> Any:
+        wanted = [need is not False for need in needs]
+        gradients = list(kernel.backward(g, saved, wanted, *arrays, **static))
+        for i, need in enumerate(needs):
+            if isinstance(need, list):
+                need[0] += gradients[i]
+                gradients[i] = need[0]
+            elif need is not False and need is not True:
+                need[...] = gradients[i]
+                gradients[i] = need
+        return gradients
+
+    return KernelPair(kernel.forward, backward)
+
+
+def sigmoid(xp: Any, x: Array) -> Array:
+    """``1 / (1 + exp(−x))``, which does not overflow, and loses no digits in the lower tail."""
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x < 0, e, 1) / (1 + e)
+
+
+def activate(xp: Any, z: Array, activation: str | None) -> Array:
+    """Apply an activation by its name."""
+    if activation == "relu":
+        return xp.maximum(z, 0)
+    if activation == "tanh":
+        return xp.tanh(z)
+    return z if activation is None else sigmoid(xp, z)
+
+
+def derive(g: Array, y: Array | None, activation: str | None) -> Array:
+    """Return the gradient before an activation, from its result."""
+    if y is None:
+        return g
+    if activation == "relu":
+        return g * (y > 0)
+    return g * (1 - y * y) if activation == "tanh" else g * (y * (1 - y))
+
+
+def _linear(xp: Any) -> KernelPair:
+    gelu = _gelu(xp)
+
+    def forward(
+        x: Array, weight: Array, bias: Array | None, *, activation: str | None = None
+    ) -> tuple[Array, Array | None]:
+        y = xp.dot(rows_of(x), weight.T)
+        if bias is not None:
+            y += bias
+        if activation == "gelu_tanh":
+            kept = y
+            y, _ = gelu.forward(y, approximate="tanh")
+        else:
+            y = activate(xp, y, activation)
+            kept = None if activation is None else y
+        return y.reshape(*x.shape[:-1], weight.shape[0]), kept
+
+    def backward(
+        g: Array, kept: Array | None, needs: Needs, x: Array, weight: Array, bias: Array | None,
+        *, activation: str | None = None,
+    ) -> tuple[Array | None, ...]:  # fmt: skip
+        rows = rows_of(g)
+        if activation == "gelu_tanh":
+            (rows,) = gelu.backward(rows, None, (True,), kept, approximate="tanh")
+        else:
+            rows = derive(rows, kept, activation)
+        dx = xp.dot(rows, weight).reshape(x.shape) if needs[0] else None
+        dw = xp.dot(rows.T, rows_of(x)) if needs[1] else None
+        db = total(xp, rows, axis=0) if needs[2] else None
+        return dx, dw, db
+
+    return KernelPair(forward, backward)
+
+
+def _softmax_cross_entropy(xp: Any) -> KernelPair:
+    def forward(logits: Array, labels: Array) -> tuple[Array, Any]:
+        counts = labels != IGNORED
+        labels = xp.where(counts, labels, 0)
+        logits = xp.where(counts[:, None], logits, 0)
+        p = logits - logits.max(axis=-1, keepdims=True)
+        rows = xp.arange(logits.shape[0])
+        chosen = p[rows, labels]
+        xp.exp(p, out=p)
+        losses = log_of_total(xp, p, -1)[:, 0] - chosen
+        p /= total(xp, p, axis=-1, keepdims=True)
+        return xp.where(counts, losses, 0), (p, labels, counts)
+
+    def backward(
+        g: Array, saved: Any, needs: Needs, logits: Array, labels: Array
+    ) -> tuple[Array, None]:
+        p, labels, counts = saved
+        g = xp.where(counts, g, 0)
+        d = p * g[:, None]
+        d[xp.arange(p.shape[0]), labels] -= g
+        return d, None
+
+    return KernelPair(forward, backward)
+
+
+def _sigmoid_cross_entropy(xp: Any) -> KernelPair:
+    def forward(x: Array, t: Array) -> tuple[Array, None]:
+        return xp.maximum(x, 0) - x * t + xp.log1p(xp.exp(-xp.abs(x))), None
+
+    def backward(
+        g: Array, saved: None, needs: Needs, x: Array, t: Array
+    ) -> tuple[Array | None, Array | None]:
+        return (g * (sigmoid(xp, x) - t) if needs[0] else None, -g * x if needs[1] else None)
+
+    return KernelPair(forward, backward)
+
+
+def _affine(y: Array, weight: Array | None, bias: Array | None) -> Array:
+    if weight is not None:
+        y = y * weight
+    if bias is not None:
+        y = y + bias
+    return y
+
+
+def _sum_leading(xp: Any, g: Array) -> Array:
+    return total(xp, rows_of(g), axis=0)
+
+
+def _layer_norm(xp: Any) -> KernelPair:
+    def forward(
+        x: Array, weight: Array | None, bias: Array | None, *, eps: float
+    ) -> tuple[Array, Any]:
+        mean = average(xp, x, -1, keepdims=True)
+        normal = x - mean
+        scale = 1 / xp.sqrt(average(xp, normal * normal, -1, keepdims=True) + eps)
+        normal *= scale
+        return _affine(normal, weight, bias), (mean, scale)
+
+    def backward(
+        g: Array, saved: Any, needs: Needs, x: Array, weight: Any, bias: Any, *, eps: float
+    ) -> tuple[Array | None, ...]:
+        mean, scale = saved
+        normal = (x - mean) * scale
+        dw = _sum_leading(xp, g * normal) if needs[1] else None
+        db = _sum_leading(xp, g) if needs[2] else None
+        if weight is not None:
+            g = g * weight
+        dx = None
+        if needs[0]:
+            dx = g - average(xp, g, -1, keepdims=True)
+            dx -= normal * average(xp, g * normal, -1, keepdims=True)
+            dx *= scale
+        return dx, dw, db
+
+    return KernelPair(forward, backward)
+
+
+def _rms_norm(xp: Any) -> KernelPair:
+    def forward(x: Array, weight: Array | None, *, eps: float) -> tuple[Array, Array]:
+        scale = 1 / xp.sqrt(average(xp, x * x, -1, keepdims=True) + eps)
+        return _affine(x * scale, weight, None), scale
+
+    def backward(
+        g: Array, scale: Array, needs: Needs, x: Array, weight: Any, *, eps: float
+    ) -> tuple[Array | None, ...]:
+        normal = x * scale
+        dw = _sum_leading(xp, g * normal) if needs[1] else None
+        if weight is not None:
+            g = g * weight
+        dx = None
+        if needs[0]:
+            dx = (g - normal * average(xp, g * normal, -1, keepdims=True)) * scale
+        return dx, dw
+
+    return KernelPair(forward, backward)
+
+
+def _batch_norm(xp: Any) -> KernelPair:
+    def forward(
+        x: Array, weight: Array | None, bias: Array | None, *, eps: float
+    ) -> tuple[Array, Any]:
+        axes = tuple(range(x.ndim - 1))
+        mean = average(xp, x, axes)
+        normal = x - mean
+        scale = 1 / xp.sqrt(average(xp, normal * normal, axes) + eps)
+        normal *= scale
+        return _affine(normal, weight, bias), (mean, scale)
+
+    def backward(
+        g: Array, saved: Any, needs: Needs, x: Array, weight: Any, bias: Any, *, eps: float
+    ) -> tuple[Array | None, ...]:
+        mean, scale = saved
+        normal = (x - mean) * scale
+        g_normal, g_sum = _sum_leading(xp, g * normal), _sum_leading(xp, g)
+        dx = None
+        if needs[0]:
+            count = math.prod(x.shape[:-1])
+            dx = g - g_sum / count
+            dx -= normal * (g_normal / count)
+            dx *= scale if weight is None else scale * weight
+        return dx, g_normal if needs[1] else None, g_sum if needs[2] else None
+
+    return KernelPair(forward, backward)
+
+
+def _gelu(xp: Any) -> KernelPair:
+    def forward(x: Array, *, approximate: str) -> tuple[Array, None]:
+        x = xp.maximum(x, -_NORMAL)
+        if approximate == "tanh":  # (1 + tanh(z)) / 2 would be 0 long before its limit
+            return x * sigmoid(xp, 2 * _SQRT_TWO_OVER_PI * (x + 0.044715 * x * x * x)), None
+        return x * xp.ndtr(x), None
+
+    def backward(
+        g: Array, saved: None, needs: Needs, x: Array, *, approximate: str
+    ) -> tuple[Array]:
+        x = xp.clip(x, -_NORMAL, _NORMAL)
+        square = x * x
+        if approximate == "tanh":
+            s, bell = sigmoid_and_bell(xp, 2 * _SQRT_TWO_OVER_PI * x * (1 + 0.044715 * square))
+            slope = 2 * _SQRT_TWO_OVER_PI * (1 + 3 * 0.044715 * square)
+            return (g * (s + x * bell * slope),)
+        density = _ONE_OVER_SQRT_TWO_PI * xp.exp(-0.5 * square)
+        return (g * (xp.ndtr(x) + x * density),)
+
+    return KernelPair(forward, backward)
+
+
+def _silu(xp: Any) -> KernelPair:
+    def forward(x: Array) -> tuple[Array, None]:
+        x = xp.maximum(x, -_LOGISTIC)
+        return x * sigmoid(xp, x), None
+
+    def backward(g: Array, saved: None, needs: Needs, x: Array) -> tuple[Array]:
+        x = xp.clip(x, -_LOGISTIC, _LOGISTIC)
+        s, bell = sigmoid_and_bell(xp, x)
+        return (g * (s + x * bell),)
+
+    return KernelPair(forward, backward)
+
+
+def _dropout(xp: Any) -> KernelPair:
+    def forward(x: Array, key: Array, *, p: float) -> tuple[Array, Array]:
+        keep = kept(xp, key, x.size, p).reshape(x.shape)
+        return apply(x, keep, p), keep
+
+    def apply(x: Array, keep: Array, p: float) -> Array:
+        return xp.where(keep, x if p == 1 else x * (1 / (1 - p)), 0)
+
+    def backward(
+        g: Array, keep: Array, needs: Needs, x: Array, key: Array, *, p: float
+    ) -> tuple[Array, None]:
+        return apply(g, keep, p), None
+
+    return KernelPair(forward, backward)
+
+
+def _embedding(xp: Any) -> KernelPair:
+    def forward(weight: Array, indices: Array) -> tuple[Array, None]:
+        return weight[indices], None
+
+    def backward(
+        g: Array, saved: None, needs: Needs, weight: Array, indices: Array
+    ) -> tuple[Array, None]:
+        return scattered(xp, weight.shape, indices, g), None
+
+    return KernelPair(forward, backward)

@@ -1,0 +1,109 @@
+"""Kernels by cuDNN if it is there, and what is said where it is not."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.config import CUDNN_DETERMINISTIC
+from nnlib_backends.cupy_backend.cudnn.attention import make_attention
+from nnlib_backends.cupy_backend.cudnn.convolution import Around, make_convolution
+from nnlib_backends.cupy_backend.cudnn.planner import Planner
+from nnlib_backends.cupy_backend.optional import attempt
+from nnlib_backends.cupy_backend.probe import install_all
+from nnlib_backends.cupy_backend.tf32 import tf32_is_allowed
+from nnlib_backends.cupy_backend.tuning_cache import TuningCache
+
+__all__ = ["find_cudnn", "make_kernels"]
+
+_NAMES = ("conv2d", "attention", "self_attention")
+_OLDEST = 91900
+
+
+def make_kernels(
+    cupy: Any, device: Any, xp: Any, general: Mapping[str, KernelPair], around: Around
+) -> tuple[dict[str, KernelPair], str | None, str]:
+    """Return the kernels of one GPU by name, the version of cuDNN that computes them, and a reason.
+
+    Without a cuDNN that can be used these are the general ones, the version is ``None``, and the
+    reason says what is wrong; else it is empty.  The gradients of attention are the same in every
+    run, unless ``NNLIB_CUDNN_DETERMINISTIC=0`` lets cuDNN add up in any order, which takes less
+    memory.
+
+    Parameters
+    ----------
+    cupy : module
+    device : cupy.cuda.Device
+    xp : namespace
+    general : mapping
+        Kernels of the same names, for all that cuDNN does not compute.
+    around : Around
+        Own kernels around a convolution.
+    """
+    cudnn, missing = find_cudnn()
+    if cudnn is None:
+        slow = {name: general[name] for name in _NAMES}
+        return _with_notice(slow, missing, install_all()), None, missing
+    version = cudnn.backend_version_string()
+    gpu = cupy.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
+    planner = Planner(cudnn, cupy, device, TuningCache("cudnn", version, gpu))
+    deterministic = CUDNN_DETERMINISTIC.get() != "0"
+    return (
+        {
+            "conv2d": make_convolution(planner, xp, general["conv2d"], tf32_is_allowed, around),
+            **make_attention(planner, xp, general, deterministic),
+        },
+        version,
+        "",
+    )
+
+
+def find_cudnn() -> tuple[Any, str]:
+    """Return the cuDNN frontend and an empty string, or ``None`` and what is wrong."""
+    cudnn, reason = attempt(_import_cudnn)
+    if cudnn is None:
+        return None, f"cuDNN or its frontend cannot be loaded ({reason})"
+    if cudnn.backend_version() < _OLDEST:
+        return None, f"cuDNN must be 9.19 or newer, this is {cudnn.backend_version_string()}"
+    return cudnn, ""
+
+
+def _import_cudnn() -> Any:
+    import cudnn
+
+    cudnn.backend_version()  # loads the library
+    return cudnn
+
+
+def _with_notice(kernels: dict[str, KernelPair], reason: str, remedy: str) -> dict[str, KernelPair]:
+    """Return kernels, the first use of which says on stderr that they are slow; once for all.
+
+    Parameters
+    ----------
+    kernels : dict
+    reason : str
+        What is wrong.
+    remedy : str
+        The command that mends it.
+    """
+    pending = ["notice"]
+
+    def speaking(name: str, forward: Callable[..., Any]) -> Callable[..., Any]:
+        def speak(*arrays: Array | None, **options: Any) -> Any:
+            if pending:
+                pending.clear()
+                print(
+                    f"nnlib: {name} on the GPU is slow and needs much memory, because {reason}. "
+                    f"To fix it: {remedy}",
+                    file=sys.stderr,
+                )
+            return forward(*arrays, **options)
+
+        return speak
+
+    return {
+        name: KernelPair(speaking(name, kernel.forward), kernel.backward)
+        for name, kernel in kernels.items()
+    }

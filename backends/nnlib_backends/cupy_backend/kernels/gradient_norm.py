@@ -1,0 +1,73 @@
+"""Launchers of ``gradient_norm.cu``: what is done with all gradients before an update."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nnlib_backends.base import Array
+from nnlib_backends.cupy_backend.kernels.launch import Launcher, real
+
+__all__ = ["global_norm", "joined", "shrink", "unscale"]
+
+_FILE = "gradient_norm"
+_NUMBERS = 1 << 14  # for each block, at least
+_MOST = 512  # blocks, some for each multiprocessor: a single one adds up what they leave
+
+
+def global_norm(launcher: Launcher, arrays: Sequence[Array]) -> Array | None:
+    """Return the 2-norm of all values together, 0-d; ``None`` for arrays without a kernel."""
+    if not arrays or not real(*arrays):
+        return None
+    dtype = arrays[0].dtype
+    counts = [min(-(-array.size // _NUMBERS), _MOST) for array in arrays]
+    parts, result = launcher.empty((sum(counts),), dtype), launcher.empty((1,), dtype)
+    start = 0
+    for array, count in zip(arrays, counts, strict=True):
+        part = parts[start : start + count]
+        start += count
+        x = launcher.dense(array, dtype)
+        launcher.blocks(_FILE, "sum_of_squares", x, part, x.size, blocks=count, like=x)
+    launcher.blocks(_FILE, "root_of_sum", parts, result, parts.size, blocks=1, like=parts)
+    return result.reshape(())
+
+
+def shrink(launcher: Launcher, arrays: Sequence[Array], norm: Array, limit: float) -> bool:
+    """Scale arrays in place, see `Backend.shrink`; ``False`` if there is no kernel for them."""
+    if not _served(arrays) or norm.dtype != arrays[0].dtype:
+        return False
+    for x in joined(launcher, arrays):
+        launcher.elementwise(_FILE, "shrink", x, norm, float(limit), x.size, n=x.size, like=x)
+    return True
+
+
+def unscale(launcher: Launcher, arrays: Sequence[Array], scale: Array, found: Array) -> bool:
+    """Divide arrays in place, see `Backend.unscale`; ``False`` if there is no kernel for them."""
+    if not _served(arrays) or not scale.dtype == found.dtype == "float32":
+        return False
+    for x in joined(launcher, arrays):
+        launcher.elementwise(_FILE, "unscale", x, scale, found, x.size, n=x.size, like=x)
+    return True
+
+
+def joined(launcher: Launcher, arrays: Sequence[Array]) -> list[Array]:
+    """Return the memory of C-contiguous arrays, neighbours in a flat buffer as one array."""
+    parts: list[tuple[Array, int, int]] = []  # flat buffer, first, last + 1
+    for array in sorted(arrays, key=launcher.address):
+        flat = array
+        while flat.base is not None:
+            flat = flat.base
+        if flat.ndim != 1 or flat.dtype != array.dtype or not flat.flags.c_contiguous:
+            flat = array.reshape(-1)
+        start = (launcher.address(array) - launcher.address(flat)) // array.itemsize
+        stop = start + array.size
+        before, first, last = parts[-1] if parts else (None, 0, 0)
+        if last == start > 0 and launcher.address(before) == launcher.address(flat):
+            parts[-1] = (flat, first, stop)
+        else:
+            parts.append((flat, start, stop))
+    return [flat[first:last] for flat, first, last in parts]
+
+
+def _served(arrays: Sequence[Array]) -> bool:
+    """Kernels change memory in place: no copies."""
+    return bool(arrays) and real(*arrays) and all(a.flags.c_contiguous for a in arrays)

@@ -1,0 +1,276 @@
+"""Exponentials and their kin in float32, in a form that LLVM turns into SIMD instructions.
+
+The C library's are called number by number.  These are polynomials (fitted here by weighted least
+squares towards the smallest largest error) without branches, right to a few units in the last
+place over the whole range, with infinities, NaN and numbers below 2⁻¹²⁶ as they should be.
+``tests/backends/numpy_backend/codegen/test_math.py`` measures them against float64.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+__all__ = [
+    "bits_of", "exp", "exp_of_negative", "float_of", "less", "log", "log1p", "ndtr",
+    "ndtr_and_bell", "select", "sigmoid", "sigmoid_and_bell", "tanh",
+]  # fmt: skip
+
+f4 = np.float32
+
+# An fma here and there, but nothing may be reordered: (x + ROUND) - ROUND is not x.
+_CONTRACT = {"contract"}
+
+HALF, ONE, TWO = f4(0.5), f4(1.0), f4(2.0)
+ROUND = f4(1.5 * 2.0**23)  # x + ROUND is a whole number, in the lowest bits
+ROUND_64, DOWN_64 = f4(1.5 * 2.0**23 + 64), f4(2.0**-64)
+LOG2_E = f4(1.4426950408889634)
+LN2_HIGH, LN2_LOW = f4(0.693359375), f4(-2.12194440e-4)  # their sum is ln 2; the first is short
+EXP_LOWEST, EXP_HIGHEST = f4(-105.0), f4(90.0)  # beyond: 0 and infinity
+TANH_FLAT = f4(-30.0)  # tanh(15) is 1
+TINY, UP = f4(2.0**-126), f4(2.0**24)
+INFINITY, NOT_A_NUMBER = f4(np.inf), f4(np.nan)
+NORMAL_SPLIT, NORMAL_FLAT = ONE, f4(15.0)  # the tail at 15 is 0
+DENSITY = f4(0.3989422804014327)  # 1/√(2π)
+TAIL_SHIFT = f4(2.5)
+
+# (exp(f) - 1 - f) / f² for |f| ≤ ln 2 / 2
+E0, E1, E2, E3, E4 = (f4(c) for c in (0.49999994, 0.16666515, 0.041668456, 0.00836942, 0.00138131))
+# (artanh(s) / s - 1) / s² in s², for |s| ≤ 1/3
+A0, A1, A2, A3, A4 = (f4(c) for c in (0.33333337, 0.19999415, 0.14309204, 0.10704739, 0.12187479))
+# (Φ(x) - ½) / x in x², for |x| ≤ 1, Φ the normal distribution function
+S0, S1, S2, S3, S4, S5 = (
+    f4(c) for c in (0.3989423, -0.06649036, 0.009973323, -0.00118633, 0.00011348637, -7.6542065e-06)
+)
+# (1 - Φ(x)) e^(x²/2) (x + 2.5) in (x - 2.5) / (x + 2.5), for 1 ≤ x ≤ 15
+T0, T1, T2, T3, T4, T5, T6, T7, T8 = (
+    f4(c)
+    for c in (
+        0.70665663, -0.4336922, 0.1319877, 0.009240494, -0.016400672, -0.0016327469, 0.002626917,
+        0.0007221288, -0.0005642458,
+    )
+)  # fmt: skip
+
+
+@intrinsic
+def _power_of_two(typingctx: Any, rounded: Any) -> Any:
+    """2ⁿ for n + ROUND, -126 ≤ n ≤ 127: n goes to where a float has its exponent."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        i32 = ir.IntType(32)
+        bits = builder.shl(builder.bitcast(args[0], i32), i32(23))
+        return builder.bitcast(builder.add(bits, i32(127 << 23)), ir.FloatType())
+
+    return types.float32(types.float32), codegen
+
+
+@intrinsic
+def _with_sign_of(typingctx: Any, size: Any, x: Any) -> Any:
+    """A number that is not negative, with the sign of x: also of −0."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        i32 = ir.IntType(32)
+        size, x = (builder.bitcast(arg, i32) for arg in args)
+        bits = builder.or_(size, builder.and_(x, i32(0x80000000)))
+        return builder.bitcast(bits, ir.FloatType())
+
+    return types.float32(types.float32, types.float32), codegen
+
+
+@intrinsic
+def _short(typingctx: Any, x: Any) -> Any:
+    """The upper 12 bits of the mantissa: the square of what is left is exact."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        i32 = ir.IntType(32)
+        bits = builder.and_(builder.bitcast(args[0], i32), i32(0xFFFFF000))
+        return builder.bitcast(bits, ir.FloatType())
+
+    return types.float32(types.float32), codegen
+
+
+@intrinsic
+def _exponent(typingctx: Any, x: Any) -> Any:
+    """Of a positive normal x = 2ⁿ m with √½ ≤ m < √2: n as a float."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        i32 = ir.IntType(32)
+        bits = builder.sub(builder.bitcast(args[0], i32), i32(0x3F3504F3))  # √½
+        return builder.sitofp(builder.ashr(bits, i32(23)), ir.FloatType())
+
+    return types.float32(types.float32), codegen
+
+
+@intrinsic
+def _mantissa(typingctx: Any, x: Any) -> Any:
+    """Of a positive normal x = 2ⁿ m with √½ ≤ m < √2: m."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        i32 = ir.IntType(32)
+        bits = builder.sub(builder.bitcast(args[0], i32), i32(0x3F3504F3))
+        bits = builder.add(builder.and_(bits, i32(0x007FFFFF)), i32(0x3F3504F3))
+        return builder.bitcast(bits, ir.FloatType())
+
+    return types.float32(types.float32), codegen
+
+
+@intrinsic
+def select(typingctx: Any, condition: Any, yes: Any, no: Any) -> Any:
+    """``yes if condition else no``, where both are computed: LLVM might make it a branch again."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(*args)
+
+    return types.float32(types.boolean, types.float32, types.float32), codegen
+
+
+@intrinsic
+def bits_of(typingctx: Any, x: Any) -> Any:
+    """The bits of a float32, so ordered that larger floats are larger integers."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        i32 = ir.IntType(32)
+        bits = builder.bitcast(args[0], i32)
+        flip = builder.and_(builder.ashr(bits, i32(31)), i32(0x7FFFFFFF))
+        return builder.xor(bits, flip)
+
+    return types.int32(types.float32), codegen
+
+
+@intrinsic
+def float_of(typingctx: Any, bits: Any) -> Any:
+    """Inverse of `bits_of`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        i32 = ir.IntType(32)
+        flip = builder.and_(builder.ashr(args[0], i32(31)), i32(0x7FFFFFFF))
+        return builder.bitcast(builder.xor(args[0], flip), ir.FloatType())
+
+    return types.float32(types.int32), codegen
+
+
+@njit(fastmath=_CONTRACT, forceinline=True)
+def _expm1_near_zero(f):
+    return f + f * f * (E0 + f * (E1 + f * (E2 + f * (E3 + f * E4))))
+
+
+@njit(fastmath=_CONTRACT, forceinline=True)
+def exp(x):
+    """``e ** x``."""
+    x = EXP_LOWEST if x < EXP_LOWEST else (EXP_HIGHEST if x > EXP_HIGHEST else x)
+    n = (x * LOG2_E + ROUND) - ROUND
+    f = (x - n * LN2_HIGH) - n * LN2_LOW
+    # 2ⁿ in two factors: n = 128 gives infinity, n < -126 the numbers without a leading one
+    first = n * HALF + ROUND
+    second = (n - (first - ROUND)) + ROUND
+    return (ONE + _expm1_near_zero(f)) * _power_of_two(first) * _power_of_two(second)
+
+
+@njit(fastmath=_CONTRACT, forceinline=True)
+def exp_of_negative(x):
+    """``e ** x`` for x ≤ 0 (right up to 40): the power of two takes fewer steps than in `exp`."""
+    x = EXP_LOWEST if x < EXP_LOWEST else x
+    rounded = x * LOG2_E + ROUND_64
+    n = rounded - ROUND_64
+    f = (x - n * LN2_HIGH) - n * LN2_LOW
+    # 2⁶⁴ times the result has a leading one, so that only the last product is rounded
+    return (ONE + _expm1_near_zero(f)) * _power_of_two(rounded) * DOWN_64
+
+
+@njit(fastmath=_CONTRACT, forceinline=True)
+def bell(z):
+    """``e ** (-z² / 2)`` for 0 ≤ z ≤ 15, as exact as `exp`.
+
+    z² is computed in two exact parts, for rounding it would cost digits.
+    """
+    high = _short(z)
+    a, b = -HALF * high * high, -HALF * (z - high) * (z + high)
+    rounded = (a + b) * LOG2_E + ROUND_64
+    n = rounded - ROUND_64
+    f = ((a - n * LN2_HIGH) + b) - n * LN2_LOW
+    return (ONE + _expm1_near_zero(f)) * _power_of_two(rounded) * DOWN_64  # as above
+
+
+@njit(fastmath=_CONTRACT, forceinline=True)
+def tanh(x):
+    """Hyperbolic tangent: ``(1 - e) / (1 + e)`` with ``e = exp(-2 |x|)``, from ``e - 1``."""
+    z = -abs(x + x)
+    z = TANH_FLAT if z < TANH_FLAT else z
+    rounded = z * LOG2_E + ROUND
+    n = rounded - ROUND
+    scale = _power_of_two(rounded)
+    p = _expm1_near_zero((z - n * LN2_HIGH) - n * LN2_LOW)
+    return _with_sign_of(((ONE - scale) - scale * p) / ((ONE + scale) + scale * p), x)
+
+
+@njit(fastmath={"arcp"}, forceinline=True)
+def less(a, b):
+    """``a - b``, which stays that difference: kernels may otherwise reorder sums.
+
+    (``arcp`` is about divisions.  Code without any such permission would get the kernel's.)
+    """
+    return a - b
+
+
+@njit(fastmath=_CONTRACT, forceinline=True)
+def sigmoid(x):
+    """``1 / (1 + e ** -x)``, as ``e ** x / (1 + e ** x)`` where x is negative."""
+    e = exp_of_negative(-abs(x))
+    return select(x < f4(0.0), e, ONE) / (ONE + e)
+
+
+@njit(fastmath=_CONTRACT, forceinline=True)
+def sigmoid_and_bell(x):
+    """`sigmoid` and its derivative ``s (1 - s)``, of which 1 - s would lose digits near 0."""
+    e = exp_of_negative(-abs(x))
+    inverse = ONE / (ONE + e)
+    return select(x < f4(0.0), e, ONE) * inverse, e * inverse * inverse
+
+
+@njit(fastmath=_CONTRACT, forceinline=True)
+def _twice_artanh_of_half(s):
+    u = HALF * s * (HALF * s)
+    return s + s * u * (A0 + u * (A1 + u * (A2 + u * (A3 + u * A4))))
+
+
+@njit(fastmath=_CONTRACT, forceinline=True)
+def log1p(u):
+    """``log(1 + u)`` for 0 ≤ u ≤ 1."""
+    return _twice_artanh_of_half((u + u) / (TWO + u))
+
+
+@njit(fastmath=_CONTRACT, forceinline=True)
+def log(x):
+    """Natural logarithm."""
+    small = x < TINY
+    z = x * UP if small else x
+    n = _exponent(z) - (f4(24.0) if small else f4(0.0))
+    m = _mantissa(z)
+    s = TWO * (m - ONE) / (m + ONE)
+    y = n * LN2_HIGH + (n * LN2_LOW + _twice_artanh_of_half(s))
+    y = y if x > f4(0.0) else (-INFINITY if x == f4(0.0) else NOT_A_NUMBER)
+    return INFINITY if x == INFINITY else y
+
+
+@njit(fastmath=_CONTRACT, forceinline=True)
+def ndtr(x):
+    """Distribution function of the normal distribution, exact in both tails."""
+    return ndtr_and_bell(x)[0]
+
+
+@njit(fastmath=_CONTRACT, forceinline=True)
+def ndtr_and_bell(x):
+    """``ndtr(x)``, and ``e ** (-x² / 2)``, which it is made of."""
+    z = abs(x)
+    z = NORMAL_FLAT if z > NORMAL_FLAT else z
+    e, u = bell(z), z * z
+    near = HALF + x * (S0 + u * (S1 + u * (S2 + u * (S3 + u * (S4 + u * S5)))))
+    r = ONE / (z + TAIL_SHIFT)
+    t = (z - TAIL_SHIFT) * r
+    q = T4 + t * (T5 + t * (T6 + t * (T7 + t * T8)))
+    tail = r * (T0 + t * (T1 + t * (T2 + t * (T3 + t * q)))) * e
+    return select(z < NORMAL_SPLIT, near, select(x < f4(0.0), tail, ONE - tail)), e

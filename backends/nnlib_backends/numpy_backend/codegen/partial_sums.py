@@ -1,0 +1,106 @@
+"""Sums whose parts several threads compute: each writes its own, another launch adds them up."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnlib_backends.numpy_backend.codegen.arguments import (
+    doubles,
+    integer,
+    kernel,
+    matrix,
+    vector,
+)  # fmt: skip
+from nnlib_backends.numpy_backend.codegen.exact_sums import SOME, add_rows, clear, flush
+from nnlib_backends.numpy_backend.kernels.activation import CODES, derive
+from nnlib_backends.numpy_backend.kernels.reduction import add_pieces
+from nnlib_backends.numpy_backend.launch import Array, empty, launch, split
+
+__all__ = ["parts_of", "sum_parts", "through_activation"]
+
+WIDE = 64  # numbers that a row should have
+ELEMENTS = 1 << 14  # least numbers of a chunk
+
+
+@kernel
+def add_parts(t, chunk, start, stop):
+    """Numbers ``start … stop`` of the sum of all parts."""
+    total, parts, size = vector(t, 1)[start:stop], vector(t, 0), vector(t, 1).size
+    clear(total)
+    for part in range(integer(t, 2)):
+        row = parts[part * size + start : part * size + stop]
+        for i in range(total.size):
+            total[i] += row[i]
+
+
+@kernel
+def derive_and_sum(t, chunk, start, stop):
+    """Rows ``start … stop`` of g times the activation's derivative, and their sum in float64."""
+    channels, code, some = matrix(t, 0).shape[1], integer(t, 3), matrix(t, 5)[chunk]
+    sums = doubles(t, 4)[chunk * channels : (chunk + 1) * channels]
+    clear(sums)
+    clear(some)
+    for first in range(start, stop, SOME):
+        last = min(first + SOME, stop)
+        if code:
+            part = slice(first * channels, last * channels)
+            derive(vector(t, 0)[part], vector(t, 1)[part], vector(t, 2)[part], code)
+        add_rows(vector(t, 2 if code else 0), channels, first, last, some)
+        flush(some, sums)
+
+
+def parts_of(items: int, least: int) -> int:
+    """Into how many chunks to divide items, like `split`, but so that every chunk gets some.
+
+    One without would leave its part of a sum unwritten.
+
+    Examples
+    --------
+    >>> parts_of(0, 1)
+    1
+    """
+    each = -(-items // split(items, least))
+    return -(-items // each) if items else 1
+
+
+def sum_parts(parts: Array, count: int, total: Array) -> None:
+    """Write the sum of ``count`` parts, each as large as ``total``."""
+    if parts.dtype == np.float64:
+        launch(add_pieces, parts, total, 1, count, total.size, items=total.size)
+    else:
+        chunks = split(total.size, ELEMENTS)
+        launch(add_parts, parts, total, count, items=total.size, chunks=chunks)
+
+
+def through_activation(
+    g: Array, y: Array | None, activation: str | None, db: Array | None
+) -> Array:
+    """Return the gradient by what the activation was applied to, and write that by the bias.
+
+    Parameters
+    ----------
+    g : (…, O)
+        Gradient by the result.
+    y : (…, O)
+        The result.
+    activation : str or None
+    db : (O,), optional
+        Where to write the sum over all axes but the last.
+    """
+    code = CODES[activation]
+    if not code and db is None:
+        return g
+    pixels, joined = g.size // g.shape[-1], 1
+    while joined * g.shape[-1] < WIDE and pixels % (2 * joined) == 0:
+        joined *= 2  # short rows would not fill a vector
+    rows, channels = pixels // joined, joined * g.shape[-1]
+    chunks = parts_of(rows, ELEMENTS // channels)
+    out = empty(g.shape) if code else None
+    sums = empty((chunks, channels), np.float64)
+    launch(
+        derive_and_sum, g.reshape(rows, channels), y, out, code, sums, empty((chunks, channels)),
+        items=rows, chunks=chunks,
+    )  # fmt: skip
+    if db is not None:
+        sum_parts(sums, chunks * joined, db)
+    return g if out is None else out

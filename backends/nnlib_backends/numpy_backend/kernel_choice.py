@@ -1,0 +1,174 @@
+"""Fused operations on the CPU: compiled by Numba where that works, and in terms of NumPy.
+
+A compiled kernel is for float32 alone.  All else (float64, mixed dtypes), and everything where
+Numba is missing or ``NNLIB_NATIVE=0``, is computed by the kernels of `portable` and `patches`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from nnlib_backends.base import Array, KernelPair, PrimitiveKernel
+from nnlib_backends.common import attention, fused, im2col, recurrent
+from nnlib_backends.config import NATIVE
+from nnlib_backends.locks import once
+from nnlib_backends.numpy_backend import launch, namespace
+from nnlib_backends.numpy_backend.updates import UPDATES
+
+__all__ = [
+    "compilation",
+    "compiled_kernels",
+    "either",
+    "general_kernels",
+    "kernels",
+    "primitives",
+    "updates",
+]
+
+FLOAT32 = np.dtype(np.float32)
+
+#: Where an operation takes integers: position of the argument.
+INTEGERS = {
+    "attention": 3, "dropout": 1, "embedding": 1, "gru": 6, "lstm": 7, "rnn": 6,
+    "self_attention": 1, "softmax_cross_entropy": 1,
+}  # fmt: skip
+
+
+@once
+def kernels() -> dict[str, KernelPair]:
+    """Name of a fused operation → the kernel that serves it here."""
+    compiled = compiled_kernels()[0]
+    cpu_kernels = {name: fused.into_targets(kernel) for name, kernel in general_kernels().items()}
+    if compiled is not None:
+        for name, kernel in compiled.KERNELS.items():
+            cpu_kernels[name] = either(kernel, cpu_kernels[name], INTEGERS.get(name))
+    return cpu_kernels
+
+
+@once
+def primitives() -> dict[str, PrimitiveKernel]:
+    """Name of a primitive → its compiled kernel."""
+    compiled = compiled_kernels()[0]
+    return {} if compiled is None else dict(compiled.PRIMITIVES)
+
+
+@once
+def updates() -> dict[str, Callable[..., None]]:
+    """Name of an optimizer's update rule → the function that serves it here."""
+    compiled = compiled_kernels()[0]
+    cpu_kernels = dict(UPDATES)
+    if compiled is not None:
+        for name, update in compiled.UPDATES.items():
+            cpu_kernels[name] = _either_update(update, cpu_kernels[name])
+    return cpu_kernels
+
+
+@once
+def general_kernels() -> dict[str, KernelPair]:
+    """Kernels in terms of NumPy, for every dtype."""
+    return {
+        **fused.make_kernels(namespace),
+        **im2col.make_kernels(namespace, block_bytes=4 << 20),
+        **recurrent.make_kernels(namespace),
+        **attention.make_kernels(namespace),
+    }
+
+
+@once
+def compiled_kernels() -> tuple[Any, str]:
+    """Return the module `compiled_kernels.table`, or None and why there is none.
+
+    It counts as there when one kernel was compiled and gave the right result.
+    """
+    if NATIVE.get() == "0":
+        return None, "NNLIB_NATIVE=0"
+    try:
+        from nnlib_backends.numpy_backend.kernels import cpu_kernels
+
+        with launch.unrecorded():  # the first kernel may be asked for while a step is recorded
+            cpu_kernels.probe()
+    except ImportError as error:
+        return None, f"{error.name or 'Numba'} cannot be imported: {error}"
+    except Exception as error:  # noqa: BLE001 - LLVM, the cache folder, SciPy's BLAS: many can fail
+        return None, f"Numba does not work here: {type(error).__name__}: {error}"
+    return cpu_kernels, ""
+
+
+def compilation() -> str:
+    """Say which kernels compute and why, and how long it took to compile them.
+
+    Examples
+    --------
+    >>> "kernels" in compilation()
+    True
+    """
+    cpu_kernels, reason = compiled_kernels()
+    if cpu_kernels is None:
+        return f"kernels of NumPy only, because {reason}"
+    used, cached, seconds = cpu_kernels.compilation()
+    return (
+        f"{used} kernels by Numba {version('numba')}, {cached} of them from the cache, "
+        f"ready in {seconds:.1f} s"
+    )
+
+
+def either(
+    compiled_kernels: KernelPair, general: KernelPair, integers: int | None = None
+) -> KernelPair:
+    """Return a kernel that takes the first for float32 arrays, and the second for all others.
+
+    The argument at the position ``integers`` may be of integers or booleans for both.
+
+    Examples
+    --------
+    >>> fast, slow = (KernelPair(lambda x, word=w: (word, None), None) for w in ("fast", "slow"))
+    >>> [either(fast, slow).forward(np.zeros(1, dtype))[0] for dtype in ("f4", "f8")]
+    ['fast', 'slow']
+    """
+
+    def forward(*arrays: Array | None, **static: Any) -> tuple[Array, Any]:
+        kernel = compiled_kernels if all_float32(arrays, integers) else general
+        return kernel.forward(*arrays, **static)
+
+    def backward(
+        g: Array, saved: Any, needs: Sequence[Any], *arrays: Array | None, **static: Any
+    ) -> Any:
+        kernel = compiled_kernels if all_float32(arrays, integers) else general
+        return kernel.backward(g, saved, needs, *arrays, **static)
+
+    return KernelPair(forward, backward)
+
+
+def _either_update(
+    compiled_kernels: Callable[..., None], general: Callable[..., None]
+) -> Callable[..., None]:
+    """Return an update that takes the first for contiguous float32 arrays."""
+
+    def update(p: Array, g: Array, *rest: Array | None, **flags: Any) -> None:
+        fits = all(
+            a is None or (a.dtype == FLOAT32 and a.flags.c_contiguous) for a in (p, g, *rest)
+        )
+        (compiled_kernels if fits else general)(p, g, *rest, **flags)
+
+    return update
+
+
+def all_float32(arrays: Sequence[Array | None], integers: int | None = None) -> bool:
+    """Tell whether all arrays are of float32, but for one that may be of integers or booleans.
+
+    Examples
+    --------
+    >>> x, labels = np.zeros((2, 3), np.float32), np.zeros(2, np.int64)
+    >>> all_float32((x, labels)), all_float32((x, labels), 1), all_float32((labels, x), 1)
+    (False, True, False)
+    """
+    for array in arrays:
+        if array is None or array.dtype == FLOAT32:
+            continue
+        if array.dtype.kind not in "iub" or integers is None or array is not arrays[integers]:
+            return False
+    return True

@@ -1,0 +1,192 @@
+"""Winograd's F(4×4, 3×3): sixteen results of a 3×3 convolution from 36 products instead of 144.
+
+Source: A. Lavin, S. Gray, "Fast algorithms for convolutional neural networks", arXiv:1509.09308,
+section 4.3.  With tiles d of 6×6 pixels, filters g of 3×3 and results Y of 4×4:
+
+    Y = Aᵀ [(G g Gᵀ) ∘ (Bᵀ d B)] A
+
+Here are the one-dimensional transforms, and the two-dimensional ones applied to a vector of
+channels at once.  The filters' gradient needs the adjoints: A y Aᵀ of the results' gradient, and
+Gᵀ u G, which turns the gradient by a transformed filter into that by the filter.
+
+Transformed tiles lie in *panels* (multiply.PANEL channels): (panel, frequency, tile, channel), the
+36 frequencies being the elements of a transformed tile.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from nnlib_backends.numpy_backend.codegen.simd import (
+    BYTES,
+    CONTRACT,
+    LANES,
+    LONG,
+    VECTOR,
+    load_first,
+    load_some,
+    splat,
+    store,
+    vector_at,
+)  # fmt: skip
+
+__all__ = [
+    "SCRATCH", "gather", "transform_filter", "transform_image", "transform_result",
+    "untransform_filter", "untransform_result",
+]  # fmt: skip
+
+f4 = np.float32
+SCRATCH = 36 * BYTES  #: bytes that a two-dimensional transform needs in between
+
+IMAGE = np.array([  # Bᵀ
+    [4, 0, -5, 0, 1, 0],
+    [0, -4, -4, 1, 1, 0],
+    [0, 4, -4, -1, 1, 0],
+    [0, -2, -1, 2, 1, 0],
+    [0, 2, -1, -2, 1, 0],
+    [0, 4, 0, -5, 0, 1],
+])  # fmt: skip
+FILTER = np.array([  # G
+    [1 / 4, 0, 0],
+    [-1 / 6, -1 / 6, -1 / 6],
+    [-1 / 6, 1 / 6, -1 / 6],
+    [1 / 24, 1 / 12, 1 / 6],
+    [1 / 24, -1 / 12, 1 / 6],
+    [0, 0, 1],
+])  # fmt: skip
+RESULT = np.array([  # Aᵀ
+    [1, 1, 1, 1, 1, 0],
+    [0, 1, -1, 2, -2, 0],
+    [0, 1, 1, 4, 4, 0],
+    [0, 1, -1, 8, -8, 1],
+])  # fmt: skip
+PAIRS = ((1, 2), (3, 4))  # rows or columns of six that are mirror images of each other
+
+
+def _combine(builder: Any, factors: Any, vectors: Any) -> Any:
+    """Emit the sum of vectors times constant factors."""
+    total = None
+    for factor, vector in zip(factors, vectors, strict=True):
+        if factor:
+            many = ir.Constant(VECTOR, [float(f4(factor))] * LANES)
+            term = vector if factor == 1 else builder.fmul(vector, many, flags=CONTRACT)
+            total = term if total is None else builder.fadd(total, term, flags=CONTRACT)
+    return ir.Constant(VECTOR, [0.0] * LANES) if total is None else total
+
+
+def _product(builder: Any, matrix: Any, vectors: Any) -> list[Any]:
+    """Emit a matrix times vectors; what mirror images have in common is computed once."""
+    if len(matrix) == 6:  # rows: sum and difference of two halves
+        out = [
+            _combine(builder, row, vectors) if i in (0, 5) else None for i, row in enumerate(matrix)
+        ]
+        for i, j in PAIRS:
+            half = _combine(builder, (matrix[i] + matrix[j]) / 2, vectors)
+            other = _combine(builder, (matrix[i] - matrix[j]) / 2, vectors)
+            out[i] = builder.fadd(half, other, flags=CONTRACT)
+            out[j] = builder.fsub(half, other, flags=CONTRACT)
+        return out
+    matrix, vectors = np.array(matrix, float), list(vectors)
+    for i, j in PAIRS:
+        a, b = vectors[i], vectors[j]
+        vectors[i] = builder.fadd(a, b, flags=CONTRACT)
+        vectors[j] = builder.fsub(a, b, flags=CONTRACT)
+        total, difference = matrix[:, i] + matrix[:, j], matrix[:, i] - matrix[:, j]
+        matrix[:, i], matrix[:, j] = total / 2, difference / 2
+    return [_combine(builder, row, vectors) for row in matrix]
+
+
+def _transform(matrix: Any) -> Any:
+    """Return code that multiplies a constant matrix by vectors, read and written at steps."""
+
+    @intrinsic
+    def apply(
+        typingctx: Any, source: Any, source_step: Any, count: Any, target: Any, target_step: Any
+    ) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            source, source_step, count, target, target_step = args
+            vectors = [
+                load_first(builder, builder.add(source, builder.mul(source_step, LONG(i))), count)
+                for i in range(matrix.shape[1])
+            ]
+            for i, vector in enumerate(_product(builder, matrix, vectors)):
+                place = builder.add(target, builder.mul(target_step, LONG(i)))
+                builder.store(vector, vector_at(builder, place), align=4)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 5), codegen
+
+    return apply
+
+
+_image, _filter, _result = _transform(IMAGE), _transform(FILTER), _transform(RESULT)
+_filter_adjoint, _result_adjoint = _transform(FILTER.T), _transform(RESULT.T)
+
+
+@njit
+def transform_image(source, row, pixel, count, target, step, scratch):
+    """Bᵀ d B of 6×6 pixels at an address; of ``count`` channels, the others being zeros.
+
+    The 36 vectors go to ``target``, ``target + step``, …; ``row`` and ``pixel`` are strides.
+    """
+    for j in range(6):
+        _image(source + j * pixel, row, count, scratch + j * BYTES, 6 * BYTES)
+    for i in range(6):
+        _image(scratch + 6 * i * BYTES, BYTES, LANES, target + 6 * i * step, step)
+
+
+@njit
+def transform_result(source, row, pixel, count, target, step, scratch):
+    """A y Aᵀ of 4×4 pixels, otherwise like `transform_image`."""
+    for j in range(4):
+        _result_adjoint(source + j * pixel, row, count, scratch + j * BYTES, 4 * BYTES)
+    for i in range(6):
+        _result_adjoint(scratch + 4 * i * BYTES, BYTES, LANES, target + 6 * i * step, step)
+
+
+@njit
+def untransform_result(source, step, scratch):
+    """Aᵀ m A of 36 vectors: 16 vectors, left in ``scratch``."""
+    for j in range(6):
+        _result(source + j * step, 6 * step, LANES, scratch + j * BYTES, 6 * BYTES)
+    for i in range(4):  # over what has been read
+        _result(scratch + 6 * i * BYTES, BYTES, LANES, scratch + 4 * i * BYTES, BYTES)
+
+
+@njit
+def transform_filter(source, tap, count, turned, target, step, scratch):
+    """G g Gᵀ of nine vectors ``tap`` bytes apart, turned by 180° if asked; 36 vectors."""
+    first, tap = (source + 8 * tap, -tap) if turned else (source, tap)
+    for j in range(3):
+        _filter(first + j * tap, 3 * tap, count, scratch + j * BYTES, 3 * BYTES)
+    for i in range(6):
+        _filter(scratch + 3 * i * BYTES, BYTES, LANES, target + 6 * i * step, step)
+
+
+@njit
+def untransform_filter(source, step, scratch):
+    """Gᵀ u G of 36 vectors: nine vectors, left in ``scratch``."""
+    for j in range(6):
+        _filter_adjoint(source + j * step, 6 * step, LANES, scratch + j * BYTES, 6 * BYTES)
+    for i in range(3):  # over what has been read
+        _filter_adjoint(scratch + 6 * i * BYTES, BYTES, LANES, scratch + 3 * i * BYTES, BYTES)
+
+
+@njit
+def gather(image, height, width, pixel, top, left, size, target):
+    """Copy size × size pixels of an image, zeros where it has none; pixels are ``pixel`` bytes."""
+    zero = splat(f4(0.0))
+    for i in range(size):
+        for j in range(size):
+            y, x = top + i, left + j
+            inside = 0 <= y < height and 0 <= x < width
+            p = image + (y * width + x) * pixel
+            q = target + (i * size + j) * pixel
+            for k in range(0, pixel, BYTES):
+                # writes a little beyond the pixel, where the next one will be written
+                store(q + k, load_some(p + k, (pixel - k) // 4) if inside else zero)

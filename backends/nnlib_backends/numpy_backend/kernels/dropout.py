@@ -1,0 +1,86 @@
+"""Dropout: the mask is computed from the position in the random stream, twice, and never stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from nnlib_backends.base import KernelPair
+from nnlib_backends.common import philox
+from nnlib_backends.numpy_backend.codegen.arguments import integer, integers, kernel, number, vector
+from nnlib_backends.numpy_backend.codegen.host import long_integers, place, require
+from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
+
+__all__ = ["KERNELS"]
+
+f4, u8 = np.float32, np.uint64
+ZERO = f4(0.0)
+LOW, HALF = u8(0xFFFFFFFF), u8(32)
+M0, M1, W0, W1 = (u8(c) for c in (philox.M0, philox.M1, philox.W0, philox.W1))
+ROUNDS = philox.ROUNDS
+COUNTERS = 1 << 13  # of a chunk at least: four numbers each
+
+
+@njit(forceinline=True)
+def words(key0, key1, counter):
+    """Four words of the stream: Philox4x32-10, see `nnlib_backends.common.philox`."""
+    c0, c1, c2, c3 = counter & LOW, counter >> HALF, u8(0), u8(0)
+    for _ in range(ROUNDS):
+        p0, p1 = c0 * M0, c2 * M1
+        c0, c1, c2, c3 = (p1 >> HALF) ^ c1 ^ key0, p1 & LOW, (p0 >> HALF) ^ c3 ^ key1, p0 & LOW
+        key0, key1 = (key0 + W0) & LOW, (key1 + W1) & LOW
+    return c0, c1, c2, c3
+
+
+@kernel
+def dropout_apply(t, chunk, start, stop):
+    """Arguments: x, y, key (seed, offset), limit of the words that keep a number, factor."""
+    x, y, key = vector(t, 0), vector(t, 1), integers(t, 2)
+    limit, factor = u8(integer(t, 3)), number(t, 4)
+    seed, offset = u8(key[0]), u8(key[1])
+    key0, key1 = seed & LOW, seed >> HALF
+    whole = min(stop, x.size // 4)
+    source, target = x[4 * start : 4 * whole], y[4 * start : 4 * whole]
+    first = offset + u8(start)
+    for i in range(source.size // 4):
+        a, b, c, d = words(key0, key1, first + u8(i))
+        # chosen, not multiplied by 0, which makes NaN of an infinity
+        target[4 * i] = source[4 * i] * factor if a < limit else ZERO
+        target[4 * i + 1] = source[4 * i + 1] * factor if b < limit else ZERO
+        target[4 * i + 2] = source[4 * i + 2] * factor if c < limit else ZERO
+        target[4 * i + 3] = source[4 * i + 3] * factor if d < limit else ZERO
+    if whole < stop:  # the last counter, whose words are not all used
+        last = words(key0, key1, offset + u8(whole))
+        for i in range(x.size - 4 * whole):
+            word = last[0] if i == 0 else last[1] if i == 1 else last[2]
+            y[4 * whole + i] = x[4 * whole + i] * factor if word < limit else ZERO
+
+
+def _apply(x: Array, y: Array, key: Array, p: float) -> None:
+    counters = -(-x.size // 4)
+    launch(
+        dropout_apply, dense(x), y, long_integers(key), philox.limit(1 - p),
+        1 / (1 - p) if p < 1 else 1.0, items=counters, chunks=split(counters, COUNTERS),
+    )  # fmt: skip
+
+
+def _forward(x: Array, key: Array, *, p: float) -> tuple[Array, None]:
+    require(key.shape == (2,), "a key of two integers")
+    y = empty(x.shape)
+    _apply(x, y, key, p)
+    return y, None
+
+
+def _backward(
+    g: Array, saved: None, needs: Sequence[Any], x: Array, key: Array, *, p: float
+) -> tuple[Array | None, None]:
+    dx = place(needs[0], x.shape)
+    if dx is not None:
+        _apply(g, dx, key, p)
+    return dx, None
+
+
+KERNELS: dict[str, KernelPair] = {"dropout": KernelPair(_forward, _backward)}

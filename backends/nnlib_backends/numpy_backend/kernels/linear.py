@@ -1,0 +1,304 @@
+"""Fully connected layers: a product, bias and activation while the result is in cache.
+
+Products of some size are BLAS's, each thread computing its part of the result.  Two kinds are not:
+tiny ones, where calling BLAS takes longer than multiplying, and those of a few rows with a large
+matrix, where all time goes into moving the matrix: it is then read or written exactly once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from nnlib_backends.base import KernelPair
+from nnlib_backends.numpy_backend.codegen.arguments import (
+    address,
+    doubles,
+    gemm,
+    integer,
+    is_absent,
+    kernel,
+    matrix,
+    vector,
+)  # fmt: skip
+from nnlib_backends.numpy_backend.codegen.dispatch import sgemm_address
+from nnlib_backends.numpy_backend.codegen.exact_sums import (
+    FOUR,
+    SOME,
+    add_rows,
+    clear,
+    flush,
+    settle,
+    sum_rows,
+)  # fmt: skip
+from nnlib_backends.numpy_backend.codegen.host import place, require
+from nnlib_backends.numpy_backend.kernels import activation as activations
+from nnlib_backends.numpy_backend.kernels.activation import CODES, activate, derive
+from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
+
+__all__ = ["KERNELS"]
+
+GELU = activations.KERNELS["gelu"]
+ZERO = np.float32(0.0)
+LINE = 16  # floats in a cache line: two threads should not write into one
+TINY = 2048  # multiplications, below which BLAS is slower than a loop
+FEW = 4  # rows, up to which a product is a matter of memory
+STRETCH = 2048  # columns at a time of such a product: FEW rows of them stay in the L1 cache
+WORK = 1 << 19  # multiplications worth a second thread: measured, widths 48 to 256
+
+
+@njit
+def bound(n, piece, pieces):
+    """Where a piece of n items begins, at a whole cache line."""
+    return min(n, (n + LINE - 1) // LINE * piece // pieces * LINE)
+
+
+@njit
+def few_rows_by_transposed(x, w, y, first, last):
+    """``y[:, first:last] = x w[first:last]ᵀ`` for 1 to 4 rows of x."""
+    k, m = x.shape[1], x.shape[0]
+    for begin in range(0, k, STRETCH):
+        part = slice(begin, min(begin + STRETCH, k))
+        x0, x1 = x[0, part], x[min(1, m - 1), part]
+        x2, x3 = x[min(2, m - 1), part], x[m - 1, part]
+        for j in range(first, last):
+            row = w[j, part]
+            s0, s1, s2, s3 = ZERO, ZERO, ZERO, ZERO
+            if m == 1:
+                for i in range(row.size):
+                    s0 += x0[i] * row[i]
+            else:
+                for i in range(row.size):
+                    v = row[i]
+                    s0 += x0[i] * v
+                    s1 += x1[i] * v
+                    s2 += x2[i] * v
+                    s3 += x3[i] * v
+            for r in range(m):
+                s = s0 if r == 0 else s3 if r == m - 1 else s1 if r == 1 else s2
+                y[r, j] = s if begin == 0 else y[r, j] + s
+
+
+@njit
+def few_rows_by_matrix(d, w, dx, first, last):
+    """``dx[:, first:last] = d w[:, first:last]``, four rows of w at a time."""
+    n = w.shape[0]
+    for begin in range(first, last, STRETCH):
+        part = slice(begin, min(begin + STRETCH, last))
+        for r in range(d.shape[0]):
+            clear(dx[r, part])
+        for j in range(0, n - 3, 4):
+            w0, w1, w2, w3 = w[j, part], w[j + 1, part], w[j + 2, part], w[j + 3, part]
+            for r in range(d.shape[0]):
+                row = dx[r, part]
+                d0, d1, d2, d3 = d[r, j], d[r, j + 1], d[r, j + 2], d[r, j + 3]
+                for i in range(row.size):
+                    row[i] += d0 * w0[i] + d1 * w1[i] + (d2 * w2[i] + d3 * w3[i])
+        for j in range(n // 4 * 4, n):
+            w0 = w[j, part]
+            for r in range(d.shape[0]):
+                row, d0 = dx[r, part], d[r, j]
+                for i in range(row.size):
+                    row[i] += d0 * w0[i]
+
+
+@njit
+def few_rows_outer(d, x, dw, first, last):
+    """``dw[first:last] = d[:, first:last]ᵀ x``, a stretch of a row of dw complete at a time."""
+    m, k = x.shape
+    for j in range(first, last):
+        for begin in range(0, k, STRETCH):
+            part = slice(begin, min(begin + STRETCH, k))
+            row = dw[j, part]
+            clear(row)
+            fours = m // 4 * 4
+            for r in range(0, fours, 4):
+                d0, d1, d2, d3 = d[r, j], d[r + 1, j], d[r + 2, j], d[r + 3, j]
+                x0, x1, x2, x3 = x[r, part], x[r + 1, part], x[r + 2, part], x[r + 3, part]
+                for i in range(row.size):
+                    row[i] += d0 * x0[i] + d1 * x1[i] + (d2 * x2[i] + d3 * x3[i])
+            for r in range(fours, m):
+                d0, x0 = d[r, j], x[r, part]
+                for i in range(row.size):
+                    row[i] += d0 * x0[i]
+
+
+@kernel
+def linear_forward(t, chunk, start, stop):
+    """Arguments: x, w, bias, y, BLAS, activation, pieces (negative: of the rows of y)."""
+    x, w, y, pieces = matrix(t, 0), matrix(t, 1), matrix(t, 3), integer(t, 6)
+    m, n, k = x.shape[0], w.shape[0], x.shape[1]
+    top, bottom, first, last = 0, m, 0, n
+    if pieces < 0:
+        top, bottom = bound(m, start, -pieces), bound(m, stop, -pieces)
+    else:
+        first, last = bound(n, start, pieces), bound(n, stop, pieces)
+    if m * n * k < TINY:
+        for r in range(top, bottom):
+            for j in range(first, last):
+                s = ZERO
+                for i in range(k):
+                    s += x[r, i] * w[j, i]
+                y[r, j] = s
+    elif m <= FEW:
+        few_rows_by_transposed(x, w, y, first, last)
+    elif top < bottom and first < last:
+        gemm(
+            integer(t, 4), False, True, bottom - top, last - first, k,
+            address(t, 0) + 4 * k * top, k, address(t, 1) + 4 * k * first, k,
+            0.0, address(t, 3) + 4 * (n * top + first), n,
+        )  # fmt: skip
+    code = integer(t, 5)
+    for r in range(top, bottom):
+        row = y[r, first:last]
+        if not is_absent(t, 2):
+            bias = vector(t, 2)[first:last]
+            for j in range(row.size):
+                row[j] += bias[j]
+        activate(row, code)
+
+
+DELTAS, PRODUCTS = 1, 2  # what a launch of the backward kernel does
+
+
+@kernel
+def linear_backward(t, chunk, start, stop):
+    """Arguments: g, y, d, db, x, w, dx, dw, BLAS, activation, what to do, pieces, workspace.
+
+    Where there is no activation d is g.  Each piece has its own columns of d and db, of dx, and
+    its own rows of dw (or its own rows of dx and columns of dw, where these are more).
+    """
+    x, w, d, what, pieces = matrix(t, 4), matrix(t, 5), matrix(t, 2), integer(t, 10), integer(t, 11)
+    m, n, k = x.shape[0], w.shape[0], x.shape[1]
+    if what & DELTAS:
+        first, last = bound(n, start, pieces), bound(n, stop, pieces)
+        deltas(t, d, first, last)
+    if what & PRODUCTS == 0:
+        return
+    by_loops = m <= FEW or m * n * k < TINY
+    if not is_absent(t, 7):
+        if by_loops:
+            few_rows_outer(d, x, matrix(t, 7), bound(n, start, pieces), bound(n, stop, pieces))
+        else:
+            weight_gradient(t, m, n, k, start, stop, pieces)
+    if not is_absent(t, 6):
+        if by_loops:
+            first, last = bound(k, start, pieces), bound(k, stop, pieces)
+            few_rows_by_matrix(d, w, matrix(t, 6), first, last)
+        else:
+            input_gradient(t, m, n, k, start, stop, pieces)
+
+
+@njit
+def deltas(t, d, first, last):
+    """``d = g · activation'`` and its sum over the rows, for some columns."""
+    (m, n), code, summed = d.shape, integer(t, 9), not is_absent(t, 3)
+    total, totals = vector(t, 3)[first:last], doubles(t, 12)[first:last]
+    if not code:
+        if summed:
+            sum_rows(vector(t, 2)[first:], n, m, total, totals)
+        return
+    clear(total)
+    clear(totals)
+    for top in range(0, m, FOUR):
+        end = min(top + FOUR, m)
+        for r in range(top, end):
+            derive(matrix(t, 0)[r, first:last], matrix(t, 1)[r, first:last], d[r, first:last], code)
+        if summed:
+            if top > 0 and top % SOME == 0:
+                flush(total, totals)
+            add_rows(vector(t, 2)[first:], n, top, end, total)
+    if summed and m > SOME:
+        settle(total, totals)
+
+
+@njit
+def weight_gradient(t, m, n, k, start, stop, pieces):
+    """``dw = dᵀ x``, some rows or columns of it."""
+    top, bottom, first, last = 0, n, 0, k
+    if n >= k:
+        top, bottom = bound(n, start, pieces), bound(n, stop, pieces)
+    else:
+        first, last = bound(k, start, pieces), bound(k, stop, pieces)
+    if top < bottom and first < last:
+        gemm(
+            integer(t, 8), True, False, bottom - top, last - first, m,
+            address(t, 2) + 4 * top, n, address(t, 4) + 4 * first, k,
+            0.0, address(t, 7) + 4 * (k * top + first), k,
+        )  # fmt: skip
+
+
+@njit
+def input_gradient(t, m, n, k, start, stop, pieces):
+    """``dx = d w``, some rows or columns of it."""
+    top, bottom, first, last = 0, m, 0, k
+    if m >= k:
+        top, bottom = bound(m, start, pieces), bound(m, stop, pieces)
+    else:
+        first, last = bound(k, start, pieces), bound(k, stop, pieces)
+    if top < bottom and first < last:
+        gemm(
+            integer(t, 8), False, False, bottom - top, last - first, n,
+            address(t, 2) + 4 * n * top, n, address(t, 5) + 4 * first, k,
+            0.0, address(t, 6) + 4 * (k * top + first), k,
+        )  # fmt: skip
+
+
+def _rows(x: Array) -> Array:
+    """(..., D) → (N, D), C-contiguous."""
+    return dense(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _forward(
+    x: Array, weight: Array, bias: Array | None, *, activation: str | None = None
+) -> tuple[Array, Array | None]:
+    if activation == "gelu_tanh":  # its derivative needs z
+        z, _ = _forward(x, weight, bias)
+        return GELU.forward(z, approximate="tanh")[0], z
+    rows, weight = _rows(x), dense(weight)
+    (m, k), n = rows.shape, weight.shape[0]
+    require(weight.shape == (n, k), "a weight with as many columns as x")
+    require(bias is None or bias.shape == (n,), "a bias for each row of the weight")
+    y = empty((m, n))
+    pieces = split(m * n * k, WORK)
+    sign = -1 if m > max(n, FEW) else 1
+    if bias is not None:
+        bias = dense(bias)
+    if y.size:
+        launch(
+            linear_forward, rows, weight, bias, y, sgemm_address(), CODES[activation],
+            sign * pieces, items=pieces, chunks=pieces,
+        )  # fmt: skip
+    return y.reshape(*x.shape[:-1], n), None if activation is None else y
+
+
+def _backward(
+    g: Array, y: Array | None, needs: Sequence[Any], x: Array, weight: Array, bias: Array | None,
+    *, activation: str | None = None,
+) -> tuple[Array | None, ...]:  # fmt: skip
+    if activation == "gelu_tanh":
+        (g,) = GELU.backward(g, None, (True,), y, approximate="tanh")
+        y = activation = None
+    rows, weight, g = _rows(x), dense(weight), _rows(g)
+    (m, k), n = rows.shape, weight.shape[0]
+    dx, dw = place(needs[0], x.shape), place(needs[1], (n, k))
+    db = place(needs[2], (n,))
+    d = g if activation is None else empty((m, n))
+    pieces = split(m * n * k, WORK)
+    args = (
+        g, y, d, db, rows, weight, None if dx is None else dx.reshape(m, k), dw, sgemm_address(),
+        CODES[activation],
+    )  # fmt: skip
+    # in one step where nobody waits for another's columns of d
+    steps = [DELTAS | PRODUCTS] if pieces == 1 or activation is None else [DELTAS, PRODUCTS]
+    totals = empty((n,), np.float64) if m > SOME and db is not None else None
+    for step in steps:
+        launch(linear_backward, *args, step, pieces, totals, items=pieces, chunks=pieces)
+    return dx, dw, db
+
+
+KERNELS: dict[str, KernelPair] = {"linear": KernelPair(_forward, _backward)}

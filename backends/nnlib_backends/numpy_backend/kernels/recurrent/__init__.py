@@ -1,0 +1,1 @@
+"""LSTM, GRU and simple recurrent networks on the CPU."""

@@ -1,0 +1,1 @@
+"""Texts: tokenizers, sampling, generation, beam search."""

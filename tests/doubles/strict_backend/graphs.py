@@ -1,0 +1,109 @@
+"""A double of what `nnlib.compile` needs of CUDA: streams, pools, capture and graphs.
+
+What the CuPy backend does with them is the real code; see `GraphDevice` for what each part is.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from nnlib_backends.common.trace import View
+from nnlib_backends.cupy_backend.graph.device import GraphDevice, Pool, ScalarInputs
+from strict_backend.arrays import StrictArray
+from strict_backend.kernels import Graph, capturing
+
+
+class StrictPool(Pool):
+    """Knows only what a graph took; NumPy's memory cannot be told where to come from."""
+
+    nbytes = 0  # type: ignore[assignment]
+    depth = 0
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        self.depth += 1
+        try:
+            yield
+        finally:
+            self.depth -= 1
+
+
+class StrictFeeder(ScalarInputs):
+    def __init__(self, counts: Sequence[int], dtypes: Sequence[Any]) -> None:
+        arrays = [np.zeros(n, dtype) for n, dtype in zip(counts, dtypes, strict=True)]
+        self.arrays = [StrictArray(array) for array in arrays]
+        self.nbytes = sum(array.nbytes for array in arrays)
+
+    def send(self, numbers: Sequence[Sequence[float]]) -> None:
+        for array, values in zip(self.arrays, numbers, strict=True):
+            array._array[:] = values
+
+
+class StrictGraphs(GraphDevice):
+    array_type = StrictArray
+
+    def owner(self, array: StrictArray) -> np.ndarray:
+        bare = array._array
+        while isinstance(bare.base, np.ndarray):
+            bare = bare.base
+        return bare
+
+    def belongs(self, array: StrictArray, owner: np.ndarray) -> bool:
+        return self.owner(array) is owner
+
+    def offset(self, array: StrictArray, owner: np.ndarray) -> int:
+        return array._array.ctypes.data - owner.ctypes.data
+
+    def at(self, owner: np.ndarray, place: View) -> StrictArray:
+        # "K": memory as it lies; "C" would copy the result of a transposed array's operation
+        flat = owner.ravel(order="K").view(np.uint8)
+        assert not flat.size or np.may_share_memory(flat, owner)
+        return StrictArray(
+            np.ndarray(place.shape, place.dtype, flat, place.offset, place.strides)
+            if flat.size
+            else owner.reshape(place.shape)
+        )
+
+    def same(self, a: StrictArray, b: StrictArray) -> bool:
+        one, other = a._array, b._array
+        if one.shape != other.shape or one.dtype != other.dtype:
+            return False
+        return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+
+    def copied(self, numbers: Sequence[float], dtype: Any) -> StrictArray:
+        return StrictArray(np.array(numbers, dtype))
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        yield
+
+    def new_pool(self) -> StrictPool:
+        return StrictPool()
+
+    def new_feeder(self, counts: Sequence[int], dtypes: Sequence[Any]) -> StrictFeeder:
+        return StrictFeeder(counts, dtypes)
+
+    def capture(self, pool: Pool, run: Callable[[], None]) -> Graph:
+        with pool.active(), capturing() as graph:
+            run()
+        pool.nbytes = sum(a.nbytes for *_, fresh in graph.launches for a in fresh)
+        return graph
+
+    def check(self) -> None:
+        pass
+
+    def launch(self, graph: Graph, before: Callable[[], None]) -> None:
+        before()
+        graph.launch()
+
+    def seconds(self, graph: Graph, before: Callable[[], None]) -> float:
+        before()
+        begin = time.perf_counter()
+        graph.launch()
+        return time.perf_counter() - begin
+
+    def synchronize(self) -> None:
+        pass

@@ -1,0 +1,65 @@
+"""Which names a function's code reads."""
+
+import pytest
+
+from nnlib.jit.bytecode import reads
+
+TABLE = {"k": 1}
+
+
+def paths(function):
+    found = reads(function.__code__).paths
+    return {(p.scope, p.root + "".join(map(str, p.steps))) for p in found}
+
+
+def closure():
+    free = TABLE
+    return lambda x: x * free["k"].real
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda self: self.config.beta, {("argument", "self.config.beta")}),
+        (lambda self: self.config["beta"].high, {("argument", "self.config['beta'].high")}),
+        (lambda x: x + TABLE["k"], {("argument", "x"), ("global", "TABLE['k']")}),
+        (closure(), {("argument", "x"), ("free", "free['k'].real")}),
+        (lambda self: setattr(self, "x", 1), {("global", "setattr"), ("argument", "self")}),
+        (lambda *rest, **named: (rest, named), {("argument", "rest"), ("argument", "named")}),
+    ],
+)
+def test_paths(function, expected):
+    assert paths(function) == expected
+
+
+def test_assignments_are_seen():
+    def assign(self, value):
+        global TABLE
+        self.count += 1
+        self.last.seen = value
+        TABLE = value
+
+    assert {
+        ("argument", "self.count"),
+        ("argument", "self.last.seen"),
+        ("global", "TABLE"),
+    } <= paths(assign)
+
+
+def test_attributes_of_a_loops_variable_are_loose():
+    def loop(layers):
+        return [layer.scale for layer in layers], layers[0].sub(1).power
+
+    found = [reads(loop.__code__)]
+    found += [reads(c) for c in loop.__code__.co_consts if hasattr(c, "co_code")]
+    assert {"scale", "power"} <= set().union(*(f.loose for f in found))
+
+
+def test_lines_and_unknown_names():
+    def read(self):
+        return getattr(self, "beta")  # noqa: B009
+
+    (path,) = [p for p in reads(read.__code__).paths if p.root == "self"]
+    assert path.line == read.__code__.co_firstlineno + 1
+    assert reads(read.__code__).anything
+    assert "beta" in reads(read.__code__).keys
