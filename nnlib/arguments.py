@@ -12,6 +12,7 @@ from nnlib.errors import (
     DTypeError,
     IndexingError,
     NnlibError,
+    OptionError,
     ShapeError,
     describe,
     did_you_mean,
@@ -21,7 +22,10 @@ __all__ = [
     "ARRAY_ERRORS",
     "Explained",
     "check_call",
+    "check_choice",
+    "check_fraction",
     "check_keywords",
+    "check_numbers",
     "error_type",
     "explain",
     "explain_call",
@@ -137,6 +141,33 @@ def check_call(
     except TypeError as error:
         names = [p.replace(annotation=Parameter.empty) for p in takes.parameters.values()]
         raise ArgumentError(f"{function}{Signature(names)}: {error}") from None
+
+
+def check_choice(value: str, choices: Sequence[str], name: str) -> None:
+    """Refuse a word that is not among the choices."""
+    if value not in choices:
+        words = ", ".join(repr(choice) for choice in choices)
+        raise OptionError(f"{name} must be one of {words}. Received: {value!r}")
+
+
+def check_fraction(value: float, name: str) -> None:
+    """Refuse a number outside [0, 1]."""
+    _check_number(name, value)
+    if not 0 <= value <= 1:
+        raise OptionError(f"{name} must be in [0, 1]. Received: {value!r}")
+
+
+def check_numbers(**options: Any) -> None:
+    """Refuse options that cannot be compared with numbers."""
+    for name, value in options.items():
+        _check_number(name, value)
+
+
+def _check_number(name: str, value: Any) -> None:
+    try:
+        value < 0  # noqa: B015 - only whether it can be
+    except TypeError:
+        raise DTypeError(f"{name} must be a number. Received: {value!r}") from None
 
 
 def explain_call(

@@ -94,8 +94,9 @@ class Generator:
         tracing = current()
         if tracing is not None:
             tracing.note_stream(self)
-        key = repeated(target.xp.empty, (2,), dtype="int64")
-        return scalar_inputs(key, self._reserved, count, dtype="int64")
+        return scalar_inputs(
+            target.xp.empty((2,), dtype="int64"), self._reserved, count, dtype="int64"
+        )
 
     def _reserved(self, count: int) -> tuple[int, int]:
         """Move on by ``count`` words; return the seed as a signed number, and where they begin."""

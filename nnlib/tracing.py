@@ -268,7 +268,7 @@ def scalar_inputs(into: Any, function: Callable[..., Any], *args: Any, dtype: An
     """
     tracing = current()
     if tracing is not None:
-        return tracing.tracer.scalar_inputs(into, function, *args, dtype=dtype)
+        return tracing.tracer.scalar_inputs(function, *args, dtype=dtype)
     write_scalars(into, function, args)
     return into
 

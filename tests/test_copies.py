@@ -282,10 +282,6 @@ GRID = array(2, 6, 6, 3)
 SEQUENCE = array(2, 5, 3)
 TOKENS = array(2, 4, high=9)
 WINDOWS = {"vocab_size": 9, "context": 6, "layers": 1, "heads": 2, "width": 8}
-ELEMENTWISE = (
-    "ELU GELU SELU Hardsigmoid Hardswish Hardtanh Identity LeakyReLU LogSigmoid LogSoftmax Mish "
-    "PReLU ReLU ReLU6 SiLU Sigmoid Softmax Softplus Softsign Tanh"
-)
 
 SAMPLES = {
     # nnlib
@@ -309,7 +305,10 @@ SAMPLES = {
     ),
     nnlib.jit.Compiled: Sample(compiled, lambda f: f(nnlib.tensor(array(4, 3)))),
     # nnlib.nn
-    **{getattr(nn, name): module(getattr(nn, name), array(4, 3)) for name in ELEMENTWISE.split()},
+    **{
+        getattr(nn, name): module(getattr(nn, name), array(4, 3))
+        for name in ("Identity", *nn.activation.__all__)
+    },
     nn.Module: None,  # abstract: all its subclasses are here
     nn.Parameter: Sample(
         lambda: nn.Parameter(array(2, 3)), lambda x: [(x * x).sum().backward(), x, x.grad]

@@ -26,7 +26,7 @@ from nnlib.cli.train import run as cli_run
 from nnlib.data import BPETokenizer, CharTokenizer, parallel_text, read_idx, text
 from nnlib.data.cifar import cifar10
 from nnlib.errors import NnlibError
-from nnlib.train.curve import LearningCurve
+from nnlib.train import LearningCurve
 from nnlib.train.trainer import Trainer
 
 HANG = 60  # seconds: no reader takes one, but a machine may stand still

@@ -32,8 +32,10 @@ class KernelPair:
     Attributes
     ----------
     forward : callable
-        ``forward(*arrays, **static) -> (y, saved)``: the result, and whatever `backward` wants to
-        find again besides the inputs (``None`` if nothing).
+        ``forward(*arrays, **static) -> (y, saved)``: the result, which shares no memory with an
+        argument, and whatever `backward` wants to find again besides the inputs (``None`` if
+        nothing).  Or ``NotImplemented``, for arrays or options that it is not made for: then the
+        definition computes.
     backward : callable
         ``backward(g, saved, needs, *arrays, **static) -> sequence``: one gradient for each array
         argument; ``needs[i]`` says whether anybody will look at gradient ``i`` (where it is false
@@ -54,7 +56,7 @@ class KernelPair:
     (array([0., 1.]),)
     """
 
-    forward: Callable[..., tuple[Array, Any]]
+    forward: Callable[..., Any]
     backward: Callable[..., Any]
 
 
@@ -189,15 +191,14 @@ class Tracer(ABC):
     def call(self, function: Callable[..., None], *args: Any, **options: Any) -> None:
         """Call a function that changes arrays in place or looks at them, likewise."""
 
-    def scalar_inputs(self, into: Any, function: Callable[..., Any], *args: Any, dtype: Any) -> Any:
+    @abstractmethod
+    def scalar_inputs(self, function: Callable[..., Any], *args: Any, dtype: Any) -> Array:
         """Have a replay find new numbers that a function of the host's returns.
 
         The function is called now and in every replay, before the device begins.
 
         Parameters
         ----------
-        into : array or list
-            With room for the numbers; where the host can write into arrays they go there.
         function : callable
             ``function(*args)``: a sequence of numbers; must not look at arrays of a device.
         dtype : dtype
@@ -206,10 +207,8 @@ class Tracer(ABC):
         Returns
         -------
         array
-            With the numbers: ``into``, or an array of the recording's own.
+            With the numbers, of the recording's own.
         """
-        self.call(write_scalars, into, function, args)
-        return into
 
     @abstractmethod
     def made(self, array: Array) -> bool:
@@ -328,7 +327,8 @@ class Backend(ABC):
     primitives : mapping
         Name of a primitive → `PrimitiveKernel`.  May be empty likewise.
     updates : mapping
-        Name of an optimizer's update rule → in-place function.  May be empty likewise.
+        Name of an optimizer's update rule → in-place function, which may return ``NotImplemented``
+        for arrays that it is not made for.  May be empty likewise.
     mixed : set of str
         Names of those of its kernels that take data of 16 bits beside parameters of float32, see
         `nnlib_backends.dtypes`.
@@ -362,7 +362,7 @@ class Backend(ABC):
     array_type: type
     kernels: Mapping[str, KernelPair] = {}
     primitives: Mapping[str, PrimitiveKernel] = {}
-    updates: Mapping[str, Callable[..., None]] = {}
+    updates: Mapping[str, Callable[..., Any]] = {}
     mixed: frozenset[str] = frozenset()
     adds: frozenset[str] = frozenset()
     skips_updates: bool = False

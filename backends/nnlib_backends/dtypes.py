@@ -10,6 +10,7 @@ float32.  A kernel in `Backend.mixed` takes such arguments as they are:
 
 from __future__ import annotations
 
+import functools
 import math
 from contextvars import ContextVar
 from typing import Any
@@ -21,7 +22,7 @@ __all__ = [
     "is_half",
     "log_of_total",
     "scattered",
-    "sigmoid_and_bell",
+    "sigmoid",
     "tf32_allowed",
     "total",
 ]
@@ -32,6 +33,7 @@ LOW_DTYPES = ("float16", "bfloat16")  #: names of the dtypes of mixed precision
 tf32_allowed: ContextVar[bool | None] = ContextVar("nnlib_tf32_allowed", default=None)
 
 
+@functools.cache  # it is asked with every operation
 def is_floating(dtype: Any) -> bool:
     """Tell whether a dtype is floating-point; bfloat16, which NumPy calls a void type, is one.
 
@@ -41,7 +43,7 @@ def is_floating(dtype: Any) -> bool:
     >>> is_floating(np.dtype("float16")), is_floating(np.dtype("int64"))
     (True, False)
     """
-    return bool(dtype.kind == "f" or dtype.name == "bfloat16")
+    return bool(dtype.kind == "f" or (dtype.kind == "V" and dtype.name == "bfloat16"))
 
 
 def is_half(x: Any) -> bool:
@@ -150,10 +152,14 @@ def _count(x: Any, axis: Any) -> int:
     return math.prod(shape[i] for i in named)
 
 
-def sigmoid_and_bell(xp: Any, x: Any) -> tuple[Any, Any]:
-    """Return the logistic function s, and its derivative ``s (1 − s)``.
+def sigmoid(xp: Any, x: Any) -> Any:
+    """``1 / (1 + exp(−x))``, which does not overflow, and loses no digits in the lower tail.
 
-    Where s is almost 1, 1 − s would have no digits left.
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sigmoid(np, np.array([-1000.0, 0.0]))
+    array([0. , 0.5])
     """
     e = xp.exp(-xp.abs(x))
-    return xp.where(x < 0, e, 1) / (1 + e), e / ((1 + e) * (1 + e))
+    return xp.where(x < 0, e, 1) / (1 + e)

@@ -13,9 +13,11 @@ from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from nnlib.reading import parse_json, parsing, reading
+from nnlib.reading import Content, parse_json, parsing, reading
 from nnlib_benchmarks.errors import SchemaError
 from nnlib_benchmarks.records import READABLE, SCHEMA, Run
+
+_MOST = 1 << 28  # bytes of text; the longest run in this project has 3 MB
 
 
 def to_json(run: Run) -> str:
@@ -24,7 +26,7 @@ def to_json(run: Run) -> str:
 
 
 def load_run(path: str | Path) -> Run:
-    """Read a run from a file.
+    """Read a run from a file, packed with gzip or not.
 
     Raises
     ------
@@ -32,10 +34,18 @@ def load_run(path: str | Path) -> Run:
         If the file cannot be read, is not JSON, is of another kind or version, or a field is
         missing, unknown or of the wrong type.  The text names the file and the field.
     """
-    with reading(path, SchemaError, SchemaError) as file:
-        content = file.read()
-    with parsing(path, "a readable text file (UTF-8)", SchemaError):
-        text = content.decode("utf8")
+    with (
+        reading(path, SchemaError, SchemaError) as file,
+        parsing(path, "a readable text file (UTF-8), gzip if packed", SchemaError),
+    ):
+        content = Content(file)
+        data = content.read(min(content.most, _MOST) + 1)
+        text = data.decode("utf8")
+    if len(data) > _MOST:
+        raise SchemaError(
+            f"{path} must hold at most {_MOST} bytes of text. Received: more. "
+            "Give a file that `nnlib bench` wrote."
+        )
     return from_json(text, source=str(path))
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from nnlib_benchmarks.contestants import MakeTrainee, Trainee
 from nnlib_benchmarks.errors import PeerError
 from nnlib_benchmarks.fairness import compare_losses, speedups
@@ -168,7 +170,7 @@ def _finish(
         warmup_s=warmup_s,
         compute=compute,
         end_to_end=trainee.timing("end_to_end"),
-        losses=losses,
+        losses=[_as_float32(loss) for loss in losses],
         memory_before_bytes=trainee.memory_before,
         memory_peak_bytes=trainee.memory_peak,
         flops=flops,
@@ -177,6 +179,18 @@ def _finish(
         energy=energy,
         target=trainee.to_target(workload.plan.epochs),
     )
+
+
+def _as_float32(loss: float) -> float:
+    """Return the number of fewest digits that is the same float32: more take room in the file.
+
+    Examples
+    --------
+    >>> _as_float32(2.2978146076202393)
+    2.2978146
+    """
+    with np.errstate(over="ignore"):
+        return float(str(np.float32(loss)))
 
 
 def _share(flops: float, contestant: Contestant, precision: str) -> float | None:

@@ -9,7 +9,8 @@ import numpy as np
 
 import nnlib.autograd.tensor as tensors  # circular: its names are looked up when called
 from nnlib.arguments import ARRAY_ERRORS, explain
-from nnlib.autograd.autocast import POLICIES, applied
+from nnlib.autograd.autocast import applied
+from nnlib.autograd.engine import Node
 from nnlib.autograd.mode import is_grad_enabled, low_dtype
 from nnlib.autograd.nodes import FusedNode, PrimitiveNode
 from nnlib.errors import DTypeError, describe
@@ -17,7 +18,6 @@ from nnlib.memory import out_of_memory
 from nnlib.ops.operation import Fused, Operation, Primitive, in_float32
 from nnlib.tracing import Guards, current
 from nnlib_backends import Backend, BackendMismatchError, KernelPair
-from nnlib_backends.base import Array
 from nnlib_backends.dtypes import is_floating, is_half
 
 __all__ = ["apply"]
@@ -33,7 +33,7 @@ def apply(operation: Operation, args: Sequence[Any], options: dict[str, Any]) ->
             backend = arg.backend
             break
     low = low_dtype()
-    if low is not None and operation.name in POLICIES:
+    if low is not None and operation.autocast is not None:
         return applied(operation, args, options, low, operation.name in backend.mixed)
     dtype = arg.data.dtype
     if dtype is not FLOAT32 and dtype is not FLOAT64:
@@ -41,36 +41,49 @@ def apply(operation: Operation, args: Sequence[Any], options: dict[str, Any]) ->
             return in_float32(operation, args, options)
         if isinstance(operation, Fused) and not is_floating(dtype):
             args = [_as_float(x) if i in operation.floats else x for i, x in enumerate(args)]
+    fused = operation if isinstance(operation, Fused) else None
     kernel = None
-    if isinstance(operation, Fused):
+    if fused is not None:
         kernel = backend.kernels.get(operation.name)
         if kernel is None:
             return operation.compute(args, options)
-        args, options = operation.bind(args, options)
-    arrays = [bare(operation.name, arg, backend) for arg in args]
-    if kernel is not None and operation.check is not None:  # type: ignore[attr-defined]
-        operation.check(*arrays, **options)  # type: ignore[attr-defined]
+        if len(args) < len(fused.arrays) or len(options) < len(fused.options):
+            args, options = fused.bind(args, options)
+    arrays: list[Any] = []
+    nodes: list[Node | None] = []
+    cells: list[list[int] | None] = []
+    for arg in args:
+        if isinstance(arg, Tensor) and arg.backend is backend:
+            arrays.append(arg.data)
+            nodes.append(arg.node)
+            cells.append(arg.version_cell)
+        else:
+            arrays.append(arg if arg is None else bare(operation.name, arg, backend))
+            nodes.append(None)
+            cells.append(None)
+    if fused is not None and fused.check is not None:
+        fused.check(*arrays, **options)
     tracing = current()
     if tracing is not None:
-        y, saved = _record(tracing, args, operation, kernel, backend, arrays, options)
+        computed = _record(tracing, args, operation, kernel, backend, arrays, options)
     elif backend.scope is None:
-        y, saved = _compute(operation, kernel, backend, arrays, options)
+        computed = _compute(operation, kernel, backend, arrays, options)
     else:
         with backend.scope:
-            y, saved = _compute(operation, kernel, backend, arrays, options)
+            computed = _compute(operation, kernel, backend, arrays, options)
+    if computed is NotImplemented:  # the kernel is not made for these arrays or options
+        return operation.compute(args, options)
+    y, saved = computed
     result = Tensor(y, backend)
-    if y.base is not None:
+    if y.base is not None and fused is None:  # the result of a kernel is an array of its own
         _share_version(result, args)
-    if is_grad_enabled() and is_floating(y.dtype):
-        nodes = tuple([arg.node if isinstance(arg, Tensor) else None for arg in args])
-        if nodes.count(None) < len(nodes):
-            cells = [arg.version_cell if isinstance(arg, Tensor) else None for arg in args]
-            inputs = (arrays, cells, nodes, options)
-            if isinstance(operation, Fused):
-                assert kernel is not None
-                result.node = FusedNode(operation, kernel, saved, result, *inputs)
-            elif isinstance(operation, Primitive) and (rules := operation.rules_for(nodes)):
-                result.node = PrimitiveNode(operation, rules, result, *inputs)
+    if nodes.count(None) < len(nodes) and is_grad_enabled() and is_floating(y.dtype):
+        inputs = (arrays, cells, tuple(nodes), options)
+        if fused is not None:
+            assert kernel is not None
+            result.node = FusedNode(fused, kernel, saved, result, *inputs)
+        elif isinstance(operation, Primitive) and (rules := operation.rules_for(nodes)):
+            result.node = PrimitiveNode(operation, rules, result, *inputs)
     return result
 
 
@@ -88,13 +101,12 @@ def _as_float(x: Any) -> Any:
     return x.astype("float32") if integers else x
 
 
-def _record(tracing: Guards, args: Sequence[Any], *call: Any) -> tuple[Array, Any]:
+def _record(tracing: Guards, args: Sequence[Any], *call: Any) -> Any:
     """Compute, and have it repeated in replays."""
     for arg in args:
         if isinstance(arg, tensors.Tensor):
             tracing.note_tensor(arg)
-    result: tuple[Array, Any] = tracing.tracer.compute(_compute, *call)
-    return result
+    return tracing.tracer.compute(_compute, *call)
 
 
 def _compute(
@@ -103,11 +115,17 @@ def _compute(
     backend: Backend,
     arrays: list[Any],
     options: dict[str, Any],
-) -> tuple[Array, Any]:
-    """Return the result, and what a kernel wants to find again in the backward pass."""
+) -> Any:
+    """Return the result, and what a kernel wants to find again in the backward pass.
+
+    Or ``NotImplemented``, where the kernel declines.
+    """
     try:
         if kernel is not None:
-            y, saved = kernel.forward(*arrays, **options)
+            computed = kernel.forward(*arrays, **options)
+            if computed is NotImplemented:
+                return computed
+            y, saved = computed
         else:
             assert isinstance(operation, Primitive)
             y, saved = operation.run(backend, arrays, options), None

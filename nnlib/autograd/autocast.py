@@ -1,8 +1,8 @@
 """Mixed precision: which operations compute in 16 bits, and which stay in float32.
 
 Parameters stay in float32; they are the master weights.  Data become 16 bits wide where they enter
-the first product, and flow on so.  `POLICIES` says what becomes of each operation; one that is not
-in it computes with what it gets, by NumPy's rules of promotion.
+the first product, and flow on so.  An operation's `Policy` says what becomes of it; one without
+computes as ever, by NumPy's rules of promotion, and in float32 unless it is exact.
 
 A backend without a kernel for such arguments (`Backend.mixed`) rounds them to 16 bits, computes in
 float32, and rounds the result: the same numbers as of a tensor core, at the speed of float32.
@@ -13,20 +13,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ContextDecorator
 from contextvars import ContextVar
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 import nnlib.autograd.tensor as tensors  # circular: its names are looked up when called
+from nnlib import ops
 from nnlib.autograd.mode import enter, leave, low, low_dtype, without_autocast
 from nnlib.errors import MissingExtraError, OptionError
-from nnlib.ops.operation import Operation, primitive
+from nnlib.ops.operation import Operation, Policy, primitive
 from nnlib.ops.shaping import astype
 from nnlib_backends.dtypes import LOW_DTYPES, is_floating, tf32_allowed
 
-__all__ = ["POLICIES", "Policy", "applied", "autocast", "precision"]
+__all__ = ["POLICIES", "applied", "autocast", "precision"]
 
 _NAMES = {
     "bf16": "bfloat16", "bfloat16": "bfloat16", "fp16": "float16", "float16": "float16",
@@ -34,48 +34,13 @@ _NAMES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Policy:
-    """What autocast makes of an operation.
-
-    Attributes
-    ----------
-    data : tuple of str
-        Its arguments that are rounded to 16 bits if they are float32; parameters are rounded too,
-        if ``parameters``, by the kernel itself where the backend has one.
-    parameters : bool
-    result : {"low", "same", "float32"}
-        Dtype of the result: 16 bits; that of the first argument; float32.
-    """
-
-    data: tuple[str, ...] = ()
-    parameters: bool = False
-    result: str = "same"
-
-
-_PRODUCTS = {
-    "linear": Policy(("x",), parameters=True, result="low"),
-    "conv2d": Policy(("x",), parameters=True, result="low"),
-    "matmul": Policy(("a", "b"), result="low"),
-    "attention": Policy(("q", "k", "v"), result="low"),
-    "self_attention": Policy(("qkv",), result="low"),
-    "embedding": Policy(result="low"),
-}
-_FLOAT32_INSIDE = (
-    "avg_pool2d", "batch_norm", "cos", "elu", "erf", "gelu", "gru", "layer_norm", "lstm",
-    "ndtr", "rms_norm", "rnn", "sigmoid", "silu", "sin", "softplus", "softsign", "sqrt", "tanh",
-)  # fmt: skip
-_FLOAT32_RESULT = (
-    "cosh", "cumsum", "exp", "expm1", "log", "log1p", "log_softmax", "logaddexp", "logsumexp",
-    "mean", "power", "prod", "sigmoid_cross_entropy", "sinh", "softmax", "softmax_cross_entropy",
-    "square", "sum",
-)  # fmt: skip
-
-#: Name of an operation → what autocast makes of it.
+#: Name of an operation → what autocast makes of it; the operations state it themselves.
 POLICIES = MappingProxyType(
-    _PRODUCTS
-    | dict.fromkeys(_FLOAT32_INSIDE, Policy())
-    | dict.fromkeys(_FLOAT32_RESULT, Policy(result="float32"))
+    {
+        name: policy
+        for name in ops.__all__
+        if (policy := getattr(getattr(ops, name), "autocast", None)) is not None
+    }
 )
 
 
@@ -198,7 +163,8 @@ def applied(
     mixed : bool
         Whether to leave parameters as they are, for a kernel that takes them so.
     """
-    policy = POLICIES[operation.name]
+    policy = operation.autocast
+    assert policy is not None
     if any(_name(arg) == "float64" for arg in args):
         with without_autocast():
             return operation(*args, **options)

@@ -18,6 +18,7 @@ from nnlib.errors import (
     describe,
 )
 from nnlib.memory import out_of_memory
+from nnlib.ops.operation import Operation
 from nnlib.random import default_generator
 from nnlib.tracing import current, repeated
 from nnlib_backends import Backend, backend_of, get_backend, load_backend
@@ -481,3 +482,6 @@ def _shape(shape: tuple[Any, ...], name: str) -> tuple[int, ...]:
     if any(size < 0 for size in sizes):
         raise ShapeError(f"{name}: negative sizes are not allowed. Received: {sizes}")
     return sizes
+
+
+Operation.as_tensor = tensor  # operations of Python numbers and lists

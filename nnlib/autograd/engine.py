@@ -12,13 +12,13 @@ from __future__ import annotations
 import heapq
 import itertools
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nnlib.autograd.hooks import RemovableHandle, run_hooks
-from nnlib.autograd.mode import is_grad_enabled, without_autocast
+from nnlib.autograd.mode import is_grad_enabled, low
 from nnlib.errors import DTypeError, GradientError, describe
 from nnlib.memory import out_of_memory
 from nnlib.ops.shaping import astype, unbroadcast
@@ -34,6 +34,7 @@ Gradient: TypeAlias = Any
 """An array, or a tensor while the backward pass is itself recorded."""
 
 _numbers = itertools.count()
+_NO_SCOPE = nullcontext()
 
 
 def next_number() -> int:
@@ -84,12 +85,12 @@ class Node:
         self.buffered_grad: weakref.ref[Tensor] | None = None
         self.tf32 = tf32_allowed.get()
 
-    def pull_back(self, g: Gradient, to_homes: bool) -> Iterator[tuple[Node, Gradient]]:
-        """Yield every input that needs one with its share of the gradient; a leaf has none.
+    def pull_back(self, g: Gradient, to_homes: bool) -> Iterable[tuple[Node | None, Gradient]]:
+        """Return the inputs, each with its share of the gradient if it needs one.
 
         ``to_homes``: the gradients of parameters may be written where they shall lie in the end.
         """
-        return iter(())
+        return ()  # a leaf has no inputs
 
     def claim_grad_buffer(self, adds: bool) -> Array | list[Array] | None:
         """Return `grad_buffer`, if a kernel may write the gradient there: once in a backward pass.
@@ -100,17 +101,14 @@ class Node:
         if self.grad_buffer is None or self.grad_buffer_claimed:
             return None
         if self.grad is None:
-            self.release_grad_buffer()
+            if self.buffered_grad is not None and self.buffered_grad() is not None:
+                self.release_grad_buffer()
             self.grad_buffer_claimed = True
             return self.grad_buffer
         if adds and self.grad.data is self.grad_buffer and not self.hooks:
             self.grad_buffer_claimed = True
             return [self.grad_buffer]
         return None
-
-    def accumulates_in_grad_buffer(self, g: Gradient) -> bool:
-        """Tell whether what there is of the gradient in this pass is what a kernel left at home."""
-        return self.grad_buffer_claimed and _bare(g) is self.grad_buffer
 
     def release_grad_buffer(self) -> None:
         """Let whoever holds the last gradient keep its values: what is at home will change."""
@@ -156,9 +154,6 @@ class Node:
         Node.__init__(self, SimpleNamespace(shape=shape, dtype=dtype), backend)
         self.grad, self.hooks = grad, hooks
 
-    def __lt__(self, other: Node) -> bool:  # for the heap: latest first
-        return self.number > other.number
-
 
 def backward(
     roots: Iterable[tuple[Node, Gradient]],
@@ -188,99 +183,82 @@ def backward(
     gradients: dict[Node, Gradient] = {}
     for node, gradient in roots:
         gradients[node] = gradients[node] + gradient if node in gradients else gradient
+    if not gradients:
+        return {}
     wanted = None if targets is None else set(targets)
     useful = None if wanted is None else _between(gradients, wanted, stop_at_targets)
     results: dict[Node, Gradient] = {}
     # Arrays that somebody else may hold, by id: none of them may become a leaf's grad.
-    handed_out = {id(_bare(gradient)) for gradient in gradients.values()}
-    queue = list(gradients)
-    heapq.heapify(queue)
+    handed_out: set[int] = set()
+    queue: list[tuple[int, Node]] = []  # latest first
+    for node, g in gradients.items():
+        handed_out.add(id(_bare(g)))
+        heapq.heappush(queue, (-node.number, node))
     left_over: list[tuple[Node, Gradient]] = []
-    with _scope(queue), _precision(queue), _enough_memory(queue), _Turn(wanted is None) as first:
-        while queue:
-            node = heapq.heappop(queue)
-            g = gradients.pop(node)
-            if node.hooks:
-                g = run_hooks(node, g)
-                handed_out.add(id(_bare(g)))
-            if wanted is None:
-                if node.keep_grad and first:
-                    _accumulate(node, g, handed_out)
-                elif node.keep_grad:
-                    left_over.append((node, g))
-            elif node in wanted:
-                results[node] = g
-                if stop_at_targets:
+    root, first = queue[0][1], False
+    # Rules compute in the dtypes of what they get; TF32 is allowed where the root's was.
+    outer, allowed = low.set(None), tf32_allowed.set(root.tf32)
+    try:
+        # A pass leaves gradients as it goes, or in the end if another thread's pass does: so passes
+        # through one model add up, and never wait for each other's hooks.  While recording it
+        # waits, for every recording must be the same.
+        first = wanted is None and _leaving.acquire(blocking=current() is not None)
+        with root.backend.scope or _NO_SCOPE:  # a whole graph lives on one backend
+            while queue:
+                node = heapq.heappop(queue)[1]
+                g = gradients.pop(node)
+                if node.hooks:
+                    g = run_hooks(node, g)
+                    handed_out.add(id(_bare(g)))
+                if wanted is None:
+                    if node.keep_grad and first:
+                        _accumulate(node, g, handed_out)
+                    elif node.keep_grad:
+                        left_over.append((node, g))
+                elif node in wanted:
+                    results[node] = g
+                    if stop_at_targets:
+                        continue
+                if not node.inputs:
                     continue
-            for source, share in node.pull_back(g, first):
-                if useful is not None and source not in useful:
-                    continue
-                share = _fit(share, source)
-                if source not in gradients:
-                    gradients[source] = share
-                    heapq.heappush(queue, source)
-                    if first and source.grad_buffer is not None:
-                        source.grad_buffer_claimed = True  # what comes next would not be the first
-                elif source.accumulates_in_grad_buffer(gradients[source]):
-                    perform(_add, source.grad_buffer, _bare(share))
-                else:
-                    gradients[source] = gradients[source] + share
-            if not retain_graph:
-                node.release()
-        if left_over:
-            with _leaving:
-                for node, g in left_over:
-                    _accumulate(node, g, handed_out)
+                for source, share in node.pull_back(g, first):
+                    if source is None or (useful is not None and source not in useful):
+                        continue
+                    if share.shape != source.shape or share.dtype != source.dtype:
+                        share = _fit(share, source)
+                    if source not in gradients:
+                        gradients[source] = share
+                        heapq.heappush(queue, (-source.number, source))
+                        if first and source.grad_buffer is not None:
+                            source.grad_buffer_claimed = (
+                                True  # what comes next would not be the first
+                            )
+                    elif (
+                        source.grad_buffer_claimed
+                        and _bare(gradients[source]) is source.grad_buffer
+                    ):
+                        perform(
+                            _add, source.grad_buffer, _bare(share)
+                        )  # a kernel has written there
+                    else:
+                        gradients[source] = gradients[source] + share
+                if not retain_graph:
+                    node.release()
+            if left_over:
+                with _leaving:
+                    for node, g in left_over:
+                        _accumulate(node, g, handed_out)
+    except MemoryError as error:
+        raise out_of_memory(error, root.backend, "the backward pass") from None
+    finally:
+        if first:
+            _leaving.release()
+        tf32_allowed.reset(allowed)
+        low.reset(outer)
     return results
 
 
 _leaving = lock_of_an_object()  # whoever holds it leaves gradients in leaves
-
-
-class _Turn:
-    """Whether a pass may leave gradients as it goes, because no other thread's pass does.
-
-    Else it leaves them in the end, so that passes through one model add up and never wait for each
-    other's hooks.  While recording it waits, for every recording must be the same.
-    """
-
-    def __init__(self, leaves: bool) -> None:
-        self._leaves = leaves
-
-    def __enter__(self) -> bool:
-        self._first = self._leaves and _leaving.acquire(blocking=current() is not None)
-        return self._first
-
-    def __exit__(self, *_: object) -> None:
-        if self._first:
-            _leaving.release()
-
-
-def _scope(roots: Sequence[Node]) -> AbstractContextManager[Any]:
-    """What the rules' operators must run inside; a whole graph lives on one backend."""
-    return (roots[0].backend.scope if roots else None) or nullcontext()
-
-
-@contextmanager
-def _precision(roots: Sequence[Node]) -> Iterator[None]:
-    """Rules compute in the dtypes of what they get; TF32 is allowed where the root's was."""
-    allowed = tf32_allowed.set(roots[0].tf32 if roots else None)
-    try:
-        with without_autocast():
-            yield
-    finally:
-        tf32_allowed.reset(allowed)
-
-
-@contextmanager
-def _enough_memory(roots: Sequence[Node]) -> Iterator[None]:
-    """Say who uses the memory, if there is not enough for the pass."""
-    backend = roots[0].backend if roots else None
-    try:
-        yield
-    except MemoryError as error:
-        assert backend is not None
-        raise out_of_memory(error, backend, "the backward pass") from None
 
 
 def _bare(g: Gradient) -> Array:
@@ -339,7 +317,9 @@ def owned(g: Gradient, node: Node, held: set[int]) -> Tensor:
 
 
 def _accumulate(node: Node, g: Gradient, handed_out: set[int]) -> None:
-    """Add to ``node.grad``."""
+    """Add to ``node.grad``; a first gradient gets its place in the optimizer's flat buffer."""
+    from nnlib.autograd.tensor import Tensor
+
     tracing = current()
     if tracing is not None:
         tracing.note_grad_read(node)
@@ -348,36 +328,30 @@ def _accumulate(node: Node, g: Gradient, handed_out: set[int]) -> None:
             node.grad_buffer is None and not node.inputs
         ):  # an optimizer may give it one: unfrozen layers
             tracing.note_guard(lambda: node.grad_buffer is None)
-    recorded = is_grad_enabled() and hasattr(g, "node")  # g is part of a graph itself
-    at_home = node.accumulates_in_grad_buffer(g)
-    node.grad_buffer_claimed = False
-    if at_home and node.grad is not None:  # the kernel has added to it
-        node.grad.bump_version()
-    elif node.grad is None:
-        has_home = node.grad_buffer is not None and not recorded
-        node.grad = _in_grad_buffer(node, _bare(g)) if has_home else owned(g, node, handed_out)
-    elif recorded:
-        node.grad = node.grad + g
+    is_tensor = isinstance(g, Tensor)
+    recorded = is_tensor and is_grad_enabled()  # g is part of a graph itself
+    array = g.data if is_tensor else g
+    grad = node.grad
+    written, node.grad_buffer_claimed = (
+        node.grad_buffer_claimed and array is node.grad_buffer,
+        False,
+    )
+    if grad is None and (node.grad_buffer is None or recorded):
+        node.grad = owned(g, node, handed_out)
+    elif grad is None:
+        if array is not node.grad_buffer:
+            node.release_grad_buffer()
+            perform(_copy, node.grad_buffer, array)
+        node.grad = grad = Tensor(node.grad_buffer, node.backend)
+        node.buffered_grad = weakref.ref(grad)
+        if tracing is not None:
+            tracing.note_made(grad)
+    elif recorded and not written:
+        node.grad = grad + g
     else:
-        perform(_add, node.grad.data, _bare(g))
-        node.grad.bump_version()
-
-
-def _in_grad_buffer(node: Node, g: Array) -> Tensor:
-    """Return a gradient as a tensor in its place in the optimizer's flat buffer."""
-    from nnlib.autograd.tensor import Tensor
-
-    grad_buffer = node.grad_buffer
-    assert grad_buffer is not None
-    if g is not grad_buffer:
-        node.release_grad_buffer()
-        perform(_copy, grad_buffer, g)
-    grad = Tensor(grad_buffer, node.backend)
-    node.buffered_grad = weakref.ref(grad)
-    tracing = current()
-    if tracing is not None:
-        tracing.note_made(grad)
-    return grad
+        if not written:  # else the kernel has added to it
+            perform(_add, grad.data, array)
+        grad.bump_version()
 
 
 def _add(target: Array, value: Array) -> None:

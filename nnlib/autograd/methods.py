@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Never, TypeAlias
 
 from nnlib import ops
 from nnlib.errors import ArgumentError
+from nnlib.ops.operation import Operation
 
 if TYPE_CHECKING:
     from nnlib.autograd.tensor import Tensor
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
 __all__ = ["TensorMethods", "bare_key"]
 
 Axis: TypeAlias = "int | tuple[int, ...] | None"
+Operator: TypeAlias = "Callable[[Any, Any], Tensor]"
+
+
+def _operators(operation: Operation) -> tuple[Operator, Operator]:
+    """Return the methods that compute an operation with a tensor on its left, and on its right."""
+
+    def left(self: Any, other: Any) -> Tensor:
+        return operation(self, other)
+
+    def right(self: Any, other: Any) -> Tensor:
+        return operation(other, self)
+
+    return left, right
 
 
 class TensorMethods:
@@ -23,41 +37,18 @@ class TensorMethods:
 
     # Operators -------------------------------------------------------------------------------
 
-    def __add__(self, other: Any) -> Tensor:
-        return ops.add(self, other)
-
-    def __radd__(self, other: Any) -> Tensor:
-        return ops.add(other, self)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return ops.subtract(self, other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return ops.subtract(other, self)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return ops.multiply(self, other)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return ops.multiply(other, self)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return ops.divide(self, other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return ops.divide(other, self)
-
-    def __floordiv__(self, other: Any) -> Tensor:
-        return ops.floor_divide(self, other)
-
-    def __rfloordiv__(self, other: Any) -> Tensor:
-        return ops.floor_divide(other, self)
-
-    def __mod__(self, other: Any) -> Tensor:
-        return ops.remainder(self, other)
-
-    def __rmod__(self, other: Any) -> Tensor:
-        return ops.remainder(other, self)
+    __add__, __radd__ = _operators(ops.add)
+    __sub__, __rsub__ = _operators(ops.subtract)
+    __mul__, __rmul__ = _operators(ops.multiply)
+    __truediv__, __rtruediv__ = _operators(ops.divide)
+    __floordiv__, __rfloordiv__ = _operators(ops.floor_divide)
+    __mod__, __rmod__ = _operators(ops.remainder)
+    __pow__, __rpow__ = _operators(ops.power)
+    __matmul__, __rmatmul__ = _operators(ops.matmul)
+    __and__, __rand__ = _operators(ops.bitwise_and)
+    __or__, __ror__ = _operators(ops.bitwise_or)
+    __lt__, __gt__ = _operators(ops.less)[0], _operators(ops.greater)[0]
+    __le__, __ge__ = _operators(ops.less_equal)[0], _operators(ops.greater_equal)[0]
 
     def __divmod__(self, other: Any) -> tuple[Tensor, Tensor]:
         return ops.floor_divide(self, other), ops.remainder(self, other)
@@ -67,18 +58,6 @@ class TensorMethods:
 
     def __round__(self, digits: int | None = None) -> Tensor:
         return ops.round(self, decimals=digits or 0)
-
-    def __pow__(self, other: Any) -> Tensor:
-        return ops.power(self, other)
-
-    def __rpow__(self, other: Any) -> Tensor:
-        return ops.power(other, self)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return ops.matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return ops.matmul(other, self)
 
     def __neg__(self) -> Tensor:
         return ops.negative(self)
@@ -99,29 +78,7 @@ class TensorMethods:
             return NotImplemented
         return ops.not_equal(self, other)
 
-    def __lt__(self, other: Any) -> Tensor:
-        return ops.less(self, other)
-
-    def __le__(self, other: Any) -> Tensor:
-        return ops.less_equal(self, other)
-
-    def __gt__(self, other: Any) -> Tensor:
-        return ops.greater(self, other)
-
-    def __ge__(self, other: Any) -> Tensor:
-        return ops.greater_equal(self, other)
-
     __hash__ = object.__hash__
-
-    def __and__(self, other: Any) -> Tensor:
-        return ops.bitwise_and(self, other)
-
-    __rand__ = __and__
-
-    def __or__(self, other: Any) -> Tensor:
-        return ops.bitwise_or(self, other)
-
-    __ror__ = __or__
 
     def __invert__(self) -> Tensor:
         return ops.invert(self)
@@ -239,7 +196,7 @@ class TensorMethods:
 def bare_key(key: Any) -> Any:
     """Return an index with arrays in place of tensors."""
     if isinstance(key, tuple):
-        return tuple(bare_key(part) for part in key)
+        return tuple(map(bare_key, key))
     return key.data if isinstance(key, TensorMethods) else key  # type: ignore[attr-defined]
 
 

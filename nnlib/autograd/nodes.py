@@ -41,36 +41,26 @@ class PrimitiveNode(Node):
         self.versions: dict[str, tuple[list[int], int]] = {}  # name → cell, count when kept
         for _, rule in rules:
             for name in rule.keeps:
-                if name not in self.kept:
-                    self._keep(name, result, arrays, cells, options)
-
-    def _keep(
-        self,
-        name: str,
-        result: Any,
-        arrays: Sequence[Array],
-        cells: Sequence[list[int] | None],
-        options: dict[str, Any],
-    ) -> None:
-        assert self.kept is not None
-        operation, cell = self.operation, None
-        if name in operation.options:
-            self.kept[name] = options.get(name, operation.options[name])
-        elif name == "y":
-            self.kept[name], cell = result.data, result.version_cell
-        elif name in operation.arrays:
-            position = operation.arrays.index(name)
-            if position < len(arrays):
-                self.kept[name], cell = arrays[position], cells[position]
-            else:  # an argument that may be absent
-                self.kept[name] = None
-        elif operation.variadic and name != "index":  # "<array>_shape"
-            self.kept[name] = [array.shape for array in arrays]
-        elif name != "index":
-            array = arrays[operation.arrays.index(name[: -len("_shape")])]
-            self.kept[name] = getattr(array, "shape", ())
-        if cell is not None:
-            self.versions[name] = (cell, cell[0])
+                if name in self.kept or name == "index":
+                    continue
+                value: Any = None
+                cell = None
+                if name in operation.options:
+                    value = options.get(name, operation.options[name])
+                elif name == "y":
+                    value, cell = result.data, result.version_cell
+                elif name in operation.arrays:
+                    position = operation.arrays.index(name)
+                    if position < len(arrays):  # else an argument that may be absent
+                        value, cell = arrays[position], cells[position]
+                elif operation.variadic:  # "<array>_shape"
+                    value = [array.shape for array in arrays]
+                else:
+                    array = arrays[operation.arrays.index(name[: -len("_shape")])]
+                    value = getattr(array, "shape", ())
+                self.kept[name] = value
+                if cell is not None:
+                    self.versions[name] = (cell, cell[0])
 
     def pull_back(self, g: Gradient, to_homes: bool) -> Iterator[tuple[Node, Gradient]]:
         """Apply the rule of every input that needs a gradient."""
@@ -93,7 +83,7 @@ class PrimitiveNode(Node):
     def _by_kernel(self, fast: Callable[..., Any], g: Gradient, rule: Rule) -> Any:
         """Let the backend's kernel compute the derivative, unless it declines."""
         assert self.kept is not None
-        values = [self.kept[name] for name in rule.keeps]
+        values = map(self.kept.__getitem__, rule.keeps)
         tracing = current()
         if tracing is None:
             return fast(
@@ -141,19 +131,26 @@ class FusedNode(Node):
         self.operation, self.kernel, self.options, self.saved = operation, kernel, options, saved
         self.arrays: Sequence[Array] | None = arrays
         self.cells = cells
-        # The kernel may have saved its result, too.
-        self.versions = [(c, c[0]) for c in (*cells, result.version_cell) if c is not None]
+        self.versions: list[tuple[list[int], int]] = []
+        for cell in (*cells, result.version_cell):  # the kernel may have saved its result, too
+            if cell is not None:
+                self.versions.append((cell, cell[0]))
 
-    def pull_back(self, g: Gradient, to_homes: bool) -> Iterator[tuple[Node, Gradient]]:
+    def pull_back(self, g: Gradient, to_homes: bool) -> Iterable[tuple[Node | None, Gradient]]:
         """Ask the kernel, or the definition when the pass is itself recorded."""
         _check(self.operation, self.arrays, self.versions)
         assert self.arrays is not None
         if hasattr(g, "node") and is_grad_enabled():
-            yield from self._by_definition(g).items()
-            return
+            return self._by_definition(g).items()
         to_homes = to_homes and self.backend.writes_gradients
         adds = self.operation.name in self.backend.adds
-        needs = tuple([_need(node, to_homes, adds) for node in self.inputs])
+        wanted: list[bool | Array | list[Array]] = []
+        for node in self.inputs:
+            grad_buffer = None
+            if to_homes and node is not None and node.grad_buffer is not None:
+                grad_buffer = node.claim_grad_buffer(adds)
+            wanted.append(node is not None if grad_buffer is None else grad_buffer)
+        needs = tuple(wanted)
         tracing = current()
         if tracing is None:
             if type(g) is not self.backend.array_type:  # NumPy turns 0-d results into scalars
@@ -162,9 +159,9 @@ class FusedNode(Node):
         else:
             given = (g.data, self.saved, needs, *self.arrays)
             gradients = tracing.tracer.compute(self.kernel.backward, *given, **self.options)
-        for source, gradient in zip(self.inputs, gradients, strict=True):
-            if source is not None:
-                yield source, gradient if tracing is None else wrapped(gradient, source)
+            # only operations on tensors are seen while recording
+            gradients = [None if x is None else tensors.Tensor(x, self.backend) for x in gradients]
+        return zip(self.inputs, gradients, strict=True)
 
     def _by_definition(self, g: Gradient) -> dict[Node, Gradient]:
         assert self.arrays is not None
@@ -184,19 +181,6 @@ class FusedNode(Node):
     def release(self) -> None:
         """Forget the inputs and what the kernel saved."""
         self.arrays = self.saved = None
-
-
-def _need(node: Node | None, to_homes: bool, adds: bool) -> bool | Array | list[Array]:
-    """What a kernel is told about a gradient: whether it is needed, or where it shall be left."""
-    if node is None:
-        return False
-    grad_buffer = node.claim_grad_buffer(adds) if to_homes else None
-    return True if grad_buffer is None else grad_buffer
-
-
-def wrapped(gradient: Array, node: Node) -> Any:
-    """Make a tensor of a gradient while recording: only operations on tensors are seen."""
-    return tensors.Tensor(gradient, node.backend)
 
 
 def _check(operation: Operation, kept: Any, versions: Iterable[tuple[list[int], int]]) -> None:

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["Tensor"]
 
 
+def _of_array(name: str, doc: str) -> Any:
+    """Make a property that reads an attribute of the array without calling a Python function."""
+    return property(operator.attrgetter(f"data.{name}"), doc=doc)
+
+
 class Tensor(TensorMethods):
     """An array of one backend that can be differentiated.
 
@@ -69,25 +74,10 @@ class Tensor(TensorMethods):
 
     # What it is ------------------------------------------------------------------------------
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Size along every axis."""
-        return self.data.shape  # type: ignore[no-any-return]
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return self.data.ndim  # type: ignore[no-any-return]
-
-    @property
-    def size(self) -> int:
-        """Number of values."""
-        return self.data.size  # type: ignore[no-any-return]
-
-    @property
-    def dtype(self) -> Any:
-        """NumPy dtype of the values."""
-        return self.data.dtype
+    shape: tuple[int, ...] = _of_array("shape", "Size along every axis.")
+    ndim: int = _of_array("ndim", "Number of axes.")
+    size: int = _of_array("size", "Number of values.")
+    dtype: Any = _of_array("dtype", "NumPy dtype of the values.")
 
     @property
     def requires_grad(self) -> bool:

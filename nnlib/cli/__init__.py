@@ -1,4 +1,4 @@
-"""The command line: one file per verb, loaded when the verb is used.
+"""The command line: one file per verb, loaded when the verb is used; packages may bring others.
 
 Data go to stdout, progress and errors to stderr.  Exit codes:
 
@@ -21,6 +21,7 @@ from typing import Any
 import click
 
 from nnlib._version import __version__
+from nnlib.cli.plugins import commands, load_command
 from nnlib.cli.streams import lost, standard_streams
 from nnlib.errors import BackendUnavailableError, MissingExtraError, NnlibError, did_you_mean
 
@@ -29,7 +30,6 @@ __all__ = ["CHECK_FAILED", "ERROR", "INTERRUPTED", "MISSING", "main"]
 ERROR, CHECK_FAILED, MISSING, INTERRUPTED = 1, 3, 4, 130  # 2, wrong usage, is click's own
 
 VERBS = {
-    "bench": "Time the same training on every backend.",
     "doctor": "Check that nnlib works here, and say how to mend what does not.",
     "info": "Describe this machine: what to paste into a bug report.",
     "sample": "Let a trained language model write, or translate.",
@@ -45,20 +45,24 @@ class Verbs(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the verbs."""
-        return list(VERBS)
+        return sorted({*VERBS, *commands()})
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Load a verb."""
-        if name not in VERBS:
-            return None
-        command = getattr(import_module(f"nnlib.cli.{name}"), name)
-        assert isinstance(command, click.Command)
-        return command
+        if name in VERBS:
+            command = getattr(import_module(f"nnlib.cli.{name}"), name)
+            assert isinstance(command, click.Command)
+            return command
+        return load_command(commands()[name]) if name in commands() else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the verbs without loading them."""
+        """List the verbs, loading only those of other packages."""
+        lines = dict(VERBS)
+        for name in commands().keys() - lines:
+            command = self.get_command(ctx, name)
+            lines[name] = "" if command is None else command.get_short_help_str(limit=200)
         with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
+            formatter.write_dl(sorted(lines.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -67,8 +71,10 @@ class Verbs(click.Group):
         if any("\0" in argument for argument in args):
             ctx.fail("An argument must not have a NUL byte.")
         if args[0] not in VERBS and not args[0].startswith("-"):
-            hint = did_you_mean(args[0], VERBS)
-            ctx.fail(f"The verb must be one of {', '.join(VERBS)}. Received: {args[0]!r}.{hint}")
+            known = self.list_commands(ctx)
+            if args[0] not in known:
+                listed, hint = ", ".join(known), did_you_mean(args[0], known)
+                ctx.fail(f"The verb must be one of {listed}. Received: {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **options: Any) -> Any:

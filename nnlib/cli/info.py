@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
 from typing import Any
 
 import click
@@ -18,7 +17,7 @@ OPTIONAL = (
     *("nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cudnn-frontend", "nvidia-ml-py"),
     *("matplotlib", "torch", "jax", "scikit-learn"),
 )
-"""Distributions beside those that `nnlib_benchmarks.machine` already lists."""
+"""Distributions beside those that `nnlib.cli.machine` already lists."""
 
 
 @click.command()
@@ -37,9 +36,9 @@ def collect() -> dict[str, Any]:
     >>> collect()["backends"]["numpy"]["usable"]
     True
     """
-    from nnlib_benchmarks.machine import describe_machine, version_of
+    from nnlib.cli.machine import machine_facts, version_of
 
-    machine = asdict(describe_machine())
+    machine = machine_facts()
     own = {name: value for name, value in os.environ.items() if name.startswith("NNLIB_")}
     environment = {**own, **machine["environment"]}
     return {

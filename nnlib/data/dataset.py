@@ -82,6 +82,10 @@ class ArrayDataset:
 
     def __getitem__(self, index: Any) -> tuple[Array, ...]:
         """Rows of every array: an integer, a slice, or an array of integers or booleans."""
+        array_type: Any = self.backend.array_type
+        if isinstance(index, array_type) and index.dtype.kind in "iu":
+            # take: a fresh, contiguous batch, and faster than array[index]
+            return tuple([array.take(index, axis=0) for array in self.arrays])
         if isinstance(index, tuple):
             raise DataError(
                 "a dataset must be indexed by one integer, slice or array (of examples). "
@@ -95,7 +99,6 @@ class ArrayDataset:
             index = self.backend.asarray(host)
         if index.dtype.kind == "b":
             return tuple(array[index] for array in self.arrays)
-        # take: a fresh, contiguous batch, and faster than array[index]
         return tuple(self.backend.xp.take(array, index, axis=0) for array in self.arrays)
 
     def to(self, backend: Backend | str) -> ArrayDataset:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Generator as PythonGenerator
 from contextlib import closing
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from nnlib_backends.common.philox import philox4x32
 __all__ = ["DataLoader", "Dataset"]
 
 _Arrays: TypeAlias = tuple[Array, ...]
+_Batch = TypeVar("_Batch")
 _STATE_KEYS = {"seed", "epoch", "batch"}
 
 
@@ -93,7 +94,8 @@ class DataLoader:
     transform, target_transform : callable, optional
         Applied to the first and to the second array of each batch; see `nnlib.data.transforms`.
     backend : str or Backend, optional
-        Where the tensors go; by default where a new tensor goes when the epoch starts.
+        Where the tensors go; by default where a new tensor goes when the epoch starts.  A `Trainer`
+        puts them where its model is.
     generator : Generator, optional
         Where the loader draws its seed from when it first needs one; by default the process-wide
         stream that `nnlib.manual_seed` starts.
@@ -188,23 +190,43 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         """Begin an epoch."""
+        # The backend is looked up here: a thread would not see the caller's `use_backend`.
+        backend = self.backend or get_backend()
+        return self.epoch(lambda arrays: tuple([tensor(x, backend=backend) for x in arrays]))
+
+    def epoch(self, place: Callable[[_Arrays], _Batch]) -> Iterator[_Batch]:
+        """Begin an epoch whose batches ``place`` makes of arrays where the dataset is.
+
+        Parameters
+        ----------
+        place : callable
+            Tuple of arrays → batch; called in the caller's thread.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> loader = DataLoader(ArrayDataset(np.arange(4)), 2)
+        >>> [int(total) for total in loader.epoch(lambda arrays: arrays[0].sum())]
+        [1, 5]
+        """
         if self._begun:
             self._epoch, self._batch = self._epoch + 1, 0
         self._begun = True
-        # The backend is looked up here: a thread would not see the caller's `use_backend`.
-        return self._tensors(self._epoch, self._batch, self.backend or get_backend())
+        return self._batches(self._epoch, self._batch, place)
 
-    def _tensors(self, epoch: int, first: int, backend: Backend) -> Iterator[tuple[Tensor, ...]]:
+    def _batches(
+        self, epoch: int, first: int, place: Callable[[_Arrays], _Batch]
+    ) -> Iterator[_Batch]:
         home = self.dataset.backend if isinstance(self.dataset, ArrayDataset) else _host()
         order = home.asarray(self._order(epoch))
         self._find_out(order)
         jobs = (partial(self._arrays, order, epoch, k) for k in range(first, len(self)))
         ahead = self.prefetch if home is _host() else 0
-        with closing(_results(jobs, ahead)) as batches:
-            for k, arrays in enumerate(batches, first):
+        with closing(_results(jobs, ahead)) as results:
+            for k, arrays in enumerate(results, first):
                 if epoch == self._epoch:  # not while a later loop is under way
                     self._batch = k + 1
-                yield tuple(tensor(array, backend=backend) for array in arrays)
+                yield place(arrays)
 
     def _order(self, epoch: int) -> Array:
         """Return the indices of all examples in the order of an epoch, int64, on the host."""

@@ -75,6 +75,7 @@ _SCOPES = {
     "STORE_DEREF": "free",
     "LOAD_FROM_DICT_OR_DEREF": "free",
 }
+_STORE_LOAD = "STORE_FAST_LOAD_FAST"
 _ANYTHING = {"getattr", "hasattr", "setattr", "vars", "attrgetter", "__dict__"}
 
 
@@ -124,6 +125,7 @@ def _texts(code: CodeType) -> Iterator[str]:
 def _paths(code: CodeType) -> Iterator[Path]:
     """Yield what is loaded; without a root, where what an attribute belongs to is not known."""
     instructions = [i for i in dis.get_instructions(code) if i.opname not in _NOTHING]
+    cells = {*code.co_cellvars, *code.co_freevars}
     path: Path | None = None
     after_key = False
     for i, here in enumerate(instructions):
@@ -143,16 +145,26 @@ def _paths(code: CodeType) -> Iterator[Path]:
             if path:
                 yield path
             path = None
-            scope = _SCOPES.get(here.opname)
-            fast = here.opname.startswith(("LOAD_FAST", "STORE_FAST_LOAD_FAST"))
-            if scope or fast:
-                names = here.argval if isinstance(here.argval, tuple) else (here.argval,)
-                for name in names:
-                    if path:
-                        yield path
-                    path = Path(scope or "local", name, (), line)
+            for scope, name in _loaded(here, cells):
+                if path:
+                    yield path
+                path = Path(scope, name, (), line)
     if path:
         yield path
+
+
+def _loaded(instruction: dis.Instruction, cells: set[str]) -> list[tuple[str, str]]:
+    """Return scope and name of each variable that an instruction loads, or that it changes."""
+    opname, value = instruction.opname, instruction.argval
+    if opname in _SCOPES:
+        return [(_SCOPES[opname], value)]
+    if not opname.startswith(("LOAD_FAST", _STORE_LOAD)):
+        return []
+    names = value if isinstance(value, tuple) else (value,)
+    if opname == _STORE_LOAD:
+        names = names[1:]
+    # Since Python 3.13 a cell goes to a function inside as a variable: nothing reads its content.
+    return [("local", name) for name in names if name not in cells]
 
 
 def _subscript(instruction: dis.Instruction | None) -> bool:

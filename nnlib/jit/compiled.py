@@ -10,23 +10,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
 from operator import attrgetter
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from nnlib.autograd import Tensor, tensor
 from nnlib.autograd.autocast import precision
 from nnlib.autograd.mode import is_grad_enabled
 from nnlib.errors import CaptureError, CaptureWarning
-from nnlib.jit.check import Audit, unequal
 from nnlib.jit.nested import Leaves, bare, rebuilt, take_apart
 from nnlib.jit.specialization import Specialization
 from nnlib.jit.trace import Trace
 from nnlib.memory import out_of_memory
 from nnlib.tracing import current
-from nnlib_backends import get_backend
+from nnlib_backends import Backend, get_backend
+from nnlib_backends.base import Array
 from nnlib_backends.locks import lock_of_an_object
 from nnlib_backends.user_line import lines_up
 
-__all__ = ["Compiled", "compile"]
+__all__ = ["Changes", "Compiled", "compile"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,13 +35,23 @@ _MOST_KINDS = 256
 _REPLAYS_UNCHECKED = 100  # at most, where checks are asked for
 
 
+class Changes(Protocol):
+    """What a function changes, so that a replay can be checked against the function itself."""
+
+    def state(self) -> dict[str, Array] | None:
+        """Copy all that it changes, by name; None if there is no room for that."""
+
+    def restore(self, state: dict[str, Array]) -> None:
+        """Put a copy back."""
+
+
 class Compiled(Generic[P, R]):
     """A function of tensors that is recorded and replayed; made by `compile`.
 
     Pickled or copied it is the compiled function without its recordings.
     """
 
-    def __init__(self, function: Callable[P, R], audit: Audit | None = None) -> None:
+    def __init__(self, function: Callable[P, R], changes: Changes | None = None) -> None:
         if any(is_lazy(function) for is_lazy in _LAZY):
             raise CaptureError(
                 "a compiled function must compute when it is called. Received: a generator or "
@@ -50,7 +60,7 @@ class Compiled(Generic[P, R]):
         self.function = function
         functools.update_wrapper(self, function)
         self.uncompiled = ""  #: why the function runs as it is, if it does
-        self._audit = audit
+        self._changes = changes
         self._kinds: dict[Any, Specialization] = {}
         self._lock = lock_of_an_object()  # recordings have one memory each
 
@@ -100,10 +110,10 @@ class Compiled(Generic[P, R]):
                 return self._as_it_is(args, options)
             result = specialization.make_trace(tracer, trace, leaves)
             for other in specialization.traces:
-                other.due = other.due or (self._audit is not None and not other.audits)
+                other.check_due |= self._changes is not None and not other.checks
             return result
-        if trace.due:
-            return self._compare(specialization, trace, args, options, leaves)
+        if trace.check_due:
+            return self._check_replay(specialization, trace, args, options, leaves)
         return specialization.replay(trace, leaves)
 
     def _as_it_is(self, args: Any, options: Any) -> Any:
@@ -114,13 +124,14 @@ class Compiled(Generic[P, R]):
             args, options = rebuilt((args, options), tensor)
         return rebuilt(self.function(*args, **options), _detached)
 
-    def _compare(
+    def _check_replay(
         self, specialization: Specialization, trace: Trace, args: Any, options: Any, leaves: Leaves
     ) -> Any:
         """Replay, go back, call the function itself, and give up if it does something else."""
-        assert self._audit is not None
-        trace.due, trace.audits, trace.audited = False, trace.audits + 1, specialization.replayed
-        before = self._audit.state()
+        assert self._changes is not None
+        trace.check_due, trace.checks = False, trace.checks + 1
+        trace.checked_at = specialization.replayed
+        before = self._changes.state()
         if before is None:
             return specialization.replay(trace, leaves)
         places = [g.state_dict() for g in trace.streams]
@@ -133,17 +144,17 @@ class Compiled(Generic[P, R]):
             named = {f"result {i}": value.data for i, value in enumerate(values)}
             named |= {f"changed argument {i}": bare(v).copy() for i, v in enumerate(changed)}
             streams = {f"random stream {i}": g.state_dict() for i, g in enumerate(trace.streams)}
-            return named | streams | ((self._audit and self._audit.state()) or {})
+            return named | streams | ((self._changes and self._changes.state()) or {})
 
         these = found(specialization.replay(trace, leaves))
-        self._audit.restore(before)
+        self._changes.restore(before)
         for leaf, value in zip(changed, arguments, strict=True):
             bare(leaf)[...] = value
         for generator, place in zip(trace.streams, places, strict=True):
             generator.load_state_dict(place)
         result = self._as_it_is(args, options)
         those = found(result)
-        unlike = unequal(specialization.backend, these, those)
+        unlike = _unequal(specialization.backend, these, those)
         if unlike:
             self._give_up(
                 "a replay computed something else than the function itself. It differs in "
@@ -152,16 +163,16 @@ class Compiled(Generic[P, R]):
             )
         return result
 
-    def audit(self) -> None:
-        """Have the next replay of every recording compared with the function itself.
+    def check_replays(self) -> None:
+        """Have the next replay of every recording checked against the function itself.
 
         Where that is asked for often, the first times count, and then every hundred replays.
         """
         with self._lock:
             for specialization in self._kinds.values():
                 for trace in specialization.traces:
-                    often = specialization.replayed - trace.audited >= _REPLAYS_UNCHECKED
-                    trace.due = self._audit is not None and (often or trace.audits < 10)
+                    often = specialization.replayed - trace.checked_at >= _REPLAYS_UNCHECKED
+                    trace.check_due = self._changes is not None and (often or trace.checks < 10)
 
     def _give_up(self, why: str) -> None:
         """Run the function as it is from now on, and warn once."""
@@ -258,10 +269,30 @@ _LAZY = (
     inspect.isasyncgenfunction,
 )
 _TOO_MANY = (
-    "it would be recorded anew for more than {specializations} shapes, dtypes and Python values among its "
-    "arguments, the last one with {what}. Give numbers that change as tensors, and pad shapes to a "
-    "few sizes"
+    "it would be traced anew for more than {specializations} shapes, dtypes and Python values among "
+    "its arguments, the last one with {what}. Give numbers that change as tensors, and pad shapes "
+    "to a few sizes"
 )
+
+
+def _unequal(backend: Backend, these: dict[str, Any], those: dict[str, Any]) -> list[str]:
+    """Return the names of the arrays and other values that differ in a bit."""
+    xp, unlike, flags = backend.xp, [], {}
+    for name in {**these, **those}:
+        one: Any = these.get(name)
+        other: Any = those.get(name)
+        arrays = hasattr(one, "dtype") + hasattr(other, "dtype")
+        if arrays < 2:
+            unlike += [] if one is other or (not arrays and one == other) else [name]
+        elif one.dtype != other.dtype or one.shape != other.shape:
+            unlike.append(name)
+        elif one.size:
+            bits = f"u{one.dtype.itemsize}"
+            flags[name] = (one.view(bits) != other.view(bits)).any()
+    if flags:  # read at once
+        found = backend.to_numpy(xp.stack([backend.asarray(flag) for flag in flags.values()]))
+        unlike += [name for name, flag in zip(flags, found, strict=True) if flag]
+    return unlike
 
 
 def _repeated(leaves: Leaves) -> tuple[int, ...] | None:

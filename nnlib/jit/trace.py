@@ -28,9 +28,9 @@ class Trace:
     ----------
     confirmed : bool
         Whether a second run of the function did the same.
-    due : bool
+    check_due : bool
         Whether the next replay shall be compared with the function itself.
-    audits, audited : int
+    checks, checked_at : int
         How often that was done, and how often replays had been made until then.
     streams : list of Generator
         Which replays draw from.
@@ -50,8 +50,8 @@ class Trace:
         self._noted, self._state = noted, state
         #: tells whether all that it depends on is as it was
         self.holds: Callable[[], bool] = noted.freeze(state.guard())
-        self.confirmed = self.due = False
-        self.audits = self.audited = 0
+        self.confirmed = self.check_due = False
+        self.checks = self.checked_at = 0
         self.changed_inputs: list[int] = []
         self.changed = noted.changed
         self.streams = list(noted.streams.values())

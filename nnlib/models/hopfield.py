@@ -10,6 +10,7 @@ from nnlib.autograd import Tensor, no_grad, tensor, zeros
 from nnlib.errors import OptionError, ShapeError
 from nnlib.nn import functional as F
 from nnlib.nn.functional.checks import TensorLike, as_tensor, check_choice, floating
+from nnlib.optim.options import positive_integer
 from nnlib.random import Generator, default_generator
 from nnlib.tracing import refuse_reading
 from nnlib_backends import Backend
@@ -82,7 +83,7 @@ class Hopfield(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        _check_positive(size, "size")
+        positive_integer("size", size)
         self.size = size
         self.register_buffer("weight", zeros(size, size))
 
@@ -221,7 +222,7 @@ class Hopfield(nn.Module):
         ([[1.0, 1.0, -1.0, -1.0]], [1], [1])
         """
         check_choice(mode, MODES, "mode")
-        _check_positive(max_steps, "max_steps")
+        positive_integer("max_steps", max_steps)
         source = generator or default_generator
         backend, start = self.weight.backend, self._states(probes, "probes")
         xp, s, before = backend.xp, start.data, None
@@ -334,7 +335,7 @@ class ModernHopfield(nn.Module):
 
     def forward(self, probes: TensorLike, steps: int = 1) -> Tensor:
         """(B, N) probes → (B, N), after a fixed number of steps; differentiable."""
-        _check_positive(steps, "steps")
+        positive_integer("steps", steps)
         states = self._states(probes)
         for _ in range(steps):
             states = self._step(states)
@@ -371,7 +372,7 @@ class ModernHopfield(nn.Module):
         >>> states, steps.tolist(), period.tolist()
         (tensor([[ 1.,  1., -1.]]), [2], [1])
         """
-        _check_positive(max_steps, "max_steps")
+        positive_integer("max_steps", max_steps)
         if not tolerance > 0:
             raise OptionError(f"tolerance must be positive. Received: {tolerance}")
         states = self._states(probes)
@@ -456,8 +457,3 @@ def _one_by_one(backend: Backend, W: Array, slack: Array, s: Array, order: list[
             change = (fields[k] * s[i] < least[k]) * s[i] * -2
             s[i] += change
             fields[k + 1 :] += between[k + 1 :, k : k + 1] * change
-
-
-def _check_positive(value: int, name: str) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise OptionError(f"{name} must be a positive integer. Received: {value!r}")

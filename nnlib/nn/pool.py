@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nnlib import ops
 from nnlib.autograd import Tensor
 from nnlib.errors import ShapeError
 from nnlib.nn import functional as F
+from nnlib.nn.function_layer import FunctionLayer
 from nnlib.nn.functional.checks import Pair, TensorLike, floating, pair
 from nnlib.nn.module import Module
 
 __all__ = ["AdaptiveAvgPool2d", "AvgPool2d", "GlobalAvgPool", "MaxPool2d"]
 
 
-class _Pool(Module):
-    def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> None:
-        super().__init__()
-        self.kernel_size = pair(kernel_size, "kernel_size")
-        self.stride = self.kernel_size if stride is None else pair(stride, "stride")
-        self.padding = pair(padding, "padding", least=0)
+class Pool(FunctionLayer):
+    """Takes images (N, H, W, C)."""
 
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+    def _set_option(self, name: str, value: Any) -> None:
+        if name == "stride" and value is None:
+            value = self.kernel_size  # type: ignore[attr-defined]
+        setattr(self, name, pair(value, name, least=0 if name == "padding" else 1))
 
 
-class MaxPool2d(_Pool):
-    """Largest value of every window of images (N, H, W, C).
-
-    Parameters
-    ----------
-    kernel_size : int or (int, int)
-        Height and width of the window.
-    stride : int or (int, int), optional
-        From window to window; the window's own size if not given.
-    padding : int or (int, int)
-        Rows and columns of −∞ on each side, at most half a window.
-
-    Raises
-    ------
-    OptionError
-        If an option is out of range.
-    ShapeError
-        When called, if the input is not (N, H, W, C), or smaller than the window.
+class MaxPool2d(Pool, function=F.max_pool2d):
+    """Takes images (N, H, W, C).
 
     Examples
     --------
@@ -50,15 +34,13 @@ class MaxPool2d(_Pool):
     (1, 14, 14, 3)
     """
 
-    def forward(self, x: TensorLike) -> Tensor:
-        """(N, H, W, C) → (N, H', W', C)."""
-        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
+    kernel_size: Pair
+    stride: Pair | None = None
+    padding: Pair = 0
 
 
-class AvgPool2d(_Pool):
-    """Mean of every window of images (N, H, W, C); padding counts as zeros.
-
-    Parameters and errors are those of `MaxPool2d`.
+class AvgPool2d(Pool, function=F.avg_pool2d):
+    """Takes images (N, H, W, C).
 
     Examples
     --------
@@ -67,25 +49,13 @@ class AvgPool2d(_Pool):
     tensor([ 2.5,  4.5, 10.5, 12.5])
     """
 
-    def forward(self, x: TensorLike) -> Tensor:
-        """(N, H, W, C) → (N, H', W', C)."""
-        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
+    kernel_size: Pair
+    stride: Pair | None = None
+    padding: Pair = 0
 
 
-class AdaptiveAvgPool2d(Module):
-    """Mean of as many windows as the output has places, whatever the size of the images.
-
-    Parameters
-    ----------
-    output_size : int or (int, int)
-        Height and width of the output.
-
-    Raises
-    ------
-    OptionError
-        If ``output_size`` is not positive.
-    ShapeError
-        When called, if the input is not (N, H, W, C).
+class AdaptiveAvgPool2d(Pool, function=F.adaptive_avg_pool2d):
+    """Takes images (N, H, W, C) of whatever size.
 
     Examples
     --------
@@ -94,17 +64,7 @@ class AdaptiveAvgPool2d(Module):
     (1, 7, 7, 3)
     """
 
-    def __init__(self, output_size: Pair) -> None:
-        super().__init__()
-        self.output_size = pair(output_size, "output_size")
-
-    def forward(self, x: TensorLike) -> Tensor:
-        """(N, H, W, C) → (N, H', W', C)."""
-        return F.adaptive_avg_pool2d(x, self.output_size)
-
-    def extra_repr(self) -> str:
-        """Return the options."""
-        return f"output_size={self.output_size}"
+    output_size: Pair
 
 
 class GlobalAvgPool(Module):

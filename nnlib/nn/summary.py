@@ -11,6 +11,7 @@ from nnlib import nn
 from nnlib.autograd import zeros
 from nnlib.errors import OptionError
 from nnlib.nn.watch import Call, Shape, watch_forward
+from nnlib.optim.options import positive_integer
 
 __all__ = ["Row", "Summary", "summary"]
 
@@ -170,8 +171,7 @@ def summary(
     FLOPs: matrix products and convolutions of the forward pass, multiply-add = 2
     """
     instance = _instance_shape(model, input_shape)
-    if not isinstance(batch, int) or batch < 1:
-        raise OptionError(f"batch must be a positive integer. Received: {batch!r}")
+    positive_integer("batch", batch)
     first = next(model.parameters(), None)
     dtype = dtype or (first.dtype if first is not None else "float32")
     backend = first.backend if first is not None else None

@@ -1,209 +1,28 @@
 """Differentiable functions, one file per family of mathematics.
 
-Nothing here imports an array library: every function gets its arrays' own namespace.
+Arrays of a backend give an array.  A tensor among the arguments gives a tensor, and so do Python
+numbers and lists alone.  Nothing here imports an array library: every function gets its arrays' own
+namespace.  Each file lists in ``__all__`` what is public.
 """
 
-from nnlib.ops.activation import (
-    elu,
-    gelu,
-    hardtanh,
-    leaky_relu,
-    log_sigmoid,
-    log_softmax,
-    mish,
-    relu,
-    selu,
-    silu,
-    softmax,
-    softplus,
-    softsign,
-)
-from nnlib.ops.arithmetic import (
-    abs,
-    add,
-    divide,
-    maximum,
-    minimum,
-    multiply,
-    negative,
-    power,
-    sign,
-    sqrt,
-    square,
-    subtract,
-)
-from nnlib.ops.attention import attention, hide_future, self_attention
-from nnlib.ops.comparison import (
-    all,
-    any,
-    argmax,
-    argmin,
-    bitwise_and,
-    bitwise_or,
-    clip,
-    equal,
-    greater,
-    greater_equal,
-    invert,
-    isfinite,
-    isnan,
-    less,
-    less_equal,
-    logical_and,
-    logical_not,
-    logical_or,
-    not_equal,
-    where,
-)
-from nnlib.ops.convolution import conv2d, extract_patches, fold_patches, linear
-from nnlib.ops.crossentropy import sigmoid_cross_entropy, softmax_cross_entropy
-from nnlib.ops.dropout import dropout, dropout_factor
-from nnlib.ops.explog import erf, exp, expm1, log, log1p, logaddexp, ndtr, sigmoid
-from nnlib.ops.hyperbolic import cos, cosh, sin, sinh, tanh
-from nnlib.ops.indexing import embedding, getitem, take_along_axis
-from nnlib.ops.linalg import dot, matmul, outer
-from nnlib.ops.normalization import batch_norm, layer_norm, rms_norm
-from nnlib.ops.pooling import avg_pool2d, max_pool2d
-from nnlib.ops.recurrent import gru, lstm, rnn
-from nnlib.ops.reduction import cumsum, logsumexp, max, mean, min, prod, std, sum, var
-from nnlib.ops.rounding import (
-    ceil,
-    floor,
-    floor_divide,
-    fmod,
-    remainder,
-    round,
-    trunc,
-)
-from nnlib.ops.shaping import (
-    astype,
-    broadcast_to,
-    concatenate,
-    copy,
-    expand_dims,
-    flip,
-    moveaxis,
-    pad,
-    reshape,
-    roll,
-    squeeze,
-    stack,
-    swapaxes,
-    transpose,
-)
+from nnlib.ops.activation import *
+from nnlib.ops.activation import log_sigmoid as log_sigmoid
+from nnlib.ops.arithmetic import *
+from nnlib.ops.attention import *
+from nnlib.ops.comparison import *
+from nnlib.ops.convolution import *
+from nnlib.ops.crossentropy import *
+from nnlib.ops.dropout import *
+from nnlib.ops.explog import *
+from nnlib.ops.hyperbolic import *
+from nnlib.ops.indexing import *
+from nnlib.ops.linalg import *
+from nnlib.ops.normalization import *
+from nnlib.ops.pooling import *
+from nnlib.ops.recurrent import *
+from nnlib.ops.reduction import *
+from nnlib.ops.rounding import *
+from nnlib.ops.shaping import *
+from nnlib.ops.softmax import *
 
-__all__ = [
-    "abs",
-    "add",
-    "all",
-    "any",
-    "argmax",
-    "argmin",
-    "astype",
-    "attention",
-    "avg_pool2d",
-    "batch_norm",
-    "bitwise_and",
-    "bitwise_or",
-    "broadcast_to",
-    "ceil",
-    "clip",
-    "concatenate",
-    "conv2d",
-    "copy",
-    "cos",
-    "cosh",
-    "cumsum",
-    "divide",
-    "dot",
-    "dropout",
-    "dropout_factor",
-    "elu",
-    "embedding",
-    "equal",
-    "erf",
-    "exp",
-    "expand_dims",
-    "expm1",
-    "extract_patches",
-    "flip",
-    "floor",
-    "floor_divide",
-    "fmod",
-    "fold_patches",
-    "gelu",
-    "getitem",
-    "greater",
-    "greater_equal",
-    "gru",
-    "hardtanh",
-    "hide_future",
-    "invert",
-    "isfinite",
-    "isnan",
-    "layer_norm",
-    "leaky_relu",
-    "less",
-    "less_equal",
-    "linear",
-    "log",
-    "log1p",
-    "log_sigmoid",
-    "log_softmax",
-    "logaddexp",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logsumexp",
-    "lstm",
-    "matmul",
-    "max",
-    "max_pool2d",
-    "maximum",
-    "mean",
-    "min",
-    "minimum",
-    "mish",
-    "moveaxis",
-    "multiply",
-    "ndtr",
-    "negative",
-    "not_equal",
-    "outer",
-    "pad",
-    "power",
-    "prod",
-    "relu",
-    "remainder",
-    "reshape",
-    "rms_norm",
-    "rnn",
-    "roll",
-    "round",
-    "self_attention",
-    "selu",
-    "sigmoid",
-    "sigmoid_cross_entropy",
-    "sign",
-    "silu",
-    "sin",
-    "sinh",
-    "softmax",
-    "softmax_cross_entropy",
-    "softplus",
-    "softsign",
-    "sqrt",
-    "square",
-    "squeeze",
-    "stack",
-    "std",
-    "subtract",
-    "sum",
-    "swapaxes",
-    "take_along_axis",
-    "tanh",
-    "transpose",
-    "trunc",
-    "var",
-    "where",
-]
+__all__ = sorted(name for name, value in globals().items() if callable(value))

@@ -1,30 +1,29 @@
-"""Activation functions: the nonlinearity between layers.
+"""Activation functions, the nonlinearity between layers: of any shape, value by value.
 
 At a kink the derivative is the left one, as in every framework: ReLU'(0) = 0 (the course takes 1).
 """
 
-from nnlib.arguments import explained
-from nnlib.ops.arithmetic import abs, maximum, square
-from nnlib.ops.comparison import clip, where
+from nnlib.arguments import check_choice, explained
+from nnlib.errors import OptionError
+from nnlib.ops.arithmetic import abs, add, divide, maximum, multiply, square
+from nnlib.ops.comparison import clip, greater_equal, less_equal, where
 from nnlib.ops.explog import exp, ndtr, sigmoid
 from nnlib.ops.hyperbolic import tanh
 from nnlib.ops.operation import fused, primitive
-from nnlib.ops.reduction import sum
-from nnlib_backends.dtypes import is_floating, log_of_total, total
 
 __all__ = [
     "elu",
     "gelu",
+    "hardsigmoid",
+    "hardswish",
     "hardtanh",
     "leaky_relu",
-    "log_sigmoid",
-    "log_softmax",
+    "logsigmoid",
     "mish",
     "relu",
+    "relu6",
     "selu",
-    "sigmoid",
     "silu",
-    "softmax",
     "softplus",
     "softsign",
 ]
@@ -36,13 +35,12 @@ NORMAL, LOGISTIC = 40.0, 800.0  # where these distribution functions are 0 or 1 
 
 @primitive
 def relu(xp, x):
-    """Rectified linear unit, ``max(x, 0)``; its derivative at 0 is 0.
+    """``max(x, 0)``.  Its derivative at 0 is 0, as in every framework (some courses take 1).
 
     Examples
     --------
-    >>> import numpy as np
-    >>> relu(np.array([-1.0, 2.0]))
-    array([0., 2.])
+    >>> relu([-1.0, 0.0, 2.0])
+    tensor([0., 0., 2.])
     """
     return xp.maximum(x, 0)
 
@@ -53,32 +51,51 @@ def _(g, y):
 
 
 @primitive(floats=True)
-def softplus(xp, x):
-    """``log(1 + exp(x))``, a smooth ReLU; its derivative is the sigmoid.
+def softplus(xp, x, *, beta=1.0):
+    """``log(1 + exp(beta · x)) / beta``, a smooth ReLU; the derivative is the sigmoid.
+
+    Parameters
+    ----------
+    x : Tensor or array, any shape
+    beta : float
+        The larger, the closer to ReLU; positive.
+
+    Raises
+    ------
+    OptionError
+        If ``beta`` is not positive.
 
     Examples
     --------
-    >>> from nnlib import ops, tensor
-    >>> ops.softplus(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
+    >>> softplus([-1.0, 0.0, 1.0]).numpy().round(4)
     array([0.3133, 0.6931, 1.3133], dtype=float32)
     """
-    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+    if not beta > 0:
+        raise OptionError(f"beta must be positive. Received: {beta}")
+    z = x if beta == 1 else beta * x
+    y = xp.maximum(z, 0) + xp.log1p(xp.exp(-xp.abs(z)))
+    return y if beta == 1 else y / beta
 
 
 @softplus.vjp("x")
-def _(g, x):
-    return g * sigmoid(x)
+def _(g, x, beta):
+    return g * sigmoid(x if beta == 1 else beta * x)
 
 
 @primitive
 def leaky_relu(xp, x, *, negative_slope=0.01):
-    """``x`` where positive, else ``negative_slope * x``.
+    """``x`` where positive, else ``negative_slope · x`` (Maas et al., 2013).
+
+    Parameters
+    ----------
+    x : Tensor or array, any shape
+    negative_slope : float
+        The slope for negative values.
 
     Examples
     --------
-    >>> from nnlib import ops, tensor
-    >>> ops.leaky_relu(tensor([-1.0, 0.0, 1.0]), negative_slope=0.5)
-    tensor([-0.5,  0. ,  1. ])
+    >>> leaky_relu([-1.0, 0.0, 1.0])
+    tensor([-0.01,  0.  ,  1.  ])
     """
     return xp.where(x > 0, x, negative_slope * x)
 
@@ -90,12 +107,17 @@ def _(g, x, negative_slope):
 
 @primitive(floats=True)
 def elu(xp, x, *, alpha=1.0):
-    """``x`` where positive, else ``alpha * (exp(x) − 1)`` (Clevert et al., 2015).
+    """``x`` where positive, else ``alpha · (exp(x) − 1)`` (Clevert et al., 2015).
+
+    Parameters
+    ----------
+    x : Tensor or array, any shape
+    alpha : float
+        Minus the value for very negative x.
 
     Examples
     --------
-    >>> from nnlib import ops, tensor
-    >>> ops.elu(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
+    >>> elu([-1.0, 0.0, 1.0]).numpy().round(4)
     array([-0.6321,  0.    ,  1.    ], dtype=float32)
     """
     return xp.where(x > 0, x, alpha * xp.expm1(xp.where(x > 0, 0, x)))
@@ -108,31 +130,41 @@ def _(g, x, alpha):
 
 @explained
 def selu(x):
-    """Self-normalising ELU with fixed scale and alpha (Klambauer et al., 2017).
+    """Scaled ELU that keeps mean 0 and variance 1 (Klambauer et al., 2017).
 
     Examples
     --------
-    >>> from nnlib import ops, tensor
-    >>> ops.selu(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
+    >>> selu([-1.0, 0.0, 1.0]).numpy().round(4)
     array([-1.1113,  0.    ,  1.0507], dtype=float32)
     """
     return SELU_SCALE * elu(x, alpha=SELU_ALPHA)
 
 
-@fused(samples=[([(3, 5)], {}), ([(4, 33)], {"approximate": "tanh"})])
+def _check_approximate(x, *, approximate):
+    check_choice(approximate, ("none", "tanh"), "approximate")
+
+
+@fused(
+    samples=[([(3, 5)], {}), ([(4, 33)], {"approximate": "tanh"})],
+    check=_check_approximate,
+)
 def gelu(x, *, approximate="none"):
     """``x Φ(x)`` with Φ the normal distribution function (Hendrycks & Gimpel, 2016).
 
     Parameters
     ----------
-    x : array, any shape
+    x : Tensor or array, any shape
     approximate : {"none", "tanh"}
         The exact form, or the authors' approximation by tanh, as GPT-2 uses it.
 
+    Raises
+    ------
+    OptionError
+        If ``approximate`` is another word.
+
     Examples
     --------
-    >>> from nnlib import ops, tensor
-    >>> ops.gelu(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
+    >>> gelu([-1.0, 0.0, 1.0]).numpy().round(4)
     array([-0.1587,  0.    ,  0.8413], dtype=float32)
     """
     inside = clip(x, min=-NORMAL, max=NORMAL)
@@ -144,12 +176,11 @@ def gelu(x, *, approximate="none"):
 
 @fused(samples=[([(3, 5)], {})])
 def silu(x):
-    """``x * sigmoid(x)``, also known as swish.
+    """``x · sigmoid(x)``, also known as swish (Elfwing et al., 2017).
 
     Examples
     --------
-    >>> from nnlib import ops, tensor
-    >>> ops.silu(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
+    >>> silu([-1.0, 0.0, 1.0]).numpy().round(4)
     array([-0.2689,  0.    ,  0.7311], dtype=float32)
     """
     return maximum(x, -LOGISTIC) * sigmoid(clip(x, min=-LOGISTIC, max=LOGISTIC))
@@ -157,12 +188,11 @@ def silu(x):
 
 @explained
 def mish(x):
-    """``x * tanh(softplus(x))`` (Misra, 2019).
+    """``x · tanh(softplus(x))`` (Misra, 2019).
 
     Examples
     --------
-    >>> from nnlib import ops, tensor
-    >>> ops.mish(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
+    >>> mish([-1.0, 0.0, 1.0]).numpy().round(4)
     array([-0.3034,  0.    ,  0.8651], dtype=float32)
     """
     return maximum(x, -LOGISTIC) * tanh(softplus(clip(x, min=-LOGISTIC, max=LOGISTIC)))
@@ -172,13 +202,61 @@ def mish(x):
 def hardtanh(x, min_val=-1.0, max_val=1.0):
     """Limit to [min_val, max_val]; the derivative at the limits is 0.
 
+    Parameters
+    ----------
+    x : Tensor or array, any shape
+    min_val, max_val : float
+        The limits.
+
+    Raises
+    ------
+    OptionError
+        Unless ``min_val <= max_val``.
+
     Examples
     --------
-    >>> from nnlib import ops, tensor
-    >>> ops.hardtanh(tensor([-3.0, 0.5, 3.0]))
+    >>> hardtanh([-3.0, 0.5, 3.0])
     tensor([-1. ,  0.5,  1. ])
     """
-    return where(x <= min_val, min_val, where(x >= max_val, max_val, x))
+    if not min_val <= max_val:
+        raise OptionError(f"min_val <= max_val must hold. Received: {min_val}, {max_val}")
+    return where(less_equal(x, min_val), min_val, where(greater_equal(x, max_val), max_val, x))
+
+
+@explained
+def relu6(x):
+    """``min(max(x, 0), 6)`` (Krizhevsky, 2010).
+
+    Examples
+    --------
+    >>> relu6([-1.0, 2.0, 9.0])
+    tensor([0., 2., 6.])
+    """
+    return hardtanh(x, 0.0, 6.0)
+
+
+@explained
+def hardsigmoid(x):
+    """``min(max(x + 3, 0), 6) / 6``, a sigmoid of straight lines.
+
+    Examples
+    --------
+    >>> hardsigmoid([-4.0, 0.0, 3.0]).numpy().round(4)
+    array([0. , 0.5, 1. ], dtype=float32)
+    """
+    return divide(relu6(add(x, 3.0)), 6.0)
+
+
+@explained
+def hardswish(x):
+    """``x · hardsigmoid(x)`` (Howard et al., 2019).
+
+    Examples
+    --------
+    >>> hardswish([-4.0, 0.0, 3.0]).numpy().round(4)
+    array([-0.,  0.,  3.], dtype=float32)
+    """
+    return multiply(x, hardsigmoid(x))
 
 
 @primitive(floats=True)
@@ -187,8 +265,7 @@ def softsign(xp, x):
 
     Examples
     --------
-    >>> from nnlib import ops, tensor
-    >>> ops.softsign(tensor([-1.0, 0.0, 1.0]))
+    >>> softsign([-1.0, 0.0, 1.0])
     tensor([-0.5,  0. ,  0.5])
     """
     size = xp.abs(x)
@@ -202,61 +279,15 @@ def _(g, x):
 
 
 @explained
-def log_sigmoid(x):
-    """``log(sigmoid(x))`` without overflow.
+def logsigmoid(x):
+    """``log(sigmoid(x))``, finite for every finite x.
 
     Examples
     --------
-    >>> from nnlib import ops, tensor
-    >>> ops.log_sigmoid(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
+    >>> logsigmoid([-1.0, 0.0, 1.0]).numpy().round(4)
     array([-1.3133, -0.6931, -0.3133], dtype=float32)
     """
-    x = _as_float(x)
-    return -softplus(-x)
+    return -softplus(multiply(x, -1.0))  # not -x, which leaves the range of some integers
 
 
-def _as_float(x):
-    """Make floats of integers, for what could leave their range on the way to a fraction."""
-    return x if is_floating(x.dtype) else x * 1.0
-
-
-@primitive(floats=True)
-def softmax(xp, x, *, axis=-1):
-    """``exp(x) / sum(exp(x))`` along an axis, without overflow.
-
-    Examples
-    --------
-    >>> import nnlib
-    >>> nnlib.softmax(nnlib.tensor([0.0, 0.0, -1000.0]))
-    tensor([0.5, 0.5, 0. ])
-    """
-    if x.size == 0:  # a maximum of nothing would be refused
-        return x.copy()
-    e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
-    return e / total(xp, e, axis, keepdims=True)
-
-
-@softmax.vjp("x")
-def _(g, y, axis):
-    return y * (g - sum(g * y, axis=axis, keepdims=True))
-
-
-@primitive(floats=True)
-def log_softmax(xp, x, *, axis=-1):
-    """Logarithm of `softmax`, without overflow.
-
-    Examples
-    --------
-    >>> from nnlib import ops, tensor
-    >>> ops.log_softmax(tensor([-1.0, 0.0, 1.0])).numpy().round(4)
-    array([-2.4076, -1.4076, -0.4076], dtype=float32)
-    """
-    if x.size == 0:
-        return x.copy()
-    shifted = x - xp.max(x, axis=axis, keepdims=True)
-    return shifted - log_of_total(xp, xp.exp(shifted), axis)
-
-
-@log_softmax.vjp("x")
-def _(g, y, axis):
-    return g - exp(y) * sum(g, axis=axis, keepdims=True)
+log_sigmoid = logsigmoid  #: an older name

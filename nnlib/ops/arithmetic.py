@@ -4,7 +4,7 @@ import math
 
 from nnlib.ops.comparison import where
 from nnlib.ops.explog import log
-from nnlib.ops.operation import primitive
+from nnlib.ops.operation import TO_FLOAT32, primitive
 
 __all__ = [
     "abs",
@@ -132,7 +132,7 @@ def _(g):
     return -g
 
 
-@primitive
+@primitive(autocast=TO_FLOAT32)
 def power(xp, a, b):
     """``a ** b``, elementwise with broadcasting.
 
@@ -162,7 +162,7 @@ def _(g, a, y):
     return g * y * log(where((a == 0) * (y <= 1), 1, a))  # positive powers of 0 are equal
 
 
-@primitive
+@primitive(autocast=TO_FLOAT32)
 def square(xp, x):
     """``x * x``.
 

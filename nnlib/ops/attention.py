@@ -5,11 +5,11 @@ gives them.
 """
 
 from nnlib.errors import ShapeError, describe
-from nnlib.ops.activation import softmax
 from nnlib.ops.comparison import any, where
 from nnlib.ops.linalg import matmul
-from nnlib.ops.operation import Integers, fused, primitive
+from nnlib.ops.operation import Integers, Policy, fused, primitive
 from nnlib.ops.shaping import expand_dims, swapaxes
+from nnlib.ops.softmax import softmax
 from nnlib_backends.dtypes import is_floating
 
 __all__ = ["attention", "hide_future", "self_attention"]
@@ -78,6 +78,7 @@ _QKV = ((2, 5, 3, 4), (2, 6, 3, 4), (2, 6, 3, 4))
         ([*[(1, 33, 2, 16)] * 3, None, None], {"causal": True}),
     ],
     check=_check,
+    autocast=Policy(("q", "k", "v"), result="low"),
 )
 def attention(q, k, v, mask=None, factor=None, *, causal=False, scale=None):
     """Scaled dot-product attention, ``softmax(q kᵀ / √D) v``, head by head.
@@ -143,6 +144,7 @@ def attention(q, k, v, mask=None, factor=None, *, causal=False, scale=None):
         ([(1, 33, 3, 2, 16), None, None], {"causal": True}),
     ],
     check=_check_packed,
+    autocast=Policy(("qkv",), result="low"),
 )
 def self_attention(qkv, mask=None, factor=None, *, causal=False, scale=None):
     """`attention` of a sequence to itself, with q, k and v in one array.

@@ -7,20 +7,34 @@ from functools import partial
 from typing import Any
 
 from nnlib.errors import ShapeError, describe
-from nnlib.ops.activation import gelu, relu, sigmoid
+from nnlib.ops.activation import gelu, relu
+from nnlib.ops.explog import sigmoid
 from nnlib.ops.hyperbolic import tanh
 from nnlib.ops.linalg import matmul
-from nnlib.ops.operation import fused, primitive
+from nnlib.ops.operation import Policy, fused, primitive
 from nnlib.ops.shaping import concatenate, pad, reshape, transpose
 
-__all__ = [
-    "ACTIVATIONS", "LINEAR_ACTIVATIONS", "conv2d", "extract_patches", "fold_patches", "linear",
-]  # fmt: skip
+__all__ = ["conv2d", "extract_patches", "fold_patches", "linear"]
 
 #: What a layer's operation can apply to its result; the derivative of each needs the result only.
 ACTIVATIONS = {"relu": relu, "tanh": tanh, "sigmoid": sigmoid}
 #: What ``linear`` can; the derivative of GELU needs what it is computed of.
 LINEAR_ACTIVATIONS: dict[str, Any] = {**ACTIVATIONS, "gelu_tanh": partial(gelu, approximate="tanh")}
+
+
+def _check_linear(x, weight, bias, activation):
+    shape = weight.shape
+    if len(shape) != 2:
+        raise ShapeError(f"the weight must be (out_features, in_features). Received: {shape}")
+    if not x.shape or x.shape[-1] != shape[1]:
+        raise ShapeError(
+            f"the last axis must have in_features = {shape[1]} values. "
+            f"Received: {x.dtype} {x.shape}"
+        )
+    if bias is not None and bias.shape != shape[:1]:
+        raise ShapeError(
+            f"the bias of linear must have shape {shape[:1]}. Received: {bias.dtype} {bias.shape}"
+        )
 
 
 @fused(
@@ -32,7 +46,9 @@ LINEAR_ACTIVATIONS: dict[str, Any] = {**ACTIVATIONS, "gelu_tanh": partial(gelu, 
         ([(2, 9, 31), (17, 31), (17,)], {"activation": "sigmoid"}),
         ([(2, 9, 31), (16, 31), (16,)], {"activation": "gelu_tanh"}),
         ([(6, 5), (7, 5), None], {"activation": "gelu_tanh"}),
-    ]
+    ],
+    check=_check_linear,
+    autocast=Policy(("x",), parameters=True, result="low"),
 )
 def linear(x, weight, bias=None, *, activation=None):
     """``x Wᵀ + b``, the course's z = W a + b with instances as rows, then an activation.
@@ -87,7 +103,7 @@ def _(g, x_shape, size, stride, dilation):
     return fold_patches(g, shape=x_shape, size=size, stride=stride, dilation=dilation)
 
 
-@primitive
+@primitive(exact=False)
 def fold_patches(xp, patches, *, shape, size, stride=(1, 1), dilation=(1, 1)):
     """The adjoint of `extract_patches`: add every window back to where it came from.
 
@@ -162,6 +178,7 @@ def _check_filters(x, weight, bias, *, padding, dilation, groups, **_):
         ([(2, 5, 6, 4), (4, 3, 3, 1), (4,)], {"groups": 4, "activation": "sigmoid"}),
     ],
     check=_check_filters,
+    autocast=Policy(("x",), parameters=True, result="low"),
 )
 def conv2d(
     x,

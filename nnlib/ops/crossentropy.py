@@ -1,13 +1,13 @@
 """Cross-entropies, stable because they start from logits (the values before sigmoid or softmax)."""
 
 from nnlib.errors import ShapeError, describe
-from nnlib.ops.activation import log_softmax
 from nnlib.ops.arithmetic import abs, maximum
 from nnlib.ops.comparison import where
 from nnlib.ops.explog import exp, log1p
 from nnlib.ops.indexing import take_along_axis
-from nnlib.ops.operation import Integers, fused
+from nnlib.ops.operation import TO_FLOAT32, Integers, fused
 from nnlib.ops.shaping import expand_dims, squeeze
+from nnlib.ops.softmax import log_softmax
 from nnlib_backends.base import IGNORED
 
 __all__ = ["sigmoid_cross_entropy", "softmax_cross_entropy"]
@@ -32,6 +32,7 @@ def _check_same(logits, targets):
 @fused(
     samples=[([(4, 3), Integers((4,), 3)], {}), ([(65, 10), Integers((65,), 10)], {})],
     check=_check,
+    autocast=TO_FLOAT32,
 )
 def softmax_cross_entropy(logits, labels):
     """``−log softmax(logits)[label]`` for every row.
@@ -61,7 +62,11 @@ def softmax_cross_entropy(logits, labels):
     return squeeze(where(counts, -chosen, 0.0), axis=-1)
 
 
-@fused(samples=[([(4, 3), (4, 3)], {})], check=_check_same)
+@fused(
+    samples=[([(4, 3), (4, 3)], {})],
+    check=_check_same,
+    autocast=TO_FLOAT32,
+)
 def sigmoid_cross_entropy(logits, targets):
     """``−t log σ(x) − (1 − t) log(1 − σ(x))``, elementwise, finite for all finite logits.
 

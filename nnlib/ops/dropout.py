@@ -8,7 +8,7 @@ from nnlib_backends.common.philox import kept
 __all__ = ["dropout", "dropout_factor"]
 
 
-@primitive
+@primitive(exact=False)
 def dropout_factor(xp, key, *, shape, p, dtype):
     """0 with probability p, else ``1 / (1 - p)``: what `dropout` multiplies by.
 

@@ -1,7 +1,8 @@
 """Exponentials and logarithms."""
 
 from nnlib.ops.comparison import isfinite, logical_not, where
-from nnlib.ops.operation import primitive
+from nnlib.ops.operation import TO_FLOAT32, primitive
+from nnlib_backends import dtypes
 
 __all__ = ["erf", "exp", "expm1", "log", "log1p", "logaddexp", "ndtr", "sigmoid"]
 
@@ -9,7 +10,7 @@ TWO_OVER_SQRT_PI = 1.1283791670955126
 ONE_OVER_SQRT_TWO_PI = 0.3989422804014327
 
 
-@primitive(floats=True)
+@primitive(floats=True, autocast=TO_FLOAT32)
 def exp(xp, x):
     """``e ** x``.
 
@@ -27,7 +28,7 @@ def _(g, y):
     return g * y
 
 
-@primitive(floats=True)
+@primitive(floats=True, autocast=TO_FLOAT32)
 def expm1(xp, x):
     """``e ** x - 1``, exact near 0.
 
@@ -45,7 +46,7 @@ def _(g, y):
     return g * (y + 1)
 
 
-@primitive(floats=True)
+@primitive(floats=True, autocast=TO_FLOAT32)
 def log(xp, x):
     """Natural logarithm.
 
@@ -63,7 +64,7 @@ def _(g, x):
     return g / x
 
 
-@primitive(floats=True)
+@primitive(floats=True, autocast=TO_FLOAT32)
 def log1p(xp, x):
     """``log(1 + x)``, exact near 0.
 
@@ -81,7 +82,7 @@ def _(g, x):
     return g / (1 + x)
 
 
-@primitive(floats=True)
+@primitive(floats=True, autocast=TO_FLOAT32)
 def logaddexp(xp, a, b):
     """``log(e**a + e**b)`` without overflow.
 
@@ -113,16 +114,14 @@ def _share(a, b):
 
 @primitive(floats=True)
 def sigmoid(xp, x):
-    """Logistic function, ``1 / (1 + exp(−x))``, without overflow at either end.
+    """``h = 1 / (1 + exp(−x))``, without overflow; the derivative is h (1 − h).
 
     Examples
     --------
-    >>> import nnlib
-    >>> nnlib.sigmoid(nnlib.tensor([-1000.0, 0.0, 1.0])).numpy().round(4)
+    >>> sigmoid([-1000.0, 0.0, 1.0]).numpy().round(4)
     array([0.    , 0.5   , 0.7311], dtype=float32)
     """
-    e = xp.exp(xp.abs(x) * -1.0)
-    return xp.where(x < 0, e, 1) / (1 + e)
+    return dtypes.sigmoid(xp, x)
 
 
 @sigmoid.vjp("x")

@@ -1,19 +1,18 @@
 """Hyperbolic and circular functions."""
 
-from nnlib.ops.operation import primitive
+from nnlib.ops.operation import TO_FLOAT32, primitive
 
 __all__ = ["cos", "cosh", "sin", "sinh", "tanh"]
 
 
 @primitive(floats=True)
 def tanh(xp, x):
-    """Hyperbolic tangent, elementwise.
+    """Hyperbolic tangent h; the derivative is 1 − h².
 
     Examples
     --------
-    >>> import nnlib
-    >>> nnlib.tanh(nnlib.tensor([0.0, 1.0])).numpy().round(4)
-    array([0.    , 0.7616], dtype=float32)
+    >>> tanh([-1.0, 0.0, 1.0]).numpy().round(4)
+    array([-0.7616,  0.    ,  0.7616], dtype=float32)
     """
     return xp.tanh(x)
 
@@ -23,7 +22,7 @@ def _(g, y):
     return g * (1 - y * y)
 
 
-@primitive(floats=True)
+@primitive(floats=True, autocast=TO_FLOAT32)
 def sinh(xp, x):
     """Hyperbolic sine.
 
@@ -41,7 +40,7 @@ def _(g, x):
     return g * cosh(x)
 
 
-@primitive(floats=True)
+@primitive(floats=True, autocast=TO_FLOAT32)
 def cosh(xp, x):
     """Hyperbolic cosine.
 

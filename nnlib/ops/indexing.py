@@ -1,10 +1,10 @@
 """Reading by index, and its adjoint: adding at an index."""
 
 from nnlib.errors import ShapeError, describe
-from nnlib.ops.operation import Integers, fused, primitive
+from nnlib.ops.operation import Integers, Policy, fused, primitive
 from nnlib_backends.dtypes import scattered
 
-__all__ = ["add_at", "embedding", "getitem", "take_along_axis"]
+__all__ = ["embedding", "getitem", "take_along_axis"]
 
 
 @primitive
@@ -35,7 +35,7 @@ def _is_basic(key):
     return all(part is None or isinstance(part, int | slice | type(...)) for part in parts)
 
 
-@primitive
+@primitive(exact=False)
 def add_at(xp, values, *, key, shape):
     """Zeros of a shape with ``values`` added at ``key``: places named twice get both."""
     if not _is_basic(key):
@@ -75,7 +75,7 @@ def _(g, x_shape, indices, axis):
     return _put_along_axis(g, indices, axis=axis, shape=x_shape)
 
 
-@primitive
+@primitive(exact=False)
 def _put_along_axis(xp, values, indices, *, axis, shape):
     """Zeros with ``values`` added where ``indices`` point along an axis."""
     grid = list(xp.meshgrid(*(xp.arange(n) for n in shape), indexing="ij", sparse=True))
@@ -102,6 +102,7 @@ def _check(weight, indices):
         ([(3, 4), Integers((), 3)], {}),
     ],
     check=_check,
+    autocast=Policy(result="low"),
 )
 def embedding(weight, indices):
     """Rows of a table: ``weight[indices]``.

@@ -4,14 +4,14 @@ import math
 
 from nnlib.arguments import explained
 from nnlib.errors import ShapeError, describe
-from nnlib.ops.operation import primitive
+from nnlib.ops.operation import Policy, primitive
 from nnlib.ops.reduction import sum
 from nnlib.ops.shaping import expand_dims, reshape, swapaxes
 
 __all__ = ["dot", "matmul", "outer"]
 
 
-@primitive
+@primitive(autocast=Policy(("a", "b"), result="low"))
 def matmul(xp, a, b):
     """Matrix product ``a @ b``: vectors, matrices and stacks of matrices, as ``numpy.matmul``.
 

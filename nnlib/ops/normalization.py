@@ -1,7 +1,7 @@
 """Normalisations: subtract a mean, divide by a deviation, scale and shift."""
 
 from nnlib.errors import ShapeError, describe
-from nnlib.ops.operation import fused
+from nnlib.ops.operation import IN_FLOAT32, fused
 from nnlib.ops.reduction import mean, var
 
 __all__ = ["batch_norm", "layer_norm", "rms_norm"]
@@ -16,7 +16,9 @@ def _check(x, *parameters, **_):
 
 
 @fused(
-    samples=[([(4, 6), (6,), (6,)], {}), ([(2, 3, 33), (33,), (33,)], {"eps": 1e-3})], check=_check
+    samples=[([(4, 6), (6,), (6,)], {}), ([(2, 3, 33), (33,), (33,)], {"eps": 1e-3})],
+    check=_check,
+    autocast=IN_FLOAT32,
 )
 def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
     """Normalise over the last axis (Ba, Kiros & Hinton, 2016).
@@ -39,7 +41,11 @@ def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
     return _scale_shift(y, weight, bias)
 
 
-@fused(samples=[([(4, 6), (6,)], {}), ([(2, 3, 33), (33,)], {"eps": 1e-3})], check=_check)
+@fused(
+    samples=[([(4, 6), (6,)], {}), ([(2, 3, 33), (33,)], {"eps": 1e-3})],
+    check=_check,
+    autocast=IN_FLOAT32,
+)
 def rms_norm(x, weight=None, *, eps=1e-6):
     """Divide by the root mean square of the last axis (Zhang & Sennrich, 2019).
 
@@ -63,6 +69,7 @@ def rms_norm(x, weight=None, *, eps=1e-6):
 @fused(
     samples=[([(5, 6), (6,), (6,)], {}), ([(2, 3, 4, 5), (5,), (5,)], {"eps": 1e-3})],
     check=_check,
+    autocast=IN_FLOAT32,
 )
 def batch_norm(x, weight=None, bias=None, *, eps=1e-5):
     """Normalise each channel (the last axis) over all others (Ioffe & Szegedy, 2015).

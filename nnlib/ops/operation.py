@@ -30,7 +30,10 @@ A *fused* operation is ordinary code on primitives, its **definition**; a backen
 
 **Dtypes.** Functions whose results are fractions make float32 of integers, see `primitive` and
 `Fused`.  Arguments of 16 bits (float16, bfloat16) are computed with in float32, and the result is
-rounded once, at the end: see `EXACT`.
+rounded once, at the end, unless the operation is ``exact``: see `primitive`.
+
+**Arguments.** Arrays give an array, so that rules work on arrays.  A tensor among the arguments
+gives a tensor, and so do Python numbers and lists alone: they become tensors first.
 """
 
 from __future__ import annotations
@@ -50,10 +53,12 @@ if TYPE_CHECKING:
     from nnlib_backends import Backend
 
 __all__ = [
-    "EXACT",
+    "IN_FLOAT32",
+    "TO_FLOAT32",
     "Fused",
     "Integers",
     "Operation",
+    "Policy",
     "Primitive",
     "Rule",
     "converting",
@@ -62,33 +67,55 @@ __all__ = [
     "primitive",
 ]
 
-#: Operations that compute with numbers of 16 bits as they are: they move, choose or compare them,
-#: or round once.  All others compute in float32.
-EXACT = frozenset(
-    {
-        "abs", "add", "all", "any", "argmax", "argmin", "astype", "bitwise_and", "bitwise_or",
-        "broadcast_to", "clip", "concatenate", "copy", "divide", "equal", "expand_dims",
-        "extract_patches", "flip", "getitem", "greater", "greater_equal", "hide_future", "invert",
-        "isfinite", "isnan", "leaky_relu", "less", "less_equal", "logical_and", "logical_not",
-        "logical_or", "max_pool2d", "maximum", "minimum", "moveaxis", "multiply", "negative",
-        "not_equal", "pad", "relu", "reshape", "roll", "rounded", "sign", "squeeze", "stack",
-        "subtract", "swapaxes", "take_along_axis", "transpose", "where",
-    }
-)  # fmt: skip
+
+@dataclass(frozen=True)
+class Policy:
+    """What `nnlib.autocast` makes of an operation.
+
+    Attributes
+    ----------
+    data : tuple of str
+        Its arguments that are rounded to 16 bits if they are float32; parameters are rounded too,
+        if ``parameters``, by the kernel itself where the backend has one.
+    parameters : bool
+    result : {"low", "same", "float32"}
+        Dtype of the result: 16 bits; that of the first argument; float32.
+    """
+
+    data: tuple[str, ...] = ()
+    parameters: bool = False
+    result: str = "same"
+
+
+IN_FLOAT32 = Policy()
+TO_FLOAT32 = Policy(result="float32")
+
+_PYTHON_DATA = {bool, int, float, list, tuple}
 
 
 class Operation:
     """A function of arrays, then keyword options.
 
     Called with arrays of a backend it computes at once; called with tensors it lets them record it
-    (through their method ``__nnlib_apply__``, so that this layer need not know tensors).
+    (through their method ``__nnlib_apply__``, so that this layer need not know tensors).  Python
+    numbers and lists alone become tensors.
     """
 
-    def __init__(self, function: Callable[..., Any], skip: int) -> None:
+    #: Makes a tensor of Python data; `nnlib.autograd.creation` sets it.
+    as_tensor: ClassVar[Callable[[Any], Any]]
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        skip: int,
+        exact: bool = False,
+        autocast: Policy | None = None,
+    ) -> None:
         parameters = list(inspect.signature(function).parameters.values())[skip:]
         self.name = function.__name__
         self.function = function
-        self.exact = self.name in EXACT
+        self.exact = exact
+        self.autocast = autocast
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
         arrays = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
         self.arrays = tuple(p.name for p in arrays)
@@ -122,6 +149,8 @@ class Operation:
             apply = getattr(arg, "__nnlib_apply__", None)
             if apply is not None:
                 return apply(self, args, options)  # type: ignore[no-any-return]
+        if args and type(args[0]) in _PYTHON_DATA and not any(hasattr(x, "dtype") for x in args):
+            return self(Operation.as_tensor(args[0]), *args[1:], **options)
         try:
             if not self.exact and args and is_half(args[0]):
                 return in_float32(self, args, options)  # type: ignore[no-any-return]
@@ -241,8 +270,16 @@ class Rule:
 class Primitive(Operation):
     """An operation written with ``xp``, with a derivative rule for each argument that has one."""
 
-    def __init__(self, function: Callable[..., Any], floats: bool = False) -> None:
-        super().__init__(function, skip=1)
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        floats: bool = False,
+        exact: bool | None = None,
+        autocast: Policy | None = None,
+    ) -> None:
+        if exact is None:
+            exact = not floats and autocast is None
+        super().__init__(function, skip=1, exact=exact, autocast=autocast)
         self.rules: dict[str, Rule] = {}
         self.floats = floats
 
@@ -268,11 +305,11 @@ class Primitive(Operation):
     def rules_for(self, nodes: Sequence[Any]) -> list[tuple[int, Rule]]:
         """Return (position, rule) of the arguments that have a rule and a node (not ``None``)."""
         names = self.arrays * len(nodes) if self.variadic else self.arrays
-        return [
-            (position, self.rules[name])
-            for position, (name, node) in enumerate(zip(names, nodes, strict=False))
-            if node is not None and name in self.rules
-        ]
+        found = []
+        for position, (name, node) in enumerate(zip(names, nodes, strict=False)):
+            if node is not None and name in self.rules:
+                found.append((position, self.rules[name]))
+        return found
 
     def compute(self, args: Sequence[Any], options: dict[str, Any]) -> Any:
         """Compute on bare arrays."""
@@ -308,9 +345,15 @@ def _as_floats(args: Sequence[Any]) -> Sequence[Any]:
 @overload
 def primitive(function: Callable[..., Any]) -> Primitive: ...
 @overload
-def primitive(*, floats: bool) -> Callable[[Callable[..., Any]], Primitive]: ...
 def primitive(
-    function: Callable[..., Any] | None = None, *, floats: bool = False
+    *, floats: bool = False, exact: bool | None = None, autocast: Policy | None = None
+) -> Callable[[Callable[..., Any]], Primitive]: ...
+def primitive(
+    function: Callable[..., Any] | None = None,
+    *,
+    floats: bool = False,
+    exact: bool | None = None,
+    autocast: Policy | None = None,
 ) -> Primitive | Callable[[Callable[..., Any]], Primitive]:
     """Make a primitive of ``function(xp, *arrays, **options)`` (a decorator).
 
@@ -320,6 +363,12 @@ def primitive(
     floats : bool
         Whether the result is made of fractions whatever the argument: then the function gets
         floating-point arrays, never integers.
+    exact : bool, optional
+        Whether it computes with numbers of 16 bits as they are, because it moves, chooses or
+        compares them, or rounds once; if not, it computes in float32.  By default it is exact
+        unless ``floats`` or ``autocast`` is given.
+    autocast : Policy, optional
+        What `nnlib.autocast` makes of it; without, it gets what there is.
 
     Examples
     --------
@@ -331,8 +380,8 @@ def primitive(
     tensor([2.])
     """
     if function is None:
-        return lambda function: Primitive(function, floats)
-    return Primitive(function)
+        return lambda function: Primitive(function, floats, exact, autocast)
+    return Primitive(function, floats, exact, autocast)
 
 
 def converting(operation: Primitive) -> Primitive:
@@ -375,8 +424,10 @@ class Fused(Operation):
         function: Callable[..., Any],
         samples: Sequence[Any],
         check: Callable[..., None] | None = None,
+        exact: bool = False,
+        autocast: Policy | None = None,
     ) -> None:
-        super().__init__(function, skip=0)
+        super().__init__(function, skip=0, exact=exact, autocast=autocast)
         self.check = check
         self.samples = [(tuple(args), dict(options)) for args, options in samples]
         integers = {i for args, _ in self.samples for i, x in enumerate(args) if _is_integers(x)}
@@ -403,7 +454,10 @@ def _is_integers(sample: Any) -> bool:
 
 
 def fused(
-    samples: Sequence[Any], check: Callable[..., None] | None = None
+    samples: Sequence[Any],
+    check: Callable[..., None] | None = None,
+    exact: bool = False,
+    autocast: Policy | None = None,
 ) -> Callable[[Callable[..., Any]], Fused]:
     """Make a fused operation of its definition (a decorator).
 
@@ -412,8 +466,10 @@ def fused(
     samples : sequence of (arguments, options)
     check : callable, optional
         See `Fused`.
+    exact, autocast
+        See `primitive`.
     """
-    return lambda function: Fused(function, samples, check)
+    return lambda function: Fused(function, samples, check, exact, autocast)
 
 
 def fused_operations() -> Iterator[Fused]:

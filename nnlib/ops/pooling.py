@@ -20,7 +20,11 @@ def _check(x, *, size, padding, **_):
     check_window(x, size, padding)
 
 
-@fused(samples=_SAMPLES, check=_check)
+@fused(
+    samples=_SAMPLES,
+    check=_check,
+    exact=True,
+)
 def max_pool2d(x, *, size, stride, padding=(0, 0)):
     """Largest value of every window, channel by channel.
 

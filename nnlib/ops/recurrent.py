@@ -7,11 +7,12 @@ one, or with ``reverse`` the first) is the final state of every sequence, howeve
 """
 
 from nnlib.errors import ShapeError, describe
-from nnlib.ops.activation import relu, sigmoid
+from nnlib.ops.activation import relu
 from nnlib.ops.comparison import where
 from nnlib.ops.convolution import linear
+from nnlib.ops.explog import sigmoid
 from nnlib.ops.hyperbolic import tanh
-from nnlib.ops.operation import Integers, fused
+from nnlib.ops.operation import IN_FLOAT32, Integers, fused
 from nnlib.ops.shaping import expand_dims, stack
 
 __all__ = ["gru", "lstm", "rnn"]
@@ -66,6 +67,7 @@ def _check_rnn(x, w, r, b, d, h0, lengths, **_):
         ([*_samples(4, 2)[0], (9,)], {}),
     ],
     check=_check_lstm,
+    autocast=IN_FLOAT32,
 )
 def lstm(
     x, weight_ih, weight_hh, bias_ih=None, bias_hh=None, h0=None, c0=None, lengths=None,
@@ -126,7 +128,11 @@ def lstm(
     return stack([_in_time(states, 0), _in_time(states, 1)])
 
 
-@fused(samples=[(_samples(3, 1)[0], {}), (_samples(3, 1)[1], {"reverse": True})], check=_check_gru)
+@fused(
+    samples=[(_samples(3, 1)[0], {}), (_samples(3, 1)[1], {"reverse": True})],
+    check=_check_gru,
+    autocast=IN_FLOAT32,
+)
 def gru(
     x, weight_ih, weight_hh, bias_ih=None, bias_hh=None, h0=None, lengths=None, *, reverse=False
 ):
@@ -181,6 +187,7 @@ def gru(
         (_samples(1, 1)[1], {"reverse": True, "nonlinearity": "relu"}),
     ],
     check=_check_rnn,
+    autocast=IN_FLOAT32,
 )
 def rnn(
     x, weight_ih, weight_hh, bias_ih=None, bias_hh=None, h0=None, lengths=None, *,

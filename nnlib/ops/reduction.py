@@ -7,11 +7,11 @@ from nnlib.ops.arithmetic import sqrt
 from nnlib.ops.comparison import isfinite, where
 from nnlib.ops.explog import exp
 from nnlib.ops.indexing import getitem
-from nnlib.ops.operation import converting, in_float32, primitive
+from nnlib.ops.operation import TO_FLOAT32, converting, in_float32, primitive
 from nnlib.ops.shaping import astype, broadcast_to, expand_dims, flip, pad, reshape, transpose
 from nnlib_backends.dtypes import average, is_half, total
 
-__all__ = ["count", "cumsum", "logsumexp", "max", "mean", "min", "prod", "std", "sum", "var"]
+__all__ = ["cumsum", "logsumexp", "max", "mean", "min", "prod", "std", "sum", "var"]
 
 
 def count(shape, axis):
@@ -38,7 +38,7 @@ def spread(g, shape, axis, keepdims):
 
 
 @converting
-@primitive
+@primitive(autocast=TO_FLOAT32)
 def sum(xp, x, *, axis=None, keepdims=False):
     """Sum over an axis, several, or all.
 
@@ -57,7 +57,7 @@ def _(g, x_shape, axis, keepdims):
 
 
 @converting
-@primitive
+@primitive(autocast=TO_FLOAT32)
 def mean(xp, x, *, axis=None, keepdims=False):
     """Arithmetic mean over an axis, several, or all.
 
@@ -76,7 +76,7 @@ def _(g, x_shape, axis, keepdims):
 
 
 @converting
-@primitive
+@primitive(autocast=TO_FLOAT32)
 def prod(xp, x, *, axis=None, keepdims=False):
     """Product over an axis, several, or all.
 
@@ -132,7 +132,7 @@ def product_of_others(x):
     return getitem(reshape(others, shape=(*kept, n + n % 2)), key=(..., slice(n)))
 
 
-@primitive
+@primitive(exact=False)
 def max(xp, x, *, axis=None, keepdims=False):
     """Largest value; equal ones share the gradient.
 
@@ -145,7 +145,7 @@ def max(xp, x, *, axis=None, keepdims=False):
     return xp.max(x, axis=axis, keepdims=keepdims)
 
 
-@primitive
+@primitive(exact=False)
 def min(xp, x, *, axis=None, keepdims=False):
     """Smallest value; equal ones share the gradient.
 
@@ -166,7 +166,7 @@ def _(g, x, y, x_shape, axis, keepdims):
     return where(hit, spread(g / ties, x_shape, axis, keepdims), 0)
 
 
-@primitive(floats=True)
+@primitive(floats=True, autocast=TO_FLOAT32)
 def logsumexp(xp, x, *, axis=None, keepdims=False):
     """``log(sum(exp(x)))`` without overflow.
 
@@ -199,7 +199,7 @@ def _(g, x, x_shape, axis, keepdims):
 
 
 @converting
-@primitive
+@primitive(autocast=TO_FLOAT32)
 def cumsum(xp, x, *, axis=None):
     """Running sum along an axis, or of all values in a row.
 

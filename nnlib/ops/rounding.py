@@ -9,7 +9,7 @@ from nnlib.ops.operation import primitive
 __all__ = ["ceil", "floor", "floor_divide", "fmod", "remainder", "round", "trunc"]
 
 
-@primitive
+@primitive(exact=False)
 def floor(xp, x):
     """The largest integer that is not above; its derivative is zero, so none is recorded.
 
@@ -22,7 +22,7 @@ def floor(xp, x):
     return xp.floor(x)
 
 
-@primitive
+@primitive(exact=False)
 def ceil(xp, x):
     """The smallest integer that is not below; its derivative is zero, so none is recorded.
 
@@ -35,7 +35,7 @@ def ceil(xp, x):
     return xp.ceil(x)
 
 
-@primitive
+@primitive(exact=False)
 def trunc(xp, x):
     """The integer next towards zero; its derivative is zero, so none is recorded.
 
@@ -48,7 +48,7 @@ def trunc(xp, x):
     return xp.trunc(x)
 
 
-@primitive
+@primitive(exact=False)
 def round(xp, x, *, decimals=0):
     """The nearest number with so many decimals, the even one of two; no derivative is recorded.
 
@@ -63,7 +63,7 @@ def round(xp, x, *, decimals=0):
     return xp.round(x, decimals)
 
 
-@primitive
+@primitive(exact=False)
 def floor_divide(xp, a, b):
     """``a // b``, the quotient rounded down; its derivative is zero, so none is recorded.
 
@@ -76,7 +76,7 @@ def floor_divide(xp, a, b):
     return xp.floor_divide(a, b)
 
 
-@primitive
+@primitive(exact=False)
 def remainder(xp, a, b):
     """``a % b``, which has the sign of ``b``.
 
@@ -99,7 +99,7 @@ def _(g, a, b):
     return -g * floor_divide(a, b)
 
 
-@primitive
+@primitive(exact=False)
 def fmod(xp, a, b):
     """Remainder of the quotient rounded towards zero, which has the sign of ``a``.
 

@@ -21,7 +21,6 @@ __all__ = [
     "stack",
     "swapaxes",
     "transpose",
-    "unbroadcast",
 ]
 
 

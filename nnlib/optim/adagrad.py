@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 from nnlib.optim.optimizer import Optimizer
 from nnlib.optim.options import Range
 from nnlib.optim.update import update_rule
+from nnlib_backends.update_scalars import SCALARS
 
 __all__ = ["Adagrad"]
 
 
 @update_rule(
-    scalars=("lr", "eps", "weight_decay"),
+    scalars=SCALARS["adagrad"],
     samples=[
         ((True,), {"lr": 0.1, "eps": 1e-10, "weight_decay": 0.0}, {"decayed": False}),
         ((True,), {"lr": 0.1, "eps": 1e-10, "weight_decay": 0.1}, {"decayed": True}),

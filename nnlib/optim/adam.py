@@ -10,6 +10,7 @@ from nnlib.errors import OptionError
 from nnlib.optim.optimizer import Optimizer
 from nnlib.optim.options import Range
 from nnlib.optim.update import update_rule
+from nnlib_backends.update_scalars import SCALARS
 
 __all__ = ["Adam", "AdamW"]
 
@@ -25,7 +26,7 @@ _SAMPLE = {
 
 
 @update_rule(
-    scalars=("step_size", "eps", "beta1", "one_minus_beta1", "beta2", "one_minus_beta2", "decay"),
+    scalars=SCALARS["adam"],
     samples=[
         ((True, True, False), _SAMPLE | {"decay": 0.0}, {"decayed": False, "decoupled": False}),
         ((True, True, False), _SAMPLE, {"decayed": True, "decoupled": False}),

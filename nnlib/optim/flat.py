@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter, is_
 from typing import Any
 
 from nnlib.autograd import Tensor
@@ -99,7 +100,7 @@ class Flat:
 
     def is_intact(self) -> bool:
         """Tell whether the parameters still are where they were put."""
-        return all(p.data is array for p, array in zip(self.params, self.arrays, strict=True))
+        return all(map(is_, map(attrgetter("data"), self.params), self.arrays))
 
     def settle(self) -> None:
         """Have the backward pass leave gradients in `grad`."""
@@ -109,12 +110,11 @@ class Flat:
                     p.node.grad_buffer = grad_buffer
 
     def take_gradient(self, i: int, grad: Tensor) -> None:
-        """Copy a parameter's gradient to its place, unless it is there already."""
-        if self.moved and grad.data is not self.homes[i]:
-            node = self.params[i].node
-            assert node is not None
-            node.release_grad_buffer()
-            perform(_copy, self.homes[i], grad.data)
+        """Copy a parameter's gradient to its place."""
+        node = self.params[i].node
+        assert node is not None
+        node.release_grad_buffer()
+        perform(_copy, self.homes[i], grad.data)
 
     def state(self, name: str) -> list[Array]:
         """Return each parameter's part of a state array, which is made if there is none."""
@@ -133,13 +133,17 @@ class Flat:
 
     def part(self, first: int, last: int, names: Iterable[str | None]) -> list[Array | None]:
         """Return data, gradients and state of the parameters ``first`` … ``last``, each as one."""
-        state = [None if name is None else self._state[name][0] for name in names]
-        if not self.moved:
+        part: Any = ...
+        if self.moved:
+            part = slice(self.places[first].start, self.places[last].stop)
+            arrays = [self.data[part], self.grad[part]]
+        else:
             grad = self.params[0].grad
             assert grad is not None
-            return [self.data, grad.data, *state]
-        part = slice(self.places[first].start, self.places[last].stop)
-        return [None if a is None else a[part] for a in (self.data, self.grad, *state)]
+            arrays = [self.data, grad.data]
+        for name in names:
+            arrays.append(None if name is None else self._state[name][0][part])
+        return arrays
 
 
 def state_dtype(p: Tensor) -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from operator import itemgetter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple, NoReturn
 
 from nnlib import memory
 from nnlib.arguments import Explained
@@ -31,6 +32,16 @@ from nnlib.tracing import Guards, current, perform, repeated, scalar_inputs
 from nnlib_backends.base import Array
 
 __all__ = ["Optimizer"]
+
+
+class Checked(NamedTuple):
+    """The options of a group as they were checked, and what follows from them."""
+
+    given: Any  #: number and values of the options
+    options: dict[str, Any]
+    initial: dict[str, float]  #: the state arrays that are needed, with the value that fills each
+    names: tuple[str | None, ...]  #: of all state arrays; None for one that is not needed
+    flags: dict[str, bool]
 
 
 class Optimizer(Explained):
@@ -144,7 +155,7 @@ class Optimizer(Explained):
         self._flats: list[list[Flat]] = []
         # each group with the parameters that it had when its flat buffers were made
         self._known: Known = []
-        self._checked: dict[int, tuple[Any, dict[str, Any], Any]] = {}
+        self._checked: dict[int, Checked] = {}
         # the values of a group's options; an optimizer may have none
         self._pick = itemgetter(*self.defaults) if self.defaults else len
 
@@ -177,9 +188,13 @@ class Optimizer(Explained):
     def zero_grad(self) -> None:
         """Drop the gradients of all parameters."""
         self._take_over_groups()
+        tracing = current()
         for group in self.param_groups:
             for p in group["params"]:
-                p.grad = None
+                if tracing is not None:
+                    p.grad = None
+                elif p.node is not None:
+                    p.node.grad = None
 
     def step(self, *, skip: Tensor | None = None) -> None:
         """Change every parameter that has a gradient, in place.
@@ -214,7 +229,7 @@ class Optimizer(Explained):
     def _arrange(self) -> None:
         """Put the parameters into flat buffers, if they are not or no longer there."""
         self._take_over_groups()
-        if not all(flat.is_intact() for group in self._flats for flat in group):
+        if not all(map(Flat.is_intact, chain.from_iterable(self._flats))):
             self._flats = [flattened(group["params"]) for group in self.param_groups]
         for group in self._flats:
             for flat in group:
@@ -233,15 +248,14 @@ class Optimizer(Explained):
                 return False
             if not are_known(self.param_groups, self._known):
                 return False
-            for i, kind in enumerate(kinds):
-                now = self._kind(i)
-                if now is not kind and now != kind:
+            for i, kind in enumerate(kinds):  # noqa: SIM110 - at every replay: no generator
+                if self._kind(i) != kind:
                     return False
             return True
 
         tracing.note_guard(unchanged)
 
-    def _options(self, i: int) -> dict[str, Any]:
+    def _options(self, i: int) -> Checked:
         """Return the checked options of group ``i``; checked again only if one has changed."""
         group = self.param_groups[i]
         try:
@@ -250,54 +264,63 @@ class Optimizer(Explained):
             check_names(self, group)
             raise
         checked = self._checked.get(i)
-        if checked is None or checked[0] != given:
+        if checked is None or checked.given != given:
             check_names(self, group)
             options = self.checked(group)
-            kind = (tuple(self.initial_state(options)), self.flags(options))
-            checked = self._checked[i] = (given, options, kind)
-        return checked[1]
+            initial, flags = self.initial_state(options), self.flags(options)
+            names = tuple(name if name in initial else None for name in self.slots)
+            checked = self._checked[i] = Checked(given, options, initial, names, flags)
+        return checked
 
     def _kind(self, i: int) -> Any:
         """Return what cannot change in a recorded step: state arrays and flags."""
-        self._options(i)
-        return self._checked[i][2]
+        options = self._options(i)
+        return options.names, options.flags
 
-    def _step_flat(self, i: int, options: dict[str, Any], flat: Flat, skip: Array | None) -> None:
-        initial = self.initial_state(options)
-        names = [name if name in initial else None for name in self.slots]
-        for first, last in self._runs(flat, initial):
+    def _step_flat(self, i: int, options: Checked, flat: Flat, skip: Array | None) -> None:
+        for first, last in self._runs(flat, options.initial):
             run = flat.runs.get((first, last))
             if run is None:
                 scalars = flat.new_scalars(len(self.rule.scalars))
                 run = flat.runs[first, last] = Run(i, flat.params[first : last + 1], scalars)
-            arrays = flat.part(first, last, names)
+            arrays = flat.part(first, last, options.names)
             scalars = scalar_inputs(run.scalars, self._advance, run, dtype=flat.state_dtype)
-            own = [array for array in (arrays[0], *arrays[2:]) if array is not None]
-            flags: dict[str, Any] = self.flags(options)
-            before = None
+            flags: dict[str, Any] = options.flags
+            own = before = None
             if skip is not None and self.rule.can_skip(flat.backend):
                 flags = {**flags, "skip": skip}
             elif skip is not None:
+                own = [array for array in (arrays[0], *arrays[2:]) if array is not None]
                 before = repeated(_copies, own)
             perform(self.rule, flat.backend, *arrays, scalars=scalars, **flags)
             if before is not None:
                 perform(_restore, flat.backend.xp, own, before, skip)
+            tracing = current()
             for p in run.params:
-                p.bump_version()
+                p.version_cell[0] += 1
+                if tracing is not None:
+                    tracing.note_change(p.version_cell)
 
     def _runs(self, flat: Flat, initial: dict[str, float]) -> list[tuple[int, int]]:
         """First and last of the parameters to change: neighbours with one step count at once."""
         runs: list[tuple[int, int]] = []
         steps = -1
+        slots = None  # no state is made where there is no gradient
         for i, p in enumerate(flat.params):
             grad = p.grad
             if grad is None:
                 continue
-            _check_gradient(p, grad)
-            flat.take_gradient(i, grad)
+            if slots is None:
+                slots = [(name, value, flat.state(name)) for name, value in initial.items()]
+            if grad.backend is not p.backend or grad.dtype != p.dtype:
+                _refuse_gradient(p, grad)
+            if flat.moved and grad.data is not flat.homes[i]:
+                flat.take_gradient(i, grad)
             state = self.state.setdefault(p, {"step": 0})
-            for name, value in initial.items():
-                self._place_state(p, name, flat.state(name)[i], value)
+            for name, value, arrays in slots:
+                tensor = state.get(name)
+                if tensor is None or tensor.data is not arrays[i]:
+                    self._place_state(p, name, arrays[i], value)
             if runs and runs[-1][1] == i - 1 and state["step"] == steps:
                 runs[-1] = (runs[-1][0], i)
             else:
@@ -308,19 +331,17 @@ class Optimizer(Explained):
     def _place_state(self, p: Tensor, name: str, array: Array, value: float) -> None:
         """Have a state tensor lie in the flat buffer; a new one is filled with ``value``."""
         state = self.state[p]
-        if name not in state:
-            array[...] = value
-            state[name] = Tensor(array, p.backend)
-        elif state[name].data is not array:  # loaded, or the parameter has moved
-            array[...] = copied(state[name], p).data
-            state[name] = Tensor(array, p.backend)
+        # loaded before, or the parameter has moved
+        array[...] = copied(state[name], p).data if name in state else value
+        state[name] = Tensor(array, p.backend)
 
     def _advance(self, run: Run) -> list[float]:
         """Count a step of some parameters; return the scalars of their update."""
         for p in run.params:
             self.state[p]["step"] += 1
-        scalars = self.scalars(self._options(run.group), self.state[run.params[0]]["step"])
-        return [scalars[name] for name in self.rule.scalars]
+        options = self._options(run.group).options
+        scalars = self.scalars(options, self.state[run.params[0]]["step"])
+        return list(map(scalars.__getitem__, self.rule.scalars))
 
     # State -----------------------------------------------------------------------------------
 
@@ -387,16 +408,13 @@ def _restore(xp: Any, arrays: list[Array], before: list[Array], skip: Array) -> 
         array[...] = xp.where(skip != 0, old, array)
 
 
-def _check_gradient(p: Tensor, grad: Tensor) -> None:
+def _refuse_gradient(p: Tensor, grad: Tensor) -> NoReturn:
     if grad.backend is not p.backend:
         raise BackendMismatchError(
             "a gradient must be on its parameter's backend. Received: "
             f"{grad.backend.name!r} for a parameter on {p.backend.name!r}"
         )
-    if grad.dtype != p.dtype:
-        raise DTypeError(
-            f"a gradient must have its parameter's dtype. Received: {describe(grad, p)}"
-        )
+    raise DTypeError(f"a gradient must have its parameter's dtype. Received: {describe(grad, p)}")
 
 
 def _held(optimizer: Optimizer) -> memory.Held:

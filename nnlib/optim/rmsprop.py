@@ -8,16 +8,22 @@ from typing import Any, ClassVar
 from nnlib.optim.optimizer import Optimizer
 from nnlib.optim.options import Range
 from nnlib.optim.update import update_rule
+from nnlib_backends.update_scalars import SCALARS
 
 __all__ = ["RMSprop"]
 
 _SAMPLE = {
-    "lr": 0.01, "alpha": 0.99, "rest": 0.01, "eps": 1e-8, "weight_decay": 0.1, "momentum": 0.9,
-}  # fmt: skip
+    "lr": 0.01,
+    "alpha": 0.99,
+    "one_minus_alpha": 0.01,
+    "eps": 1e-8,
+    "weight_decay": 0.1,
+    "momentum": 0.9,
+}
 
 
 @update_rule(
-    scalars=("lr", "alpha", "rest", "eps", "weight_decay", "momentum"),
+    scalars=SCALARS["rmsprop"],
     samples=[
         ((True, False, False), _SAMPLE | {"weight_decay": 0.0}, {"decayed": False}),
         ((True, True, False), _SAMPLE, {"decayed": True}),
@@ -35,7 +41,7 @@ def rmsprop(
     *,
     lr: Any,
     alpha: Any,
-    rest: Any,
+    one_minus_alpha: Any,
     eps: Any,
     weight_decay: Any,
     momentum: Any,
@@ -45,11 +51,11 @@ def rmsprop(
     if decayed:
         g = g + weight_decay * p
     square_avg *= alpha
-    square_avg += rest * g * g
+    square_avg += one_minus_alpha * g * g
     mean_square = square_avg
     if grad_avg is not None:
         grad_avg *= alpha
-        grad_avg += rest * g
+        grad_avg += one_minus_alpha * g
         # rounding can make the variance of a constant gradient negative, its root NaN
         mean_square = xp.maximum(square_avg - grad_avg * grad_avg, 0.0)
     g = g / (xp.sqrt(mean_square) + eps)
@@ -147,4 +153,5 @@ class RMSprop(Optimizer):
 
     def scalars(self, options: dict[str, Any], step: int) -> dict[str, float]:
         """Return the options that are numbers."""
-        return {**{name: options[name] for name in self.ranges}, "rest": 1 - options["alpha"]}
+        given = {name: options[name] for name in self.ranges}
+        return {**given, "one_minus_alpha": 1 - options["alpha"]}

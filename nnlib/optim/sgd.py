@@ -9,20 +9,22 @@ from nnlib.errors import OptionError
 from nnlib.optim.optimizer import Optimizer
 from nnlib.optim.options import Range
 from nnlib.optim.update import update_rule
+from nnlib_backends.update_scalars import SCALARS
 
 __all__ = ["SGD"]
 
-_PLAIN = {"lr": 0.1, "momentum": 0.0, "share": 1.0, "weight_decay": 0.0}
+_PLAIN = {"lr": 0.1, "momentum": 0.0, "one_minus_dampening": 1.0, "weight_decay": 0.0}
+_DAMPENED = _PLAIN | {"momentum": 0.9, "one_minus_dampening": 0.7, "weight_decay": 0.01}
 _DECAYED = {"nesterov": False, "decayed": True}
 _UNDECAYED = {"nesterov": False, "decayed": False}
 
 
 @update_rule(
-    scalars=("lr", "momentum", "share", "weight_decay"),
+    scalars=SCALARS["sgd"],
     samples=[
         ((False,), _PLAIN, _UNDECAYED),
         ((False,), _PLAIN | {"weight_decay": 0.01}, _DECAYED),
-        ((True,), _PLAIN | {"momentum": 0.9, "share": 0.7, "weight_decay": 0.01}, _DECAYED),
+        ((True,), _DAMPENED, _DECAYED),
         ((True,), _PLAIN | {"momentum": 0.9}, {"nesterov": True, "decayed": False}),
     ],
 )
@@ -34,7 +36,7 @@ def sgd(
     *,
     lr: Any,
     momentum: Any,
-    share: Any,
+    one_minus_dampening: Any,
     weight_decay: Any,
     nesterov: bool,
     decayed: bool,
@@ -44,7 +46,7 @@ def sgd(
         g = g + weight_decay * p
     if momentum_buffer is not None:
         momentum_buffer *= momentum
-        momentum_buffer += share * g
+        momentum_buffer += one_minus_dampening * g
         g = g + momentum * momentum_buffer if nesterov else momentum_buffer
     p -= lr * g
 
@@ -140,6 +142,6 @@ class SGD(Optimizer):
         return {
             "lr": options["lr"],
             "momentum": options["momentum"],
-            "share": 1 - options["dampening"] if step > 1 else 1.0,
+            "one_minus_dampening": 1 - options["dampening"] if step > 1 else 1.0,
             "weight_decay": options["weight_decay"],
         }

@@ -13,19 +13,20 @@ definition gets them by name.  What an option switches on or off is a flag, a Py
 Like a fused operation it can be replaced: a backend that has a faster way lists it under the same
 name in ``Backend.updates``, and the conformance test compares it with the definition on the
 samples.  A replacement is called without ``xp``, gets the scalars as one array, and must give the
-same values.
+same values, or return ``NotImplemented`` and change nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 from nnlib_backends.base import Array, Backend
 from nnlib_backends.dtypes import is_half
 
 __all__ = ["UpdateRule", "update_rule"]
+
+SLICE = 1 << 14  # elements that pass through a definition at once on the CPU
 
 Sample: TypeAlias = tuple[tuple[bool, ...], dict[str, float], dict[str, bool]]
 
@@ -92,8 +93,11 @@ class UpdateRule:
         """
         if skip is not None:
             flags["skip"] = skip
-        with backend.scope or nullcontext():
+        if backend.scope is None:
             self._update(backend, p, g, *state, scalars=scalars, **flags)
+        else:
+            with backend.scope:
+                self._update(backend, p, g, *state, scalars=scalars, **flags)
 
     def can_skip(self, backend: Backend) -> bool:
         """Tell whether the backend's replacement knows ``skip``."""
@@ -109,11 +113,10 @@ class UpdateRule:
             return
         arrays = (p, g, *state)
         replacement = backend.updates.get(self.name)
-        if replacement is None:
+        if replacement is None or replacement(*arrays, scalars, **flags) is NotImplemented:
             named = {name: scalars[i] for i, name in enumerate(self.scalars)}
-            self.definition(backend.xp, *arrays, **named, **flags)
-        else:
-            replacement(*arrays, scalars, **flags)
+            for part in _slices(arrays) if backend.host_memory else [arrays]:
+                self.definition(backend.xp, *part, **named, **flags)
 
     def __reduce__(self) -> str:
         """Pickle like a function, by its name; a copy is the rule itself."""
@@ -121,6 +124,17 @@ class UpdateRule:
 
     def __repr__(self) -> str:
         return f"<nnlib update rule {self.name}>"
+
+
+def _slices(arrays: Sequence[Array | None]) -> Iterator[Sequence[Array | None]]:
+    """Yield matching slices of contiguous arrays, whose temporaries then fit into the cache."""
+    given = [a for a in arrays if a is not None]
+    if given[0].size <= SLICE or not all(a.flags.c_contiguous for a in given):
+        yield arrays
+        return
+    flat = [None if a is None else a.reshape(-1) for a in arrays]
+    for start in range(0, given[0].size, SLICE):
+        yield [None if a is None else a[start : start + SLICE] for a in flat]
 
 
 def update_rule(

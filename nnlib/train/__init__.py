@@ -1,16 +1,17 @@
 """Training: the loop, its metrics, callbacks, checkpoints and history."""
 
 from nnlib.train.callbacks import Callback, CSVLogger, LearningRateLogger
-from nnlib.train.curve import LearningCurve
 from nnlib.train.history import History
-from nnlib.train.learning import learning_curve
-from nnlib.train.metric import FunctionMetric, LabelMetric, Metric
+from nnlib.train.learning_curves import LearningCurve, learning_curve
 from nnlib.train.metrics import (
     Accuracy,
     BinaryAccuracy,
     ErrorRate,
+    FunctionMetric,
+    LabelMetric,
     MeanAbsoluteError,
     MeanSquaredError,
+    Metric,
     TopKAccuracy,
     Within,
     get_metric,

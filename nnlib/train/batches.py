@@ -1,33 +1,119 @@
-"""From whatever holds the data to batches of tensors where the model is."""
+"""From whatever holds the data to batches of tensors, and where these go."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, TypeAlias
 
 from nnlib.autograd import Tensor, tensor
 from nnlib.data import ArrayDataset, DataLoader
 from nnlib.errors import DataError, describe
 from nnlib.nn import Module
-from nnlib_backends import Backend, get_backend, load_backend, use_backend
+from nnlib_backends import Backend, get_backend, load_backend
 from nnlib_backends.dtypes import is_floating
 
-__all__ = ["Batch", "Data", "as_loader", "batches", "home_of"]
+__all__ = ["Batch", "Data", "Placement", "as_loader", "batches", "grouped", "split"]
 
 Batch: TypeAlias = tuple[Tensor, ...]
 Data: TypeAlias = Any
 """A `DataLoader`, a dataset, a tuple of arrays, or any iterable of batches."""
 
 
-def home_of(model: Module) -> tuple[Backend, Any]:
-    """Return the backend of a model and the dtype of its parameters (``None`` if it has none)."""
-    dtype = None
-    backend = None
-    for value in (*model.parameters(), *model.buffers()):
-        backend = backend or value.backend
-        if is_floating(value.dtype):
-            return value.backend, value.dtype
-    return backend or get_backend(), dtype
+class Placement:
+    """Where the batches of a model go: nothing else decides that.
+
+    Parameters
+    ----------
+    backend : Backend
+        Of the model.
+    dtype : dtype or None
+        Of its parameters; floats of another width are converted to it.
+    from_host : bool
+        Leave what is on the host there: a compiled step copies it to the device itself, while the
+        step before is still computed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nnlib import nn
+    >>> x, y = Placement.of(nn.Linear(2, 1)).place((np.zeros((3, 2)), np.zeros(3, int)))
+    >>> x.dtype, y.dtype
+    (dtype('float32'), dtype('int64'))
+    """
+
+    def __init__(self, backend: Backend, dtype: Any, from_host: bool = False) -> None:
+        self.backend, self.dtype, self.from_host = backend, dtype, from_host
+        self._host = load_backend("numpy")
+
+    @classmethod
+    def of(cls, model: Module, *, compiled: bool = False) -> Placement:
+        """Return that of a model, of steps that are compiled or not."""
+        values = [*model.parameters(), *model.buffers()]
+        floats = [value for value in values if is_floating(value.dtype)]
+        first = next(iter(floats or values), None)
+        backend = get_backend() if first is None else first.backend
+        from_host = compiled and not backend.host_memory and backend.tracer() is not None
+        return cls(backend, floats[0].dtype if floats else None, from_host)
+
+    @property
+    def eager(self) -> Placement:
+        """That of steps which are not compiled."""
+        return Placement(self.backend, self.dtype)
+
+    def place(self, arrays: Any) -> Batch:
+        """Check a batch, and bring each of its arrays to where a step takes it from.
+
+        Raises
+        ------
+        DataError
+            If it is no tuple of arrays with the examples along their first axis.
+        """
+        if hasattr(arrays, "shape"):
+            arrays = (arrays,)
+        if not isinstance(arrays, tuple | list):
+            raise _no_batch(arrays)
+        return tuple([self._placed(array, arrays) for array in arrays])
+
+    def _placed(self, array: Any, batch: Sequence[Any]) -> Tensor:
+        if not getattr(array, "shape", ()):
+            raise _no_batch(batch)
+        is_tensor = isinstance(array, Tensor)
+        data = array.data if is_tensor else array
+        home = self._host if self.from_host and self._host.owns(data) else self.backend
+        if not home.owns(data) or data.dtype.kind not in "biuf":
+            value = tensor(array, backend=home)
+        else:
+            value = array if is_tensor else Tensor(home.asarray(data), home)
+        dtype = value.data.dtype
+        if self.dtype is None or dtype == self.dtype or not is_floating(dtype):
+            return value
+        return value.astype(self.dtype)  # float64 data must not make a float32 model slow
+
+    def arguments(self, batch: Batch) -> tuple[Any, ...]:
+        """Return a batch as a step takes it: what it copies from the host itself as arrays.
+
+        A tensor says where it is, and a compiled function copies no tensor to another backend.
+        """
+        if not self.from_host:
+            return batch
+        return tuple([x.data if x.backend is self._host else x for x in batch])
+
+
+def _no_batch(batch: Any) -> DataError:
+    """Say what is wrong with a batch."""
+    hint = "Single examples become batches in a nnlib.data.DataLoader"
+    if not isinstance(batch, tuple | list) or not all(hasattr(a, "shape") for a in batch):
+        kind = type(batch).__name__
+        if isinstance(batch, tuple | list):
+            kind = f"{kind} of {', '.join(type(item).__name__ for item in batch)}"
+        return DataError(
+            f"a batch must be a tuple of arrays or tensors, (x, y). Received: {kind}. {hint}"
+        )
+    return DataError(
+        "the arrays of a batch must have the examples along their first axis. "
+        f"Received: {describe(*batch)}. {hint}"
+    )
 
 
 def as_loader(data: Data, batch_size: int, *, shuffle: bool) -> Iterable[Any]:
@@ -60,84 +146,34 @@ def as_loader(data: Data, batch_size: int, *, shuffle: bool) -> Iterable[Any]:
     return data
 
 
-def batches(
-    loader: Iterable[Any], backend: Backend, dtype: Any, skip: int = 0, *, on_host: bool = False
-) -> Iterator[Batch]:
-    """Begin an epoch: its batches, moved to ``backend``, their floats converted to ``dtype``.
+def batches(loader: Iterable[Any], placement: Placement, skip: int = 0) -> Iterator[Batch]:
+    """Begin an epoch: its batches, each brought to its place once.
 
     Parameters
     ----------
     skip : int
         Leave out that many batches at first: for a loader that cannot start in mid-epoch itself.
-    on_host : bool
-        Do not move what is on the host: a compiled step brings it to the device itself, while the
-        step before is still computed.
 
     Raises
     ------
     DataError
         If there is no batch, or one is not a tuple of arrays.
     """
-    home = load_backend("numpy") if on_host and _lies_on_host(loader) else backend
-    with use_backend(home):  # where a loader without a backend of its own puts its tensors
-        iterator = iter(loader)
-    return _moving(iterator, backend, dtype, skip, on_host)
+    if isinstance(loader, DataLoader) and type(loader).__iter__ is DataLoader.__iter__:
+        return islice(loader.epoch(placement.place), skip, None)
+    return _placed(iter(loader), placement, skip)
 
 
-def _lies_on_host(loader: Iterable[Any]) -> bool:
-    """Tell whether a loader would put on a device what it has on the host."""
-    data = getattr(loader, "dataset", None)
-    return not isinstance(data, ArrayDataset) or data.backend.host_memory
-
-
-def _moving(
-    iterator: Iterator[Any], backend: Backend, dtype: Any, skip: int, on_host: bool
-) -> Iterator[Batch]:
+def _placed(iterator: Iterator[Any], placement: Placement, skip: int) -> Iterator[Batch]:
     number = 0
     for number, arrays in enumerate(iterator, 1):
         if number > skip:
-            yield _moved(arrays, backend, dtype, on_host)
+            yield placement.place(arrays)
     if number == 0:
         raise DataError(
             "an epoch must have at least one batch. Received: a loader that gave none. "
             "A generator can be gone through only once; use a list or a DataLoader"
         )
-
-
-def _moved(arrays: Any, backend: Backend, dtype: Any, on_host: bool) -> Batch:
-    if hasattr(arrays, "shape"):
-        arrays = (arrays,)
-    if not isinstance(arrays, tuple | list) or not all(hasattr(a, "shape") for a in arrays):
-        raise DataError(
-            f"a batch must be a tuple of arrays or tensors, (x, y). Received: {_kinds(arrays)}. "
-            "Single examples become batches in a nnlib.data.DataLoader"
-        )
-    if not all(len(array.shape) for array in arrays):
-        raise DataError(
-            "the arrays of a batch must have the examples along their first axis. "
-            f"Received: {describe(*arrays)}. Single examples become batches in a "
-            "nnlib.data.DataLoader"
-        )
-    return tuple(_move(array, backend, dtype, on_host) for array in arrays)
-
-
-def _kinds(value: Any) -> str:
-    kind = type(value).__name__
-    if not isinstance(value, tuple | list):
-        return kind
-    return f"{kind} of {', '.join(type(item).__name__ for item in value)}"
-
-
-def _move(array: Any, backend: Backend, dtype: Any, on_host: bool) -> Tensor:
-    host = load_backend("numpy")
-    if isinstance(array, Tensor):
-        value = array
-    else:
-        value = tensor(array, backend=host if on_host and host.owns(array) else None)
-    if dtype is not None and is_floating(value.dtype) and value.dtype != dtype:
-        value = value.astype(dtype)  # float64 data must not make a float32 model slow
-    stays = value.backend is backend or (on_host and value.backend is host)
-    return value if stays else tensor(value, backend=backend)
 
 
 def split(batch: Batch) -> tuple[Batch, Tensor]:
@@ -154,3 +190,21 @@ def split(batch: Batch) -> tuple[Batch, Tensor]:
             "Received: batches of one array"
         )
     return batch[:-1], batch[-1]
+
+
+def grouped(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+    """Batches in groups of ``size``, the last one perhaps smaller; none is fetched ahead.
+
+    Examples
+    --------
+    >>> list(grouped("abcde", 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    group = []
+    for batch in batches:
+        group.append(batch)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group

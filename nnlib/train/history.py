@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
+import csv
+import io
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnlib.errors import OptionError, missing_extra
-from nnlib.io import writing
+from nnlib.errors import OptionError
 from nnlib.reading import expect, parsing
-from nnlib.train.files import write_text
+from nnlib.train.export import PathLike, export_json, export_text, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["History"]
 
-PathLike = str | os.PathLike[str]
 _VALUES = (int, float, bool, str, type(None))  # what an epoch may have
 
 
@@ -127,10 +124,7 @@ class History:
 
         NaN and infinities become null: JSON has none.
         """
-        text = json.dumps(_without_nan(self.to_dict()), indent=1, allow_nan=False) + "\n"
-        if path is not None:
-            write_text(Path(path), text)
-        return text
+        return export_json(self.to_dict(), path)
 
     def to_csv(self, path: PathLike | None = None) -> str:
         """Return the epochs as CSV, a line each, and write that to a file if a path is given.
@@ -141,16 +135,11 @@ class History:
         epoch,loss
         1,0.5
         """
-        import csv
-        import io
-
         text = io.StringIO()
         writer = csv.DictWriter(text, self.names(), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.epochs)
-        if path is not None:
-            write_text(Path(path), text.getvalue())
-        return text.getvalue()
+        return export_text(text.getvalue(), path)
 
     # Pictures --------------------------------------------------------------------------------
 
@@ -173,23 +162,16 @@ class History:
         OptionError
             If there is no epoch to draw.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise missing_extra("History.plot needs matplotlib", "plot") from error
         if not self.epochs:
             raise OptionError("a history must have at least one epoch to be drawn. Received: none")
         names = dict.fromkeys(name.removeprefix("val_") for name in self.names())
         panels = [name for name in names if name not in _NO_PANEL]
-        figure = Figure(figsize=(5 * len(panels), 3.6), layout="constrained")
+        figure = new_figure("History.plot", 5 * len(panels), 3.6)
         for axes, name in zip(
             figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
         ):
             self._draw(axes, name)
-        if path is not None:
-            with writing(path) as file:
-                figure.savefig(file, format=Path(path).suffix[1:] or "png", dpi=150)
-        return figure
+        return save_figure(figure, path)
 
     def _draw(self, axes: Any, name: str) -> None:
         steps = len(self.step_losses)
@@ -225,13 +207,3 @@ def is_better_low(name: str) -> bool:
     return bool(
         {"loss", "error", "mse", "mae", "rmse", "seconds", "perplexity"}.intersection(parts)
     )
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    if isinstance(value, float) and not -float("inf") < value < float("inf"):
-        return None
-    return value

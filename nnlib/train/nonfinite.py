@@ -154,11 +154,11 @@ def find_cause(trainer: Trainer, batch: Batch) -> str:
     for path, parameter in trainer.model.named_parameters():
         if not is_finite(parameter):
             return f"parameter {path!r} is not finite already ({describe_values(parameter)})"
-    inputs, target = split(tuple(value.to(trainer.backend) for value in batch))
-    with _Watch(trainer.model) as watch, trainer.lowered():
-        output = trainer.output_of(inputs)
+    inputs, target = split(trainer.placement.eager.place(batch))
+    with _Watch(trainer.model) as watch, trainer.stepper.lowered():
+        output = trainer.stepper.output_of(inputs)
         if not watch.found:
-            loss, _ = trainer.loss_of(output, target)
+            loss, _ = trainer.stepper.loss_of(output, target)
             if not is_finite(loss):
                 watch.found = (
                     f"the loss of outputs that are finite ({describe_values(output)}) is "
@@ -174,7 +174,7 @@ def find_cause(trainer: Trainer, batch: Batch) -> str:
 def _bad_validation_data(trainer: Trainer) -> str | None:
     """Say which batch of the validation data is not finite, if one is."""
     if trainer.val is not None:
-        for number, batch in enumerate(batches(trainer.val, trainer.backend, trainer.dtype), 1):
+        for number, batch in enumerate(batches(trainer.val, trainer.placement.eager), 1):
             if not all(is_finite(array) for array in batch):
                 return f"Batch {number} of the validation data {_BAD_DATA} ({_facts(batch)})"
     return None

@@ -1,10 +1,8 @@
-"""How many inputs a model takes, and its outputs for many batches as one."""
+"""A model's outputs for many batches, joined to one."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from inspect import Parameter, signature
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,26 +12,7 @@ from nnlib.autograd import Tensor
 from nnlib.errors import DTypeError, describe
 from nnlib_backends.dtypes import is_floating
 
-__all__ = ["joined", "positional"]
-
-
-def positional(function: Callable[..., Any]) -> tuple[int, float]:
-    """Return how many arguments without a name a function needs at least, and takes at most.
-
-    Examples
-    --------
-    >>> positional(lambda x, mask=None, *, scale=1: x)
-    (1, 2)
-    >>> positional(lambda *inputs: inputs)
-    (0, inf)
-    """
-    try:
-        parameters = list(signature(function).parameters.values())
-    except (TypeError, ValueError):  # nobody knows
-        return 0, math.inf
-    single = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    most = math.inf if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(single)
-    return sum(p.default is Parameter.empty for p in single), most
+__all__ = ["joined"]
 
 
 def joined(outputs: Sequence[Any], rows: Sequence[int], dtype: Any, where: str = "") -> Any:

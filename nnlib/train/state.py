@@ -12,19 +12,18 @@ from nnlib.autograd import Tensor, tensor
 from nnlib.errors import FileFormatError, NnlibError, OutOfMemoryError, StateError
 from nnlib.random import default_generator
 from nnlib.reading import parsing
-from nnlib.train.batches import Batch, batches
+from nnlib.train.batches import Batch, Placement, batches, grouped
 from nnlib.train.checkpoint import copied, load_state, save_state
 from nnlib.train.history import History
-from nnlib.train.steps import grouped
 from nnlib_backends import BackendError
 
 if TYPE_CHECKING:
-    from nnlib.train.epochs import Epochs
+    from nnlib.train.trainer import Trainer
 
 __all__ = ["place_loaders", "position", "repeat_from", "rest_of_epoch", "resume", "save"]
 
 
-def position(trainer: Epochs) -> dict[str, Any]:
+def position(trainer: Trainer) -> dict[str, Any]:
     """Return everything that the coming steps follow from; tensors are not copied."""
     schedule = trainer.schedule
     return {
@@ -39,7 +38,7 @@ def position(trainer: Epochs) -> dict[str, Any]:
     }
 
 
-def go_to(trainer: Epochs, place: Mapping[str, Any]) -> None:
+def go_to(trainer: Trainer, place: Mapping[str, Any]) -> None:
     """Set model, optimizer, schedule and random stream as they were at a position."""
     schedule = trainer.schedule
     if (schedule is None) != (place["schedule"] is None):
@@ -62,30 +61,30 @@ def go_to(trainer: Epochs, place: Mapping[str, Any]) -> None:
     default_generator.load_state_dict(place["generator"])
 
 
-def rest_of_epoch(trainer: Epochs) -> Iterator[list[Batch]]:
+def rest_of_epoch(trainer: Trainer) -> Iterator[list[Batch]]:
     """Groups of batches from where the loader stands."""
-    on_host = trainer.brings_batches(trainer.backend)
-    return _groups(trainer, trainer.loader, trainer.batch, on_host)
+    return _groups(trainer, trainer.loader, trainer.batch, trainer.placement)
 
 
-def repeat_from(trainer: Epochs, place: Mapping[str, Any]) -> Iterator[tuple[int, list[Batch]]]:
+def repeat_from(trainer: Trainer, place: Mapping[str, Any]) -> Iterator[tuple[int, list[Batch]]]:
     """Go to a position of this epoch; yield the number and the batches of each step from there."""
     go_to(trainer, place)
     trainer.model.train()
     loader = copy.copy(trainer.loader)
     _place(loader, place["loader"])
-    yield from enumerate(_groups(trainer, loader, place["batch"]), place["step"] + 1)
+    yield from enumerate(
+        _groups(trainer, loader, place["batch"], trainer.placement.eager), place["step"] + 1
+    )
 
 
 def _groups(
-    trainer: Epochs, loader: Any, done: int, on_host: bool = False
+    trainer: Trainer, loader: Any, done: int, placement: Placement
 ) -> Iterator[list[Batch]]:
     where = _state_of(loader)
     if done and where is not None and where.get("batch") == 0:
         return iter(())  # the loader stands before the next epoch already
     skip = 0 if where is not None else done
-    arrays = batches(loader, trainer.backend, trainer.dtype, skip, on_host=on_host)
-    return grouped(arrays, trainer.accumulate)
+    return grouped(batches(loader, placement, skip), trainer.accumulate)
 
 
 def _state_of(loader: Any) -> dict[str, Any] | None:
@@ -98,7 +97,7 @@ def _place(loader: Any, where: Mapping[str, Any] | None) -> None:
         loader.load_state_dict(where)
 
 
-def save(trainer: Epochs, path: Path) -> None:
+def save(trainer: Trainer, path: Path) -> None:
     """Write a checkpoint."""
     trainer.read_losses()
     history = trainer.history.to_dict()
@@ -128,7 +127,7 @@ def _float64(values: list[Any]) -> Tensor:
     return tensor(values, dtype="float64", backend="numpy")
 
 
-def resume(trainer: Epochs, path: Path) -> None:
+def resume(trainer: Trainer, path: Path) -> None:
     """Read a checkpoint, all or nothing."""
     whole = load_state(path)
     before = copied(position(trainer))
@@ -156,7 +155,7 @@ def resume(trainer: Epochs, path: Path) -> None:
     trainer.resumed = trainer.consistent = True
 
 
-def _check_metrics(trainer: Epochs, metrics: Mapping[str, Any]) -> None:
+def _check_metrics(trainer: Trainer, metrics: Mapping[str, Any]) -> None:
     own = [metric.name for metric in trainer.metrics]
     if set(metrics) != set(own):
         raise StateError(
@@ -164,7 +163,7 @@ def _check_metrics(trainer: Epochs, metrics: Mapping[str, Any]) -> None:
         )
 
 
-def _load_callbacks(trainer: Epochs, saved: list[Mapping[str, Any]]) -> None:
+def _load_callbacks(trainer: Trainer, saved: list[Mapping[str, Any]]) -> None:
     """Give each callback the state of the first saved one of its class that is left."""
     for callback in trainer.callbacks:
         for entry in saved:
@@ -205,7 +204,7 @@ def _numbers(whole: Mapping[str, Any], name: str) -> Any:
     return whole[name].numpy()
 
 
-def place_loaders(trainer: Epochs) -> None:
+def place_loaders(trainer: Trainer) -> None:
     """Put the loaders where a resumed run left them; let new ones draw their seeds now."""
     where = trainer.resume_from
     with parsing("the checkpoint", "of a run with such loaders", StateError):

@@ -1,37 +1,52 @@
-"""The trainer: everything between a model, its data, and numbers in a history."""
+"""The trainer: epochs of steps, readings, validation and callbacks, for a model and its data."""
 
 from __future__ import annotations
 
+import copy
+import math
 import os
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager, nullcontext
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from nnlib.autograd import Tensor
 from nnlib.errors import DTypeError, OptionError, StateError
 from nnlib.nn import Module
+from nnlib.nn.functional.counted import Count
 from nnlib.nn.inference import inference
-from nnlib.optim import Optimizer
+from nnlib.optim import GradScaler, Optimizer
 from nnlib.optim.options import positive_integer
-from nnlib.optim.schedules import LRScheduler
+from nnlib.optim.schedules import LRScheduler, OneCycleLR, ReduceLROnPlateau
 from nnlib.random import manual_seed
 from nnlib.train import state
-from nnlib.train.batches import Batch, Data, as_loader, batches, home_of
+from nnlib.train.batches import Batch, Data, Placement, as_loader, batches
 from nnlib.train.callbacks import Callback
-from nnlib.train.epochs import Epochs
 from nnlib.train.history import History
 from nnlib.train.interrupt import Interrupt, deferred_interrupt
-from nnlib.train.losses import LossFunction
-from nnlib.train.metrics import MetricLike, get_metric, unique_names
+from nnlib.train.losses import Losses, LossFunction, mean
+from nnlib.train.metrics import Metric, MetricLike, get_metric, unique_names
 from nnlib.train.nonfinite import NaNStop
-from nnlib.train.outputs import joined, positional
-from nnlib.train.progress import make_progress
-from nnlib.train.steps import check_optimizer
-from nnlib_backends import backend_info
+from nnlib.train.outputs import joined
+from nnlib.train.progress import Progress, make_progress
+from nnlib.train.stepper import Results, Stepper, positional
+from nnlib_backends import backend_info, use_backend
 
 __all__ = ["Trainer"]
 
 
-class Trainer(Epochs):
+def _of_stepper(name: str) -> Any:
+    """Return an attribute of a trainer that is its stepper's, to be read and set."""
+
+    def assign(trainer: Trainer, value: Any) -> None:
+        setattr(trainer.stepper, name, value)
+
+    return property(attrgetter(f"stepper.{name}"), assign)
+
+
+class Trainer:
     """Train, evaluate and apply a model, on the backend where its parameters are.
 
     Losses and metrics stay on the device while steps go by.  They are read, all in one piece, when
@@ -82,6 +97,8 @@ class Trainer(Epochs):
         Of the run that `fit` began last; after Ctrl-C, too, with every step that was done.
     epoch, step : int
         How many are done.
+    stepper : Stepper
+        Does the steps; ``model``, ``loss``, ``optimizer``, ``metrics`` and so on are its own.
     last_batch : tuple of Tensor or None
         On the host, if a compiled step brings what is there to the device itself.
 
@@ -108,6 +125,14 @@ class Trainer(Epochs):
     ['accuracy', 'loss']
     """
 
+    model: Module = _of_stepper("model")
+    loss: LossFunction = _of_stepper("loss")
+    optimizer: Optimizer = _of_stepper("optimizer")
+    metrics: list[Metric] = _of_stepper("metrics")
+    clip_norm: float | None = _of_stepper("clip_norm")
+    precision: str | None = _of_stepper("precision")
+    scaler: GradScaler = _of_stepper("scaler")
+
     def __init__(
         self,
         model: Module,
@@ -129,9 +154,16 @@ class Trainer(Epochs):
     ) -> None:
         known = [get_metric(m) for m in ([metrics] if isinstance(metrics, str) else metrics)]
         unique_names(known)
-        super().__init__(
-            model, loss, optimizer, schedule, schedule_every, clip_norm, known, compile, precision
+        self.stepper = Stepper(
+            model, loss, optimizer, known,
+            clip_norm=clip_norm, compile=compile, precision=precision,
+        )  # fmt: skip
+        _check_schedule(schedule, schedule_every, optimizer)
+        self.schedule = schedule
+        self.schedule_every = schedule_every or (
+            "step" if isinstance(schedule, OneCycleLR) else "epoch"
         )
+        self.learning_rate: float = optimizer.param_groups[0]["lr"]  #: of the last step
         positive_integer("accumulate", accumulate)
         if log_every is not None:
             positive_integer("log_every", log_every)
@@ -140,7 +172,7 @@ class Trainer(Epochs):
             self.callbacks.insert(0, NaNStop())
         self.accumulate, self.log_every = accumulate, log_every
         self.seed, self.progress = seed, progress
-        self.backend, self.dtype = home_of(model)
+        self._locate()
         self.history = History()
         self.last_batch: Batch | None = None
         self.resumed = False  #: whether this run continues a saved one
@@ -148,7 +180,7 @@ class Trainer(Epochs):
         self.loader: Iterable[Any] = ()
         self.val: Iterable[Any] | None = None
         self.consistent = True  #: whether no step is half done
-        self.begin_run()
+        self._begin_run()
 
     # Training --------------------------------------------------------------------------------
 
@@ -195,12 +227,12 @@ class Trainer(Epochs):
         positive_integer("epochs", epochs)
         self._prepare(data, val, batch_size, initial_epoch)
         progress = make_progress(self.progress)
-        with self.at_home(), deferred_interrupt() as interrupt:
+        with self._in_grad_buffer(), deferred_interrupt() as interrupt:
             self.call("on_fit_begin")
             progress.begin(epochs)
             try:
                 while self.epoch < epochs and not self.history.stopped:
-                    self.run_epoch(progress, interrupt)
+                    self._run_epoch(progress, interrupt)
                 if self.history.stopped:
                     progress.note(f"stopped after epoch {self.epoch}: {self.history.stopped}")
                 self.call("on_fit_end")
@@ -213,17 +245,17 @@ class Trainer(Epochs):
         return self.history
 
     def _prepare(self, data: Data, val: Data | None, batch_size: int, initial_epoch: int) -> None:
-        self.backend, self.dtype = home_of(self.model)
-        check_optimizer(self.model, self.optimizer)  # a layer may have been replaced
+        self._locate()
+        self.stepper.check_optimizer()  # a layer may have been replaced
         if self.resumed:
-            self.begin_readings()
+            self._begin_readings()
         elif initial_epoch:
-            self.begin_epoch()
+            self._begin_epoch()
             self.epoch = initial_epoch
             self.history.epochs = self.history.epochs[:initial_epoch]
         else:
             self.history = History()
-            self.begin_run()
+            self._begin_run()
             if self.seed is not None:
                 manual_seed(self.seed)
         self.history.backend = self.backend.name
@@ -232,6 +264,154 @@ class Trainer(Epochs):
         self.loader = as_loader(data, batch_size, shuffle=True)
         self.val = None if val is None else as_loader(val, batch_size, shuffle=False)
         state.place_loaders(self)
+
+    # An epoch --------------------------------------------------------------------------------
+
+    def _begin_run(self) -> None:
+        """Count from zero."""
+        self.epoch = self.step = 0
+        self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
+        """Forget the epoch that is over."""
+        self.batch = 0  #: batches of this epoch that are done
+        self.training_done = False  #: whether only validation is left of this epoch
+        self.elapsed = 0.0  #: seconds of training in this epoch
+        self.epoch_losses: list[tuple[float, float]] = []
+        self._begin_readings()
+        for metric in self.metrics:
+            metric.reset()
+
+    def _begin_readings(self) -> None:
+        """Have no losses on the device, and none that the callbacks do not know."""
+        self._losses = Losses(self.backend)
+        self.told = len(self.history.step_losses)
+
+    def _run_epoch(self, progress: Progress, interrupt: Interrupt) -> None:
+        """Train, validate, write down, tell the callbacks."""
+        logs: dict[str, float] = {"epoch": self.epoch + 1}
+        logs |= self._train_epoch(progress, interrupt)
+        times = {"lr": self.learning_rate, "seconds": round(self.elapsed, 6)}
+        if self.val is not None:
+            begin = time.perf_counter()
+            results = self._evaluate(self.val, interrupt)
+            logs |= {f"val_{name}": value for name, value in results.items()}
+            times["val_seconds"] = round(time.perf_counter() - begin, 6)
+        logs |= times
+        self.history.epochs.append(logs)
+        self.epoch += 1
+        self._begin_epoch()
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.step(logs.get("val_loss", logs["loss"]))
+        elif self.schedule is not None and self.schedule_every == "epoch":
+            self.schedule.step()
+        self.call("on_epoch_end", logs)
+        progress.end_epoch(logs)
+        self.call("on_checkpoint")
+        interrupt.check()
+
+    def _train_epoch(self, progress: Progress, interrupt: Interrupt) -> dict[str, float]:
+        """Do the steps of an epoch (the rest of it, after `resume`); return loss and metrics."""
+        self.model.train()
+        self.stepper.check_replays()
+        groups = state.rest_of_epoch(self)  # from now on the loader stands in this epoch
+        self.call("on_epoch_begin")
+        progress.begin_epoch(self.epoch + 1, self._steps(), self.batch // self.accumulate)
+        begin = time.perf_counter() - self.elapsed
+        for group in groups:
+            self.consistent = False
+            self.last_batch = group[-1]
+            self._record(group, self.train_step(group))
+            self.elapsed = time.perf_counter() - begin
+            self.consistent = True
+            self.call("on_step_end")
+            progress.advance()
+            if self.log_every and self.step % self.log_every == 0:
+                self.read_losses()
+                progress.show(self._tell_losses()[-1])
+            interrupt.check()
+        self.training_done = True
+        values = self.read_losses([metric.result() for metric in self.metrics])
+        self.elapsed = time.perf_counter() - begin  # the device has done all of it now
+        self._tell_losses()
+        names = [metric.name for metric in self.metrics]
+        return {"loss": mean(self.epoch_losses), **dict(zip(names, values, strict=True))}
+
+    def compute_gradients(self, group: list[Batch]) -> list[tuple[Tensor, Count, Any]]:
+        """Leave in every parameter the gradient of the loss of a group as of one larger batch.
+
+        Returns
+        -------
+        list of (loss, count, output)
+            Of each batch, outside the graph.
+        """
+        return self.stepper.compute_gradients(group)
+
+    def apply_gradients(self) -> None:
+        """Clip the gradients, update the parameters, go on with a schedule that counts steps."""
+        self.stepper.update()
+        self._advance_schedule()
+
+    def train_step(self, group: list[Batch]) -> list[Results]:
+        """Make one step with a group of batches, compiled or not; see `Stepper.train_step`."""
+        results = self.stepper.train_step([self.placement.arguments(batch) for batch in group])
+        self._advance_schedule()
+        return results
+
+    def _advance_schedule(self) -> None:
+        self.learning_rate = self.optimizer.param_groups[0]["lr"]
+        if self.schedule is not None and self.schedule_every == "step":
+            self.schedule.step()
+
+    def _record(self, group: list[Batch], results: list[Results]) -> None:
+        self.step += 1
+        self.batch += len(group)
+        for batch, (loss, count, values) in zip(group, results, strict=True):
+            self._losses.add(loss, self.step, count)
+            for metric, value in zip(self.metrics, values, strict=True):
+                metric.add(value, batch[-1])
+
+    def read_losses(self, extras: Sequence[Tensor] = ()) -> list[float]:
+        """Wait for the device; take the losses since the last reading into the history.
+
+        Returns
+        -------
+        list of float
+            The values of ``extras``, read on the way.
+        """
+        steps, values = self._losses.read(extras)
+        self.epoch_losses += steps
+        self.history.step_losses += [loss for loss, _ in steps]
+        return values
+
+    def _tell_losses(self) -> list[float]:
+        """Tell the callbacks what they have not been told yet: a checkpoint may have read some."""
+        losses = self.history.step_losses[self.told :]
+        self.told = len(self.history.step_losses)
+        if losses:
+            self.call("on_read", losses)
+        return losses
+
+    def _steps(self) -> int | None:
+        if not isinstance(self.loader, Sized):
+            return None
+        return math.ceil(len(self.loader) / self.accumulate)
+
+    def call(self, event: str, *args: Any) -> None:
+        """Tell the callbacks."""
+        for callback in self.callbacks:
+            getattr(callback, event)(self, *args)
+
+    def _locate(self) -> None:
+        """Find out where the model is now: the next batches go there."""
+        self.placement = Placement.of(self.model, compiled=self.stepper.compiled)
+        self.backend, self.dtype = self.placement.backend, self.placement.dtype
+
+    @contextmanager
+    def _in_grad_buffer(self) -> Iterator[None]:
+        """Let new arrays go where the model is."""
+        with use_backend(self.backend), self.backend.scope or nullcontext():
+            yield
 
     def stop(self, reason: str = "a callback asked for it") -> None:
         """Let `fit` end after this epoch; the history's ``stopped`` says why."""
@@ -270,9 +450,25 @@ class Trainer(Epochs):
         dict
             ``"loss"`` and every metric's name; of all batches together as of a single one.
         """
-        self.backend, self.dtype = home_of(self.model)
-        with self.at_home():
-            return self.evaluate_batches(as_loader(data, batch_size, shuffle=False), Interrupt())
+        self._locate()
+        with self._in_grad_buffer():
+            return self._evaluate(as_loader(data, batch_size, shuffle=False), Interrupt())
+
+    def _evaluate(self, loader: Iterable[Any], interrupt: Interrupt) -> dict[str, float]:
+        """Compute loss and metrics in inference mode; one reading, at the end."""
+        metrics: list[Metric] = [copy.copy(metric) for metric in self.metrics]
+        for metric in metrics:
+            metric.reset()
+        losses = Losses(self.backend)
+        with inference(self.model):
+            for batch in batches(loader, self.placement):
+                loss, count, values = self.stepper.test_step(self.placement.arguments(batch))
+                losses.add(loss, 0, count)
+                for metric, value in zip(metrics, values, strict=True):
+                    metric.add(value, batch[-1])
+                interrupt.check()
+        ((mean_loss, _),), results = losses.read([metric.result() for metric in metrics])
+        return {"loss": mean_loss, **{m.name: v for m, v in zip(metrics, results, strict=True)}}
 
     def predict(self, data: Data, *, batch_size: int = 256) -> Any:
         """Compute the model's outputs, in inference mode.
@@ -302,16 +498,18 @@ class Trainer(Epochs):
         """
         if hasattr(data, "shape"):
             data = (data,)
-        self.backend, self.dtype = home_of(self.model)
+        self._locate()
         least, most = positional(self.model.forward)
         count = int(most) if 0 < least == most else None
         if count is None and self.last_batch is not None:
             count = len(self.last_batch) - 1
         outputs, rows = [], []
-        with self.at_home(), inference(self.model), self.lowered():
+        with self._in_grad_buffer(), inference(self.model), self.stepper.lowered():
             loader = as_loader(data, batch_size, shuffle=False)
-            for batch in batches(loader, self.backend, self.dtype):
-                outputs.append(self.output_of(batch[:count] if count else batch[:-1] or batch))
+            for batch in batches(loader, self.placement.eager):
+                outputs.append(
+                    self.stepper.output_of(batch[:count] if count else batch[:-1] or batch)
+                )
                 rows.append(batch[0].shape[0])
             return joined(outputs, rows, self.dtype)
 
@@ -358,3 +556,14 @@ def _checked_callbacks(callbacks: Sequence[Callback]) -> list[Callback]:
         if not isinstance(callback, Callback):
             raise DTypeError(f"a callback must be a Callback. Received: {callback!r}")
     return list(callbacks)
+
+
+def _check_schedule(schedule: Any, every: str | None, optimizer: Optimizer) -> None:
+    if every not in (None, "step", "epoch"):
+        raise OptionError(f"schedule_every must be 'step' or 'epoch'. Received: {every!r}")
+    if isinstance(schedule, ReduceLROnPlateau) and every == "step":
+        raise OptionError("ReduceLROnPlateau looks at an epoch's loss: schedule_every='epoch'")
+    if schedule is not None and not isinstance(schedule, LRScheduler):
+        raise DTypeError(f"schedule must be of nnlib.optim.schedules. Received: {schedule!r}")
+    if schedule is not None and schedule.optimizer is not optimizer:
+        raise OptionError("the schedule must be made for this optimizer. Received: another's")

@@ -1,9 +1,11 @@
+import gzip
 import json
 from pathlib import Path
 
 import pytest
 
 from nnlib.errors import FileFormatError
+from nnlib_benchmarks import schema
 from nnlib_benchmarks.errors import SchemaError
 from nnlib_benchmarks.report_text import render_text
 from nnlib_benchmarks.schema import from_json, load_run, to_json
@@ -89,12 +91,36 @@ def test_what_is_wrong_is_named(cpu_run, change, words):
 
 def test_runs_of_version_1_can_still_be_read():
     results = Path(__file__).parents[2] / "benchmarks" / "results"
-    runs = [load_run(path) for path in sorted(results.glob("*.json"))]
+    runs = [load_run(path) for path in sorted(results.glob("*.json.gz"))]
 
     assert {run.version for run in runs} >= {1}
     for run in runs:
         assert from_json(to_json(run)) == run
         assert render_text(run)
+
+
+def test_a_packed_run_is_read_as_it_is(tmp_path, cpu_run):
+    path = tmp_path / "run.json.gz"
+    path.write_bytes(gzip.compress(to_json(cpu_run).encode()))
+
+    assert load_run(path) == cpu_run
+    for wrong in (path.read_bytes()[:-9], gzip.compress(b"\xff\xfe")):
+        path.write_bytes(wrong)
+        with pytest.raises(SchemaError, match=r"run\.json\.gz must be a readable text file"):
+            load_run(path)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bytes])
+def test_a_file_without_end_is_refused(tmp_path, cpu_run, monkeypatch, pack):
+    text = to_json(cpu_run).encode()
+    path = tmp_path / "run.json"
+    path.write_bytes(pack(text))
+
+    monkeypatch.setattr(schema, "_MOST", len(text))
+    assert load_run(path) == cpu_run
+    monkeypatch.setattr(schema, "_MOST", len(text) - 1)
+    with pytest.raises(SchemaError, match="must hold at most"):
+        load_run(path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "null", "7"])

@@ -41,11 +41,11 @@ class Device:
 def log(monkeypatch):
     entries = []
 
-    def clock(real=time.perf_counter):
+    def clock(real=time.perf_counter_ns):
         entries.append("clock")
         return real()
 
-    monkeypatch.setattr(timing.time, "perf_counter", clock)
+    monkeypatch.setattr(timing.time, "perf_counter_ns", clock)
     return entries
 
 

@@ -55,6 +55,42 @@ def test_attributes_of_a_loops_variable_are_loose():
     assert {"scale", "power"} <= set().union(*(f.loose for f in found))
 
 
+def test_what_is_only_stored_or_handed_to_a_function_inside_is_not_read():
+    def outer(log, sizes, last, factor):
+        last = sizes[1]  # noqa: F841
+        factor()
+
+        def inner():
+            log.append(1)
+
+        return inner
+
+    arguments = {root for scope, root in paths(outer) if scope == "argument"}
+    assert arguments == {"sizes[1]", "factor"}
+
+
+def test_every_kind_of_load_that_this_python_has():
+    """Python joins loads, and loads small numbers, in instructions that differ between versions."""
+
+    def read(self, x, y, *, k):
+        z = x[0]
+        product = x * y + self.table["rows"][1].size
+        for layer in self.layers:
+            product = layer.scale * product
+        self.count += k
+        if self.flag is None:
+            del x
+        return self.method(x)[2] + product - z
+
+    assert {path for path in paths(read) if path[0] == "argument"} == {
+        ("argument", root)
+        for root in (
+            *("x[0]", "x", "y", "k", "self.table['rows'][1].size", "self.layers", "self.count"),
+            *("self.flag", "self.method"),
+        )
+    }
+
+
 def test_lines_and_unknown_names():
     def read(self):
         return getattr(self, "beta")  # noqa: B009

@@ -48,3 +48,19 @@ def test_what_a_collection_of_garbage_calls_is_no_part_of_the_function(callback)
     assert before + 6 <= COLLECTIONS
     assert len(calls) == 2
     assert gc.callbacks == callbacks
+
+
+def test_a_list_that_only_a_function_inside_grows_is_no_read_of_the_outer_one():
+    grown = []
+
+    @nnlib.compile
+    def double(x, calls=grown):
+        def note():
+            calls.append(1)
+
+        note()
+        return x + x
+
+    for _ in range(6):
+        double(nnlib.ones(2))
+    assert len(grown) == 2

@@ -4,38 +4,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nnlib
-from nnlib import nn
+from nnlib import nn, ops
 from nnlib.errors import DTypeError, OptionError, ShapeError
+from nnlib.nn import functional as F
 
-# layer, name in PyTorch's functional module and its options
+#: Every activation with its default options, and with others.
 LAYERS = [
-    (nn.Sigmoid(), "sigmoid", {}),
-    (nn.LogSigmoid(), "logsigmoid", {}),
-    (nn.Hardsigmoid(), "hardsigmoid", {}),
-    (nn.Tanh(), "tanh", {}),
-    (nn.Softsign(), "softsign", {}),
-    (nn.Hardtanh(), "hardtanh", {}),
-    (nn.Hardtanh(-0.5, 2.0), "hardtanh", {"min_val": -0.5, "max_val": 2.0}),
-    (nn.ReLU(), "relu", {}),
-    (nn.ReLU6(), "relu6", {}),
-    (nn.LeakyReLU(), "leaky_relu", {}),
-    (nn.LeakyReLU(0.2), "leaky_relu", {"negative_slope": 0.2}),
-    (nn.ELU(), "elu", {}),
-    (nn.ELU(0.5), "elu", {"alpha": 0.5}),
-    (nn.SELU(), "selu", {}),
-    (nn.GELU(), "gelu", {}),
-    (nn.GELU("tanh"), "gelu", {"approximate": "tanh"}),
-    (nn.SiLU(), "silu", {}),
-    (nn.Hardswish(), "hardswish", {}),
-    (nn.Mish(), "mish", {}),
-    (nn.Softplus(), "softplus", {}),
-    (nn.Softplus(2.0), "softplus", {"beta": 2.0, "threshold": 1000.0}),
-    (nn.Softmax(), "softmax", {"dim": -1}),
-    (nn.Softmax(dim=0), "softmax", {"dim": 0}),
-    (nn.LogSoftmax(), "log_softmax", {"dim": -1}),
-    (nn.PReLU(), "prelu", {}),
+    *(getattr(nn, name)() for name in nn.activation.__all__),
+    nn.Hardtanh(-0.5, 2.0),
+    nn.LeakyReLU(0.2),
+    nn.ELU(0.5),
+    nn.GELU("tanh"),
+    nn.Softplus(2.0),
+    nn.Softmax(dim=0),
 ]
-layers = pytest.mark.parametrize("layer", [row[0] for row in LAYERS], ids=repr)
+layers = pytest.mark.parametrize("layer", LAYERS, ids=repr)
 
 
 def test_the_courses_activations_and_derivatives():
@@ -134,17 +117,44 @@ def test_bad_input_and_options():
         nn.PReLU(2)(x)
 
 
+def test_every_activation_has_a_layer():
+    functions = [getattr(layer, "function", F.prelu) for layer in LAYERS]
+    missing = [n for n in ops.activation.__all__ if getattr(ops, n) not in functions]
+    assert not missing, f"add a layer to nnlib/nn/activation.py for {missing}"
+
+
+def test_the_function_is_one_object_under_all_its_names():
+    for name in ops.activation.__all__:
+        assert getattr(nnlib, name) is getattr(F, name) is getattr(ops, name)
+
+
+@pytest.mark.parametrize("name", [*ops.activation.__all__, "sigmoid", "tanh"])
+def test_python_data_give_a_tensor_and_arrays_an_array(name, backend):
+    function = getattr(nnlib, name)
+    expected = function(nnlib.tensor([-1.0, 2.0]))
+    listed = function([-1.0, 2.0])
+    bare = function(expected.backend.asarray(np.array([-1.0, 2.0], np.float32)))
+    assert type(listed) is nnlib.Tensor
+    assert type(function(2.0)) is nnlib.Tensor
+    assert type(bare) is expected.backend.array_type
+    assert listed.tolist() == expected.tolist() == bare.tolist()
+
+
 @pytest.mark.peers
-@pytest.mark.parametrize(("layer", "name", "options"), LAYERS, ids=lambda row: str(row))
+@pytest.mark.parametrize("layer", LAYERS, ids=repr)
 @settings(max_examples=8, deadline=None)
 @given(values=st.lists(st.floats(-30, 30), min_size=4, max_size=8))
-def test_like_torch(check_against_torch, layer, name, options, values):
+def test_like_torch(check_against_torch, layer, values):
     from torch.nn import functional as theirs
 
     x = np.array([*values, 0.0, -1.0, 1.0, 3.0, -3.0, 6.0])[: (len(values) + 6) // 2 * 2]
-    if name == "prelu":
-        ours, arrays = nn.functional.prelu, [x, np.array([0.3])]
-    else:
-        ours, arrays = layer, [x.reshape(2, -1)]
+    if isinstance(layer, nn.PReLU):
+        check_against_torch(F.prelu, theirs.prelu, x, np.array([0.3]), rtol=1e-9)
+        return
+    name = layer.function.__name__
+    function = getattr(theirs, name, None) or pytest.skip("PyTorch has no such function")
+    options = {option: getattr(layer, option) for option in layer.options}
+    if name == "softplus":
+        options["threshold"] = 1000.0
     rtol = 1e-7 if name == "hardsigmoid" else 1e-9  # PyTorch has its 1/6 in float32
-    check_against_torch(ours, lambda *t: getattr(theirs, name)(*t, **options), *arrays, rtol=rtol)
+    check_against_torch(layer, lambda x: function(x, **options), x.reshape(2, -1), rtol=rtol)

@@ -81,7 +81,7 @@ def test_module_list():
 
 
 def test_only_modules_go_in():
-    with pytest.raises(OptionError, match=r"Sequential holds modules. Received: <function"):
+    with pytest.raises(OptionError, match=r"Sequential holds modules. Received: <nnlib op"):
         nn.Sequential(nn.Linear(1, 1), nn.functional.relu)
     with pytest.raises(OptionError, match="Sequential holds modules"):
         nn.Sequential({"act": nn.functional.relu})

@@ -168,7 +168,8 @@ COMPARISON = [
 ACTIVATION = [
     unary(ops.relu, lambda x: np.maximum(x, 0), derivatives=1),
     unary(ops.sigmoid, special.expit),
-    unary(ops.softplus, lambda x: np.logaddexp(0, x)),
+    unary(ops.softplus, lambda x, beta: np.logaddexp(0, beta * x) / beta, beta=1.0),
+    unary(ops.softplus, lambda x, beta: np.logaddexp(0, beta * x) / beta, beta=2.5),
     unary(
         ops.leaky_relu,
         lambda x, negative_slope: np.where(x > 0, x, x * negative_slope),
@@ -188,7 +189,10 @@ ACTIVATION = [
         max_val=1.1,
     ),
     unary(ops.softsign, lambda x: x / (1 + np.abs(x))),
-    unary(ops.log_sigmoid, lambda x: -np.logaddexp(0, -x)),
+    unary(ops.logsigmoid, lambda x: -np.logaddexp(0, -x)),
+    unary(ops.relu6, lambda x: np.clip(x, 0, 6), derivatives=1),
+    unary(ops.hardsigmoid, lambda x: np.clip(x + 3, 0, 6) / 6, derivatives=1),
+    unary(ops.hardswish, lambda x: x * np.clip(x + 3, 0, 6) / 6),
     *(
         Row(function, reference, [
             case(floats(3, 4), axis=-1), case(floats(3, 4), axis=0),

@@ -30,6 +30,13 @@ def kernel_of(operation, backend):
     return backend.kernels[operation.name]
 
 
+def forward(kernel, arrays, options):
+    made = kernel.forward(*arrays, **options)
+    if made is NotImplemented:
+        pytest.skip("the kernel leaves such arrays or options to the definition")
+    return made
+
+
 def variants(operation, drawn):
     """The arguments as drawn, and with each optional one left out."""
     optional = [
@@ -88,8 +95,9 @@ def test_kernel_agrees_with_the_definition(operation, case, dtype, how, backend)
             x if x is None else layout(x.astype(dtype) if x.dtype.kind == "f" else x, backend, how)
             for x in operation.bind(arguments, {})[0]
         ]
-        y, saved = kernel.forward(*arrays, **options)
+        y, saved = forward(kernel, arrays, options)
         assert (y.shape, y.dtype) == (value.shape, dtype)
+        assert not any(x is not None and backend.xp.may_share_memory(x, y) for x in arrays)
         agree(backend.to_numpy(y), value, dtype)
         g = layout(upstream(y.shape).astype(dtype), backend, how)
         for needs in subsets(arguments):
@@ -106,7 +114,7 @@ def test_kernel_leaves_its_arguments_alone(operation, case, backend):
     kernel = kernel_of(operation, backend)
     drawn, options = case.draw(), {**operation.options, **case.options}
     arrays = [x if x is None else backend.asarray(x, copy=True) for x in drawn]
-    y, saved = kernel.forward(*arrays, **options)
+    y, saved = forward(kernel, arrays, options)
     g = backend.asarray(upstream(y.shape))
     needs = [x is not None and x.dtype.kind == "f" for x in drawn]
     kernel.backward(g, saved, needs, *arrays, **options)
@@ -124,7 +132,7 @@ def test_what_a_kernel_returns_is_the_callers(operation, case, backend):
     arrays = [x if x is None else backend.asarray(x) for x in case.draw()]
     others = [x if x is None or x.dtype.kind != "f" else x * 1.5 for x in arrays]
     needs = [x is not None and x.dtype.kind == "f" for x in arrays]
-    y, saved = kernel.forward(*arrays, **options)
+    y, saved = forward(kernel, arrays, options)
     value = backend.to_numpy(y)
     g = backend.asarray(upstream(y.shape))
     first = kernel.backward(g, saved, needs, *arrays, **options)

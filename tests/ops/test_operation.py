@@ -115,6 +115,25 @@ def test_kernel_gets_every_argument_and_option(affine, backend, monkeypatch):
     assert options == {"power": 1}
 
 
+def test_a_kernel_may_leave_arguments_to_the_definition(affine, backend, monkeypatch):
+    from nnlib_backends import KernelPair
+
+    declining = KernelPair(lambda *arrays, **options: NotImplemented, None)
+    monkeypatch.setattr(backend, "kernels", {"affine": declining})
+    x = nnlib.tensor([1.0, 2.0], backend=backend, requires_grad=True)
+
+    @nnlib.compile
+    def step():
+        y = affine(x, 3.0)
+        y.sum().backward()
+        return y
+
+    for _ in range(4):  # computed, recorded, replayed
+        x.grad = None
+        assert step().tolist() == [3.0, 6.0]
+        assert x.grad.tolist() == [3.0, 3.0]
+
+
 def test_kernel_is_told_whose_gradient_is_wanted(affine, backend, monkeypatch):
     from nnlib_backends import KernelPair
 

@@ -5,8 +5,9 @@ import pytest
 
 import nnlib
 from nnlib.optim import SGD, UpdateRule, update_rule
+from nnlib.optim.update import SLICE
 from nnlib_backends import get_backend, load_backend
-from nnlib_backends.numpy_backend import updates
+from nnlib_backends.numpy_backend import kernel_choice
 
 CASES = [
     pytest.param(rule, present, scalars, flags, id=f"{rule.name}{i}")
@@ -15,12 +16,12 @@ CASES = [
 ]
 LAYOUTS = {
     "small": lambda rng: rng.normal(size=(3, 5)),
-    "several pieces": lambda rng: rng.normal(size=(3, updates.PIECE + 7)),
-    "exactly two pieces": lambda rng: rng.normal(size=2 * updates.PIECE),
+    "several slices": lambda rng: rng.normal(size=(3, SLICE + 7)),
+    "exactly two slices": lambda rng: rng.normal(size=2 * SLICE),
     "0-d": lambda rng: rng.normal(size=()),
     "empty": lambda rng: rng.normal(size=(3, 0)),
-    "strided": lambda rng: rng.normal(size=(4, updates.PIECE))[:, ::2],
-    "transposed": lambda rng: rng.normal(size=(updates.PIECE, 3)).T,
+    "strided": lambda rng: rng.normal(size=(4, SLICE))[:, ::2],
+    "transposed": lambda rng: rng.normal(size=(SLICE, 3)).T,
 }
 
 
@@ -28,8 +29,10 @@ def test_every_rule_of_the_backends_has_a_definition(backend):
     assert set(backend.updates) <= set(UpdateRule.registry)
 
 
-def test_the_numpy_backend_replaces_every_rule():
-    assert set(updates.UPDATES) == set(UpdateRule.registry) - {"halve"}
+def test_the_numpy_backend_has_a_kernel_for_every_rule():
+    if kernel_choice.compiled_kernels()[0] is None:
+        pytest.skip("Numba does not work here")
+    assert set(load_backend("numpy").updates) == set(UpdateRule.registry) - {"halve"}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -40,14 +43,14 @@ def test_replacement_equals_definition(rule, present, scalars, flags, layout, dt
     backend = load_backend(where)
     if rule.name not in backend.updates:
         pytest.skip(f"{backend.name} uses the definition of {rule.name}")
-    replacement, definition = [], []
-    for arrays in (replacement, definition):
-        rng = np.random.default_rng(0)
-        for wanted in (True, True, *present):
-            array = LAYOUTS[layout](rng)
-            if len(arrays) >= 2:  # state, of which some must not be negative
-                array = np.abs(array)
-            arrays.append(_in_layout(backend, array, dtype, layout) if wanted else None)
+    rng = np.random.default_rng(0)
+    drawn = [LAYOUTS[layout](rng) if wanted else None for wanted in (True, True, *present)]
+    drawn[2:] = [a if a is None else np.abs(a) for a in drawn[2:]]  # some must not be negative
+    if rule.name == "rmsprop" and present[1]:  # its variance: no difference of nearly equal numbers
+        drawn[2] = drawn[2] + 1 + drawn[3] ** 2
+    replacement, definition = (
+        [a if a is None else _in_layout(backend, a, dtype, layout) for a in drawn] for _ in range(2)
+    )
     given = backend.asarray([scalars[name] for name in rule.scalars], dtype=dtype)
     rule(backend, *replacement, scalars=given, **flags)
     rule.definition(backend.xp, *definition, **dict(zip(rule.scalars, given, strict=True)), **flags)
@@ -55,8 +58,6 @@ def test_replacement_equals_definition(rule, present, scalars, flags, layout, dt
         if ours is not None:  # a compiled kernel may fuse multiplication and addition
             ours, theirs = backend.to_numpy(ours), backend.to_numpy(theirs)
             tolerance = 8 * np.finfo(dtype).eps
-            if rule.name == "rmsprop" and dtype == "float32":
-                tolerance = 1e-3  # its variance is a difference of nearly equal numbers
             np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
@@ -76,7 +77,7 @@ def _in_layout(backend, array, dtype, layout):
 @pytest.mark.parametrize(("rule", "present", "scalars", "flags"), CASES)
 def test_the_gradient_is_left_alone(rule, present, scalars, flags, backend):
     rng = np.random.default_rng(0)
-    for size in (5, updates.PIECE + 5):
+    for size in (5, SLICE + 5):
         arrays = [
             backend.asarray(rng.uniform(size=size).astype("float32")) if wanted else None
             for wanted in (True, True, *present)

@@ -90,13 +90,15 @@ def _(input, memory_format=None):
     return nnlib.copy(input)
 
 
-for _name in ("relu", "relu6", "hardswish", "mish", "silu", "hardsigmoid", "selu"):
+for _name in (
+    "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "logsigmoid", "mish",
+    "relu", "relu6", "selu", "silu", "softsign",
+):  # fmt: skip
     _ours = getattr(F, _name)
-    row(f"nn.functional.{_name}")(lambda input, inplace=False, _f=_ours: _f(input))
+    row(f"nn.functional.{_name}")(
+        lambda input, *args, inplace=False, _f=_ours, **options: _f(input, *args, **options)
+    )
 
-row("nn.functional.logsigmoid")(lambda input: F.logsigmoid(input))
-row("nn.functional.softsign")(lambda input: F.softsign(input))
-row("nn.functional.gelu")(lambda input, approximate="none": F.gelu(input, approximate))
 row("nn.functional.prelu")(
     lambda input, weight: (
         F.prelu(input, weight)
@@ -104,21 +106,6 @@ row("nn.functional.prelu")(
         else channels_first(F.prelu(channels_last(input), weight))
     )
 )
-
-
-@row("nn.functional.elu")
-def _(input, alpha=1.0, inplace=False):
-    return F.elu(input, alpha)
-
-
-@row("nn.functional.leaky_relu")
-def _(input, negative_slope=0.01, inplace=False):
-    return F.leaky_relu(input, negative_slope)
-
-
-@row("nn.functional.hardtanh")
-def _(input, min_val=-1.0, max_val=1.0, inplace=False):
-    return F.hardtanh(input, min_val, max_val)
 
 
 @row("nn.functional.softplus")

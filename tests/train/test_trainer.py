@@ -567,3 +567,96 @@ def test_a_run_in_float16_continues_with_its_scale(points, make_trainer, tmp_pat
 def test_an_unknown_precision_is_refused(make_trainer):
     with pytest.raises(OptionError, match="bf16, fp16 or tf32"):
         make_trainer(precision="fp8")
+
+
+def test_a_run_after_an_interrupted_one_sees_every_example(points, make_trainer):
+    x, _ = points
+    seen, places = [], []
+
+    class Look(Callback):
+        def on_epoch_begin(self, trainer):
+            places.append(trainer.loader.state_dict())
+
+        def on_step_end(self, trainer):
+            seen.extend(trainer.last_batch[1].tolist())
+            if trainer.step == 2 and self.stop:
+                self.stop = False
+                raise KeyboardInterrupt
+
+        stop = True
+
+    loader = data.DataLoader(data.ArrayDataset(x, np.arange(50)), 10, shuffle=True)
+    trainer = make_trainer(callbacks=[Look()], loss=lambda o, t: nnlib.mean(o * o), metrics=[])
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(loader)
+    assert len(seen) == 20
+    seen.clear()
+    trainer.fit(loader)
+    assert sorted(seen) == list(range(50))
+    assert [(place["epoch"], place["batch"]) for place in places] == [(0, 0), (1, 0)]
+
+
+def test_evaluation_in_the_middle_of_an_epoch_disturbs_nothing(points, make_trainer, weights):
+    class Evaluate(Callback):
+        def on_step_end(self, trainer):
+            trainer.evaluate(points)
+
+    plain, watched = make_trainer(seed=5), make_trainer(seed=5, callbacks=[Evaluate()])
+    histories = [trainer.fit(points, epochs=2, batch_size=16) for trainer in (plain, watched)]
+    np.testing.assert_array_equal(weights(plain), weights(watched))
+    for name in ("loss", "accuracy"):
+        assert histories[0][name] == histories[1][name]
+
+
+def test_time_is_that_of_training_and_validation_apart(points, make_trainer):
+    history = make_trainer().fit(points, val=points, epochs=1)
+    assert 0 < history["seconds"][0] < 10
+    assert 0 < history["val_seconds"][0] < 10
+
+
+def test_schedule_that_counts_steps(points, make_trainer):
+    for every, expected in (("step", 0.025), ("epoch", 0.1), (None, 0.1)):
+        optimizer = optim.SGD((model := nn.Linear(4, 3)).parameters(), lr=0.1)
+        schedule = optim.schedules.StepLR(optimizer, step_size=1, gamma=0.5)
+        trainer = Trainer(
+            model, "cross_entropy", optimizer, schedule=schedule, schedule_every=every
+        )
+        batch = tuple(nnlib.tensor(array, backend=trainer.backend) for array in points)
+        for _ in range(3):
+            trainer.compute_gradients([batch])
+            trainer.apply_gradients()
+        assert trainer.learning_rate == pytest.approx(expected)  # that of the third step
+
+
+def test_one_cycle_counts_steps_by_itself():
+    optimizer = optim.SGD((model := nn.Linear(2, 1)).parameters())
+    schedule = optim.schedules.OneCycleLR(optimizer, max_lr=0.1, total_steps=5)
+    assert Trainer(model, "mse", optimizer, schedule=schedule).schedule_every == "step"
+
+
+def test_schedules_are_checked():
+    model = nn.Linear(2, 1)
+    optimizer = optim.SGD(model.parameters())
+    schedule = optim.schedules.StepLR(optimizer, 1)
+    plateau = optim.schedules.ReduceLROnPlateau(optimizer)
+    with pytest.raises(OptionError, match="for this optimizer"):
+        Trainer(model, "mse", optim.SGD(model.parameters()), schedule=schedule)
+    with pytest.raises(DTypeError, match="schedule must be"):
+        Trainer(model, "mse", optimizer, schedule=0.1)
+    with pytest.raises(OptionError, match="schedule_every"):
+        Trainer(model, "mse", optimizer, schedule=schedule, schedule_every="batch")
+    with pytest.raises(OptionError, match="ReduceLROnPlateau"):
+        Trainer(model, "mse", optimizer, schedule=plateau, schedule_every="step")
+
+
+def test_parts_are_those_of_the_stepper(points, make_trainer):
+    """A callback may replace a part of a running trainer; the next step uses it."""
+    trainer = make_trainer()
+    names = ("model", "loss", "optimizer", "metrics", "clip_norm", "precision", "scaler")
+    for name in names:
+        assert getattr(trainer, name) is getattr(trainer.stepper, name)
+    trainer.fit(points, epochs=2, batch_size=10)
+    trainer.clip_norm = 1e-3
+    trainer.fit(points, epochs=1, batch_size=10)
+    norm = np.linalg.norm([np.linalg.norm(p.grad.numpy()) for p in trainer.model.parameters()])
+    assert norm == pytest.approx(1e-3, rel=1e-3)

@@ -7,18 +7,14 @@ They serve every backend that has nothing faster.  Each must agree with its defi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nnlib_backends.base import IGNORED, Array, KernelPair
 from nnlib_backends.common.philox import kept
-from nnlib_backends.dtypes import average, log_of_total, scattered, sigmoid_and_bell, total
+from nnlib_backends.dtypes import average, log_of_total, scattered, sigmoid, total
 
 Needs = Sequence[bool]
-
-_SQRT_TWO_OVER_PI = math.sqrt(2 / math.pi)
-_ONE_OVER_SQRT_TWO_PI = 1 / math.sqrt(2 * math.pi)
-_NORMAL, _LOGISTIC = 40, 800  # where these distribution functions are 0 or 1 in any dtype
 
 
 def make_kernels(xp: Any) -> dict[str, KernelPair]:
@@ -30,8 +26,6 @@ def make_kernels(xp: Any) -> dict[str, KernelPair]:
         "layer_norm": _layer_norm(xp),
         "rms_norm": _rms_norm(xp),
         "batch_norm": _batch_norm(xp),
-        "gelu": _gelu(xp),
-        "silu": _silu(xp),
         "dropout": _dropout(xp),
         "embedding": _embedding(xp),
     }
@@ -73,10 +67,41 @@ def into_targets(kernel: KernelPair) -> KernelPair:
     return KernelPair(kernel.forward, backward)
 
 
-def sigmoid(xp: Any, x: Array) -> Array:
-    """``1 / (1 + exp(−x))``, which does not overflow, and loses no digits in the lower tail."""
-    e = xp.exp(-xp.abs(x))
-    return xp.where(x < 0, e, 1) / (1 + e)
+def either(served: Callable[..., bool], own: KernelPair, general: KernelPair | None) -> KernelPair:
+    """Return a kernel that takes the first for the arguments that it serves, else the second.
+
+    Where there is no second it declines: the definition computes.
+
+    Parameters
+    ----------
+    served : callable
+        ``served(*arrays, **static) -> bool``, from dtypes, shapes and options alone.
+    own : Kernel
+    general : Kernel, optional
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> fast, slow = (KernelPair(lambda x, word=word: (word, None), None) for word in ("fast", "slow"))
+    >>> kernel = either(lambda x: x.dtype == "f4", fast, slow)
+    >>> [kernel.forward(np.zeros(1, dtype))[0] for dtype in ("f4", "f8")]
+    ['fast', 'slow']
+    >>> either(lambda x: False, fast, None).forward(1)
+    NotImplemented
+    """
+
+    def forward(*arrays: Array | None, **static: Any) -> Any:
+        if served(*arrays, **static):
+            return own.forward(*arrays, **static)
+        return NotImplemented if general is None else general.forward(*arrays, **static)
+
+    def backward(
+        g: Array, saved: Any, needs: Sequence[Any], *arrays: Array | None, **static: Any
+    ) -> Any:
+        kernel = own if general is None or served(*arrays, **static) else general
+        return kernel.backward(g, saved, needs, *arrays, **static)
+
+    return KernelPair(forward, backward)
 
 
 def activate(xp: Any, z: Array, activation: str | None) -> Array:
@@ -98,31 +123,23 @@ def derive(g: Array, y: Array | None, activation: str | None) -> Array:
 
 
 def _linear(xp: Any) -> KernelPair:
-    gelu = _gelu(xp)
-
     def forward(
         x: Array, weight: Array, bias: Array | None, *, activation: str | None = None
-    ) -> tuple[Array, Array | None]:
+    ) -> Any:
+        if activation == "gelu_tanh":  # its derivative needs more than the result
+            return NotImplemented
         y = xp.dot(rows_of(x), weight.T)
         if bias is not None:
             y += bias
-        if activation == "gelu_tanh":
-            kept = y
-            y, _ = gelu.forward(y, approximate="tanh")
-        else:
-            y = activate(xp, y, activation)
-            kept = None if activation is None else y
+        y = activate(xp, y, activation)
+        kept = None if activation is None else y
         return y.reshape(*x.shape[:-1], weight.shape[0]), kept
 
     def backward(
         g: Array, kept: Array | None, needs: Needs, x: Array, weight: Array, bias: Array | None,
         *, activation: str | None = None,
     ) -> tuple[Array | None, ...]:  # fmt: skip
-        rows = rows_of(g)
-        if activation == "gelu_tanh":
-            (rows,) = gelu.backward(rows, None, (True,), kept, approximate="tanh")
-        else:
-            rows = derive(rows, kept, activation)
+        rows = derive(rows_of(g), kept, activation)
         dx = xp.dot(rows, weight).reshape(x.shape) if needs[0] else None
         dw = xp.dot(rows.T, rows_of(x)) if needs[1] else None
         db = total(xp, rows, axis=0) if needs[2] else None
@@ -176,6 +193,15 @@ def _affine(y: Array, weight: Array | None, bias: Array | None) -> Array:
     return y
 
 
+def _normalised(xp: Any, x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, ...]:
+    """Return x with mean 0 and variance 1 over axes, and what it was shifted and scaled by."""
+    mean = average(xp, x, axes, keepdims=True)
+    normal = x - mean
+    scale = 1 / xp.sqrt(average(xp, normal * normal, axes, keepdims=True) + eps)
+    normal *= scale
+    return normal, mean, scale
+
+
 def _sum_leading(xp: Any, g: Array) -> Array:
     return total(xp, rows_of(g), axis=0)
 
@@ -184,11 +210,8 @@ def _layer_norm(xp: Any) -> KernelPair:
     def forward(
         x: Array, weight: Array | None, bias: Array | None, *, eps: float
     ) -> tuple[Array, Any]:
-        mean = average(xp, x, -1, keepdims=True)
-        normal = x - mean
-        scale = 1 / xp.sqrt(average(xp, normal * normal, -1, keepdims=True) + eps)
-        normal *= scale
-        return _affine(normal, weight, bias), (mean, scale)
+        normal, *statistics = _normalised(xp, x, (x.ndim - 1,), eps)
+        return _affine(normal, weight, bias), statistics
 
     def backward(
         g: Array, saved: Any, needs: Needs, x: Array, weight: Any, bias: Any, *, eps: float
@@ -233,12 +256,8 @@ def _batch_norm(xp: Any) -> KernelPair:
     def forward(
         x: Array, weight: Array | None, bias: Array | None, *, eps: float
     ) -> tuple[Array, Any]:
-        axes = tuple(range(x.ndim - 1))
-        mean = average(xp, x, axes)
-        normal = x - mean
-        scale = 1 / xp.sqrt(average(xp, normal * normal, axes) + eps)
-        normal *= scale
-        return _affine(normal, weight, bias), (mean, scale)
+        normal, *statistics = _normalised(xp, x, tuple(range(x.ndim - 1)), eps)
+        return _affine(normal, weight, bias), statistics
 
     def backward(
         g: Array, saved: Any, needs: Needs, x: Array, weight: Any, bias: Any, *, eps: float
@@ -253,41 +272,6 @@ def _batch_norm(xp: Any) -> KernelPair:
             dx -= normal * (g_normal / count)
             dx *= scale if weight is None else scale * weight
         return dx, g_normal if needs[1] else None, g_sum if needs[2] else None
-
-    return KernelPair(forward, backward)
-
-
-def _gelu(xp: Any) -> KernelPair:
-    def forward(x: Array, *, approximate: str) -> tuple[Array, None]:
-        x = xp.maximum(x, -_NORMAL)
-        if approximate == "tanh":  # (1 + tanh(z)) / 2 would be 0 long before its limit
-            return x * sigmoid(xp, 2 * _SQRT_TWO_OVER_PI * (x + 0.044715 * x * x * x)), None
-        return x * xp.ndtr(x), None
-
-    def backward(
-        g: Array, saved: None, needs: Needs, x: Array, *, approximate: str
-    ) -> tuple[Array]:
-        x = xp.clip(x, -_NORMAL, _NORMAL)
-        square = x * x
-        if approximate == "tanh":
-            s, bell = sigmoid_and_bell(xp, 2 * _SQRT_TWO_OVER_PI * x * (1 + 0.044715 * square))
-            slope = 2 * _SQRT_TWO_OVER_PI * (1 + 3 * 0.044715 * square)
-            return (g * (s + x * bell * slope),)
-        density = _ONE_OVER_SQRT_TWO_PI * xp.exp(-0.5 * square)
-        return (g * (xp.ndtr(x) + x * density),)
-
-    return KernelPair(forward, backward)
-
-
-def _silu(xp: Any) -> KernelPair:
-    def forward(x: Array) -> tuple[Array, None]:
-        x = xp.maximum(x, -_LOGISTIC)
-        return x * sigmoid(xp, x), None
-
-    def backward(g: Array, saved: None, needs: Needs, x: Array) -> tuple[Array]:
-        x = xp.clip(x, -_LOGISTIC, _LOGISTIC)
-        s, bell = sigmoid_and_bell(xp, x)
-        return (g * (s + x * bell),)
 
     return KernelPair(forward, backward)
 
@@ -310,7 +294,7 @@ def _dropout(xp: Any) -> KernelPair:
 
 def _embedding(xp: Any) -> KernelPair:
     def forward(weight: Array, indices: Array) -> tuple[Array, None]:
-        return weight[indices], None
+        return xp.take(weight, indices, axis=0), None
 
     def backward(
         g: Array, saved: None, needs: Needs, weight: Array, indices: Array

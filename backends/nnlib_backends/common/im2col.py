@@ -124,21 +124,16 @@ class Im2colConvolution:
         x: Array,
         weight: Array,
         bias: Array | None,
-        *,
-        stride: Pair,
-        padding: Pair,
-        dilation: Pair,
-        groups: int,
+        **options: Any,
     ) -> tuple[Array | None, Array | None, Array | None]:
-        """Gradients by image, filters and bias."""
-        options: dict[str, Any] = {
-            "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
-        }  # fmt: skip
+        """Gradients by image, filters and bias; options as of `forward`."""
         g = self.xp.ascontiguousarray(g)
         dx = dw = db = None
         if needs[0]:
-            reach = tuple(d * (k - 1) for d, k in zip(dilation, weight.shape[1:3], strict=True))
-            if stride == (1, 1) and reach[0] >= padding[0] and reach[1] >= padding[1]:
+            padding, sizes = options["padding"], weight.shape[1:3]
+            reach = tuple(d * (k - 1) for d, k in zip(options["dilation"], sizes, strict=True))
+            unit = options["stride"] == (1, 1)
+            if unit and reach[0] >= padding[0] and reach[1] >= padding[1]:
                 dx = self._image_gradient_by_convolution(g, weight, reach, **options)
             else:
                 dx = self._image_gradient_by_scattering(g, x, weight, **options)

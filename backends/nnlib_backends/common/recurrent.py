@@ -11,8 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nnlib_backends.base import Array, KernelPair
-from nnlib_backends.common.fused import sigmoid
-from nnlib_backends.dtypes import total
+from nnlib_backends.dtypes import sigmoid, total
 
 __all__ = [
     "make_kernels", "project", "start", "states_before", "weight_gradients",

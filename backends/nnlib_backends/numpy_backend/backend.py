@@ -63,7 +63,7 @@ class NumpyBackend(Backend):
         return kernel_choice.primitives()
 
     @cached_property
-    def updates(self) -> Mapping[str, Callable[..., None]]:  # type: ignore[override]
+    def updates(self) -> Mapping[str, Callable[..., Any]]:  # type: ignore[override]
         """Name of an optimizer's update rule → function that changes a parameter in place."""
         return kernel_choice.updates()
 
@@ -121,7 +121,7 @@ class NumpyBackend(Backend):
     def global_norm(self, arrays: Sequence[Array]) -> Array | None:
         """Return the 2-norm of all values of some float32 arrays together, a 0-d array."""
         compiled = kernel_choice.compiled_kernels()[0]
-        if compiled is None or not kernel_choice.all_float32(arrays):
+        if compiled is None or not kernel_choice.float32_but_for()(*arrays):
             return None
         norm: Array = compiled.global_norm(arrays)
         return norm

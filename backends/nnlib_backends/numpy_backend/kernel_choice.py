@@ -6,7 +6,7 @@ Numba is missing or ``NNLIB_NATIVE=0``, is computed by the kernels of `portable`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -17,12 +17,11 @@ from nnlib_backends.common import attention, fused, im2col, recurrent
 from nnlib_backends.config import NATIVE
 from nnlib_backends.locks import once
 from nnlib_backends.numpy_backend import launch, namespace
-from nnlib_backends.numpy_backend.updates import UPDATES
 
 __all__ = [
     "compilation",
     "compiled_kernels",
-    "either",
+    "float32_but_for",
     "general_kernels",
     "kernels",
     "primitives",
@@ -45,7 +44,8 @@ def kernels() -> dict[str, KernelPair]:
     cpu_kernels = {name: fused.into_targets(kernel) for name, kernel in general_kernels().items()}
     if compiled is not None:
         for name, kernel in compiled.KERNELS.items():
-            cpu_kernels[name] = either(kernel, cpu_kernels[name], INTEGERS.get(name))
+            served = float32_but_for(INTEGERS.get(name))
+            cpu_kernels[name] = fused.either(served, kernel, cpu_kernels.get(name))
     return cpu_kernels
 
 
@@ -57,14 +57,11 @@ def primitives() -> dict[str, PrimitiveKernel]:
 
 
 @once
-def updates() -> dict[str, Callable[..., None]]:
-    """Name of an optimizer's update rule → the function that serves it here."""
+def updates() -> dict[str, Callable[..., Any]]:
+    """Name of an optimizer's update rule → its compiled kernel."""
     compiled = compiled_kernels()[0]
-    cpu_kernels = dict(UPDATES)
-    if compiled is not None:
-        for name, update in compiled.UPDATES.items():
-            cpu_kernels[name] = _either_update(update, cpu_kernels[name])
-    return cpu_kernels
+    rules = {} if compiled is None else compiled.UPDATES
+    return {name: _for_float32(update) for name, update in rules.items()}
 
 
 @once
@@ -116,59 +113,36 @@ def compilation() -> str:
     )
 
 
-def either(
-    compiled_kernels: KernelPair, general: KernelPair, integers: int | None = None
-) -> KernelPair:
-    """Return a kernel that takes the first for float32 arrays, and the second for all others.
+def _for_float32(update: Callable[..., None]) -> Callable[..., Any]:
+    """Return an update that declines all but contiguous float32 arrays."""
 
-    The argument at the position ``integers`` may be of integers or booleans for both.
+    def declining(*arrays: Array | None, **flags: Any) -> Any:
+        for array in arrays:  # no generator: this runs at every step
+            if array is not None and (array.dtype != FLOAT32 or not array.flags.c_contiguous):
+                return NotImplemented
+        return update(*arrays, **flags)
 
-    Examples
-    --------
-    >>> fast, slow = (KernelPair(lambda x, word=w: (word, None), None) for w in ("fast", "slow"))
-    >>> [either(fast, slow).forward(np.zeros(1, dtype))[0] for dtype in ("f4", "f8")]
-    ['fast', 'slow']
-    """
-
-    def forward(*arrays: Array | None, **static: Any) -> tuple[Array, Any]:
-        kernel = compiled_kernels if all_float32(arrays, integers) else general
-        return kernel.forward(*arrays, **static)
-
-    def backward(
-        g: Array, saved: Any, needs: Sequence[Any], *arrays: Array | None, **static: Any
-    ) -> Any:
-        kernel = compiled_kernels if all_float32(arrays, integers) else general
-        return kernel.backward(g, saved, needs, *arrays, **static)
-
-    return KernelPair(forward, backward)
+    return declining
 
 
-def _either_update(
-    compiled_kernels: Callable[..., None], general: Callable[..., None]
-) -> Callable[..., None]:
-    """Return an update that takes the first for contiguous float32 arrays."""
+def float32_but_for(integers: int | None = None) -> Callable[..., bool]:
+    """Return a function that tells whether all arrays are of float32.
 
-    def update(p: Array, g: Array, *rest: Array | None, **flags: Any) -> None:
-        fits = all(
-            a is None or (a.dtype == FLOAT32 and a.flags.c_contiguous) for a in (p, g, *rest)
-        )
-        (compiled_kernels if fits else general)(p, g, *rest, **flags)
-
-    return update
-
-
-def all_float32(arrays: Sequence[Array | None], integers: int | None = None) -> bool:
-    """Tell whether all arrays are of float32, but for one that may be of integers or booleans.
+    The one at the position ``integers`` may be of integers or booleans.
 
     Examples
     --------
     >>> x, labels = np.zeros((2, 3), np.float32), np.zeros(2, np.int64)
-    >>> all_float32((x, labels)), all_float32((x, labels), 1), all_float32((labels, x), 1)
+    >>> float32_but_for()(x, labels), float32_but_for(1)(x, labels), float32_but_for(1)(labels, x)
     (False, True, False)
     """
-    for array in arrays:
-        if array is None or array.dtype == FLOAT32:
-            continue
-        if array.dtype.kind not in "iub" or integers is None or array is not arrays[integers]:
-            return False
-    return True
+
+    def served(*arrays: Array | None, **_: Any) -> bool:
+        for array in arrays:
+            if array is None or array.dtype == FLOAT32:
+                continue
+            if array.dtype.kind not in "iub" or integers is None or array is not arrays[integers]:
+                return False
+        return True
+
+    return served

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nnlib_backends.numpy_backend.codegen.arguments import CpuKernel
     from nnlib_backends.numpy_backend.tracer import NumpyTracer
 
-__all__ = ["Argument", "Array", "dense", "empty", "launch", "split", "thread_count"]
+__all__ = ["Argument", "Array", "all_dense", "dense", "empty", "launch", "split", "thread_count"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Argument: TypeAlias = "Array | int | float | None"
@@ -71,7 +71,7 @@ def empty(shape: int | tuple[int, ...], dtype: Any = np.float32) -> Array:
     memory = np.empty(shape, dtype)
     tracer = _recorder()
     if tracer is not None:
-        tracer.own(memory)
+        tracer.trace.add_buffer(memory)
     return memory
 
 
@@ -87,13 +87,14 @@ def launch(kernel: CpuKernel, *args: Argument, items: int, chunks: int = 1) -> N
         The kernel is called for each chunk with its number and its range of items.
     """
     if items > 0:
-        from nnlib_backends.numpy_backend.codegen import dispatch
+        # Not `from … import`, which calls a function of Python's import system every time.
+        import nnlib_backends.numpy_backend.codegen.dispatch as program
 
         table = make_table(args)
-        dispatch.run(make_program([(kernel, table, items, chunks)]))
+        program.run(array("q", (kernel.address, table.buffer_info()[0], items, chunks)))
         tracer = _recorder()
         if tracer is not None:
-            tracer.add_launch(kernel, args, items, chunks)
+            tracer.trace.add_call(kernel, args, {}, items=items, chunks=chunks)
 
 
 def make_table(args: Sequence[Argument]) -> array[int]:
@@ -165,6 +166,15 @@ def dense(x: Array) -> Array:
     copy = empty(x.shape, x.dtype)
     call(np.copyto, copy, x)
     return copy
+
+
+def all_dense(*arrays: Array | None) -> list[Any]:
+    """Return several arrays as kernels take them, see `dense`; ``None`` stays."""
+    result = list(arrays)
+    for i, x in enumerate(arrays):
+        if x is not None and not x.flags.c_contiguous:
+            result[i] = dense(x)
+    return result
 
 
 def call(function: Callable[..., Any], *args: Any) -> None:

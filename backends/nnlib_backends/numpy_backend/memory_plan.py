@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nnlib_backends.numpy_backend.calls import Buffer
+from nnlib_backends.common.trace import Buffer
 from nnlib_backends.numpy_backend.launch import Array
 
 __all__ = ["ALIGNMENT", "place_buffers"]
@@ -16,7 +16,7 @@ ALIGNMENT = 64  #: bytes: a cache line, and the widest vector
 
 
 def place_buffers(buffers: Sequence[Buffer]) -> tuple[list[int], int]:
-    """Choose an offset for every storage.
+    """Choose an offset for every buffer.
 
     The largest comes first; each goes into the first gap, among those that live at the same time,
     that is large enough.  (Finding the smallest block is NP-hard; this rule is seldom more than a
@@ -25,13 +25,13 @@ def place_buffers(buffers: Sequence[Buffer]) -> tuple[list[int], int]:
     Returns
     -------
     offsets : list of int
-        In bytes, in the order of the storages.
+        In bytes, in the order of the buffers.
     total : int
         Bytes.
 
     Examples
     --------
-    >>> from nnlib_backends.numpy_backend.calls import Buffer
+    >>> from nnlib_backends.common.trace import Buffer
     >>> first = Buffer(0, 64, None, first=0, last=1)
     >>> second = Buffer(1, 64, None, first=1, last=2)
     >>> third = Buffer(2, 64, None, first=2, last=3)
@@ -39,9 +39,9 @@ def place_buffers(buffers: Sequence[Buffer]) -> tuple[list[int], int]:
     ([0, 64, 0], 128)
     """
     count = len(buffers)
-    size = np.array([-(-s.nbytes // ALIGNMENT) * ALIGNMENT for s in buffers], np.int64)
-    first = np.array([s.first for s in buffers], np.int64)
-    last = np.array([sys.maxsize if s.kept else s.last for s in buffers], np.int64)
+    size = np.array([-(-b.nbytes // ALIGNMENT) * ALIGNMENT for b in buffers], np.int64)
+    first = np.array([b.first for b in buffers], np.int64)
+    last = np.array([sys.maxsize if b.kept else b.last for b in buffers], np.int64)
     used = first <= last
     offset = np.zeros(count, np.int64)
     placed = np.zeros(count, bool)

@@ -18,7 +18,7 @@ from nnlib.io import check_writable, save
 from nnlib.nn import Module
 from nnlib.reading import read_json
 from nnlib.train import Callback, Checkpoint, CSVLogger, History, Trainer
-from nnlib.train.files import write_text
+from nnlib.train.export import export_text
 from nnlib.train.losses import LossFunction
 from nnlib.train.metrics import MetricLike
 from nnlib.train.recipes import Recipe
@@ -160,7 +160,7 @@ def _check_folder(out: Path, options: dict[str, Any], resume: bool) -> None:
                 f"In {out}: {_text(before)}"
             )
     check_writable(_checkpoint(out))
-    write_text(out / "options.json", json.dumps(options, indent=2) + "\n")
+    export_text(json.dumps(options, indent=2) + "\n", out / "options.json")
 
 
 def _read_options(path: Path) -> dict[str, Any]:

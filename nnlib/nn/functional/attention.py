@@ -12,7 +12,7 @@ from nnlib.nn.functional.checks import TensorLike, as_tensor, check_fraction, fl
 from nnlib.nn.functional.layers import dropout
 from nnlib_backends.dtypes import is_floating
 
-__all__ = ["dropout_factor", "scaled_dot_product_attention"]
+__all__ = ["scaled_dot_product_attention"]
 
 
 @explained

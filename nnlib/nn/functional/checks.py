@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 
 from nnlib import ops
+from nnlib.arguments import check_choice, check_fraction, check_numbers
 from nnlib.autograd import Tensor, tensor
 from nnlib.autograd.mode import low_dtype
 from nnlib.errors import DTypeError, NnlibError, OptionError, ShapeError
@@ -56,7 +57,8 @@ def as_tensor(value: TensorLike, other: Tensor | None = None) -> Tensor:
 
 def floating(x: TensorLike, name: str) -> Tensor:
     """Return ``x`` as a tensor, which must be floating-point (integers would become float64)."""
-    x = as_tensor(x)
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
     if not is_floating(x.dtype):
         raise DTypeError(
             f"{name} needs floating-point values. Received: {x.dtype} {x.shape}. "
@@ -123,33 +125,6 @@ def check_shape(value: Tensor | None, shape: tuple[int, ...], name: str) -> None
         raise ShapeError(f"{name} must have shape {shape}. Received: {value.dtype} {value.shape}")
 
 
-def check_choice(value: str, choices: Sequence[str], name: str) -> None:
-    """Refuse a word that is not among the choices."""
-    if value not in choices:
-        words = ", ".join(repr(choice) for choice in choices)
-        raise OptionError(f"{name} must be one of {words}. Received: {value!r}")
-
-
-def check_fraction(value: float, name: str) -> None:
-    """Refuse a number outside [0, 1]."""
-    _check_number(name, value)
-    if not 0 <= value <= 1:
-        raise OptionError(f"{name} must be in [0, 1]. Received: {value!r}")
-
-
-def check_numbers(**options: Any) -> None:
-    """Refuse options that cannot be compared with numbers."""
-    for name, value in options.items():
-        _check_number(name, value)
-
-
-def _check_number(name: str, value: Any) -> None:
-    try:
-        value < 0  # noqa: B015 - only whether it can be
-    except TypeError:
-        raise DTypeError(f"{name} must be a number. Received: {value!r}") from None
-
-
 def check_axis(axis: int, ndim: int, name: str) -> int:
     """Return an axis counted from the front."""
     if not -ndim <= axis < ndim:
@@ -188,15 +163,16 @@ def pair(value: Pair, name: str, least: int = 1) -> tuple[int, int]:
     >>> pair(3, "kernel_size")
     (3, 3)
     """
-    both = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    if len(both) != 2 or any(
-        not isinstance(n, int) or isinstance(n, bool) or n < least for n in both
-    ):
+    both: tuple[Any, ...] = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    fits = len(both) == 2
+    for n in both:
+        fits = fits and isinstance(n, int) and not isinstance(n, bool) and n >= least
+    if not fits:
         raise OptionError(
             f"{name} must be an integer ≥ {least}, or a pair of them for height and width. "
             f"Received: {value!r}"
         )
-    return both
+    return both[0], both[1]
 
 
 def reduce(losses: Tensor, reduction: str) -> Tensor:

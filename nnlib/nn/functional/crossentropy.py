@@ -24,7 +24,7 @@ from nnlib.tracing import current
 from nnlib_backends.base import IGNORED
 from nnlib_backends.dtypes import is_floating
 
-__all__ = ["all_count", "cross_entropy", "nll_loss"]
+__all__ = ["cross_entropy", "nll_loss"]
 
 
 @explained

@@ -14,7 +14,6 @@ from nnlib.nn.functional.checks import (
     check_choice,
     check_fraction,
     check_range,
-    check_shape,
     floating,
 )
 from nnlib.ops.convolution import LINEAR_ACTIVATIONS
@@ -54,20 +53,11 @@ def linear(
     >>> linear(nnlib.ones(1, 2), nnlib.tensor([[1.0, 2.0]]), nnlib.tensor([0.5]))
     tensor([[3.5]])
     """
-    x, weight = floating(x, "linear"), as_tensor(weight)
-    if weight.ndim != 2:
-        raise ShapeError(
-            f"the weight must be (out_features, in_features). Received: {weight.shape}"
-        )
-    if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
-        raise ShapeError(
-            f"the last axis must have in_features = {weight.shape[1]} values. "
-            f"Received: {x.dtype} {x.shape}"
-        )
-    check_shape(bias, weight.shape[:1], "the bias of linear")
-    if activation is None:
-        return ops.linear(x, weight, bias)
-    check_choice(activation, tuple(LINEAR_ACTIVATIONS), "activation")
+    x = floating(x, "linear")
+    if not isinstance(weight, Tensor):
+        weight = as_tensor(weight)
+    if activation is not None:
+        check_choice(activation, tuple(LINEAR_ACTIVATIONS), "activation")
     return ops.linear(x, weight, bias, activation=activation)
 
 

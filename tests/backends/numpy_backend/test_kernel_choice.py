@@ -10,6 +10,7 @@ import nnlib
 from nnlib.cli import checks
 from nnlib.ops.operation import Integers, fused_operations
 from nnlib_backends import KernelPair, load_backend
+from nnlib_backends.common.fused import either
 from nnlib_backends.numpy_backend import kernel_choice as module
 
 ROOT = Path(__file__).parents[3]
@@ -32,7 +33,7 @@ def words(name):
     ],
 )  # fmt: skip
 def test_compiled_kernels_are_for_float32_alone(dtypes, chosen):
-    kernel = module.either(words("compiled"), words("general"), integers=1)
+    kernel = either(module.float32_but_for(1), words("compiled"), words("general"))
     arrays = [*(np.zeros(2, dtype) for dtype in dtypes), None]
     assert kernel.forward(*arrays)[0] == chosen
     assert kernel.backward(np.zeros(2), None, (True,), *arrays) == chosen
@@ -118,7 +119,10 @@ def test_integers_in_the_place_of_floats_are_not_read_as_floats(operation):
     """The operation checks its first argument; weights of integers are left to NumPy."""
     samples, options = operation.samples[0]
     options = {**operation.options, **options}
-    ours, general = module.kernels()[operation.name], module.general_kernels()[operation.name]
+    general = module.general_kernels().get(operation.name)
+    if general is None:
+        pytest.skip("what the kernel declines is computed by the definition")
+    ours = module.kernels()[operation.name]
     for place, shape in enumerate(samples):
         if place == 0 or shape is None or isinstance(shape, Integers):
             continue

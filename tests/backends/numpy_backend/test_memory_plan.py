@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnlib_backends.numpy_backend.calls import Buffer
+from nnlib_backends.common.trace import Buffer
 from nnlib_backends.numpy_backend.memory_plan import ALIGNMENT, place_buffers
 
 lives = st.tuples(st.integers(0, 500), st.integers(0, 20), st.integers(0, 8), st.booleans())

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from nnlib_backends.base import write_scalars
 from nnlib_backends.numpy_backend import launch
 from nnlib_backends.numpy_backend.codegen.arguments import kernel, number, vector
 from nnlib_backends.numpy_backend.tracer import NumpyTracer
@@ -73,15 +72,15 @@ def test_launches_in_a_row_are_one_program():
 
 
 def test_numbers_from_the_host_do_not_part_a_program():
-    x, factors, order = np.ones(8, np.float32), [np.ones(1, np.float32) for _ in range(2)], []
+    x, order = np.ones(8, np.float32), []
 
     def count(i):
         order.append(i)
         return [len(order)]
 
     def chain(tracer, x):
-        for i in (0, 1, 0):  # the first array is read before it is written again
-            factor = tracer.scalar_inputs(factors[i], count, i, dtype="float32")
+        for i in (0, 1, 0):
+            factor = tracer.scalar_inputs(count, i, dtype="float32")
             y = launch.empty(x.shape)
             launch.launch(scaled_for_test, x, factor, y, items=x.size)
             x = y
@@ -92,13 +91,7 @@ def test_numbers_from_the_host_do_not_part_a_program():
     program.replay()
     assert program.results()[0][0] == 4 * 5 * 6
     assert order == [0, 1, 0] * 2
-    assert [step.func is write_scalars for step in program._steps] == [
-        True,
-        True,
-        False,
-        True,
-        False,
-    ]
+    assert (len(program._inputs), len(program._steps)) == (3, 1)
 
 
 def test_functions_that_fill_a_given_array_are_repeated():

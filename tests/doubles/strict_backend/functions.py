@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nnlib_backends.dtypes import LOW_DTYPES
+from nnlib_backends.dtypes import is_half
 from strict_backend import indexing
 from strict_backend.counts import note_transfer
 from strict_backend.ufuncs import compute, find_loop
@@ -113,7 +113,7 @@ def dot(a: Array, b: Any, out: Any = None) -> Any:
 
 def vdot(a: Array, b: Array) -> Any:
     """Add up products that are rounded to their dtype, which matters for 16 bits."""
-    if not (_is_half(a) or _is_half(b)):
+    if not (is_half(a) or is_half(b)):
         return np.vdot(a, b)
     products = np.multiply(a.reshape(-1), b.reshape(-1))
     return np.asarray(products.astype(np.float32).sum().astype(products.dtype))
@@ -122,7 +122,7 @@ def vdot(a: Array, b: Array) -> Any:
 def _product(function: Any, a: Array, b: Array, out: Any) -> Any:
     """Sum in float32 where data have 16 bits."""
     dtype = np.promote_types(a.dtype, b.dtype)
-    wide = [x.astype(np.float32) if _is_half(x) else x for x in (a, b)]
+    wide = [x.astype(np.float32) if is_half(x) else x for x in (a, b)]
     result = np.asarray(function(*wide)).astype(dtype, order="C", copy=False)
     return result if out is None else _into(out, result)
 
@@ -140,17 +140,13 @@ def _reduction(name: str) -> Callable[..., Any]:
     def reduce(a: Array, axis: Any = None, dtype: Any = None, out: Any = None,
                keepdims: bool = False) -> Any:  # fmt: skip
         wanted = np.dtype(dtype) if dtype is not None else None
-        if not _is_half(a) or wanted not in {None, a.dtype}:
+        if not is_half(a) or wanted not in {None, a.dtype}:
             return getattr(np, name)(a, axis=axis, dtype=dtype, out=out, keepdims=keepdims)
         result = getattr(np, name)(a.astype(np.float32), axis=axis, keepdims=keepdims)
         result = np.asarray(result).astype(a.dtype)
         return result if out is None else _into(out, result)
 
     return reduce
-
-
-def _is_half(x: Any) -> bool:
-    return getattr(x, "dtype", np.dtype(bool)).name in LOW_DTYPES
 
 
 #: Name of a function, or of a method (then the array is the first argument) → what computes it.

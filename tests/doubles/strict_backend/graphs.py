@@ -54,24 +54,21 @@ class StrictGraphs(GraphDevice):
     def belongs(self, array: StrictArray, owner: np.ndarray) -> bool:
         return self.owner(array) is owner
 
-    def offset(self, array: StrictArray, owner: np.ndarray) -> int:
-        return array._array.ctypes.data - owner.ctypes.data
+    def address(self, array: StrictArray | np.ndarray) -> int:
+        return getattr(array, "_array", array).ctypes.data
 
-    def at(self, owner: np.ndarray, place: View) -> StrictArray:
+    def to_host(self, array: StrictArray) -> np.ndarray:
+        return array._array
+
+    def at(self, owner: np.ndarray, view: View) -> StrictArray:
         # "K": memory as it lies; "C" would copy the result of a transposed array's operation
         flat = owner.ravel(order="K").view(np.uint8)
         assert not flat.size or np.may_share_memory(flat, owner)
         return StrictArray(
-            np.ndarray(place.shape, place.dtype, flat, place.offset, place.strides)
+            np.ndarray(view.shape, view.dtype, flat, view.offset, view.strides)
             if flat.size
-            else owner.reshape(place.shape)
+            else owner.reshape(view.shape)
         )
-
-    def same(self, a: StrictArray, b: StrictArray) -> bool:
-        one, other = a._array, b._array
-        if one.shape != other.shape or one.dtype != other.dtype:
-            return False
-        return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
 
     def copied(self, numbers: Sequence[float], dtype: Any) -> StrictArray:
         return StrictArray(np.array(numbers, dtype))

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.common.fused import either
 from nnlib_backends.cupy_backend.gemm.matmul import CublasGemm
 from nnlib_backends.cupy_backend.kernels.epilogue import add_bias, sum_bias
-from nnlib_backends.cupy_backend.kernels.launch import Launcher, as_matrix, either, mixed
+from nnlib_backends.cupy_backend.kernels.launch import Launcher, as_matrix, mixed
 
 __all__ = ["ADDS", "MIXED", "Linear", "make_linear"]
 

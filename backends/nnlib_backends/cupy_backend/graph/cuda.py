@@ -18,7 +18,6 @@ import numpy as np
 from nnlib_backends.base import Array
 from nnlib_backends.common.trace import View
 from nnlib_backends.cupy_backend.graph.device import GraphDevice, Pool, ScalarInputs
-from nnlib_backends.dtypes import is_floating
 from nnlib_backends.errors import CaptureError
 
 __all__ = ["CudaGraphs", "CudaPool", "CudaScalarInputs"]
@@ -48,33 +47,23 @@ class CudaGraphs(GraphDevice):
 
     # Arrays ----------------------------------------------------------------------------------
 
-    def owner(self, array: Array) -> Any:
-        """Return the array whose memory this one looks into."""
-        while array.base is not None:
-            array = array.base
-        return array
+    def address(self, array: Array) -> int:
+        """Return where the first element is."""
+        return int(array.data.ptr)
+
+    def to_host(self, array: Array) -> Any:
+        """Return a copy in the host's memory."""
+        return array.get()
 
     def belongs(self, array: Array, owner: Any) -> bool:
         """Tell whether an array lies in an owner's memory."""
         return array.data.mem is owner.data.mem
 
-    def offset(self, array: Array, owner: Any) -> int:
-        """Return how far from an owner's first element an array begins, in bytes."""
-        return int(array.data.ptr) - int(owner.data.ptr)
-
-    def at(self, owner: Any, place: View) -> Array:
-        """Return the array that lies at a place of an owner's memory."""
-        pointer = owner.data + place.offset
-        dtype = np.dtype(place.dtype)
-        return self._cupy.ndarray(place.shape, dtype, memptr=pointer, strides=place.strides)
-
-    def same(self, a: Array, b: Array) -> bool:
-        """Tell whether two arrays are one, or have the same values."""
-        if a.shape != b.shape or a.dtype != b.dtype:
-            return False
-        if a.data.ptr == b.data.ptr and a.strides == b.strides:
-            return True
-        return bool(np.array_equal(a.get(), b.get(), equal_nan=is_floating(a.dtype)))
+    def at(self, owner: Any, view: View) -> Array:
+        """Return the array that a view describes, in an owner's memory."""
+        pointer = owner.data + view.offset
+        dtype = np.dtype(view.dtype)
+        return self._cupy.ndarray(view.shape, dtype, memptr=pointer, strides=view.strides)
 
     def copied(self, numbers: Sequence[float], dtype: Any) -> Array:
         """Return a new array of these numbers."""

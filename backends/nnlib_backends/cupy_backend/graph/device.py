@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 from nnlib_backends.base import Array
-from nnlib_backends.common.trace import View
+from nnlib_backends.common.trace import Memory, View
 
 __all__ = ["GraphDevice", "Pool", "ScalarInputs"]
 
@@ -46,38 +46,18 @@ class ScalarInputs(ABC):
         """Copy numbers for each of the arrays, after what was launched and before what comes."""
 
 
-class GraphDevice(ABC):
-    """What recording and replaying need of a device.
-
-    Attributes
-    ----------
-    array_type : type
-        Of its arrays.
-    """
-
-    array_type: type
+class GraphDevice(Memory):
+    """What tracing and replaying need of a device."""
 
     # Arrays
-
-    @abstractmethod
-    def owner(self, array: Array) -> Any:
-        """Return the object (weakly referable) that lives as long as the array's memory is used."""
 
     @abstractmethod
     def belongs(self, array: Array, owner: Any) -> bool:
         """Tell whether an array lies in an owner's memory."""
 
     @abstractmethod
-    def offset(self, array: Array, owner: Any) -> int:
-        """Return how far from an owner's first element an array begins, in bytes."""
-
-    @abstractmethod
-    def at(self, owner: Any, place: View) -> Array:
-        """Return the array that lies at a place of an owner's memory."""
-
-    @abstractmethod
-    def same(self, a: Array, b: Array) -> bool:
-        """Tell whether two arrays are one, or have the same values; may wait for the device."""
+    def at(self, owner: Any, view: View) -> Array:
+        """Return the array that a view describes, in an owner's memory."""
 
     @abstractmethod
     def copied(self, numbers: Sequence[float], dtype: Any) -> Array:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nnlib_backends.base import Array, KernelPair
-from nnlib_backends.cupy_backend.kernels.launch import Launcher, as_matrix, either, mixed, wide
+from nnlib_backends.common.fused import either
+from nnlib_backends.cupy_backend.kernels.launch import Launcher, as_matrix, mixed, wide
 from nnlib_backends.cupy_backend.kernels.partial_sums import two_sums
 
 __all__ = ["make_kernels"]

@@ -28,22 +28,22 @@ __device__ inline Words philox(unsigned long long key, unsigned long long counte
 // key: seed, position of the first counter.  A thread takes the numbers of one counter, four, or of
 // two where eight fit into an access.
 KERNEL dropout(const real* x, real* y, const Size* key, Size limit, double scale, Size n) {
-    constexpr int NUMBERS = PACK > 4 ? PACK : 4;
+    constexpr int SCALARS = PACK > 4 ? PACK : 4;
     bool packs = aligned(x, y);
-    Size shares = (n + NUMBERS - 1) / NUMBERS;
+    Size shares = (n + SCALARS - 1) / SCALARS;
     for (Size i = blockIdx.x * THREADS + threadIdx.x; i < shares; i += gridDim.x * THREADS) {
-        wide factor[NUMBERS];
+        wide factor[SCALARS];
 #pragma unroll
-        for (int k = 0; k < NUMBERS / 4; k++) {
-            Words words = philox(key[0], key[1] + i * (NUMBERS / 4) + k);
+        for (int k = 0; k < SCALARS / 4; k++) {
+            Words words = philox(key[0], key[1] + i * (SCALARS / 4) + k);
 #pragma unroll
             for (int j = 0; j < 4; j++)
                 factor[k * 4 + j] = words.v[j] < limit ? wide(scale) : wide(0);
         }
-        if (packs && (i + 1) * NUMBERS <= n) {
+        if (packs && (i + 1) * SCALARS <= n) {
 #pragma unroll
-            for (int part = 0; part < NUMBERS / PACK; part++) {
-                Size place = i * (NUMBERS / PACK) + part;
+            for (int part = 0; part < SCALARS / PACK; part++) {
+                Size place = i * (SCALARS / PACK) + part;
                 Vector<PACK> v = load<PACK>(x, place);
 #pragma unroll
                 for (int j = 0; j < PACK; j++) {
@@ -54,8 +54,8 @@ KERNEL dropout(const real* x, real* y, const Size* key, Size limit, double scale
             }
         } else {
 #pragma unroll
-            for (int j = 0; j < NUMBERS; j++) {
-                Size place = i * NUMBERS + j;
+            for (int j = 0; j < SCALARS; j++) {
+                Size place = i * SCALARS + j;
                 if (place < n)
                     y[place] = real(factor[j] == wide(0) ? wide(0) : x[place] * factor[j]);
             }

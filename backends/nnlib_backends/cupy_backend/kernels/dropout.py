@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.common.fused import either
 from nnlib_backends.common.philox import limit
-from nnlib_backends.cupy_backend.kernels.launch import Launcher, either, mixed
+from nnlib_backends.cupy_backend.kernels.launch import Launcher, mixed
 
 __all__ = ["make_kernels"]
 

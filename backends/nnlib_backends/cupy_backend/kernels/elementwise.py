@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nnlib_backends.base import Array, KernelPair, PrimitiveKernel
-from nnlib_backends.cupy_backend.kernels.launch import Launcher, either, known, mixed, wide
+from nnlib_backends.common.fused import either
+from nnlib_backends.cupy_backend.kernels.launch import Launcher, known, mixed, wide
 
 __all__ = ["ACTIVATIONS", "make_kernels", "make_primitives"]
 
@@ -18,8 +19,8 @@ def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[
     """Return ``gelu``, ``silu`` and ``sigmoid_cross_entropy``."""
     name = "sigmoid_cross_entropy"
     return {
-        "gelu": either(mixed, _from_input(launcher, "gelu"), general["gelu"]),
-        "silu": either(mixed, _from_input(launcher, "silu"), general["silu"]),
+        "gelu": either(mixed, _from_input(launcher, "gelu"), general.get("gelu")),
+        "silu": either(mixed, _from_input(launcher, "silu"), general.get("silu")),
         name: either(_alike, _sigmoid_cross_entropy(launcher), general[name]),
     }
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nnlib_backends.base import Array, KernelPair
-from nnlib_backends.cupy_backend.kernels.launch import Launcher, either, real
+from nnlib_backends.common.fused import either
+from nnlib_backends.cupy_backend.kernels.launch import Launcher, real
 from nnlib_backends.cupy_backend.kernels.sorting import sort_indices
 from nnlib_backends.dtypes import LOW_DTYPES
 

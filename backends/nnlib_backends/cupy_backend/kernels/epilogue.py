@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.common.fused import either
 from nnlib_backends.cupy_backend.kernels.elementwise import ACTIVATIONS
-from nnlib_backends.cupy_backend.kernels.launch import Launcher, as_matrix, either, real, wide
+from nnlib_backends.cupy_backend.kernels.launch import Launcher, as_matrix, real, wide
 
 __all__ = ["add_bias", "make_kernels", "sum_bias"]
 
@@ -96,7 +97,7 @@ def _convolution(launcher: Launcher, general: KernelPair) -> KernelPair:
     def forward(
         x: Array, weight: Array, bias: Array | None, *, activation: str | None = None,
         **options: Any,
-    ) -> tuple[Array, Array | None]:  # fmt: skip
+    ) -> Any:  # fmt: skip
         if activation is None:
             return general.forward(x, weight, bias, **options)
         y = launcher.dense(general.forward(x, weight, None, **options)[0], x.dtype)

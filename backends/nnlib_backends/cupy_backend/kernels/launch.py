@@ -1,4 +1,4 @@
-"""How a launcher launches: arguments, grids, memory, and what is left to a general kernel.
+"""How a launcher launches: arguments, grids, memory, and for which dtypes there are kernels.
 
 A kernel gets arrays as pointers, ``None`` as a null pointer, an ``int`` as ``Size`` and a ``float``
 as ``double``.  Launchers choose grids by shapes alone: the order of a sum, and so its last bit, is
@@ -8,13 +8,13 @@ the same on every card.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.base import Array
 from nnlib_backends.dtypes import LOW_DTYPES
 
-__all__ = ["DTYPES", "Driver", "Launcher", "either", "known", "mixed", "real", "wide"]
+__all__ = ["DTYPES", "Driver", "Launcher", "known", "mixed", "real", "wide"]
 
 DTYPES = ("float32", "float64")  #: in which kernels compute
 THREADS = 256  #: of every block, see ``common.cuh``
@@ -149,37 +149,6 @@ class Launcher:
         lanes = THREADS // min(_units(columns, like), WARP)
         most = max(_CHUNKS // _tiles(columns, like), 1)
         return min(_ceil(rows, lanes * _LEAST_ROWS), most)
-
-
-def either(served: Callable[..., bool], own: KernelPair, general: KernelPair) -> KernelPair:
-    """Return a kernel that takes the first for the arguments that it serves, else the second.
-
-    Parameters
-    ----------
-    served : callable
-        ``served(*arrays, **static) -> bool``, from dtypes, shapes and options alone.
-    own, general : Kernel
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> fast, slow = (KernelPair(lambda x, word=w: (word, None), None) for w in ("fast", "slow"))
-    >>> kernel = either(real, fast, slow)
-    >>> [kernel.forward(np.zeros(1, dtype))[0] for dtype in ("f4", "f8", "f2")]
-    ['fast', 'fast', 'slow']
-    """
-
-    def forward(*arrays: Array | None, **static: Any) -> tuple[Array, Any]:
-        kernel = own if served(*arrays, **static) else general
-        return kernel.forward(*arrays, **static)
-
-    def backward(
-        g: Array, saved: Any, needs: Sequence[Any], *arrays: Array | None, **static: Any
-    ) -> Any:
-        kernel = own if served(*arrays, **static) else general
-        return kernel.backward(g, saved, needs, *arrays, **static)
-
-    return KernelPair(forward, backward)
 
 
 def real(*arrays: Array | None, **_: Any) -> bool:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.common.fused import either
 from nnlib_backends.common.im2col import Pair
-from nnlib_backends.cupy_backend.kernels.launch import Launcher, either, mixed
+from nnlib_backends.cupy_backend.kernels.launch import Launcher, mixed
 
 __all__ = ["make_kernels"]
 
@@ -19,45 +20,35 @@ _MOST_NUMBERS = 1 << 31  # in an array: kernels divide 32-bit integers to find t
 
 def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[str, KernelPair]:
     """Return ``max_pool2d`` and ``avg_pool2d``."""
+    own = {
+        "max_pool2d": _pooling(launcher, "max_pool", keeps_winners=True),
+        "avg_pool2d": _pooling(launcher, "avg_pool", keeps_winners=False),
+    }
+    return {name: either(_served, kernel, general[name]) for name, kernel in own.items()}
 
-    def max_forward(x: Array, **window: Pair) -> tuple[Array, Array]:
+
+def _pooling(launcher: Launcher, name: str, *, keeps_winners: bool) -> KernelPair:
+    """Make the kernel; the winner of a window, if kept, is where its maximum was."""
+
+    def forward(x: Array, **window: Pair) -> tuple[Array, Array | None]:
         y = launcher.empty(_result(x, **window), x.dtype)
-        winners = launcher.empty(y.shape, "uint8")
-        _launch(launcher, "max_pool_forward", launcher.dense(x, x.dtype), y, winners,
+        winners = launcher.empty(y.shape, "uint8") if keeps_winners else None
+        results = (y,) if winners is None else (y, winners)
+        _launch(launcher, f"{name}_forward", launcher.dense(x, x.dtype), *results,
                 x=x, n=y.size, window=window)  # fmt: skip
         return y, winners
 
-    def max_backward(
-        g: Array, winners: Array, needs: Sequence[Any], x: Array, **window: Pair
+    def backward(
+        g: Array, winners: Array | None, needs: Sequence[Any], x: Array, **window: Pair
     ) -> tuple[Array | None]:
         dx = launcher.home(needs[0], x.shape, x.dtype)
         if dx is None:
             return (None,)
-        _launch(launcher, "max_pool_backward", launcher.dense(g, x.dtype), winners, dx,
-                x=x, n=x.size, window=window)  # fmt: skip
+        given = (launcher.dense(g, x.dtype), *(() if winners is None else (winners,)))
+        _launch(launcher, f"{name}_backward", *given, dx, x=x, n=x.size, window=window)
         return (dx,)
 
-    def mean_forward(x: Array, **window: Pair) -> tuple[Array, None]:
-        y = launcher.empty(_result(x, **window), x.dtype)
-        _launch(launcher, "avg_pool_forward", launcher.dense(x, x.dtype), y,
-                x=x, n=y.size, window=window)  # fmt: skip
-        return y, None
-
-    def mean_backward(
-        g: Array, saved: None, needs: Sequence[Any], x: Array, **window: Pair
-    ) -> tuple[Array | None]:
-        dx = launcher.home(needs[0], x.shape, x.dtype)
-        if dx is None:
-            return (None,)
-        _launch(launcher, "avg_pool_backward", launcher.dense(g, x.dtype), dx,
-                x=x, n=x.size, window=window)  # fmt: skip
-        return (dx,)
-
-    own = {
-        "max_pool2d": KernelPair(max_forward, max_backward),
-        "avg_pool2d": KernelPair(mean_forward, mean_backward),
-    }
-    return {name: either(_served, kernel, general[name]) for name, kernel in own.items()}
+    return KernelPair(forward, backward)
 
 
 def _served(x: Array, *, size: Pair, stride: Pair, padding: Pair) -> bool:

@@ -7,8 +7,9 @@ from typing import Any
 
 from nnlib_backends.base import Array, KernelPair
 from nnlib_backends.common import recurrent
+from nnlib_backends.common.fused import either
 from nnlib_backends.cupy_backend.kernels.elementwise import ACTIVATIONS
-from nnlib_backends.cupy_backend.kernels.launch import Launcher, either, real
+from nnlib_backends.cupy_backend.kernels.launch import Launcher, real
 
 __all__ = ["make_kernels"]
 

@@ -6,6 +6,8 @@ import functools
 import re
 from pathlib import Path
 
+from nnlib_backends.update_scalars import SCALARS
+
 __all__ = ["FOLDER", "REALS", "files", "options", "source"]
 
 FOLDER = Path(__file__).parent
@@ -48,6 +50,11 @@ def source(file: str) -> str:
         if name in seen:
             return ""
         seen.add(name)
+        if name == "update_scalars.cuh":
+            return "".join(
+                f"struct {update}_scalars {{ real {', '.join(names)}; }};\n"
+                for update, names in SCALARS.items()
+            )
         text = (FOLDER / name).read_text(encoding="utf-8").replace(_PRAGMA_ONCE, "")
         return _INCLUDE.sub(lambda match: read(match[1]), text)
 

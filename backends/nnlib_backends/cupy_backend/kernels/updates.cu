@@ -4,56 +4,55 @@
 // (`numbers`), so that a recorded step finds the new values.  So is whether the step is skipped, where
 // `skip` is not null: then a number other than 0 there.  A state that is not kept is null.
 #include "common.cuh"
+// Written by sources.py from SCALARS: sgd_scalars, adam_scalars, …, whose members are in that order.
+#include "update_scalars.cuh"
 
 __device__ inline bool skipped(const float* skip) { return skip && skip[0] != 0; }
 
-// numbers: lr, momentum, share, weight_decay
 KERNEL sgd(
-    real* p, const real* g, real* buffer, const real* numbers, const float* skip, Size nesterov,
-    Size decayed, Size n
+    real* p, const real* g, real* buffer, const sgd_scalars* numbers, const float* skip,
+    Size nesterov, Size decayed, Size n
 ) {
     if (skipped(skip)) return;
-    real lr = numbers[0], momentum = numbers[1], share = numbers[2], weight_decay = numbers[3];
+    sgd_scalars hyper = *numbers;
     for_each(n, aligned(p, g, buffer), [=](auto size, Size i) {
         constexpr int N = decltype(size)::value;
         Vector<N> w = load<N>(p, i), d = load<N>(g, i), b = d;
         if (decayed)
 #pragma unroll
-            for (int j = 0; j < N; j++) d.v[j] += weight_decay * w.v[j];
+            for (int j = 0; j < N; j++) d.v[j] += hyper.weight_decay * w.v[j];
         if (buffer) {
             b = load<N>(buffer, i);
 #pragma unroll
             for (int j = 0; j < N; j++) {
-                b.v[j] = b.v[j] * momentum + d.v[j] * share;
-                d.v[j] = nesterov ? d.v[j] + momentum * b.v[j] : b.v[j];
+                b.v[j] = b.v[j] * hyper.momentum + d.v[j] * hyper.one_minus_dampening;
+                d.v[j] = nesterov ? d.v[j] + hyper.momentum * b.v[j] : b.v[j];
             }
             store(buffer, i, b);
         }
 #pragma unroll
-        for (int j = 0; j < N; j++) w.v[j] -= lr * d.v[j];
+        for (int j = 0; j < N; j++) w.v[j] -= hyper.lr * d.v[j];
         store(p, i, w);
     });
 }
 
-// numbers: step_size, eps, beta1, one_minus_beta1, beta2, one_minus_beta2, decay
 KERNEL adam(
-    real* p, const real* g, real* mean, real* square, real* largest, const real* numbers,
+    real* p, const real* g, real* mean, real* square, real* largest, const adam_scalars* numbers,
     const float* skip, Size decayed, Size decoupled, Size n
 ) {
     if (skipped(skip)) return;
-    real step_size = numbers[0], eps = numbers[1], beta1 = numbers[2], one_minus_beta1 = numbers[3];
-    real beta2 = numbers[4], one_minus_beta2 = numbers[5], decay = numbers[6];
+    adam_scalars hyper = *numbers;
     for_each(n, aligned(p, g, mean, square, largest), [=](auto size, Size i) {
         constexpr int N = decltype(size)::value;
         Vector<N> w = load<N>(p, i), d = load<N>(g, i), m = load<N>(mean, i), v = load<N>(square, i);
 #pragma unroll
         for (int j = 0; j < N; j++) {
             if (decayed && decoupled)
-                w.v[j] *= decay;
+                w.v[j] *= hyper.decay;
             else if (decayed)
-                d.v[j] += decay * w.v[j];
-            m.v[j] = m.v[j] * beta1 + one_minus_beta1 * d.v[j];
-            v.v[j] = v.v[j] * beta2 + one_minus_beta2 * d.v[j] * d.v[j];
+                d.v[j] += hyper.decay * w.v[j];
+            m.v[j] = m.v[j] * hyper.beta1 + hyper.one_minus_beta1 * d.v[j];
+            v.v[j] = v.v[j] * hyper.beta2 + hyper.one_minus_beta2 * d.v[j] * d.v[j];
         }
         store(mean, i, m);
         store(square, i, v);
@@ -66,33 +65,31 @@ KERNEL adam(
             v = most;
         }
 #pragma unroll
-        for (int j = 0; j < N; j++) w.v[j] -= step_size * m.v[j] / (sqrt(v.v[j]) + eps);
+        for (int j = 0; j < N; j++) w.v[j] -= hyper.step_size * m.v[j] / (sqrt(v.v[j]) + hyper.eps);
         store(p, i, w);
     });
 }
 
-// numbers: lr, alpha, rest, eps, weight_decay, momentum
 KERNEL rmsprop(
-    real* p, const real* g, real* square, real* mean, real* buffer, const real* numbers,
+    real* p, const real* g, real* square, real* mean, real* buffer, const rmsprop_scalars* numbers,
     const float* skip, Size decayed, Size n
 ) {
     if (skipped(skip)) return;
-    real lr = numbers[0], alpha = numbers[1], rest = numbers[2], eps = numbers[3];
-    real weight_decay = numbers[4], momentum = numbers[5];
+    rmsprop_scalars hyper = *numbers;
     for_each(n, aligned(p, g, square, mean, buffer), [=](auto size, Size i) {
         constexpr int N = decltype(size)::value;
         Vector<N> w = load<N>(p, i), d = load<N>(g, i), v = load<N>(square, i);
 #pragma unroll
         for (int j = 0; j < N; j++) {
-            if (decayed) d.v[j] += weight_decay * w.v[j];
-            v.v[j] = v.v[j] * alpha + rest * d.v[j] * d.v[j];
+            if (decayed) d.v[j] += hyper.weight_decay * w.v[j];
+            v.v[j] = v.v[j] * hyper.alpha + hyper.one_minus_alpha * d.v[j] * d.v[j];
         }
         store(square, i, v);
         if (mean) {
             Vector<N> m = load<N>(mean, i);
 #pragma unroll
             for (int j = 0; j < N; j++) {
-                m.v[j] = m.v[j] * alpha + rest * d.v[j];
+                m.v[j] = m.v[j] * hyper.alpha + hyper.one_minus_alpha * d.v[j];
                 // rounding can make the variance of a constant gradient negative, its root NaN
                 real variance = v.v[j] - m.v[j] * m.v[j];
                 v.v[j] = variance < 0 ? real(0) : variance;
@@ -100,33 +97,33 @@ KERNEL rmsprop(
             store(mean, i, m);
         }
 #pragma unroll
-        for (int j = 0; j < N; j++) d.v[j] /= sqrt(v.v[j]) + eps;
+        for (int j = 0; j < N; j++) d.v[j] /= sqrt(v.v[j]) + hyper.eps;
         if (buffer) {
             Vector<N> b = load<N>(buffer, i);
 #pragma unroll
-            for (int j = 0; j < N; j++) d.v[j] = b.v[j] * momentum + d.v[j];
+            for (int j = 0; j < N; j++) d.v[j] = b.v[j] * hyper.momentum + d.v[j];
             store(buffer, i, d);
         }
 #pragma unroll
-        for (int j = 0; j < N; j++) w.v[j] -= lr * d.v[j];
+        for (int j = 0; j < N; j++) w.v[j] -= hyper.lr * d.v[j];
         store(p, i, w);
     });
 }
 
-// numbers: lr, eps, weight_decay
 KERNEL adagrad(
-    real* p, const real* g, real* sum, const real* numbers, const float* skip, Size decayed, Size n
+    real* p, const real* g, real* sum, const adagrad_scalars* numbers, const float* skip,
+    Size decayed, Size n
 ) {
     if (skipped(skip)) return;
-    real lr = numbers[0], eps = numbers[1], weight_decay = numbers[2];
+    adagrad_scalars hyper = *numbers;
     for_each(n, aligned(p, g, sum), [=](auto size, Size i) {
         constexpr int N = decltype(size)::value;
         Vector<N> w = load<N>(p, i), d = load<N>(g, i), v = load<N>(sum, i);
 #pragma unroll
         for (int j = 0; j < N; j++) {
-            if (decayed) d.v[j] += weight_decay * w.v[j];
+            if (decayed) d.v[j] += hyper.weight_decay * w.v[j];
             v.v[j] += d.v[j] * d.v[j];
-            w.v[j] -= lr * d.v[j] / (sqrt(v.v[j]) + eps);
+            w.v[j] -= hyper.lr * d.v[j] / (sqrt(v.v[j]) + hyper.eps);
         }
         store(sum, i, v);
         store(p, i, w);

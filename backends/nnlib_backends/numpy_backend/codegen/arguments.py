@@ -30,6 +30,7 @@ from numba.core.ccallback import CFunc
 from numba.core.sigutils import normalize_signature
 from numba.extending import intrinsic
 
+from nnlib_backends import update_scalars
 from nnlib_backends.locks import preparing
 from nnlib_backends.numpy_backend.launch import WORDS
 
@@ -59,6 +60,8 @@ class CpuKernel:
     Attributes
     ----------
     name : str
+    address : int
+        Where the machine code is.
     seconds : float
         What that took, 0.0 before.
     from_cache : bool
@@ -70,37 +73,40 @@ class CpuKernel:
         self.name = function.__name__
         self.seconds = 0.0
         self.from_cache = False
-        self._address = 0
 
-    @property
-    def address(self) -> int:
-        """Where the machine code is."""
-        if not self._address:
-            with preparing:
-                if not self._address:  # else another thread was first; its code must stay
-                    self._compile()
-        return self._address
+    def __getattr__(self, name: str) -> int:
+        """Compile when ``address`` is asked for and is not there; later it is an attribute."""
+        if name != "address":
+            raise AttributeError(f"a kernel has no attribute {name!r}")
+        with preparing:
+            if "address" not in vars(self):  # else another thread was first; its code must stay
+                self._compile()
+        return self.address
 
     def _compile(self) -> None:
         begin = time.perf_counter()
         self._compiled = CFunc(self.function, normalize_signature(SIGNATURE), {}, OPTIONS)
         self._compiled.enable_caching()
-        _key_on_whole_folder(self._compiled)
+        _key_on_all_sources(self._compiled)
         self._compiled.compile()
         self.from_cache = bool(self._compiled.cache_hits)
         self.seconds = time.perf_counter() - begin
-        self._address = int(self._compiled.address or 0)
+        self.address = int(self._compiled.address or 0)
 
     def __repr__(self) -> str:
         return f"<nnlib kernel {self.name}>"
 
 
-def _key_on_whole_folder(compiled: Any) -> None:
-    """Have the cached machine code count as old when any file of this folder has changed.
+def _key_on_all_sources(compiled: Any) -> None:
+    """Have the cached machine code count as old when any file that kernels are made of has changed.
 
-    Numba looks at the kernel's own file only, not at those whose functions it calls.
+    Numba looks at the kernel's own file only, not at those whose functions and numbers it uses.
     """
-    files = [path.stat() for path in Path(__file__).parent.glob("*.py")]
+    folder = Path(__file__).parents[1]
+    used = [Path(update_scalars.__file__)]
+    for name in ("codegen", "kernels"):
+        used += (folder / name).rglob("*.py")
+    files = [path.stat() for path in used]
     stamp = (max(file.st_mtime for file in files), sum(file.st_size for file in files))
     index: Any = getattr(compiled._cache, "_cache_file", None)
     if hasattr(index, "_source_stamp"):  # else another version of Numba: as it does by itself

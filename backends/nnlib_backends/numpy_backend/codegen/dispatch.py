@@ -10,6 +10,7 @@ after each call.  A forked child has no pool (`launch.alone`) and computes chunk
 from __future__ import annotations
 
 import ctypes
+import functools
 import multiprocessing
 from array import array
 from typing import Any
@@ -19,7 +20,7 @@ from llvmlite import ir
 from numba import carray, get_num_threads, njit, prange, types
 from numba.extending import get_cython_function_address, intrinsic
 
-from nnlib_backends.locks import once, running
+from nnlib_backends.locks import running
 from nnlib_backends.numpy_backend import launch
 from nnlib_backends.numpy_backend.codegen.arguments import call, pointer
 
@@ -105,7 +106,7 @@ def run(program: array[int]) -> None:
         _run(address, words // 4, _GET_THREADS, _SET_THREADS, launch.alone)
 
 
-@once
+@functools.cache
 def sgemm_address() -> int:
     """Address of SciPy's SGEMM."""
     return int(get_cython_function_address("scipy.linalg.cython_blas", "sgemm"))

@@ -14,6 +14,7 @@ times 64 × 32, 116 for longer sums, of 118 possible.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from llvmlite import ir
@@ -141,6 +142,7 @@ def _compiled() -> Any:
     return cfunc(types.void(*[types.intp] * ARGUMENTS), nopython=True, cache=True)(_multiply)
 
 
+@functools.cache
 def multiply_address() -> int:
     """Address of the compiled product, for `multiply`."""
     return int(_compiled().address)

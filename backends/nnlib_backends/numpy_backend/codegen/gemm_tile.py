@@ -8,6 +8,7 @@ inner axis; nothing is packed, so the right-hand matrix must have its rows in me
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import llvmlite.binding
@@ -171,6 +172,7 @@ def _compiled() -> Any:
     return cfunc(_SIGNATURE, nopython=True, cache=True, error_model="numpy")(_multiply)
 
 
+@functools.cache
 def multiply_address() -> int:
     """Address of the function behind `multiply`, compiled once for all kernels that call it."""
     return int(_compiled().address)

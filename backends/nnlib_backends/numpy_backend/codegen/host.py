@@ -35,7 +35,10 @@ def is_float32(*values: Any) -> bool:
     >>> is_float32(np.zeros(2, np.float32)), is_float32(np.zeros(2)), is_float32(1.0)
     (True, False, False)
     """
-    return all(isinstance(x, np.ndarray) and x.dtype == np.float32 for x in values)
+    for x in values:  # noqa: SIM110 - a generator would be called for each value
+        if not isinstance(x, np.ndarray) or x.dtype != np.float32:
+            return False
+    return True
 
 
 def long_integers(x: Array) -> Array:

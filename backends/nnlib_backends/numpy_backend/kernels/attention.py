@@ -70,7 +70,7 @@ def _make(name: str, count: int) -> KernelPair:
     """Make the kernel of an operation whose first ``count`` arrays hold q, k and v."""
     general = into_targets(general_kernels()[name])
 
-    def forward(*arrays: Any, causal: bool, scale: float | None) -> tuple[Array, Any]:
+    def forward(*arrays: Any, causal: bool, scale: float | None) -> Any:
         shapes, (mask, factor) = Shapes(arrays[:count]), arrays[count:]
         if not shapes.suit(mask, factor, causal):
             return general.forward(*arrays, causal=causal, scale=scale)

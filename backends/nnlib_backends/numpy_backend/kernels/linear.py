@@ -35,10 +35,10 @@ from nnlib_backends.numpy_backend.codegen.exact_sums import (
     settle,
     sum_rows,
 )  # fmt: skip
-from nnlib_backends.numpy_backend.codegen.host import place, require
+from nnlib_backends.numpy_backend.codegen.host import place
 from nnlib_backends.numpy_backend.kernels import activation as activations
 from nnlib_backends.numpy_backend.kernels.activation import CODES, activate, derive
-from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
+from nnlib_backends.numpy_backend.launch import Array, all_dense, empty, launch, split
 
 __all__ = ["KERNELS"]
 
@@ -248,29 +248,21 @@ def input_gradient(t, m, n, k, start, stop, pieces):
         )  # fmt: skip
 
 
-def _rows(x: Array) -> Array:
-    """(..., D) → (N, D), C-contiguous."""
-    return dense(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
-
-
 def _forward(
     x: Array, weight: Array, bias: Array | None, *, activation: str | None = None
 ) -> tuple[Array, Array | None]:
     if activation == "gelu_tanh":  # its derivative needs z
         z, _ = _forward(x, weight, bias)
         return GELU.forward(z, approximate="tanh")[0], z
-    rows, weight = _rows(x), dense(weight)
-    (m, k), n = rows.shape, weight.shape[0]
-    require(weight.shape == (n, k), "a weight with as many columns as x")
-    require(bias is None or bias.shape == (n,), "a bias for each row of the weight")
+    x, weight, bias = all_dense(x, weight, bias)
+    n, k = weight.shape
+    m = math.prod(x.shape[:-1])
     y = empty((m, n))
     pieces = split(m * n * k, WORK)
     sign = -1 if m > max(n, FEW) else 1
-    if bias is not None:
-        bias = dense(bias)
     if y.size:
         launch(
-            linear_forward, rows, weight, bias, y, sgemm_address(), CODES[activation],
+            linear_forward, x.reshape(m, k), weight, bias, y, sgemm_address(), CODES[activation],
             sign * pieces, items=pieces, chunks=pieces,
         )  # fmt: skip
     return y.reshape(*x.shape[:-1], n), None if activation is None else y
@@ -283,14 +275,16 @@ def _backward(
     if activation == "gelu_tanh":
         (g,) = GELU.backward(g, None, (True,), y, approximate="tanh")
         y = activation = None
-    rows, weight, g = _rows(x), dense(weight), _rows(g)
-    (m, k), n = rows.shape, weight.shape[0]
+    n, k = weight.shape
+    m = math.prod(x.shape[:-1])
     dx, dw = place(needs[0], x.shape), place(needs[1], (n, k))
     db = place(needs[2], (n,))
+    x, weight, g = all_dense(x, weight, g)
+    x, g = x.reshape(m, k), g.reshape(m, n)
     d = g if activation is None else empty((m, n))
     pieces = split(m * n * k, WORK)
     args = (
-        g, y, d, db, rows, weight, None if dx is None else dx.reshape(m, k), dw, sgemm_address(),
+        g, y, d, db, x, weight, None if dx is None else dx.reshape(m, k), dw, sgemm_address(),
         CODES[activation],
     )  # fmt: skip
     # in one step where nobody waits for another's columns of d

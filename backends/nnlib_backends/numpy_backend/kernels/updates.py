@@ -11,16 +11,19 @@ from typing import Any
 
 from nnlib_backends.numpy_backend.codegen.arguments import f4, integer, is_absent, kernel, vector
 from nnlib_backends.numpy_backend.launch import Array, launch, split
+from nnlib_backends.update_scalars import positions
 
 __all__ = ["UPDATES"]
 
 _LEAST = 1 << 13  # elements for each thread
+_ADAGRAD, _ADAM, _RMSPROP, _SGD = map(positions, ("adagrad", "adam", "rmsprop", "sgd"))
 
 
 @kernel
 def sgd_update(t, chunk, start, stop):
     p, g, n = vector(t, 0)[start:stop], vector(t, 1)[start:stop], vector(t, 3)
-    lr, momentum, share, decay = n[0], n[1], n[2], n[3]
+    lr, momentum, decay = n[_SGD.lr], n[_SGD.momentum], n[_SGD.weight_decay]
+    one_minus_dampening = n[_SGD.one_minus_dampening]
     if is_absent(t, 2):
         for i in range(p.size):
             p[i] -= lr * (g[i] + decay * p[i])
@@ -29,11 +32,11 @@ def sgd_update(t, chunk, start, stop):
     if integer(t, 4):  # Nesterov
         for i in range(p.size):
             d = g[i] + decay * p[i]
-            v[i] = momentum * v[i] + share * d
+            v[i] = momentum * v[i] + one_minus_dampening * d
             p[i] -= lr * (d + momentum * v[i])
     else:
         for i in range(p.size):
-            v[i] = momentum * v[i] + share * (g[i] + decay * p[i])
+            v[i] = momentum * v[i] + one_minus_dampening * (g[i] + decay * p[i])
             p[i] -= lr * v[i]
 
 
@@ -41,19 +44,13 @@ def sgd_update(t, chunk, start, stop):
 def adam_update(t, chunk, start, stop):
     p, g, n = vector(t, 0)[start:stop], vector(t, 1)[start:stop], vector(t, 5)
     m, v = vector(t, 2)[start:stop], vector(t, 3)[start:stop]
-    step_size, eps, beta1, one_minus_beta1, beta2, one_minus_beta2 = (
-        n[0],
-        n[1],
-        n[2],
-        n[3],
-        n[4],
-        n[5],
-    )
+    step_size, eps, beta1, beta2 = n[_ADAM.step_size], n[_ADAM.eps], n[_ADAM.beta1], n[_ADAM.beta2]
+    one_minus_beta1, one_minus_beta2 = n[_ADAM.one_minus_beta1], n[_ADAM.one_minus_beta2]
     keep, decay = f4(1.0), f4(0.0)
     if integer(t, 6):  # decoupled
-        keep = n[6]
+        keep = n[_ADAM.decay]
     else:
-        decay = n[6]
+        decay = n[_ADAM.decay]
     if is_absent(t, 4):
         for i in range(p.size):
             w = p[i] * keep
@@ -76,15 +73,17 @@ def adam_update(t, chunk, start, stop):
 def rmsprop_update(t, chunk, start, stop):
     p, g, n = vector(t, 0)[start:stop], vector(t, 1)[start:stop], vector(t, 5)
     v = vector(t, 2)[start:stop]
-    lr, alpha, rest, eps, decay, momentum = n[0], n[1], n[2], n[3], n[4], n[5]
+    lr, eps, alpha = n[_RMSPROP.lr], n[_RMSPROP.eps], n[_RMSPROP.alpha]
+    one_minus_alpha = n[_RMSPROP.one_minus_alpha]
+    decay, momentum = n[_RMSPROP.weight_decay], n[_RMSPROP.momentum]
     centred, has_buffer = not is_absent(t, 3), not is_absent(t, 4)
     m, b = vector(t, 3)[start:stop], vector(t, 4)[start:stop]
     for i in range(p.size):
         d = g[i] + decay * p[i]
-        v[i] = alpha * v[i] + rest * d * d
+        v[i] = alpha * v[i] + one_minus_alpha * d * d
         mean_square = v[i]
         if centred:
-            m[i] = alpha * m[i] + rest * d
+            m[i] = alpha * m[i] + one_minus_alpha * d
             mean_square -= m[i] * m[i]
             mean_square = f4(0.0) if mean_square <= f4(0.0) else mean_square
         d /= math.sqrt(mean_square) + eps
@@ -98,7 +97,7 @@ def rmsprop_update(t, chunk, start, stop):
 def adagrad_update(t, chunk, start, stop):
     p, g, n = vector(t, 0)[start:stop], vector(t, 1)[start:stop], vector(t, 3)
     v = vector(t, 2)[start:stop]
-    lr, eps, decay = n[0], n[1], n[2]
+    lr, eps, decay = n[_ADAGRAD.lr], n[_ADAGRAD.eps], n[_ADAGRAD.weight_decay]
     for i in range(p.size):
         d = g[i] + decay * p[i]
         v[i] += d * d

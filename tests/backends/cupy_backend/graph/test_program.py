@@ -92,7 +92,7 @@ def test_numbers_are_brought_before_each_launch(graphs):
     numbers = iter(range(100))
 
     def rule(tracer, x):
-        scalar_inputs = tracer.scalar_inputs([0, 0], lambda: (next(numbers), 0.5), dtype="float32")
+        scalar_inputs = tracer.scalar_inputs(lambda: (next(numbers), 0.5), dtype="float32")
         tracer.call(lambda: None)
         return [tracer.compute(lambda x, n: x * n[0] + n[1], x, scalar_inputs)]
 
@@ -109,7 +109,7 @@ def test_a_profile_replays_piece_by_piece_with_new_numbers(graphs):
     numbers = iter(range(100))
 
     def rule(tracer, x, out):
-        scalar_inputs = tracer.scalar_inputs([0], lambda: (next(numbers),), dtype="float32")
+        scalar_inputs = tracer.scalar_inputs(lambda: (next(numbers),), dtype="float32")
         scaled = tracer.compute(xp.multiply, x, scalar_inputs)
         tracer.call(lambda target, value: target.__iadd__(value), out, scaled)
         return [out]
@@ -125,7 +125,7 @@ def test_a_profile_replays_piece_by_piece_with_new_numbers(graphs):
     assert out.tolist() == [10, 100]
 
 
-def test_memory_can_be_used_again_when_no_entry_needs_it(graphs):
+def test_memory_can_be_used_again_when_no_call_needs_it(graphs):
     def chain(tracer, x):
         first = tracer.compute(xp.exp, x)
         y = first
@@ -136,7 +136,7 @@ def test_memory_can_be_used_again_when_no_entry_needs_it(graphs):
     program = record(graphs, chain, array(1))
     held, owners = [], {}
     graphs.check = lambda: held.append(sorted(owners))
-    graphs.capture(graphs.new_pool(), lambda: program._call_entries(owners))
+    graphs.capture(graphs.new_pool(), lambda: program._make_calls(owners))
     # the first is needed to the end; of the others what was there, and what is made of it
     assert held == [[0], [0, 1], [0, 1, 2], [0, 2, 3], [0, 3, 4], [0, 4, 5], [0, 5, 6]]
     assert sorted(owners) == [6]
@@ -234,10 +234,10 @@ def test_differences(graphs):
 
 def test_numbers_of_another_kind_are_a_difference(graphs):
     def one(tracer):
-        return [tracer.scalar_inputs([0], list_of, 1, dtype="float32")]
+        return [tracer.scalar_inputs(list_of, 1, dtype="float32")]
 
     def other(tracer):
-        return [tracer.scalar_inputs([0], list_of, 2, dtype="float32")]
+        return [tracer.scalar_inputs(list_of, 2, dtype="float32")]
 
     assert "other numbers" in record(graphs, one).difference(record(graphs, other))
     assert record(graphs, one).difference(record(graphs, one)) is None
@@ -254,21 +254,21 @@ def test_what_an_operation_calls_is_part_of_it(graphs):
         y = tracer.compute(xp.exp, x)
         tracer.call(xp.add, y, 1.0, y)
         with pytest.raises(RuntimeError, match="outside of an operation"):
-            tracer.scalar_inputs([0], list_of, 1, dtype="float32")
+            tracer.scalar_inputs(list_of, 1, dtype="float32")
         return y
 
     with tracer:
         y = tracer.compute(outer, array(0))
         program = tracer.finish([y])
-    assert len(program.calls) == 1
+    assert len(program.trace.calls) == 1
     assert y.tolist() == [2.0]
 
 
-def test_a_kernel_that_declines_leaves_no_entry(graphs):
+def test_a_kernel_that_declines_adds_no_call(graphs):
     tracer = GraphTracer(graphs)
     with tracer:
         assert tracer.compute(lambda: NotImplemented) is NotImplemented
-        assert tracer.finish([]).calls == []
+        assert tracer.finish([]).trace.calls == []
 
 
 class TestCompiled:

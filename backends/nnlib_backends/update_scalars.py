@@ -1,0 +1,32 @@
+"""The order of the numbers that an optimizer's update gets in one array.
+
+The definitions in ``nnlib/optim`` and the kernels of every backend read them in this order.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import Any
+
+__all__ = ["SCALARS", "positions"]
+
+SCALARS = {
+    "adagrad": ("lr", "eps", "weight_decay"),
+    "adam": (
+        "step_size", "eps", "beta1", "one_minus_beta1", "beta2", "one_minus_beta2", "decay",
+    ),
+    "rmsprop": ("lr", "alpha", "one_minus_alpha", "eps", "weight_decay", "momentum"),
+    "sgd": ("lr", "momentum", "one_minus_dampening", "weight_decay"),
+}  # fmt: skip
+
+
+def positions(update: str) -> Any:
+    """Return a named tuple of the positions of an update's numbers.
+
+    Examples
+    --------
+    >>> positions("sgd").momentum
+    1
+    """
+    names = SCALARS[update]
+    return namedtuple(update, names)(*range(len(names)))
