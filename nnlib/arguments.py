@@ -30,6 +30,7 @@ __all__ = [
     "explain",
     "explain_call",
     "explained",
+    "positive_integer",
     "unknown_keyword",
 ]
 
@@ -275,3 +276,10 @@ Received: None
             explain(error, function.__name__, args, options)
 
     return call
+
+
+def positive_integer(name: str, value: Any) -> int:
+    """Return the value if it is an integer of at least 1."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    raise OptionError(f"{name} must be a positive integer. Received: {value!r}")

@@ -4,8 +4,10 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -53,3 +55,11 @@ def test_longer_files_are_listed_with_their_reasons():
         if lines_without_docstrings(path) > 600
     ]
     assert longer == sorted(excepted)
+
+
+def test_no_circle_of_imports():
+    """Imports inside functions count, those under ``TYPE_CHECKING`` do not."""
+    packages = ("nnlib", "nnlib_backends", "nnlib_benchmarks")
+    graph = grimp.build_graph(*packages, exclude_type_checking_imports=True)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    TopologicalSorter(imports).prepare()  # raises CycleError with the modules of a circle

@@ -16,16 +16,22 @@ from contextvars import ContextVar
 from typing import Any
 
 __all__ = [
+    "LOGISTIC",
     "LOW_DTYPES",
+    "NORMAL",
     "average",
     "is_floating",
     "is_half",
     "log_of_total",
     "scattered",
     "sigmoid",
+    "sigmoid_and_bell",
     "tf32_allowed",
     "total",
 ]
+
+#: From here on the distribution functions (of GELU, of SiLU) are 0 or 1 in any dtype.
+NORMAL, LOGISTIC = 40.0, 800.0
 
 LOW_DTYPES = ("float16", "bfloat16")  #: names of the dtypes of mixed precision
 
@@ -161,5 +167,18 @@ def sigmoid(xp: Any, x: Any) -> Any:
     >>> sigmoid(np, np.array([-1000.0, 0.0]))
     array([0. , 0.5])
     """
+    return _logistic(xp, x, xp.exp(-xp.abs(x)))
+
+
+def sigmoid_and_bell(xp: Any, x: Any) -> tuple[Any, Any]:
+    """Return the logistic function s, and its derivative ``s (1 − s)``.
+
+    Where s is almost 1, 1 − s would have no digits left.
+    """
     e = xp.exp(-xp.abs(x))
+    return _logistic(xp, x, e), e / ((1 + e) * (1 + e))
+
+
+def _logistic(xp: Any, x: Any, e: Any) -> Any:
+    """Return ``sigmoid(x)`` from ``e = exp(−|x|)``."""
     return xp.where(x < 0, e, 1) / (1 + e)

@@ -1,6 +1,6 @@
 """Tensors, the recorded graph, and the backward pass."""
 
-from nnlib.autograd import memory  # noqa: F401 - says what tensors hold
+from nnlib.autograd import apply, engine, memory, numpy_protocol  # noqa: F401 - complete Tensor
 from nnlib.autograd.autocast import autocast
 from nnlib.autograd.creation import (
     arange,

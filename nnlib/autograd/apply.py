@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-import nnlib.autograd.tensor as tensors  # circular: its names are looked up when called
 from nnlib.arguments import ARRAY_ERRORS, explain
 from nnlib.autograd.autocast import applied
-from nnlib.autograd.engine import Node
 from nnlib.autograd.mode import is_grad_enabled, low_dtype
+from nnlib.autograd.node import Node
 from nnlib.autograd.nodes import FusedNode, PrimitiveNode
-from nnlib.errors import DTypeError, describe
+from nnlib.autograd.tensor import Tensor, bare
+from nnlib.errors import describe
 from nnlib.memory import out_of_memory
 from nnlib.ops.operation import Fused, Operation, Primitive, in_float32
 from nnlib.tracing import Guards, current
-from nnlib_backends import Backend, BackendMismatchError, KernelPair
+from nnlib_backends import Backend, KernelPair
 from nnlib_backends.dtypes import is_floating, is_half
 
 __all__ = ["apply"]
@@ -27,7 +27,6 @@ FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 def apply(operation: Operation, args: Sequence[Any], options: dict[str, Any]) -> Any:
     """Compute an operation whose arguments include a tensor; return a tensor."""
-    Tensor = tensors.Tensor
     for arg in args:
         if isinstance(arg, Tensor):
             backend = arg.backend
@@ -104,7 +103,7 @@ def _as_float(x: Any) -> Any:
 def _record(tracing: Guards, args: Sequence[Any], *call: Any) -> Any:
     """Compute, and have it repeated in replays."""
     for arg in args:
-        if isinstance(arg, tensors.Tensor):
+        if isinstance(arg, Tensor):
             tracing.note_tensor(arg)
     return tracing.tracer.compute(_compute, *call)
 
@@ -145,36 +144,12 @@ def _has_float64(arrays: Sequence[Any]) -> bool:
     return any(hasattr(array, "dtype") and array.dtype.char == "d" for array in arrays)
 
 
-def bare(name: str, arg: Any, backend: Backend) -> Any:
-    """Return an argument of the operation ``name`` as an array of the backend, or as a number."""
-    if isinstance(arg, tensors.Tensor):
-        if arg.backend is backend:
-            return arg.data
-    elif isinstance(arg, float):
-        return float(arg)  # NumPy's float64 scalars are floats: they promote nothing either
-    elif arg is None or isinstance(arg, int) or backend.owns(arg):
-        return arg
-    elif isinstance(arg, list | tuple):
-        from nnlib.autograd.creation import tensor  # circular
-
-        return tensor(arg, backend=backend).data
-    elif type(arg).__module__ == "numpy" and getattr(arg, "ndim", 1) == 0:
-        return backend.asarray(arg)  # one number of NumPy's: welcome on every backend
-    elif not hasattr(arg, "dtype"):
-        raise DTypeError(f"{name} takes tensors, arrays and numbers. Received: {describe(arg)}")
-    other = arg.backend.name if hasattr(arg, "node") else f"{type(arg).__module__} array"
-    raise BackendMismatchError(
-        f"{name} needs all its arguments on one backend. Received: {backend.name!r} and "
-        f"{other!r} ({describe(arg)}). Move one of them: tensor.to({backend.name!r}) or "
-        f"nnlib.tensor(array, backend={backend.name!r})"
-    )
-
-
 def _share_version(result: Any, args: Sequence[Any]) -> None:
     """Let a view and the tensor that it looks into count their changes together."""
     for arg in args:
-        if isinstance(arg, tensors.Tensor) and result.backend.xp.may_share_memory(
-            result.data, arg.data
-        ):
+        if isinstance(arg, Tensor) and result.backend.xp.may_share_memory(result.data, arg.data):
             result.version_cell = arg.version_cell
             return
+
+
+Tensor.__nnlib_apply__ = staticmethod(apply)

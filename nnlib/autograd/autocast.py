@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-import nnlib.autograd.tensor as tensors  # circular: its names are looked up when called
 from nnlib import ops
 from nnlib.autograd.mode import enter, leave, low, low_dtype, without_autocast
+from nnlib.autograd.tensor import Tensor
 from nnlib.errors import MissingExtraError, OptionError
 from nnlib.ops.operation import Operation, Policy, primitive
 from nnlib.ops.shaping import astype
@@ -195,7 +195,7 @@ def _argument(arg: Any, name: str, policy: Policy, to: Any, mixed: bool) -> Any:
 
 def is_tensor(value: Any) -> bool:
     """Tell whether a value is a tensor."""
-    return isinstance(value, tensors.Tensor)
+    return isinstance(value, Tensor)
 
 
 def _name(value: Any) -> str:

@@ -111,11 +111,11 @@ def _backend_for(data: Any, is_array: bool, backend: Where) -> Backend:
         return load_backend(backend)
     if is_array:
         try:
-            grad_buffer = backend_of(data)
+            owner = backend_of(data)
         except BackendMismatchError:  # of a library that we do not know: the backend may convert it
             return get_backend()
-        if not grad_buffer.host_memory:
-            return grad_buffer
+        if not owner.host_memory:
+            return owner
     return get_backend()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnlib.autograd.engine import Node
+from nnlib.autograd.node import Node
 from nnlib.autograd.tensor import Tensor
 from nnlib.errors import GradientError, missing_extra
 

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-from nnlib.errors import GradientError, describe
-from nnlib.ops.shaping import astype
-
-if TYPE_CHECKING:
-    from nnlib.autograd.engine import Gradient, Node
-    from nnlib.autograd.tensor import Tensor
+from typing import Any
 
 __all__ = ["RemovableHandle"]
 
@@ -73,31 +66,3 @@ class RemovableHandle:
 
 def _nobody() -> None:
     """Stand for a reference to what is gone."""
-
-
-def run_hooks(node: Node, g: Gradient) -> Gradient:
-    """Return what the hooks of a node make of its gradient."""
-    from nnlib.autograd.tensor import Tensor
-
-    recorded = isinstance(g, Tensor)
-    value = g if recorded else Tensor(node.backend.asarray(g), node.backend)
-    for hook in (node.hooks or {}).values():
-        replacement = hook(value)
-        if replacement is not None:
-            value = _checked_replacement(replacement, node)
-    return value if recorded else value.data
-
-
-def _checked_replacement(value: Any, node: Node) -> Tensor:
-    """Return what a hook made of a gradient, in the dtype that it must have."""
-    if not hasattr(value, "node") or value.backend is not node.backend:
-        raise GradientError(
-            f"a gradient hook must return a tensor on {node.backend.name!r}, or None. "
-            f"Received: {describe(value)}"
-        )
-    if value.shape != node.shape:
-        raise GradientError(
-            f"a gradient hook must return the shape {node.shape}. Received: {value.shape}"
-        )
-    result: Tensor = value if value.dtype == node.dtype else astype(value, dtype=node.dtype)
-    return result

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import nnlib.autograd.tensor as tensors  # first: it is what nodes are made for
 from nnlib.autograd.nodes import FusedNode, PrimitiveNode
+from nnlib.autograd.tensor import Tensor
 from nnlib.memory import Held, holders
 from nnlib_backends.common.trace import arrays_in
 
 __all__: list[str] = []
 
 
-def _by_tensor(tensor: tensors.Tensor) -> Held:
+def _by_tensor(tensor: Tensor) -> Held:
     node = tensor.node
     if node is None:
         yield "tensors", tensor.backend, tensor.data
@@ -33,6 +33,6 @@ def _by_kernel(node: FusedNode) -> Held:
         yield "activations", node.backend, array
 
 
-holders[tensors.Tensor] = _by_tensor
+holders[Tensor] = _by_tensor
 holders[PrimitiveNode] = _by_primitive
 holders[FusedNode] = _by_kernel

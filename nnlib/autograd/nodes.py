@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-import nnlib.autograd.tensor as tensors  # circular: its names are looked up when called
 from nnlib.autograd import engine
 from nnlib.autograd.autocast import applied
-from nnlib.autograd.engine import Gradient, Node
 from nnlib.autograd.mode import enable_grad, is_grad_enabled
+from nnlib.autograd.node import Gradient, Node
+from nnlib.autograd.tensor import Tensor
 from nnlib.errors import GradientError
 from nnlib.ops.operation import Fused, Operation, Primitive, Rule
 from nnlib.tracing import current
@@ -90,7 +90,7 @@ class PrimitiveNode(Node):
                 g if type(g) is self.backend.array_type else self.backend.asarray(g), *values
             )
         share = tracing.tracer.compute(fast, g.data, *values)
-        return share if share is NotImplemented else tensors.Tensor(share, self.backend)
+        return share if share is NotImplemented else Tensor(share, self.backend)
 
     def _as_tensors(self) -> dict[str, Any]:
         """Return what was kept, with arrays as tensors that are part of the graph."""
@@ -100,7 +100,7 @@ class PrimitiveNode(Node):
         for name, node in nodes.items():
             if name in kept and self.backend.owns(kept[name]):
                 cell, _ = self.versions.get(name, (None, 0))
-                kept[name] = tensors.Tensor(kept[name], self.backend, node, cell)
+                kept[name] = Tensor(kept[name], self.backend, node, cell)
         return kept
 
     def release(self) -> None:
@@ -160,13 +160,13 @@ class FusedNode(Node):
             given = (g.data, self.saved, needs, *self.arrays)
             gradients = tracing.tracer.compute(self.kernel.backward, *given, **self.options)
             # only operations on tensors are seen while recording
-            gradients = [None if x is None else tensors.Tensor(x, self.backend) for x in gradients]
+            gradients = [None if x is None else Tensor(x, self.backend) for x in gradients]
         return zip(self.inputs, gradients, strict=True)
 
     def _by_definition(self, g: Gradient) -> dict[Node, Gradient]:
         assert self.arrays is not None
         args = [
-            tensors.Tensor(array, self.backend, node, cell) if self.backend.owns(array) else array
+            Tensor(array, self.backend, node, cell) if self.backend.owns(array) else array
             for array, node, cell in zip(self.arrays, self.inputs, self.cells, strict=True)
         ]
         low = next((a.dtype for a in self.arrays if is_half(a)), None)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from nnlib import ops
+from nnlib.autograd import creation
+from nnlib.autograd.tensor import Tensor
 from nnlib.errors import ArgumentError, DTypeError
 from nnlib.ops.operation import Operation
 
@@ -49,8 +51,6 @@ def _find(name: str) -> Callable[..., Any]:
     if name == "divmod":
         return _divmod
     if name in ("zeros_like", "ones_like"):
-        from nnlib.autograd import creation  # circular
-
         function = getattr(creation, name)
     elif name not in _RENAMED and name not in ops.__all__:
         function = None
@@ -141,3 +141,7 @@ def _refusal(function: str, argument: str, known: list[str]) -> ArgumentError:
         f"numpy.{function}({argument}=…) is not defined for nnlib tensors, which take "
         f"{', '.join(known) or 'no options'} here. {_REMEDY}"
     )
+
+
+Tensor.__array_ufunc__ = array_ufunc
+Tensor.__array_function__ = array_function

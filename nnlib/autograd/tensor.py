@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Never, TypeAlias
 
 from nnlib import ops
 from nnlib.arguments import ARRAY_ERRORS, error_type
-from nnlib.autograd.apply import apply, bare
-from nnlib.autograd.engine import Node, backward
 from nnlib.autograd.hooks import RemovableHandle
-from nnlib.autograd.methods import TensorMethods, bare_key
 from nnlib.autograd.mode import enable_grad, is_grad_enabled, no_grad
-from nnlib.autograd.numpy_protocol import array_function, array_ufunc
-from nnlib.errors import DTypeError, GradientError, ShapeError, describe
+from nnlib.autograd.node import Node
+from nnlib.errors import ArgumentError, DTypeError, GradientError, ShapeError, describe
+from nnlib.ops.operation import Operation
 from nnlib.tracing import current, perform, refuse_reading
-from nnlib_backends import Backend, load_backend
+from nnlib_backends import Backend, BackendMismatchError, load_backend
 from nnlib_backends.base import Array
 from nnlib_backends.dtypes import is_floating
 
@@ -32,7 +30,23 @@ def _of_array(name: str, doc: str) -> Any:
     return property(operator.attrgetter(f"data.{name}"), doc=doc)
 
 
-class Tensor(TensorMethods):
+Axis: TypeAlias = "int | tuple[int, ...] | None"
+Operator: TypeAlias = "Callable[[Any, Any], Tensor]"
+
+
+def _operators(operation: Operation) -> tuple[Operator, Operator]:
+    """Return the methods that compute an operation with a tensor on its left, and on its right."""
+
+    def left(self: Any, other: Any) -> Tensor:
+        return operation(self, other)
+
+    def right(self: Any, other: Any) -> Tensor:
+        return operation(other, self)
+
+    return left, right
+
+
+class Tensor:
     """An array of one backend that can be differentiated.
 
     Make one with `nnlib.tensor`.  Operators and NumPy's own functions work on it, on either
@@ -68,9 +82,11 @@ class Tensor(TensorMethods):
         self.node = node
         self.version_cell = [0] if version_cell is None else version_cell
 
-    __nnlib_apply__ = staticmethod(apply)
-    __array_ufunc__ = array_ufunc
-    __array_function__ = array_function
+    # Set by the modules that are built on this one: `apply`, `numpy_protocol`, `engine`.
+    __nnlib_apply__: ClassVar[Callable[..., Any]]
+    __array_ufunc__: ClassVar[Callable[..., Any]]
+    __array_function__: ClassVar[Callable[..., Any]]
+    _carry_back: ClassVar[Callable[..., Any]]
 
     # What it is ------------------------------------------------------------------------------
 
@@ -188,7 +204,7 @@ class Tensor(TensorMethods):
             )
         seed = self._seed(gradient, create_graph)
         with enable_grad() if create_graph else no_grad():
-            backward([(self.node, seed)], retain_graph=retain_graph or create_graph)
+            self._carry_back([(self.node, seed)], retain_graph=retain_graph or create_graph)
 
     def _seed(self, gradient: Tensor | Array | None, create_graph: bool) -> Any:
         if gradient is None:
@@ -468,11 +484,168 @@ class Tensor(TensorMethods):
         for name, value in extras.items():
             object.__setattr__(self, name, value)
 
+    # Operators -------------------------------------------------------------------------------
+
+    __add__, __radd__ = _operators(ops.add)
+    __sub__, __rsub__ = _operators(ops.subtract)
+    __mul__, __rmul__ = _operators(ops.multiply)
+    __truediv__, __rtruediv__ = _operators(ops.divide)
+    __floordiv__, __rfloordiv__ = _operators(ops.floor_divide)
+    __mod__, __rmod__ = _operators(ops.remainder)
+    __pow__, __rpow__ = _operators(ops.power)
+    __matmul__, __rmatmul__ = _operators(ops.matmul)
+    __and__, __rand__ = _operators(ops.bitwise_and)
+    __or__, __ror__ = _operators(ops.bitwise_or)
+    __lt__, __gt__ = _operators(ops.less)[0], _operators(ops.greater)[0]
+    __le__, __ge__ = _operators(ops.less_equal)[0], _operators(ops.greater_equal)[0]
+
+    def __divmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return ops.floor_divide(self, other), ops.remainder(self, other)
+
+    def __rdivmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return ops.floor_divide(other, self), ops.remainder(other, self)
+
+    def __round__(self, digits: int | None = None) -> Tensor:
+        return ops.round(self, decimals=digits or 0)
+
+    def __neg__(self) -> Tensor:
+        return ops.negative(self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return ops.abs(self)
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        if other is None or isinstance(other, str):  # never equal: Python answers False
+            return NotImplemented
+        return ops.equal(self, other)
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        if other is None or isinstance(other, str):
+            return NotImplemented
+        return ops.not_equal(self, other)
+
+    __hash__ = object.__hash__
+
+    def __invert__(self) -> Tensor:
+        return ops.invert(self)
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return ops.getitem(self, key=_bare_key(key))
+
+    def __contains__(self, value: Any) -> bool:
+        return bool(ops.any(ops.equal(self, value)))
+
+    # Methods with a function of the same name ------------------------------------------------
+    #
+    # Keywords that they do not know go to the function, whose error says which there are.
+
+    def sum(
+        self, axis: Axis = None, keepdims: bool = False, dtype: Any = None, **unknown: Never
+    ) -> Tensor:
+        """Sum over an axis, several, or all; in another dtype, if given."""
+        return ops.sum(self, axis=axis, keepdims=keepdims, **_more(dtype, unknown))
+
+    def mean(
+        self, axis: Axis = None, keepdims: bool = False, dtype: Any = None, **unknown: Never
+    ) -> Tensor:
+        """Arithmetic mean over an axis, several, or all; in another dtype, if given."""
+        return ops.mean(self, axis=axis, keepdims=keepdims, **_more(dtype, unknown))
+
+    def prod(
+        self, axis: Axis = None, keepdims: bool = False, dtype: Any = None, **unknown: Never
+    ) -> Tensor:
+        """Product over an axis, several, or all; in another dtype, if given."""
+        return ops.prod(self, axis=axis, keepdims=keepdims, **_more(dtype, unknown))
+
+    def cumsum(self, axis: int | None = None, dtype: Any = None, **unknown: Never) -> Tensor:
+        """Running sum along an axis, or of all values in a row; in another dtype, if given."""
+        return ops.cumsum(self, axis=axis, **_more(dtype, unknown))
+
+    def var(
+        self, axis: Axis = None, keepdims: bool = False, ddof: int = 0, **unknown: Never
+    ) -> Tensor:
+        """Variance; the divisor is the number of values minus ``ddof``."""
+        result: Tensor = ops.var(self, axis, keepdims, ddof, **unknown)
+        return result
+
+    def std(
+        self, axis: Axis = None, keepdims: bool = False, ddof: int = 0, **unknown: Never
+    ) -> Tensor:
+        """Standard deviation; the divisor is the number of values minus ``ddof``."""
+        result: Tensor = ops.std(self, axis, keepdims, ddof, **unknown)
+        return result
+
+    def max(self, axis: Axis = None, keepdims: bool = False, **unknown: Never) -> Tensor:
+        """Largest value."""
+        return ops.max(self, axis=axis, keepdims=keepdims, **unknown)
+
+    def min(self, axis: Axis = None, keepdims: bool = False, **unknown: Never) -> Tensor:
+        """Smallest value."""
+        return ops.min(self, axis=axis, keepdims=keepdims, **unknown)
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False, **unknown: Never) -> Tensor:
+        """Index of the largest value."""
+        return ops.argmax(self, axis=axis, keepdims=keepdims, **unknown)
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False, **unknown: Never) -> Tensor:
+        """Index of the smallest value."""
+        return ops.argmin(self, axis=axis, keepdims=keepdims, **unknown)
+
+    def any(self, axis: Axis = None, keepdims: bool = False, **unknown: Never) -> Tensor:
+        """Whether any value is true (not zero)."""
+        return ops.any(self, axis=axis, keepdims=keepdims, **unknown)
+
+    def all(self, axis: Axis = None, keepdims: bool = False, **unknown: Never) -> Tensor:
+        """Whether all values are true (not zero)."""
+        return ops.all(self, axis=axis, keepdims=keepdims, **unknown)
+
+    def copy(self) -> Tensor:
+        """Copy the values to new memory (differentiable)."""
+        return ops.copy(self)
+
+    clone = copy  #: PyTorch's name
+
+    def clip(self, min: Any = None, max: Any = None, **unknown: Never) -> Tensor:
+        """Limit to [min, max], numbers or tensors."""
+        return ops.clip(self, min=min, max=max, **unknown)
+
+    def reshape(self, *shape: int | Sequence[int], **options: Any) -> Tensor:
+        """Return the same values in another shape."""
+        return ops.reshape(self, **_one("shape", shape, options))
+
+    def transpose(self, *axes: int | Sequence[int], **options: Any) -> Tensor:
+        """Permute the axes; without arguments, reverse them."""
+        return ops.transpose(self, **(_one("axes", axes, options) if axes else options))
+
+    def round(self, decimals: int = 0, **unknown: Never) -> Tensor:
+        """Nearest numbers with so many decimals."""
+        return ops.round(self, decimals=decimals, **unknown)
+
+    def swapaxes(self, *axes: int, **options: int) -> Tensor:
+        """Exchange two axes."""
+        return ops.swapaxes(self, *axes, **options)
+
+    def squeeze(self, axis: Axis = None, **unknown: Never) -> Tensor:
+        """Drop axes of size 1."""
+        return ops.squeeze(self, axis=axis, **unknown)
+
+    def flatten(self) -> Tensor:
+        """Return all values along one axis."""
+        return ops.reshape(self, shape=(-1,))
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802 - NumPy's name
+        """The tensor with its axes reversed."""
+        return ops.transpose(self)
+
     # In place --------------------------------------------------------------------------------
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self._refuse_recorded("assignment to an index", value)
-        self._write(bare_key(key), bare("assignment", value, self.backend))
+        self._write(_bare_key(key), bare("assignment", value, self.backend))
 
     def copy_(self, source: Any) -> Tensor:
         """Overwrite with the values of another tensor or array of any library; return self.
@@ -496,9 +669,7 @@ class Tensor(TensorMethods):
         if isinstance(source, Tensor):
             source = source.data
         if not self.backend.owns(source):
-            from nnlib.autograd.creation import tensor  # circular
-
-            source = tensor(source, backend=self.backend).data
+            source = Operation.as_tensor(source, backend=self.backend).data
         self._write(..., source)
         return self
 
@@ -617,3 +788,49 @@ def _note_text() -> None:
     tracing = current()
     if tracing is not None:
         tracing.note_unrepeatable("a tensor is turned into a text")
+
+
+def bare(name: str, arg: Any, backend: Backend) -> Any:
+    """Return an argument of the operation ``name`` as an array of the backend, or as a number."""
+    if isinstance(arg, Tensor):
+        if arg.backend is backend:
+            return arg.data
+    elif isinstance(arg, float):
+        return float(arg)  # NumPy's float64 scalars are floats: they promote nothing either
+    elif arg is None or isinstance(arg, int) or backend.owns(arg):
+        return arg
+    elif isinstance(arg, list | tuple):
+        return Operation.as_tensor(arg, backend=backend).data
+    elif type(arg).__module__ == "numpy" and getattr(arg, "ndim", 1) == 0:
+        return backend.asarray(arg)  # one number of NumPy's: welcome on every backend
+    elif not hasattr(arg, "dtype"):
+        raise DTypeError(f"{name} takes tensors, arrays and numbers. Received: {describe(arg)}")
+    other = arg.backend.name if hasattr(arg, "node") else f"{type(arg).__module__} array"
+    raise BackendMismatchError(
+        f"{name} needs all its arguments on one backend. Received: {backend.name!r} and "
+        f"{other!r} ({describe(arg)}). Move one of them: tensor.to({backend.name!r}) or "
+        f"nnlib.tensor(array, backend={backend.name!r})"
+    )
+
+
+def _bare_key(key: Any) -> Any:
+    """Return an index with arrays in place of tensors."""
+    if isinstance(key, tuple):
+        return tuple(map(_bare_key, key))
+    return key.data if isinstance(key, Tensor) else key
+
+
+def _more(dtype: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Return options with a dtype, if there is one."""
+    return options if dtype is None else {"dtype": dtype, **options}
+
+
+def _one(name: str, values: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
+    """Return options with one that may come as several arguments, as a sequence, or by name."""
+    if len(values) == 1 and hasattr(values[0], "__iter__"):
+        values = tuple(values[0])
+    if name not in options:
+        return {name: values, **options}
+    if values:
+        raise ArgumentError(f"{name} must be given once. Received: {values} and {options[name]}")
+    return options

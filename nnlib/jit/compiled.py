@@ -269,9 +269,9 @@ _LAZY = (
     inspect.isasyncgenfunction,
 )
 _TOO_MANY = (
-    "it would be traced anew for more than {specializations} shapes, dtypes and Python values among "
-    "its arguments, the last one with {what}. Give numbers that change as tensors, and pad shapes "
-    "to a few sizes"
+    "it would be traced anew for more than {specializations} shapes, dtypes and Python values "
+    "among its arguments, the last one with {what}. Give numbers that change as tensors, and pad "
+    "shapes to a few sizes"
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from nnlib import ops
 from nnlib.autograd import Tensor, tensor
-from nnlib.autograd.engine import next_number
+from nnlib.autograd.node import next_number
 from nnlib.errors import CaptureError
 from nnlib.jit.guards import ValueGuards
 from nnlib.jit.nested import Leaves, rebuilt, take_apart

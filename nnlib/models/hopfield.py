@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from nnlib import nn, ops
+from nnlib.arguments import positive_integer
 from nnlib.autograd import Tensor, no_grad, tensor, zeros
 from nnlib.errors import OptionError, ShapeError
 from nnlib.nn import functional as F
 from nnlib.nn.functional.checks import TensorLike, as_tensor, check_choice, floating
-from nnlib.optim.options import positive_integer
 from nnlib.random import Generator, default_generator
 from nnlib.tracing import refuse_reading
 from nnlib_backends import Backend

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nnlib import nn
+from nnlib.arguments import positive_integer
 from nnlib.autograd import zeros
 from nnlib.errors import OptionError
 from nnlib.nn.watch import Call, Shape, watch_forward
-from nnlib.optim.options import positive_integer
 
 __all__ = ["Row", "Summary", "summary"]
 

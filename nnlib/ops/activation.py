@@ -10,6 +10,7 @@ from nnlib.ops.comparison import clip, greater_equal, less_equal, where
 from nnlib.ops.explog import exp, ndtr, sigmoid
 from nnlib.ops.hyperbolic import tanh
 from nnlib.ops.operation import fused, primitive
+from nnlib_backends.dtypes import LOGISTIC, NORMAL
 
 __all__ = [
     "elu",
@@ -30,7 +31,6 @@ __all__ = [
 
 SQRT_TWO_OVER_PI = 0.7978845608028654
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
-NORMAL, LOGISTIC = 40.0, 800.0  # where these distribution functions are 0 or 1 in any dtype
 
 
 @primitive

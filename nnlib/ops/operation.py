@@ -61,7 +61,6 @@ __all__ = [
     "Policy",
     "Primitive",
     "Rule",
-    "converting",
     "fused",
     "in_float32",
     "primitive",
@@ -102,7 +101,7 @@ class Operation:
     """
 
     #: Makes a tensor of Python data; `nnlib.autograd.creation` sets it.
-    as_tensor: ClassVar[Callable[[Any], Any]]
+    as_tensor: ClassVar[Callable[..., Any]]
 
     def __init__(
         self,
@@ -120,7 +119,8 @@ class Operation:
         arrays = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
         self.arrays = tuple(p.name for p in arrays)
         self.options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-        self.converts = False  #: whether it takes ``dtype=``, see `converting`
+        #: converts an argument to ``dtype=``, if the operation takes that, see `shaping.converting`
+        self.convert: Callable[..., Any] | None = None
         # how many arrays, and which options, a call must at least have
         self._least = 1 if self.variadic else sum(p.default is p.empty for p in arrays)
         self._needed = frozenset(n for n, v in self.options.items() if v is inspect.Parameter.empty)
@@ -134,7 +134,7 @@ class Operation:
     def __call__(self, *args: Any, **options: Any) -> Tensor:
         """Compute on arrays, or compute and record on tensors."""
         if options and not options.keys() <= self.options.keys():
-            if self.converts and "dtype" in options:
+            if self.convert is not None and "dtype" in options:
                 return self._converted(args, options)  # type: ignore[no-any-return]
             args, options = self._by_name(args, options)
         if self.variadic:
@@ -207,8 +207,8 @@ class Operation:
         dtype = options.pop("dtype")
         if dtype is None:
             return self(*args, **options)
-        from nnlib.ops.shaping import astype  # circular
-
+        astype = self.convert
+        assert astype is not None
         if args:
             args = (astype(args[0], dtype=dtype), *args[1:])
         elif self.arrays[0] in options:
@@ -382,15 +382,6 @@ def primitive(
     if function is None:
         return lambda function: Primitive(function, floats, exact, autocast)
     return Primitive(function, floats, exact, autocast)
-
-
-def converting(operation: Primitive) -> Primitive:
-    """Let a primitive take ``dtype=``, in which it computes and returns (a decorator)."""
-    parameter = inspect.Parameter("dtype", inspect.Parameter.KEYWORD_ONLY, default=None)
-    takes = operation.__signature__
-    operation.__signature__ = takes.replace(parameters=[*takes.parameters.values(), parameter])
-    operation.converts = True
-    return operation
 
 
 @dataclass(frozen=True)

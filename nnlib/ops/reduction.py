@@ -7,8 +7,17 @@ from nnlib.ops.arithmetic import sqrt
 from nnlib.ops.comparison import isfinite, where
 from nnlib.ops.explog import exp
 from nnlib.ops.indexing import getitem
-from nnlib.ops.operation import TO_FLOAT32, converting, in_float32, primitive
-from nnlib.ops.shaping import astype, broadcast_to, expand_dims, flip, pad, reshape, transpose
+from nnlib.ops.operation import TO_FLOAT32, in_float32, primitive
+from nnlib.ops.shaping import (
+    astype,
+    broadcast_to,
+    converting,
+    expand_dims,
+    flip,
+    pad,
+    reshape,
+    transpose,
+)
 from nnlib_backends.dtypes import average, is_half, total
 
 __all__ = ["cumsum", "logsumexp", "max", "mean", "min", "prod", "std", "sum", "var"]
@@ -54,6 +63,23 @@ def sum(xp, x, *, axis=None, keepdims=False):
 @sum.vjp("x")
 def _(g, x_shape, axis, keepdims):
     return spread(g, x_shape, axis, keepdims)
+
+
+def unbroadcast(g, shape):
+    """Undo broadcasting: sum ``g`` down to ``shape``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> unbroadcast(np.ones((2, 3)), (3,))
+    array([2., 2., 2.])
+    """
+    if g.ndim > len(shape):
+        g = sum(g, axis=tuple(range(g.ndim - len(shape))))
+    axes = tuple(
+        i for i, (have, want) in enumerate(zip(g.shape, shape, strict=True)) if have != want
+    )
+    return sum(g, axis=axes, keepdims=True) if axes else g
 
 
 @converting

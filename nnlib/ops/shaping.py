@@ -1,10 +1,11 @@
 """The same numbers in another shape."""
 
+import inspect
 import math
 import operator
 
 from nnlib.errors import ShapeError
-from nnlib.ops.operation import primitive
+from nnlib.ops.operation import Primitive, primitive
 
 __all__ = [
     "astype",
@@ -153,25 +154,6 @@ def broadcast_to(xp, x, *, shape):
 @broadcast_to.vjp("x")
 def _(g):
     return g  # the engine sums it down
-
-
-def unbroadcast(g, shape):
-    """Undo broadcasting: sum ``g`` down to ``shape``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> unbroadcast(np.ones((2, 3)), (3,))
-    array([2., 2., 2.])
-    """
-    from nnlib.ops.reduction import sum
-
-    if g.ndim > len(shape):
-        g = sum(g, axis=tuple(range(g.ndim - len(shape))))
-    axes = tuple(
-        i for i, (have, want) in enumerate(zip(g.shape, shape, strict=True)) if have != want
-    )
-    return sum(g, axis=axes, keepdims=True) if axes else g
 
 
 @primitive
@@ -343,3 +325,12 @@ def astype(xp, x, *, dtype):
 @astype.vjp("x")
 def _(g):
     return g  # the engine restores the dtype
+
+
+def converting(operation: Primitive) -> Primitive:
+    """Let a primitive take ``dtype=``, in which it computes and returns (a decorator)."""
+    parameter = inspect.Parameter("dtype", inspect.Parameter.KEYWORD_ONLY, default=None)
+    takes = operation.__signature__
+    operation.__signature__ = takes.replace(parameters=[*takes.parameters.values(), parameter])
+    operation.convert = astype
+    return operation

@@ -11,7 +11,7 @@ from typing import Any
 from nnlib.autograd import Tensor
 from nnlib.errors import DTypeError, OptionError
 
-__all__ = ["Range", "list_of_tensors", "positive_integer"]
+__all__ = ["Range", "list_of_tensors"]
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,6 @@ class Range:
         if self.high == math.inf:
             return f">= {self.low:g}"
         return f"in {self.low:g} … {self.high:g}{' (excluded)' if self.below else ''}"
-
-
-def positive_integer(name: str, value: Any) -> int:
-    """Return the value if it is an integer of at least 1."""
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    raise OptionError(f"{name} must be a positive integer. Received: {value!r}")
 
 
 def list_of_tensors(what: str, params: Any) -> list[Tensor]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from nnlib.arguments import positive_integer
 from nnlib.autograd import Tensor
 from nnlib.errors import OptionError, StateError
 from nnlib.optim.optimizer import Optimizer
-from nnlib.optim.options import positive_integer
 from nnlib.tracing import perform
 from nnlib_backends import Backend
 from nnlib_backends.base import Array

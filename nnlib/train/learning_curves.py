@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nnlib import optim
+from nnlib.arguments import positive_integer
 from nnlib.autograd import Tensor
 from nnlib.data import ArrayDataset, DataLoader
 from nnlib.errors import DataError, DTypeError, OptionError, StateError, did_you_mean
 from nnlib.io import check_writable
 from nnlib.nn import Module
-from nnlib.optim.options import positive_integer
 from nnlib.optim.schedules import LRScheduler
 from nnlib.random import Generator, default_generator, manual_seed
 from nnlib.reading import expect, parsing, read_json

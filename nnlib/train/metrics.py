@@ -15,7 +15,7 @@ from nnlib.nn.functional.crossentropy import all_count
 from nnlib.reading import parsing
 from nnlib.train.losses import measured
 from nnlib_backends.dtypes import is_floating
-from nnlib_backends.interop import native
+from nnlib_backends.interop import from_library
 
 __all__ = [
     "Accuracy",
@@ -88,7 +88,7 @@ class Metric(ABC):
 
     def update(self, output: Tensor, target: Tensor) -> None:
         """Take in a batch; nothing is read from the device."""
-        output, target = native(output), native(target)
+        output, target = from_library(output), from_library(target)
         self.add(self.measure(output, target), target)
 
     def measure(self, output: Tensor, target: Tensor) -> Measured:

@@ -12,13 +12,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from nnlib.arguments import positive_integer
 from nnlib.autograd import Tensor
 from nnlib.errors import DTypeError, OptionError, StateError
 from nnlib.nn import Module
 from nnlib.nn.functional.counted import Count
 from nnlib.nn.inference import inference
 from nnlib.optim import GradScaler, Optimizer
-from nnlib.optim.options import positive_integer
 from nnlib.optim.schedules import LRScheduler, OneCycleLR, ReduceLROnPlateau
 from nnlib.random import manual_seed
 from nnlib.train import state

@@ -206,6 +206,10 @@ def test_operators_run_inside_the_backends_scope(monkeypatch):
             seen.append(Scope.entered)
             return super().__mul__(other)
 
+        def __neg__(self):
+            seen.append(Scope.entered)
+            return super().__neg__()
+
         __rmul__ = __mul__
 
     backend = get_backend()

@@ -12,9 +12,20 @@ from typing import Any
 
 from nnlib_backends.base import IGNORED, Array, KernelPair
 from nnlib_backends.common.philox import kept
-from nnlib_backends.dtypes import average, log_of_total, scattered, sigmoid, total
+from nnlib_backends.dtypes import (
+    LOGISTIC,
+    NORMAL,
+    average,
+    log_of_total,
+    scattered,
+    sigmoid,
+    sigmoid_and_bell,
+    total,
+)
 
 Needs = Sequence[bool]
+
+_SQRT_TWO_OVER_PI = math.sqrt(2 / math.pi)
 
 
 def make_kernels(xp: Any) -> dict[str, KernelPair]:
@@ -26,6 +37,8 @@ def make_kernels(xp: Any) -> dict[str, KernelPair]:
         "layer_norm": _layer_norm(xp),
         "rms_norm": _rms_norm(xp),
         "batch_norm": _batch_norm(xp),
+        "gelu": _gelu(xp),
+        "silu": _silu(xp),
         "dropout": _dropout(xp),
         "embedding": _embedding(xp),
     }
@@ -82,7 +95,7 @@ def either(served: Callable[..., bool], own: KernelPair, general: KernelPair | N
     Examples
     --------
     >>> import numpy as np
-    >>> fast, slow = (KernelPair(lambda x, word=word: (word, None), None) for word in ("fast", "slow"))
+    >>> fast, slow = (KernelPair(lambda x, word=w: (word, None), None) for w in ("fast", "slow"))
     >>> kernel = either(lambda x: x.dtype == "f4", fast, slow)
     >>> [kernel.forward(np.zeros(1, dtype))[0] for dtype in ("f4", "f8")]
     ['fast', 'slow']
@@ -123,23 +136,31 @@ def derive(g: Array, y: Array | None, activation: str | None) -> Array:
 
 
 def _linear(xp: Any) -> KernelPair:
+    gelu = _gelu(xp)
+
     def forward(
         x: Array, weight: Array, bias: Array | None, *, activation: str | None = None
-    ) -> Any:
-        if activation == "gelu_tanh":  # its derivative needs more than the result
-            return NotImplemented
+    ) -> tuple[Array, Array | None]:
         y = xp.dot(rows_of(x), weight.T)
         if bias is not None:
             y += bias
-        y = activate(xp, y, activation)
-        kept = None if activation is None else y
+        if activation == "gelu_tanh":
+            kept = y
+            y, _ = gelu.forward(y, approximate="tanh")
+        else:
+            y = activate(xp, y, activation)
+            kept = None if activation is None else y
         return y.reshape(*x.shape[:-1], weight.shape[0]), kept
 
     def backward(
         g: Array, kept: Array | None, needs: Needs, x: Array, weight: Array, bias: Array | None,
         *, activation: str | None = None,
     ) -> tuple[Array | None, ...]:  # fmt: skip
-        rows = derive(rows_of(g), kept, activation)
+        rows = rows_of(g)
+        if activation == "gelu_tanh":
+            (rows,) = gelu.backward(rows, None, (True,), kept, approximate="tanh")
+        else:
+            rows = derive(rows, kept, activation)
         dx = xp.dot(rows, weight).reshape(x.shape) if needs[0] else None
         dw = xp.dot(rows.T, rows_of(x)) if needs[1] else None
         db = total(xp, rows, axis=0) if needs[2] else None
@@ -272,6 +293,42 @@ def _batch_norm(xp: Any) -> KernelPair:
             dx -= normal * (g_normal / count)
             dx *= scale if weight is None else scale * weight
         return dx, g_normal if needs[1] else None, g_sum if needs[2] else None
+
+    return KernelPair(forward, backward)
+
+
+def _gelu(xp: Any) -> KernelPair:
+    """By tanh alone, for a slope that is exact where the factor of x is almost 1."""
+
+    def forward(x: Array, *, approximate: str) -> Any:
+        if approximate != "tanh":
+            return NotImplemented
+        x = xp.maximum(x, -NORMAL)  # (1 + tanh(z)) / 2 would be 0 long before its limit
+        return x * sigmoid(xp, 2 * _SQRT_TWO_OVER_PI * (x + 0.044715 * x * x * x)), None
+
+    def backward(
+        g: Array, saved: None, needs: Needs, x: Array, *, approximate: str
+    ) -> tuple[Array]:
+        x = xp.clip(x, -NORMAL, NORMAL)
+        square = x * x
+        s, bell = sigmoid_and_bell(xp, 2 * _SQRT_TWO_OVER_PI * x * (1 + 0.044715 * square))
+        slope = 2 * _SQRT_TWO_OVER_PI * (1 + 3 * 0.044715 * square)
+        return (g * (s + x * bell * slope),)
+
+    return KernelPair(forward, backward)
+
+
+def _silu(xp: Any) -> KernelPair:
+    """With a slope that is exact where the factor of x is almost 1."""
+
+    def forward(x: Array) -> tuple[Array, None]:
+        x = xp.maximum(x, -LOGISTIC)
+        return x * sigmoid(xp, x), None
+
+    def backward(g: Array, saved: None, needs: Needs, x: Array) -> tuple[Array]:
+        x = xp.clip(x, -LOGISTIC, LOGISTIC)
+        s, bell = sigmoid_and_bell(xp, x)
+        return (g * (s + x * bell),)
 
     return KernelPair(forward, backward)
 

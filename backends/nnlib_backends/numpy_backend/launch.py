@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import os
 import struct
-import sys
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ import numpy as np
 
 from nnlib_backends.config import NUM_THREADS
 from nnlib_backends.errors import BackendError
+from nnlib_backends.numpy_backend.codegen import AXES, WORDS
 
 if TYPE_CHECKING:
     from nnlib_backends.numpy_backend.codegen.arguments import CpuKernel
@@ -46,21 +46,6 @@ def unrecorded() -> Iterator[None]:
         program.reset(token)
 
 
-#: Whether to compute without other threads.  Numba's are not there in a forked child, and GNU's
-#: OpenMP ends a child that asks for them.
-alone = False
-
-
-def _stay_alone() -> None:
-    global alone
-    alone = alone or "numba" in sys.modules
-
-
-if hasattr(os, "register_at_fork"):  # else there is no fork
-    os.register_at_fork(after_in_child=_stay_alone)
-
-WORDS = 8  # of the table, for each argument; see codegen/arguments.py
-AXES = WORDS - 2  # of an array whose shape fits into its row
 _REST = [[0] * (AXES - axes) for axes in range(AXES + 1)]  # of a row, behind the shape
 _ZEROS = [0] * (WORDS - 1)
 _AS_FLOAT, _AS_INTEGER = struct.Struct("d"), struct.Struct("q")
@@ -90,24 +75,31 @@ def launch(kernel: CpuKernel, *args: Argument, items: int, chunks: int = 1) -> N
         # Not `from … import`, which calls a function of Python's import system every time.
         import nnlib_backends.numpy_backend.codegen.dispatch as program
 
-        table = make_table(args)
+        table = make_table(args, kernel)
         program.run(array("q", (kernel.address, table.buffer_info()[0], items, chunks)))
         tracer = _recorder()
         if tracer is not None:
             tracer.trace.add_call(kernel, args, {}, items=items, chunks=chunks)
 
 
-def make_table(args: Sequence[Argument]) -> array[int]:
+def make_table(args: Sequence[Argument], kernel: CpuKernel) -> array[int]:
     """Write arguments down as a kernel reads them.
 
     Raises
     ------
     ValueError
-        If an array is not C-contiguous.
+        If there are not as many as the kernel declares, one is not what it declares, or an array
+        is not C-contiguous.
     """
+    parameters = kernel.parameters
+    if len(args) != len(parameters):
+        raise ValueError(f"{kernel} takes {len(parameters)} arguments. Received: {len(args)}")
     table: list[int] = []
-    for value in args:
+    for value, (name, what, dtypes, axes, others) in zip(args, parameters, strict=True):
         if isinstance(value, np.ndarray):
+            if value.dtype not in dtypes or axes not in (0, value.ndim):
+                received = f"{value.dtype} of shape {value.shape}"
+                raise ValueError(f"{name} of {kernel} must be {what}. Received: {received}")
             if not value.flags.c_contiguous:
                 raise ValueError(f"kernels take C-contiguous arrays, not strides {value.strides}")
             shape = value.shape if value.ndim <= AXES else ()
@@ -116,6 +108,8 @@ def make_table(args: Sequence[Argument]) -> array[int]:
             table.extend(_REST[len(shape)])
             table.append(value.size)
         else:
+            if not isinstance(value, others):
+                raise ValueError(f"{name} of {kernel} must be {what}. Received: {value!r}")
             if isinstance(value, float):
                 (value,) = _AS_INTEGER.unpack(_AS_FLOAT.pack(value))
             table.append(value or 0)

@@ -114,7 +114,9 @@ class NumpyProgram(Program):
         from nnlib_backends.numpy_backend.codegen import dispatch
 
         args = [self._located(call.args) for call in launches]
-        tables = [launch.make_table(arg) for arg in args]
+        tables = [
+            launch.make_table(arg, call.function) for arg, call in zip(args, launches, strict=True)
+        ]
         self._held.append((args, tables))  # the program has only their addresses
         rows = [
             (call.function, table, call.items, call.chunks)

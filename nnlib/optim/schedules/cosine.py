@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from nnlib.arguments import positive_integer
 from nnlib.errors import OptionError
 from nnlib.optim.optimizer import Optimizer
-from nnlib.optim.options import Range, positive_integer
+from nnlib.optim.options import Range
 from nnlib.optim.schedules.base import LRScheduler, check_optimizer
 
 __all__ = ["CosineAnnealingLR", "OneCycleLR"]

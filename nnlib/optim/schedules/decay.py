@@ -5,9 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 
+from nnlib.arguments import positive_integer
 from nnlib.errors import OptionError
 from nnlib.optim.optimizer import Optimizer
-from nnlib.optim.options import Range, positive_integer
+from nnlib.optim.options import Range
 from nnlib.optim.schedules.base import LRScheduler
 
 __all__ = ["ExponentialLR", "LambdaLR", "LinearLR", "MultiStepLR", "StepLR"]

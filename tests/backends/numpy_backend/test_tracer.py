@@ -2,20 +2,20 @@ import numpy as np
 import pytest
 
 from nnlib_backends.numpy_backend import launch
-from nnlib_backends.numpy_backend.codegen.arguments import kernel, number, vector
+from nnlib_backends.numpy_backend.codegen.arguments import Vector, kernel
 from nnlib_backends.numpy_backend.tracer import NumpyTracer
 
 
 @kernel
-def times_for_test(t, chunk, start, stop):
-    x, y = vector(t, 0)[start:stop], vector(t, 1)[start:stop]
+def times_for_test(chunk, start, stop, x: Vector, y: Vector, factor: float):
+    x, y = x[start:stop], y[start:stop]
     for i in range(x.size):
-        y[i] = x[i] * number(t, 2)
+        y[i] = x[i] * factor
 
 
 @kernel
-def scaled_for_test(t, chunk, start, stop):
-    x, factor, y = vector(t, 0)[start:stop], vector(t, 1), vector(t, 2)[start:stop]
+def scaled_for_test(chunk, start, stop, x: Vector, factor: Vector, y: Vector):
+    x, y = x[start:stop], y[start:stop]
     for i in range(x.size):
         y[i] = x[i] * factor[0]
 

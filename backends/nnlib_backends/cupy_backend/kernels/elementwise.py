@@ -19,8 +19,8 @@ def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[
     """Return ``gelu``, ``silu`` and ``sigmoid_cross_entropy``."""
     name = "sigmoid_cross_entropy"
     return {
-        "gelu": either(mixed, _from_input(launcher, "gelu"), general.get("gelu")),
-        "silu": either(mixed, _from_input(launcher, "silu"), general.get("silu")),
+        "gelu": either(mixed, _from_input(launcher, "gelu"), general["gelu"]),
+        "silu": either(mixed, _from_input(launcher, "silu"), general["silu"]),
         name: either(_alike, _sigmoid_cross_entropy(launcher), general[name]),
     }
 

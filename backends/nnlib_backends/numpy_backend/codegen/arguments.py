@@ -1,26 +1,32 @@
 """How a kernel gets its arguments, and how it is compiled.
 
-All kernels have one signature, so that one compiled loop (`program.run`) can call any of them, a
-thousand in a row, without Python in between::
+A kernel names its arguments, and annotations say what each may be; a launch passes them in this
+order, and is refused where one is something else::
 
     @kernel
-    def scale(t, chunk, start, stop):
-        x, y, factor = vector(t, 0)[start:stop], vector(t, 1)[start:stop], number(t, 2)
+    def scale(chunk, start, stop, x: Vector, y: Vector, factor: float):
+        x, y = x[start:stop], y[start:stop]
         for i in range(x.size):          # a loop over a slice: LLVM sees no wrap-around, and
             y[i] = x[i] * factor         # vectorises it
 
-``t`` is the address of a table of 64-bit words, eight for each argument: an array's address, its
-shape and its size, or a number.  Arrays are C-contiguous.  Absent ones have the address 0.  An
-array of more than six axes has its shape left out, so it can only be read as one axis (`vector`).
+A `Nullable` array may be None (`is_given`); a named tuple of integers takes one for each field.
+
+What is compiled has one signature for all kernels, so that one compiled loop (`program.run`) can
+call any of them, a thousand in a row, without Python in between.  It reads the arguments from a
+table of 64-bit words, eight for each: an array's address, its shape and its size, or a number.
+Arrays are C-contiguous.  Absent ones have the address 0.  An array of more than six axes has its
+shape left out, so it can only be read as one axis.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar, get_type_hints
 
 import numpy as np
 from llvmlite import ir
@@ -32,12 +38,31 @@ from numba.extending import intrinsic
 
 from nnlib_backends import update_scalars
 from nnlib_backends.locks import preparing
-from nnlib_backends.numpy_backend.launch import WORDS
+from nnlib_backends.numpy_backend.codegen import WORDS
 
 __all__ = [
-    "BLAS_INTEGER", "WORDS", "CpuKernel", "address", "at", "bytes1", "call", "cube", "doubles",
-    "gemm", "gemm_in_parts", "integer", "integers", "is_absent", "kernel", "kernels", "matrix",
-    "number", "pointer", "quad", "vector", "words",
+    "BLAS_INTEGER",
+    "WORDS",
+    "Bytes",
+    "CpuKernel",
+    "Cube",
+    "Doubles",
+    "Integers",
+    "Matrix",
+    "Nullable",
+    "Parameter",
+    "Quad",
+    "Vector",
+    "address",
+    "call",
+    "element",
+    "gemm",
+    "gemm_in_parts",
+    "is_given",
+    "kernel",
+    "kernels",
+    "pointer",
+    "view",
 ]  # fmt: skip
 
 SIGNATURE = types.void(types.intp, types.intp, types.intp, types.intp)
@@ -54,6 +79,75 @@ OPTIONS: dict[str, Any] = {
 }
 
 
+# What kernels declare -----------------------------------------------------------------------------
+
+f4, f8, i8, u1 = np.float32, np.float64, np.int64, np.uint8
+
+
+class Parameter(NamedTuple):
+    """An argument that a kernel declares: what it may be, and how it is read from the table.
+
+    Attributes
+    ----------
+    name : str
+    what : str
+        What it must be, for an error.
+    dtypes : tuple of dtype
+        Of an array; none for a number.
+    axes : int
+        Of an array; 0 where it is read as one axis, whatever its shape.
+    others : tuple of type
+        Of values that are no arrays.
+    """
+
+    name: str
+    what: str
+    dtypes: tuple[np.dtype[Any], ...] = ()
+    axes: int = 0
+    others: tuple[type, ...] = ()
+
+    def read(self, row: int) -> str:
+        """Source of an expression that reads it from the table, from the word ``row`` on."""
+        if not self.dtypes:
+            return f"{'load_float' if float in self.others else 'load_word'}(t + {8 * row})"
+        first, last = (row + 1, row + self.axes) if self.axes else (row + WORDS - 1,) * 2
+        shape = "".join(f"load_word(t + {8 * word}), " for word in range(first, last + 1))
+        return f"carray(pointer(load_word(t + {8 * row}), {self.dtypes[0].name}), ({shape}))"
+
+
+def _array(axes: int, *dtypes: type) -> Parameter:
+    kinds = tuple(np.dtype(dtype) for dtype in dtypes)
+    what = f"an array of {' or '.join(kind.name for kind in kinds)}"
+    return Parameter("", f"{what} with {axes} axes" if axes else what, kinds, axes)
+
+
+Vector: TypeAlias = Annotated[Any, _array(0, f4)]  #: float32, as one axis whatever its shape
+Matrix: TypeAlias = Annotated[Any, _array(2, f4)]  #: float32 with two axes
+Cube: TypeAlias = Annotated[Any, _array(3, f4)]  #: float32 with three axes
+Quad: TypeAlias = Annotated[Any, _array(4, f4)]  #: float32 with four axes
+Integers: TypeAlias = Annotated[Any, _array(0, i8)]  #: int64, as one axis
+Doubles: TypeAlias = Annotated[Any, _array(0, f8)]  #: float64, as one axis
+Bytes: TypeAlias = Annotated[Any, _array(0, u1, np.bool_)]  #: uint8 or bool, as one axis
+
+T = TypeVar("T")
+Nullable: TypeAlias = Annotated[T, "or None"]  #: an array that may be absent: see `is_given`
+
+_INTEGER = Parameter("", "an integer", others=(int, np.integer))
+_NUMBERS = {int: _INTEGER, float: Parameter("", "a float", others=(float,))}
+
+
+def _declared(name: str, hint: Any) -> tuple[Parameter, ...]:
+    """Return what a kernel's parameter takes from the table: one argument, or a tuple's."""
+    if hasattr(hint, "_fields"):
+        return tuple(_INTEGER._replace(name=f"{name}.{field}") for field in hint._fields)
+    if hint in _NUMBERS:
+        return (_NUMBERS[hint]._replace(name=name),)
+    parameter, *null = hint.__metadata__
+    if null:
+        parameter = parameter._replace(what=f"{parameter.what} or None", others=(type(None),))
+    return (parameter._replace(name=name),)
+
+
 class CpuKernel:
     """A kernel, compiled (or loaded from Numba's cache) when its address is first asked for.
 
@@ -68,7 +162,7 @@ class CpuKernel:
         Whether it was loaded.
     """
 
-    def __init__(self, function: Callable[[Any, int, int, int], None]) -> None:
+    def __init__(self, function: Callable[..., None]) -> None:
         self.function = function
         self.name = function.__name__
         self.seconds = 0.0
@@ -83,15 +177,50 @@ class CpuKernel:
                 self._compile()
         return self.address
 
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """What a launch passes, in this order."""
+        hints = get_type_hints(self.function, include_extras=True).items()
+        declared = [_declared(name, hint) for name, hint in hints]
+        return tuple(itertools.chain.from_iterable(declared))
+
     def _compile(self) -> None:
         begin = time.perf_counter()
-        self._compiled = CFunc(self.function, normalize_signature(SIGNATURE), {}, OPTIONS)
+        self._compiled = CFunc(self._entry(), normalize_signature(SIGNATURE), {}, OPTIONS)
         self._compiled.enable_caching()
         _key_on_all_sources(self._compiled)
         self._compiled.compile()
         self.from_cache = bool(self._compiled.cache_hits)
         self.seconds = time.perf_counter() - begin
         self.address = int(self._compiled.address or 0)
+
+    def _entry(self) -> Any:
+        """Make the function that is compiled: it reads the table and goes on as the kernel.
+
+        Numba puts the kernel's instructions in place of the call, and finds the machine code in its
+        cache by the name, the file and the line, which are the kernel's.
+        """
+        names: dict[str, Any] = {
+            "kernel": njit(self.function, inline="always"), "carray": carray, "pointer": pointer,
+            "load_word": load_word, "load_float": load_float, "float32": f4, "float64": f8,
+            "int64": i8, "uint8": u1,
+        }  # fmt: skip
+        reads = (parameter.read(WORDS * k) for k, parameter in enumerate(self.parameters))
+        values = ["chunk", "start", "stop"]
+        for hint in get_type_hints(self.function).values():
+            if fields := len(getattr(hint, "_fields", ())):
+                names[hint.__name__] = hint
+                values.append(f"{hint.__name__}({', '.join(itertools.islice(reads, fields))})")
+            else:
+                values.append(next(reads))
+        code = self.function.__code__
+        source = f"def entry(t, chunk, start, stop): kernel({', '.join(values)})"
+        lines = "\n" * (code.co_firstlineno - 1)
+        exec(compile(lines + source, code.co_filename, "exec"), names)
+        entry = names["entry"]
+        entry.__name__, entry.__qualname__ = self.function.__name__, self.function.__qualname__
+        entry.__module__ = self.function.__module__
+        return entry
 
     def __repr__(self) -> str:
         return f"<nnlib kernel {self.name}>"
@@ -116,8 +245,8 @@ def _key_on_all_sources(compiled: Any) -> None:
 kernels: dict[str, CpuKernel] = {}  #: all kernels by name
 
 
-def kernel(function: Callable[[Any, int, int, int], None]) -> CpuKernel:
-    """Make a kernel of a function (a decorator)."""
+def kernel(function: Callable[..., None]) -> CpuKernel:
+    """Make a kernel of a function ``f(chunk, start, stop, …)`` (a decorator)."""
     made = CpuKernel(function)
     if made.name in kernels:
         raise ValueError(f"there are two kernels of the name {made.name}")
@@ -125,18 +254,7 @@ def kernel(function: Callable[[Any, int, int, int], None]) -> CpuKernel:
     return made
 
 
-# Reading the table, inside kernels -------------------------------------------------------------
-
-
-@intrinsic
-def _word(typingctx: Any, table: Any, index: Any) -> Any:
-    """The 64-bit word at a place of the table."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        base = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
-        return builder.load(builder.gep(base, [args[1]]))
-
-    return types.intp(types.intp, types.intp), codegen
+# Reading, inside kernels -------------------------------------------------------------------------
 
 
 @intrinsic
@@ -150,89 +268,53 @@ def pointer(typingctx: Any, address: Any, dtype: Any) -> Any:
     return kind(types.intp, dtype), codegen
 
 
-f4, f8, i8, u4, u1 = np.float32, np.float64, np.int64, np.uint32, np.uint8
+@intrinsic
+def load_word(typingctx: Any, place: Any) -> Any:
+    """The 64-bit word at an address."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(builder.inttoptr(args[0], ir.IntType(64).as_pointer()))
+
+    return types.intp(types.intp), codegen
 
 
 @intrinsic
-def integer(typingctx: Any, t: Any, k: Any) -> Any:
-    """Argument ``k``, an integer."""  # a function would be compiled again for each ``k``
+def load_float(typingctx: Any, place: Any) -> Any:
+    """The float64 number at an address, as float32."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        base = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
-        return builder.load(builder.gep(base, [builder.mul(args[1], ir.IntType(64)(WORDS))]))
+        number = builder.load(builder.inttoptr(args[0], ir.DoubleType().as_pointer()))
+        return builder.fptrunc(number, ir.FloatType())
 
-    return types.intp(types.intp, types.intp), codegen
-
-
-address = integer  #: of array ``k``: the same word
+    return types.float32(types.intp), codegen
 
 
-@njit
-def number(t, k):
-    """Argument ``k``, a float, as float32."""
-    return f4(carray(pointer(t + 64 * k, f8), (1,))[0])
+def element(context: Any, builder: Any, kind: Any, x: Any, index: Any) -> Any:
+    """Emit a pointer to an element of an array, counted along all of its axes."""
+    return builder.gep(context.make_array(kind)(context, builder, x).data, [index])
 
 
-@njit
-def is_absent(t, k):
-    """Whether argument ``k`` is None."""
-    return _word(t, 8 * k) == 0
+@intrinsic
+def address(typingctx: Any, x: Any, first: Any) -> Any:
+    """The address of element ``first`` of an array, counted along all of its axes."""
 
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = element(context, builder, signature.args[0], *args)
+        return builder.ptrtoint(place, ir.IntType(64))
 
-@njit
-def vector(t, k):
-    """Argument ``k``, float32, as one axis whatever its shape."""
-    return carray(pointer(_word(t, 8 * k), f4), (_word(t, 8 * k + 7),))
+    return types.intp(x, types.intp), codegen
 
 
 @njit
-def matrix(t, k):
-    """Argument ``k``, float32 with two axes."""
-    return carray(pointer(_word(t, 8 * k), f4), (_word(t, 8 * k + 1), _word(t, 8 * k + 2)))
+def is_given(x):
+    """Whether a `Nullable` argument is an array, not None."""
+    return address(x, 0) != 0
 
 
 @njit
-def cube(t, k):
-    """Argument ``k``, float32 with three axes."""
-    shape = (_word(t, 8 * k + 1), _word(t, 8 * k + 2), _word(t, 8 * k + 3))
-    return carray(pointer(_word(t, 8 * k), f4), shape)
-
-
-@njit
-def quad(t, k):
-    """Argument ``k``, float32 with four axes."""
-    shape = (_word(t, 8 * k + 1), _word(t, 8 * k + 2), _word(t, 8 * k + 3), _word(t, 8 * k + 4))
-    return carray(pointer(_word(t, 8 * k), f4), shape)
-
-
-@njit
-def integers(t, k):
-    """Argument ``k``, int64, as one axis."""
-    return carray(pointer(_word(t, 8 * k), i8), (_word(t, 8 * k + 7),))
-
-
-@njit
-def doubles(t, k):
-    """Argument ``k``, float64, as one axis."""
-    return carray(pointer(_word(t, 8 * k), f8), (_word(t, 8 * k + 7),))
-
-
-@njit
-def words(t, k):
-    """Argument ``k``, uint32, as one axis."""
-    return carray(pointer(_word(t, 8 * k), u4), (_word(t, 8 * k + 7),))
-
-
-@njit
-def bytes1(t, k):
-    """Argument ``k``, uint8 or bool, as one axis."""
-    return carray(pointer(_word(t, 8 * k), u1), (_word(t, 8 * k + 7),))
-
-
-@njit
-def at(address, size):
-    """``size`` float32 numbers at an address."""
-    return carray(pointer(address, f4), (size,))
+def view(x, first, shape):
+    """The elements of an array from ``first`` on, counted along all axes, in another shape."""
+    return carray(pointer(address(x, first), x.dtype), shape)
 
 
 # Calling -----------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ Threads: the chunks of a launch are shared out over Numba's threads, and inside 
 its own thread only.  So there is one pool: OpenBLAS's would spin on for some 30 ms after each
 product and take the processor from Numba's (a step then takes multiples of 8 ms).  The BLAS is
 SciPy's, because it can be called without Python; its thread count is the user's and is put back
-after each call.  A forked child has no pool (`launch.alone`) and computes chunk after chunk.
+after each call.  A forked child has no pool (`threads.alone`) and computes chunk after chunk.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numba import carray, get_num_threads, njit, prange, types
 from numba.extending import get_cython_function_address, intrinsic
 
 from nnlib_backends.locks import running
-from nnlib_backends.numpy_backend import launch
+from nnlib_backends.numpy_backend import threads
 from nnlib_backends.numpy_backend.codegen.arguments import call, pointer
 
 __all__ = ["run", "sgemm_address"]
@@ -103,7 +103,7 @@ def run(program: array[int]) -> None:
     address, words = program.buffer_info()
     # Numba's work queue may not be entered twice, nor BLAS's count be changed by another thread.
     with running:
-        _run(address, words // 4, _GET_THREADS, _SET_THREADS, launch.alone)
+        _run(address, words // 4, _GET_THREADS, _SET_THREADS, threads.alone)
 
 
 @functools.cache

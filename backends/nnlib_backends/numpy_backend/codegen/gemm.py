@@ -1,30 +1,37 @@
-"""Products of small matrices in the layouts that convolutions have them in.
+"""Products of small matrices, and of matrices in the layouts that convolutions have them in.
 
-BLAS copies ("packs") both factors before it multiplies.  A convolution writes its factors itself,
-right in the order of multiplication, and its products are often too small to pay for a copy.  So
-this is only BLAS's innermost part: a block of the result stays in registers while
+BLAS copies ("packs") both factors before it multiplies, which takes as long as the arithmetic for
+those of a recurrent step (16 × 128 · 128 × 512) or of one head of attention (64 × 32 · 32 × 64); a
+convolution writes its factors itself, right in the order of multiplication.  So this is only BLAS's
+innermost part, the micro-kernel: a block of the result, some rows by some vectors, stays in
+registers while
 
     ``C[i, j] += A[i, p] · B[p, j]``
 
-runs over ``p``, one number of A at a time times two vectors of a row of B.  A is addressed by two
-strides, and ``p`` may run over several pieces whose places come from a table (the taps of a
-convolution, read where they are in the image).  Measured on one Zen 4 core: 112 GFLOP/s for 24 × 64
-times 64 × 32, 116 for longer sums, of 118 possible.
+runs over ``p``, one number of A at a time times the vectors of a row of B.  A is addressed by two
+strides, and nothing is packed, so B must have its rows in memory in a row.
+
+`multiply` takes whole matrices.  `multiply_panel` takes the columns of one panel, and ``p`` may run
+over several pieces whose places come from a table (the taps of a convolution, read where they are
+in the image).  Measured on one Zen 4 core: 112 GFLOP/s for a panel's 24 × 64 times 64 × 32, 116 for
+longer sums, of 118 possible.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
-from numba import cfunc, types
+from numba import carray, cfunc, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from nnlib_backends.locks import once
+from nnlib_backends.numpy_backend.codegen.arguments import pointer
 from nnlib_backends.numpy_backend.codegen.simd import (
-    BYTES,
     CONTRACT,
     FLOAT,
     LANES,
@@ -32,26 +39,30 @@ from nnlib_backends.numpy_backend.codegen.simd import (
     REGISTERS,
     VECTOR,
     spread,
-    vector_at,
 )
 
-__all__ = ["PANEL", "PANEL_BYTES", "multiply", "multiply_address"]
+__all__ = [
+    "GROUP", "PANEL", "multiply", "multiply_address", "multiply_panel", "multiply_panel_address",
+]  # fmt: skip
 
-PANEL = 2 * LANES  #: columns of C that are computed together
-PANEL_BYTES = 2 * BYTES
+f4 = np.float32
+
+PANEL = 2 * LANES  #: columns of C that `multiply_panel` computes together
 TALL = 12 if REGISTERS == 32 else 6  # rows of C in registers, beside two vectors of B and one of A
+GROUP, VECTORS = 4, 4 if REGISTERS == 32 else 2  #: rows and vectors of a block of `multiply`
 
-ARGUMENTS = 14
+
+# The micro-kernel --------------------------------------------------------------------------------
 
 
-def _block(builder: Any, rows: int, vectors: int, args: Any) -> None:
-    """Emit code for a block of the result of so many rows and vectors."""
-    a, a_row, a_step, a_pieces, b, b_step, b_pieces, pieces, length, c, c_row, add = args
+def _block(
+    builder: Any, rows: int, vectors: int, c: Any, c_row: Any, add: Any,
+    sum_up: Callable[[Any], None],
+) -> None:  # fmt: skip
+    """Emit code for a block of the result; ``sum_up`` emits what adds to it in registers."""
     places = [
         [
-            vector_at(
-                builder, builder.add(builder.add(c, builder.mul(c_row, LONG(i))), LONG(j * BYTES))
-            )
+            _vector(builder, c, builder.add(builder.mul(c_row, LONG(i)), LONG(j * LANES)))
             for j in range(vectors)
         ]
         for i in range(rows)
@@ -66,42 +77,184 @@ def _block(builder: Any, rows: int, vectors: int, args: Any) -> None:
         with otherwise:
             for i, j in every:
                 builder.store(ir.Constant(VECTOR, [0.0] * LANES), sums[i][j])
-    with cgutils.for_range(builder, pieces) as piece:
-        p = _piece(builder, a, a_pieces, piece.index)
-        q = _piece(builder, b, b_pieces, piece.index)
-        with cgutils.for_range(builder, length):
-            _multiply_add(builder, p, a_row, q, sums)
-            builder.store(builder.gep(builder.load(p), [a_step]), p)
-            builder.store(builder.gep(builder.load(q), [b_step]), q)
+    sum_up(sums)
     for i, j in every:
         builder.store(builder.load(sums[i][j]), places[i][j], align=4)
 
 
-def _piece(builder: Any, base: Any, table: Any, index: Any) -> Any:
-    """A slot with the place where a piece of A or B begins."""
-    entry = builder.inttoptr(builder.add(table, builder.mul(index, LONG(8))), LONG.as_pointer())
-    place = builder.add(base, builder.load(entry))
-    return cgutils.alloca_once_value(builder, builder.inttoptr(place, cgutils.voidptr_t))
+def _sum(
+    builder: Any, a: Any, a_row: Any, a_step: Any, b: Any, b_step: Any, length: Any, sums: Any
+) -> None:
+    """Emit the loop over ``p``: every number of A's column times every vector of B's row."""
+    p, q = cgutils.alloca_once_value(builder, a), cgutils.alloca_once_value(builder, b)
+    with cgutils.for_range(builder, length):
+        start, row = builder.load(p), builder.load(q)
+        vectors = [
+            builder.load(_vector(builder, row, LONG(j * LANES)), align=4)
+            for j in range(len(sums[0]))
+        ]
+        for i, slots in enumerate(sums):
+            number = builder.load(builder.gep(start, [builder.mul(a_row, LONG(i))]), align=4)
+            factor = spread(builder, number)
+            for slot, vector in zip(slots, vectors, strict=True):
+                product = builder.fmul(factor, vector, flags=CONTRACT)
+                builder.store(builder.fadd(product, builder.load(slot), flags=CONTRACT), slot)
+        builder.store(builder.gep(start, [a_step]), p)
+        builder.store(builder.gep(row, [b_step]), q)
 
 
-def _multiply_add(builder: Any, p: Any, a_row: Any, q: Any, sums: Any) -> None:
-    """Emit one step of ``p``: every number of A's column times every vector of B's row."""
-    start, row = builder.load(p), builder.load(q)
-    vectors = []
-    for j in range(len(sums[0])):
-        place = builder.gep(row, [LONG(j * BYTES)])
-        vectors.append(builder.load(builder.bitcast(place, VECTOR.as_pointer()), align=4))
-    for i, slots in enumerate(sums):
-        place = builder.gep(start, [builder.mul(a_row, LONG(i))])
-        number = builder.load(builder.bitcast(place, FLOAT.as_pointer()), align=4)
-        factor = spread(builder, number)
-        for slot, vector in zip(slots, vectors, strict=True):
-            product = builder.fmul(factor, vector, flags=CONTRACT)
-            builder.store(builder.fadd(product, builder.load(slot), flags=CONTRACT), slot)
+def _numbers(builder: Any, address: Any) -> Any:
+    """Emit a pointer to float32 numbers."""
+    return builder.inttoptr(address, FLOAT.as_pointer())
+
+
+def _vector(builder: Any, numbers: Any, index: Any) -> Any:
+    """Emit a pointer to a vector, from one of the numbers on."""
+    return builder.bitcast(builder.gep(numbers, [index]), VECTOR.as_pointer())
+
+
+def _call(count: int) -> Any:
+    """Return code that calls a compiled function at an address with so many integers."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [LONG] * count)
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * (count + 1)), codegen
+
+
+# Matrices ----------------------------------------------------------------------------------------
+
+
+def _make_block(rows: int, vectors: int) -> Any:
+    """Return a function that computes ``rows`` × ``vectors · LANES`` values of a product."""
+
+    @intrinsic
+    def block(
+        typingctx: Any, depth: Any, a: Any, row: Any, step: Any, b: Any, ldb: Any, c: Any, ldc: Any,
+        add: Any,
+    ) -> Any:  # fmt: skip
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            depth, a, row, step, b, ldb, c, ldc, add = args
+            a, b, c = (_numbers(builder, address) for address in (a, b, c))
+
+            def sum_up(sums: Any) -> None:
+                _sum(builder, a, row, step, b, ldb, depth, sums)
+
+            _block(builder, rows, vectors, c, ldc, add, sum_up)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 9), codegen
+
+    return block
+
+
+_full, _column = _make_block(GROUP, VECTORS), _make_block(GROUP, 1)
+_row, _single = _make_block(1, VECTORS), _make_block(1, 1)
+
+
+def _multiply(m, n, k, a, row, step, b, ldb, c, ldc, add):
+    """What `multiply` calls."""
+    whole = n // LANES * LANES
+    i = 0
+    while i < m:
+        many = m - i >= GROUP
+        j = 0
+        while j < whole:
+            left, right, result = a + 4 * i * row, b + 4 * j, c + 4 * (i * ldc + j)
+            if whole - j >= VECTORS * LANES:
+                if many:
+                    _full(k, left, row, step, right, ldb, result, ldc, add)
+                else:
+                    _row(k, left, row, step, right, ldb, result, ldc, add)
+                j += VECTORS * LANES
+            else:
+                if many:
+                    _column(k, left, row, step, right, ldb, result, ldc, add)
+                else:
+                    _single(k, left, row, step, right, ldb, result, ldc, add)
+                j += LANES
+        i += GROUP if many else 1
+    if whole < n:
+        _rest(m, n, k, a, row, step, b, ldb, c, ldc, whole, add)
+
+
+@njit
+def _rest(m, n, k, a, row, step, b, ldb, c, ldc, first, add):
+    """Columns of the product that do not fill a vector."""
+    left = carray(pointer(a, f4), ((m - 1) * row + (k - 1) * step + 1,))
+    right = carray(pointer(b, f4), ((k - 1) * ldb + n,))
+    result = carray(pointer(c, f4), ((m - 1) * ldc + n,))
+    for i in range(m):
+        for j in range(first, n):
+            total = left[i * row] * right[j] + (result[i * ldc + j] if add else f4(0.0))
+            for p in range(1, k):
+                total += left[i * row + p * step] * right[p * ldb + j]
+            result[i * ldc + j] = total
+
+
+@once
+def _compiled() -> Any:
+    kind = types.void(*[types.intp] * 11)
+    return cfunc(kind, nopython=True, cache=True, error_model="numpy")(_multiply)
+
+
+def multiply_address() -> int:
+    """Address of the function behind `multiply`, compiled once for all kernels that call it."""
+    return int(_compiled().address)
 
 
 @intrinsic
-def _blocks(
+def multiply(
+    typingctx: Any, function: Any, m: Any, n: Any, k: Any, a: Any, row: Any, step: Any, b: Any,
+    ldb: Any, c: Any, ldc: Any, add: Any,
+) -> Any:  # fmt: skip
+    """C = A B, or C += A B, for A (m, k), B (k, n) and C (m, n), ``k`` at least 1.
+
+    Parameters
+    ----------
+    function : int
+        `multiply_address`.
+    m, n, k : int
+        Sizes; fastest where n is a multiple of `LANES`.
+    a, row, step : int
+        Address of A, and how far its rows and its columns are apart (in numbers): (k, 1) for a
+        matrix as it is, (1, m) for one that is stored transposed.
+    b, ldb, c, ldc : int
+        Addresses of B and C, and the lengths of their stored rows.
+    add : int
+        1 to add to what is in C, else 0.
+    """
+    return _call(11)
+
+
+# Panels ------------------------------------------------------------------------------------------
+
+ARGUMENTS = 14
+
+
+def _panel_block(builder: Any, rows: int, vectors: int, args: Any) -> None:
+    a, a_row, a_step, a_pieces, b, b_step, b_pieces, pieces, length, c, c_row, add = args
+    a, b, c = (_numbers(builder, address) for address in (a, b, c))
+
+    def sum_up(sums: Any) -> None:
+        with cgutils.for_range(builder, pieces) as piece:
+            left = _piece(builder, a, a_pieces, piece.index)
+            right = _piece(builder, b, b_pieces, piece.index)
+            _sum(builder, left, a_row, a_step, right, b_step, length, sums)
+
+    _block(builder, rows, vectors, c, c_row, add, sum_up)
+
+
+def _piece(builder: Any, numbers: Any, table: Any, index: Any) -> Any:
+    """Emit a pointer to where a piece of A or B begins."""
+    entry = builder.gep(builder.inttoptr(table, LONG.as_pointer()), [index])
+    return builder.gep(numbers, [builder.load(entry)])
+
+
+@intrinsic
+def _panel_blocks(
     typingctx: Any, rows: Any, vectors: Any, a: Any, a_row: Any, a_step: Any, a_pieces: Any,
     b: Any, b_step: Any, b_pieces: Any, pieces: Any, length: Any, c: Any, c_row: Any, add: Any,
 ) -> Any:  # fmt: skip
@@ -116,7 +269,7 @@ def _blocks(
                 block = builder.append_basic_block(f"rows{rows}x{vectors}")
                 switch.add_case(LONG(2 * rows + vectors), block)
                 builder.position_at_end(block)
-                _block(builder, rows, vectors, args[2:])
+                _panel_block(builder, rows, vectors, args[2:])
                 builder.branch(behind)
         builder.position_at_end(behind)
         return context.get_dummy_value()
@@ -124,43 +277,45 @@ def _blocks(
     return types.void(*[types.intp] * ARGUMENTS), codegen
 
 
-def _multiply(
+def _multiply_panel(
     rows, vectors, a, a_row, a_step, a_pieces, b, b_step, b_pieces, pieces, length, c, c_row, add
 ):  # pragma: no cover - compiled
     blocks = (rows + TALL - 1) // TALL
     while blocks > 0:  # of nearly the same height: 14 rows are 7 and 7
         some = (rows + blocks - 1) // blocks
-        _blocks(
+        _panel_blocks(
             some, vectors, a, a_row, a_step, a_pieces, b, b_step, b_pieces, pieces, length, c,
             c_row, add,
         )  # fmt: skip
-        a, c, rows, blocks = a + some * a_row, c + some * c_row, rows - some, blocks - 1
+        a, c = a + 4 * some * a_row, c + 4 * some * c_row
+        rows, blocks = rows - some, blocks - 1
 
 
 @once
-def _compiled() -> Any:
-    return cfunc(types.void(*[types.intp] * ARGUMENTS), nopython=True, cache=True)(_multiply)
+def _compiled_panel() -> Any:
+    kind = types.void(*[types.intp] * ARGUMENTS)
+    return cfunc(kind, nopython=True, cache=True)(_multiply_panel)
 
 
 @functools.cache
-def multiply_address() -> int:
-    """Address of the compiled product, for `multiply`."""
-    return int(_compiled().address)
+def multiply_panel_address() -> int:
+    """Address of the function behind `multiply_panel`."""
+    return int(_compiled_panel().address)
 
 
 @intrinsic
-def multiply(
+def multiply_panel(
     typingctx: Any, function: Any, rows: Any, vectors: Any, a: Any, a_row: Any, a_step: Any,
     a_pieces: Any, b: Any, b_step: Any, b_pieces: Any, pieces: Any, length: Any, c: Any,
     c_row: Any, add: Any,
 ) -> Any:  # fmt: skip
     """C = A B, or C += A B, for one panel of columns, on this thread.
 
-    All arguments are integers: addresses, and strides in bytes.
+    All arguments are integers: addresses, and strides in numbers.
 
     Parameters
     ----------
-    function : `multiply_address()`
+    function : `multiply_panel_address()`
     rows, vectors : int
         C has so many rows, and 1 or 2 vectors of columns.
     a, a_row, a_step, a_pieces : int
@@ -173,10 +328,4 @@ def multiply(
     c, c_row, add : int
         Where the result goes, and whether it is added to what is there.
     """
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.FunctionType(ir.VoidType(), [LONG] * ARGUMENTS)
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
-        return context.get_dummy_value()
-
-    return types.void(*[types.intp] * (ARGUMENTS + 1)), codegen
+    return _call(ARGUMENTS)

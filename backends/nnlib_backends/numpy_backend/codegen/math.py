@@ -4,6 +4,8 @@ The C library's are called number by number.  These are polynomials (fitted here
 squares towards the smallest largest error) without branches, right to a few units in the last
 place over the whole range, with infinities, NaN and numbers below 2⁻¹²⁶ as they should be.
 ``tests/backends/numpy_backend/codegen/test_math.py`` measures them against float64.
+
+`tanh`, `sigmoid` and `exp_of_negative` also take a `Vector`, of which they compute the same bits.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from nnlib_backends.numpy_backend.codegen.simd import FLOAT, LANES, Vector, spread
+
 __all__ = [
-    "bits_of", "exp", "exp_of_negative", "float_of", "less", "log", "log1p", "ndtr",
+    "at_least", "bits_of", "exp", "exp_of_negative", "float_of", "less", "log", "log1p", "ndtr",
     "ndtr_and_bell", "select", "sigmoid", "sigmoid_and_bell", "tanh",
 ]  # fmt: skip
 
@@ -56,16 +60,22 @@ T0, T1, T2, T3, T4, T5, T6, T7, T8 = (
 )  # fmt: skip
 
 
+def _lanes(kind: Any, value: int) -> Any:
+    """Return an integer constant as long as a number, or one for each of a vector's."""
+    i32 = ir.IntType(32)
+    return ir.Constant(ir.VectorType(i32, LANES), [value] * LANES) if kind is Vector else i32(value)
+
+
 @intrinsic
 def _power_of_two(typingctx: Any, rounded: Any) -> Any:
     """2ⁿ for n + ROUND, -126 ≤ n ≤ 127: n goes to where a float has its exponent."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        i32 = ir.IntType(32)
-        bits = builder.shl(builder.bitcast(args[0], i32), i32(23))
-        return builder.bitcast(builder.add(bits, i32(127 << 23)), ir.FloatType())
+        shift, bias = _lanes(rounded, 23), _lanes(rounded, 127 << 23)
+        bits = builder.shl(builder.bitcast(args[0], shift.type), shift)
+        return builder.bitcast(builder.add(bits, bias), args[0].type)
 
-    return types.float32(types.float32), codegen
+    return rounded(rounded), codegen
 
 
 @intrinsic
@@ -73,12 +83,40 @@ def _with_sign_of(typingctx: Any, size: Any, x: Any) -> Any:
     """A number that is not negative, with the sign of x: also of −0."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        i32 = ir.IntType(32)
-        size, x = (builder.bitcast(arg, i32) for arg in args)
-        bits = builder.or_(size, builder.and_(x, i32(0x80000000)))
-        return builder.bitcast(bits, ir.FloatType())
+        sign = _lanes(x, 0x80000000)
+        bits, other = (builder.bitcast(arg, sign.type) for arg in args)
+        return builder.bitcast(builder.or_(bits, builder.and_(other, sign)), args[0].type)
 
-    return types.float32(types.float32, types.float32), codegen
+    return x(x, x), codegen
+
+
+def _alike(builder: Any, kind: Any, number: Any) -> Any:
+    """Return a number, or a vector of it."""
+    return spread(builder, number) if kind is Vector and number.type == FLOAT else number
+
+
+@intrinsic
+def at_least(typingctx: Any, x: Any, low: Any) -> Any:
+    """``x if x >= low else low``; NaN stays NaN."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        low = _alike(builder, x, args[1])
+        return builder.select(builder.fcmp_ordered("<", args[0], low), low, args[0])
+
+    return x(x, types.float32), codegen
+
+
+@intrinsic
+def _where_negative(typingctx: Any, x: Any, yes: Any, no: Any) -> Any:
+    """``yes if x < 0 else no``, where both are computed: LLVM might make it a branch again."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        zero = _alike(builder, x, FLOAT(0.0))
+        return builder.select(
+            builder.fcmp_ordered("<", args[0], zero), args[1], _alike(builder, x, args[2])
+        )
+
+    return x(x, x, types.float32), codegen
 
 
 @intrinsic
@@ -173,7 +211,7 @@ def exp(x):
 @njit(fastmath=_CONTRACT, forceinline=True)
 def exp_of_negative(x):
     """``e ** x`` for x ≤ 0 (right up to 40): the power of two takes fewer steps than in `exp`."""
-    x = EXP_LOWEST if x < EXP_LOWEST else x
+    x = at_least(x, EXP_LOWEST)
     rounded = x * LOG2_E + ROUND_64
     n = rounded - ROUND_64
     f = (x - n * LN2_HIGH) - n * LN2_LOW
@@ -198,8 +236,7 @@ def bell(z):
 @njit(fastmath=_CONTRACT, forceinline=True)
 def tanh(x):
     """Hyperbolic tangent: ``(1 - e) / (1 + e)`` with ``e = exp(-2 |x|)``, from ``e - 1``."""
-    z = -abs(x + x)
-    z = TANH_FLAT if z < TANH_FLAT else z
+    z = at_least(-abs(x + x), TANH_FLAT)
     rounded = z * LOG2_E + ROUND
     n = rounded - ROUND
     scale = _power_of_two(rounded)
@@ -220,7 +257,7 @@ def less(a, b):
 def sigmoid(x):
     """``1 / (1 + e ** -x)``, as ``e ** x / (1 + e ** x)`` where x is negative."""
     e = exp_of_negative(-abs(x))
-    return select(x < f4(0.0), e, ONE) / (ONE + e)
+    return _where_negative(x, e, ONE) / (ONE + e)
 
 
 @njit(fastmath=_CONTRACT, forceinline=True)

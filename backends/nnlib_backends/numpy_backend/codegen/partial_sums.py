@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from nnlib_backends.numpy_backend.codegen.arguments import (
-    doubles,
-    integer,
+    Doubles,
+    Matrix,
+    Nullable,
+    Vector,
     kernel,
-    matrix,
-    vector,
-)  # fmt: skip
+    view,
+)
 from nnlib_backends.numpy_backend.codegen.exact_sums import SOME, add_rows, clear, flush
 from nnlib_backends.numpy_backend.kernels.activation import CODES, derive
 from nnlib_backends.numpy_backend.kernels.reduction import add_pieces
@@ -23,29 +24,37 @@ ELEMENTS = 1 << 14  # least numbers of a chunk
 
 
 @kernel
-def add_parts(t, chunk, start, stop):
-    """Numbers ``start … stop`` of the sum of all parts."""
-    total, parts, size = vector(t, 1)[start:stop], vector(t, 0), vector(t, 1).size
-    clear(total)
-    for part in range(integer(t, 2)):
-        row = parts[part * size + start : part * size + stop]
-        for i in range(total.size):
-            total[i] += row[i]
+def add_parts(chunk, start, stop, parts: Nullable[Vector], total: Vector, count: int):
+    """Numbers ``start … stop`` of the sum of so many parts, each as large as the total."""
+    some = total[start:stop]
+    clear(some)
+    for part in range(count):
+        row = parts[part * total.size + start : part * total.size + stop]
+        for i in range(some.size):
+            some[i] += row[i]
 
 
 @kernel
-def derive_and_sum(t, chunk, start, stop):
-    """Rows ``start … stop`` of g times the activation's derivative, and their sum in float64."""
-    channels, code, some = matrix(t, 0).shape[1], integer(t, 3), matrix(t, 5)[chunk]
-    sums = doubles(t, 4)[chunk * channels : (chunk + 1) * channels]
+def derive_and_sum(
+    chunk, start, stop, g: Matrix, y: Nullable[Vector], out: Nullable[Vector], code: int,
+    totals: Doubles, work: Matrix,
+):  # fmt: skip
+    """Rows ``start … stop`` of g (N, C) times the activation's derivative, and their sum (C).
+
+    There is one sum, in float64, and one row of the workspace for each chunk.
+    """
+    channels, some = g.shape[1], work[chunk]
+    sums = totals[chunk * channels : (chunk + 1) * channels]
     clear(sums)
     clear(some)
+    rows = view(g, 0, g.size)
+    slopes = out if code else rows
     for first in range(start, stop, SOME):
         last = min(first + SOME, stop)
         if code:
             part = slice(first * channels, last * channels)
-            derive(vector(t, 0)[part], vector(t, 1)[part], vector(t, 2)[part], code)
-        add_rows(vector(t, 2 if code else 0), channels, first, last, some)
+            derive(rows[part], y[part], out[part], code)
+        add_rows(slopes, channels, first, last, some)
         flush(some, sums)
 
 

@@ -4,11 +4,11 @@ Numba leaves vectorising to LLVM, which gives up where a loop reads and writes m
 cannot tell apart: a Winograd transform reads six rows and writes six.  Here a vector is a type, so
 that such code says what it means::
 
-    a, b = load(p), load(q)                 # LANES numbers from an address
-    store(r, a * splat(f4(2.0)) + b)        # one multiply-add
-    store_some(r, a, 3)                     # the first three only
+    a, b = load(x, i), load(y, j)              # LANES numbers of an array, from one on
+    store(out, k, a * f4(2.0) + b)             # one multiply-add
+    store_some(out, k, a, 3)                   # the first three only
 
-Addresses are in bytes, and need no alignment.
+Indices count along all axes of an array, and need no alignment.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from numba.core import config
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
+from nnlib_backends.numpy_backend.codegen.arguments import element
+
 __all__ = [
-    "BYTES", "LANES", "REGISTERS", "Vector", "absolute", "larger", "load", "load_some",
-    "power_of_two", "relu", "splat", "store", "store_some", "transpose", "where_different",
-    "where_less", "where_same", "with_sign_of",
+    "LANES", "REGISTERS", "Vector", "larger", "load", "load_some", "relu", "splat", "store",
+    "store_some", "transpose", "where_different", "where_same",
 ]  # fmt: skip
 
 
@@ -47,7 +48,6 @@ def _width() -> tuple[int, int]:
 
 
 LANES, REGISTERS = _width()
-BYTES = 4 * LANES  #: of a vector
 
 FLOAT, LONG, BYTE = ir.FloatType(), ir.IntType(64), ir.IntType(8)
 VECTOR = ir.VectorType(FLOAT, LANES)
@@ -69,9 +69,9 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(dmm, fe_type, VECTOR)
 
 
-def vector_at(builder: Any, address: Any) -> Any:
-    """Pointer to a vector at an address (for code that emits LLVM IR)."""
-    return builder.inttoptr(address, VECTOR.as_pointer())
+def vector_at(context: Any, builder: Any, kind: Any, x: Any, index: Any) -> Any:
+    """Emit a pointer to a vector in an array, from an element on."""
+    return builder.bitcast(element(context, builder, kind, x, index), VECTOR.as_pointer())
 
 
 def spread(builder: Any, number: Any) -> Any:
@@ -82,13 +82,18 @@ def spread(builder: Any, number: Any) -> Any:
 
 
 def _operator(function: Any, emit: Any) -> None:
+    operands = [(Vector, Vector), (Vector, types.float32), (types.float32, Vector)]
+
     @infer_global(function)
     class _Template(ConcreteTemplate):  # type: ignore[misc]
-        cases = [signature(Vector, Vector, Vector)]  # noqa: RUF012 - Numba reads it so
+        cases = [signature(Vector, *pair) for pair in operands]  # noqa: RUF012 - Numba reads it so
 
-    @lower_builtin(function, Vector, Vector)
     def _lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return getattr(builder, emit)(*args, flags=CONTRACT)
+        values = [spread(builder, arg) if arg.type == FLOAT else arg for arg in args]
+        return getattr(builder, emit)(*values, flags=CONTRACT)
+
+    for pair in operands:
+        lower_builtin(function, *pair)(_lower)
 
 
 _operator(operator.add, "fadd")
@@ -97,25 +102,46 @@ _operator(operator.mul, "fmul")
 _operator(operator.truediv, "fdiv")
 
 
+def _unary(function: Any, emit: Any) -> None:
+    @infer_global(function)
+    class _Template(ConcreteTemplate):  # type: ignore[misc]
+        cases = [signature(Vector, Vector)]  # noqa: RUF012
+
+    @lower_builtin(function, Vector)
+    def _lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return emit(builder, args[0])
+
+
+def _absolute(builder: Any, value: Any) -> Any:
+    ints = ir.VectorType(ir.IntType(32), LANES)
+    mask = ir.Constant(ints, [0x7FFFFFFF] * LANES)
+    return builder.bitcast(builder.and_(builder.bitcast(value, ints), mask), VECTOR)
+
+
+_unary(operator.neg, lambda builder, value: builder.fneg(value))
+_unary(abs, _absolute)
+
+
 @intrinsic
-def load(typingctx: Any, address: Any) -> Any:
-    """`LANES` numbers from an address."""
+def load(typingctx: Any, x: Any, index: Any) -> Any:
+    """`LANES` numbers of an array, from one on."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load(vector_at(builder, args[0]), align=4)
+        return builder.load(vector_at(context, builder, signature.args[0], *args), align=4)
 
-    return Vector(types.intp), codegen
+    return Vector(x, types.intp), codegen
 
 
 @intrinsic
-def store(typingctx: Any, address: Any, value: Any) -> Any:
-    """Write a vector to an address."""
+def store(typingctx: Any, x: Any, index: Any, value: Any) -> Any:
+    """Write a vector into an array, from an element on."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.store(args[1], vector_at(builder, args[0]), align=4)
+        place = vector_at(context, builder, signature.args[0], *args[:2])
+        builder.store(args[2], place, align=4)
         return context.get_dummy_value()
 
-    return types.void(types.intp, Vector), codegen
+    return types.void(x, types.intp, Vector), codegen
 
 
 def _first(builder: Any, count: Any) -> Any:
@@ -137,33 +163,35 @@ def _masked(builder: Any, name: str, result: Any, arguments: Any) -> Any:
     return builder.call(function, arguments)
 
 
-def load_first(builder: Any, address: Any, count: Any) -> Any:
-    """Emit `load_some`."""
+def load_first(builder: Any, place: Any, count: Any) -> Any:
+    """Emit `load_some`, from a pointer."""
     zeros = ir.Constant(VECTOR, [0.0] * LANES)
-    pointer, mask = vector_at(builder, address), _first(builder, count)
-    return _masked(builder, "load", VECTOR, [pointer, ir.IntType(32)(4), mask, zeros])
+    mask = _first(builder, count)
+    return _masked(builder, "load", VECTOR, [place, ir.IntType(32)(4), mask, zeros])
 
 
 @intrinsic
-def load_some(typingctx: Any, address: Any, count: Any) -> Any:
-    """The first ``count`` numbers from an address, then zeros; what lies behind is not touched."""
+def load_some(typingctx: Any, x: Any, index: Any, count: Any) -> Any:
+    """``count`` numbers of an array, from one on, then zeros; what lies behind is not touched."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return load_first(builder, *args)
+        place = vector_at(context, builder, signature.args[0], *args[:2])
+        return load_first(builder, place, args[2])
 
-    return Vector(types.intp, types.intp), codegen
+    return Vector(x, types.intp, types.intp), codegen
 
 
 @intrinsic
-def store_some(typingctx: Any, address: Any, value: Any, count: Any) -> Any:
+def store_some(typingctx: Any, x: Any, index: Any, value: Any, count: Any) -> Any:
     """Write the first ``count`` numbers of a vector; what lies behind is not touched."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer, mask = vector_at(builder, args[0]), _first(builder, args[2])
-        _masked(builder, "store", ir.VoidType(), [args[1], pointer, ir.IntType(32)(4), mask])
+        place = vector_at(context, builder, signature.args[0], *args[:2])
+        mask = _first(builder, args[3])
+        _masked(builder, "store", ir.VoidType(), [args[2], place, ir.IntType(32)(4), mask])
         return context.get_dummy_value()
 
-    return types.void(types.intp, Vector, types.intp), codegen
+    return types.void(x, types.intp, Vector, types.intp), codegen
 
 
 @intrinsic
@@ -174,36 +202,6 @@ def splat(typingctx: Any, number: Any) -> Any:
         return spread(builder, args[0])
 
     return Vector(types.float32), codegen
-
-
-def _bits(builder: Any, *values: Any) -> tuple[Any, list[Any]]:
-    """Vectors of floats as vectors of integers, and the mask of all bits but the sign."""
-    ints = ir.VectorType(ir.IntType(32), LANES)
-    mask = ir.Constant(ints, [0x7FFFFFFF] * LANES)
-    return mask, [builder.bitcast(value, ints) for value in values]
-
-
-@intrinsic
-def absolute(typingctx: Any, value: Any) -> Any:
-    """Without the sign."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        mask, (bits,) = _bits(builder, *args)
-        return builder.bitcast(builder.and_(bits, mask), VECTOR)
-
-    return Vector(Vector), codegen
-
-
-@intrinsic
-def with_sign_of(typingctx: Any, size: Any, value: Any) -> Any:
-    """Numbers that are not negative, with the signs of others: also of −0."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        mask, (size, value) = _bits(builder, *args)
-        bits = builder.or_(size, builder.and_(value, builder.not_(mask)))
-        return builder.bitcast(bits, VECTOR)
-
-    return Vector(Vector, Vector), codegen
 
 
 @intrinsic
@@ -236,29 +234,6 @@ def larger(typingctx: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic
-def power_of_two(typingctx: Any, rounded: Any) -> Any:
-    """2ⁿ for n + 1.5 · 2²³, -126 ≤ n ≤ 127: n goes to where a float has its exponent."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        ints = ir.VectorType(ir.IntType(32), LANES)
-        bits = builder.shl(builder.bitcast(args[0], ints), ir.Constant(ints, [23] * LANES))
-        bits = builder.add(bits, ir.Constant(ints, [127 << 23] * LANES))
-        return builder.bitcast(bits, VECTOR)
-
-    return Vector(Vector), codegen
-
-
-@intrinsic
-def where_less(typingctx: Any, a: Any, b: Any, yes: Any, no: Any) -> Any:
-    """``yes`` where a is less than b, else ``no``."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.select(builder.fcmp_ordered("<", args[0], args[1]), args[2], args[3])
-
-    return Vector(Vector, Vector, Vector, Vector), codegen
-
-
-@intrinsic
 def where_same(typingctx: Any, a: Any, b: Any, value: Any) -> Any:
     """``value`` where a and b are equal (or both NaN), else 0."""
 
@@ -281,17 +256,21 @@ def where_different(typingctx: Any, a: Any, b: Any, value: Any) -> Any:
 
 
 @intrinsic
-def transpose(typingctx: Any, source: Any, source_row: Any, target: Any, target_row: Any) -> Any:
-    """Copy a matrix of `LANES` × `LANES` numbers, its rows becoming columns."""
+def transpose(
+    typingctx: Any, source: Any, first: Any, row: Any, target: Any, to: Any, target_row: Any
+) -> Any:
+    """Copy a matrix of `LANES` × `LANES` numbers, its rows becoming columns.
+
+    It begins at element ``first`` of an array, and is written from element ``to`` of another on.
+    """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        source, source_row, target, target_row = args
-        rows = [
-            builder.load(
-                vector_at(builder, builder.add(source, builder.mul(source_row, LONG(i)))), align=4
-            )
-            for i in range(LANES)
-        ]
+        source, first, source_row, target, to, target_row = args
+        kinds = signature.args[0], signature.args[3]
+        rows = []
+        for i in range(LANES):
+            index = builder.add(first, builder.mul(source_row, LONG(i)))
+            rows.append(builder.load(vector_at(context, builder, kinds[0], source, index), align=4))
         step = 1
         while step < LANES:  # exchange the off-diagonal halves of ever larger blocks
             for i in range(LANES):
@@ -299,11 +278,12 @@ def transpose(typingctx: Any, source: Any, source_row: Any, target: Any, target_
                     rows[i], rows[i | step] = _exchange(builder, rows[i], rows[i | step], step)
             step *= 2
         for i, row in enumerate(rows):
-            address = builder.add(target, builder.mul(target_row, LONG(i)))
-            builder.store(row, vector_at(builder, address), align=4)
+            index = builder.add(to, builder.mul(target_row, LONG(i)))
+            builder.store(row, vector_at(context, builder, kinds[1], target, index), align=4)
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 4), codegen
+    place = types.intp, types.intp
+    return types.void(source, *place, target, *place), codegen
 
 
 def _exchange(builder: Any, a: Any, b: Any, step: int) -> tuple[Any, Any]:

@@ -10,7 +10,7 @@ from numba import njit
 
 from nnlib_backends.base import KernelPair, PrimitiveKernel
 from nnlib_backends.numpy_backend.codegen import math as fn
-from nnlib_backends.numpy_backend.codegen.arguments import CpuKernel, integer, kernel, vector
+from nnlib_backends.numpy_backend.codegen.arguments import CpuKernel, Vector, kernel
 from nnlib_backends.numpy_backend.codegen.host import ELEMENTS, is_float32, place
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
 
@@ -57,8 +57,9 @@ def derive(g, y, out, code):
 
 
 @kernel
-def activation_forward(t, chunk, start, stop):
-    x, y, code = vector(t, 0)[start:stop], vector(t, 1)[start:stop], integer(t, 2)
+def activation_forward(chunk, start, stop, x: Vector, y: Vector, code: int):
+    """``y = activation(x)``, arrays of one size."""
+    x, y = x[start:stop], y[start:stop]
     if code == RELU:
         for i in range(x.size):
             v = x[i]
@@ -72,21 +73,18 @@ def activation_forward(t, chunk, start, stop):
 
 
 @kernel
-def activation_backward(t, chunk, start, stop):
+def activation_backward(chunk, start, stop, g: Vector, y: Vector, dx: Vector, code: int):
+    """``dx = g · activation'``, from the result y of the activation; arrays of one size."""
     part = slice(start, stop)
-    derive(vector(t, 0)[part], vector(t, 1)[part], vector(t, 2)[part], integer(t, 3))
+    derive(g[part], y[part], dx[part], code)
 
 
 @kernel
-def exp_forward(t, chunk, start, stop):
-    x, y = vector(t, 0)[start:stop], vector(t, 1)[start:stop]
+def exp_forward(chunk, start, stop, x: Vector, y: Vector):
+    """``y = e ** x``, arrays of one size."""
+    x, y = x[start:stop], y[start:stop]
     for i in range(x.size):
         y[i] = fn.exp(x[i])
-
-
-@njit(forceinline=True)
-def _at_least(x, low):
-    return fn.select(x < low, low, x)  # NaN stays NaN
 
 
 @njit(forceinline=True)
@@ -95,22 +93,24 @@ def _within(x, limit):
 
 
 @kernel
-def gelu_forward(t, chunk, start, stop):
-    x, y = vector(t, 0)[start:stop], vector(t, 1)[start:stop]
-    if integer(t, 2):
+def gelu_forward(chunk, start, stop, x: Vector, y: Vector, by_tanh: int):
+    """``y = gelu(x)``, arrays of one size; exact, or by the approximation with tanh."""
+    x, y = x[start:stop], y[start:stop]
+    if by_tanh:
         for i in range(x.size):
-            v = _at_least(x[i], -NORMAL)
+            v = fn.at_least(x[i], -NORMAL)
             y[i] = v * fn.sigmoid(GELU_TANH * (v + CUBIC * v * v * v))
     else:
         for i in range(x.size):
-            v = _at_least(x[i], -NORMAL)
+            v = fn.at_least(x[i], -NORMAL)
             y[i] = v * fn.ndtr(v)
 
 
 @kernel
-def gelu_backward(t, chunk, start, stop):
-    g, x, dx = vector(t, 0)[start:stop], vector(t, 1)[start:stop], vector(t, 2)[start:stop]
-    if integer(t, 3):
+def gelu_backward(chunk, start, stop, g: Vector, x: Vector, dx: Vector, by_tanh: int):
+    """``dx = g · gelu'(x)``, arrays of one size."""
+    g, x, dx = g[start:stop], x[start:stop], dx[start:stop]
+    if by_tanh:
         for i in range(x.size):
             v = _within(x[i], NORMAL)
             square = v * v
@@ -125,16 +125,18 @@ def gelu_backward(t, chunk, start, stop):
 
 
 @kernel
-def silu_forward(t, chunk, start, stop):
-    x, y = vector(t, 0)[start:stop], vector(t, 1)[start:stop]
+def silu_forward(chunk, start, stop, x: Vector, y: Vector):
+    """``y = x · sigmoid(x)``, arrays of one size."""
+    x, y = x[start:stop], y[start:stop]
     for i in range(x.size):
-        v = _at_least(x[i], -LOGISTIC)
+        v = fn.at_least(x[i], -LOGISTIC)
         y[i] = v * fn.sigmoid(v)
 
 
 @kernel
-def silu_backward(t, chunk, start, stop):
-    g, x, dx = vector(t, 0)[start:stop], vector(t, 1)[start:stop], vector(t, 2)[start:stop]
+def silu_backward(chunk, start, stop, g: Vector, x: Vector, dx: Vector):
+    """``dx = g · silu'(x)``, arrays of one size."""
+    g, x, dx = g[start:stop], x[start:stop], dx[start:stop]
     for i in range(x.size):
         v = _within(x[i], LOGISTIC)
         s, bell = fn.sigmoid_and_bell(v)
@@ -173,24 +175,27 @@ def _exp(x: Any) -> Any:
     return each(exp_forward, dense(x), y := empty(x.shape), out=y)
 
 
-def _elementwise(forwards: CpuKernel, backwards: CpuKernel) -> KernelPair:
-    def forward(x: Array, *, approximate: str = "") -> tuple[Array, None]:
+def _elementwise(forwards: CpuKernel, backwards: CpuKernel, **defaults: str) -> KernelPair:
+    def flags(options: dict[str, str]) -> list[int]:
+        return [int(value == "tanh") for value in (defaults | options).values()]
+
+    def forward(x: Array, **options: str) -> tuple[Array, None]:
         y = empty(x.shape)
-        return each(forwards, dense(x), y, int(approximate == "tanh"), out=y), None
+        return each(forwards, dense(x), y, *flags(options), out=y), None
 
     def backward(
-        g: Array, saved: None, needs: Sequence[Any], x: Array, *, approximate: str = ""
+        g: Array, saved: None, needs: Sequence[Any], x: Array, **options: str
     ) -> tuple[Array | None]:
         dx = place(needs[0], x.shape)
         if dx is not None:
-            each(backwards, dense(g), dense(x), dx, int(approximate == "tanh"), out=dx)
+            each(backwards, dense(g), dense(x), dx, *flags(options), out=dx)
         return (dx,)
 
     return KernelPair(forward, backward)
 
 
 KERNELS: dict[str, KernelPair] = {
-    "gelu": _elementwise(gelu_forward, gelu_backward),
+    "gelu": _elementwise(gelu_forward, gelu_backward, approximate="none"),
     "silu": _elementwise(silu_forward, silu_backward),
 }
 

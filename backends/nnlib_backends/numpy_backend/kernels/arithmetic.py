@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nnlib_backends.base import PrimitiveKernel
-from nnlib_backends.numpy_backend.codegen.arguments import integer, kernel, vector
+from nnlib_backends.numpy_backend.codegen.arguments import Vector, kernel
 from nnlib_backends.numpy_backend.codegen.host import ELEMENTS, is_float32
 from nnlib_backends.numpy_backend.launch import empty, launch, split
 
@@ -16,10 +16,9 @@ ADD, SUBTRACT, MULTIPLY = range(3)
 
 
 @kernel
-def combine(t, chunk, start, stop):
-    """Arguments: a, b, y, which operation."""
-    a, b, y = vector(t, 0)[start:stop], vector(t, 1)[start:stop], vector(t, 2)[start:stop]
-    operation = integer(t, 3)
+def combine(chunk, start, stop, a: Vector, b: Vector, y: Vector, operation: int):
+    """``y = a + b``, ``a - b`` or ``a · b``, arrays of one size."""
+    a, b, y = a[start:stop], b[start:stop], y[start:stop]
     if operation == ADD:
         for i in range(y.size):
             y[i] = a[i] + b[i]

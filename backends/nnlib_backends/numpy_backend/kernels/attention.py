@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from nnlib_backends.base import KernelPair
-from nnlib_backends.common.attention import factor_of
+from nnlib_backends.common.attention import factor_of, make_kernels
 from nnlib_backends.common.fused import into_targets
+from nnlib_backends.numpy_backend import namespace
 from nnlib_backends.numpy_backend.codegen.arguments import CpuKernel
-from nnlib_backends.numpy_backend.codegen.gemm_tile import LANES, multiply_address
+from nnlib_backends.numpy_backend.codegen.gemm import multiply_address
 from nnlib_backends.numpy_backend.codegen.host import place
-from nnlib_backends.numpy_backend.kernel_choice import general_kernels
+from nnlib_backends.numpy_backend.codegen.simd import LANES
 from nnlib_backends.numpy_backend.kernels.attention_heads import (
     BLOCK,
+    Sizes,
     attention_backward,
     attention_forward,
 )
@@ -59,16 +61,16 @@ class Shapes:
         share *= self.padded
         launch(
             kernel, *(parts * 3 if self.packed else parts), mask, *optional(factor),
-            factor_of(scale, parts[0]), self.H, self.T, self.S, self.D, self.E, int(self.packed),
-            int(causal), *strides, kept, empty(chunks * share), share,
-            multiply_address(), *more,
+            factor_of(scale, parts[0]),
+            *Sizes(self.H, self.T, self.S, self.D, self.E, self.packed, causal, *strides), kept,
+            empty(chunks * share), share, multiply_address(), *more,
             items=self.B * self.H, chunks=chunks,
         )  # fmt: skip
 
 
 def _make(name: str, count: int) -> KernelPair:
     """Make the kernel of an operation whose first ``count`` arrays hold q, k and v."""
-    general = into_targets(general_kernels()[name])
+    general = into_targets(make_kernels(namespace)[name])
 
     def forward(*arrays: Any, causal: bool, scale: float | None) -> Any:
         shapes, (mask, factor) = Shapes(arrays[:count]), arrays[count:]

@@ -8,65 +8,81 @@ that has few digits left where scores are large).
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
 from nnlib_backends.numpy_backend.codegen import math as fn
 from nnlib_backends.numpy_backend.codegen.arguments import (
+    Bytes,
+    Matrix,
+    Nullable,
+    Quad,
+    Vector,
     address,
-    at,
-    bytes1,
-    integer,
-    is_absent,
+    is_given,
     kernel,
-    number,
+    view,
 )  # fmt: skip
-from nnlib_backends.numpy_backend.codegen.gemm_tile import LANES, multiply
+from nnlib_backends.numpy_backend.codegen.gemm import multiply
+from nnlib_backends.numpy_backend.codegen.simd import LANES
 
-__all__ = ["BLOCK", "attention_backward", "attention_forward"]
+__all__ = ["BLOCK", "Sizes", "attention_backward", "attention_forward"]
 
 BLOCK = 64  #: queries at a time: with 64 keys their scores and the keys fit the L1 cache
 
 f4, i4 = np.float32, np.int32
 ZERO, ONE, HIDDEN, NAN = f4(0.0), f4(1.0), f4(-1e30), f4(np.nan)
 
-# Arguments of both kernels: q, k, v; mask, factor, scale; H, T, S, D, E, whether q, k and v are one
-# array, whether the future is hidden; how far batches, heads and queries of the mask are apart;
-# largest and 1 / sum (B · H · T, 2), workspace, how much of it is a chunk's, address of `multiply`.
-# Then y, or g, dq, dk and dv.
-KEPT, WORK, SHARE, TILE, MORE = 16, 17, 18, 19, 20
+
+class Sizes(NamedTuple):
+    """Sizes of one call, and how q, k, v and the mask lie.
+
+    Attributes
+    ----------
+    H, T, S, D, E : int
+        Heads; queries, keys; numbers of a query and of a value.
+    packed, causal : int
+        Whether q, k and v are one array (B, T, 3, H, D); whether the future is hidden.
+    mask_batch, mask_head, mask_query : int
+        How far batches, heads and queries of the mask are apart, in numbers.
+    """
+
+    H: int
+    T: int
+    S: int
+    D: int
+    E: int
+    packed: int
+    causal: int
+    mask_batch: int
+    mask_head: int
+    mask_query: int
 
 
 @njit
-def sizes(t):
-    """``H, T, S, D, E``."""
-    return integer(t, 6), integer(t, 7), integer(t, 8), integer(t, 9), integer(t, 10)
-
-
-@njit
-def strides(t):
+def strides(sizes):
     """How far positions of q, k and v are apart."""
-    H, D, E = integer(t, 6), integer(t, 9), integer(t, 10)
-    return (3 * H * D, 3 * H * D, 3 * H * D) if integer(t, 11) else (H * D, H * D, H * E)
+    H, D = sizes.H, sizes.D
+    return (3 * H * D, 3 * H * D, 3 * H * D) if sizes.packed else (H * D, H * D, H * sizes.E)
 
 
 @njit
-def heads(t, first, item):
-    """Where the item's head is in q, k and v (or their gradients), from argument ``first`` on."""
-    H, T, S, D, E = sizes(t)
+def heads(sizes, item):
+    """Where the item's head begins in q, k and v, and in their gradients."""
+    H, T, S, D = sizes.H, sizes.T, sizes.S, sizes.D
     b, h = item // H, item % H
-    if integer(t, 11):
-        q = address(t, first) + 4 * (b * T * 3 * H + h) * D
-        return q, q + 4 * H * D, q + 8 * H * D
-    q = address(t, first) + 4 * (b * T * H + h) * D
-    k = address(t, first + 1) + 4 * (b * S * H + h) * D
-    return q, k, address(t, first + 2) + 4 * (b * S * H + h) * E
+    if sizes.packed:
+        q = (b * T * 3 * H + h) * D
+        return q, q + H * D, q + 2 * H * D
+    return (b * T * H + h) * D, (b * S * H + h) * D, (b * S * H + h) * sizes.E
 
 
 @njit
-def are_finite(x, stride, rows, columns):
-    """Whether all numbers of a matrix are."""
-    source, total = at(x, (rows - 1) * stride + columns), ZERO
+def are_finite(x, first, stride, rows, columns):
+    """Whether all numbers of a matrix are, which begins at an element of an array."""
+    source, total = view(x, first, (rows - 1) * stride + columns), ZERO
     for i in range(rows):
         line = source[i * stride : i * stride + columns]
         for j in range(line.size):
@@ -75,23 +91,23 @@ def are_finite(x, stride, rows, columns):
 
 
 @njit
-def finite(x, stride, rows, columns, to):
+def finite(x, first, stride, rows, columns, to):
     """Copy a matrix, with 0 in place of what is not finite: weights of 0 would make NaN of it."""
-    source, target = at(x, (rows - 1) * stride + columns), at(to, rows * columns)
+    source = view(x, first, (rows - 1) * stride + columns)
     for i in range(rows):
-        line, own = source[i * stride : i * stride + columns], target[i * columns :]
+        line, own = source[i * stride : i * stride + columns], to[i * columns :]
         for j in range(line.size):
             own[j] = line[j] if line[j] * ZERO == ZERO else ZERO
 
 
 @njit
-def spoil(weights, P, n, keys, v, stride, E, y, y_stride):
+def spoil(weights, P, n, keys, v, first, stride, E, y, place, y_stride):
     """Make NaN of the results of queries that see a value that is not finite."""
     for j in range(keys):
-        if not are_finite(v + 4 * j * stride, stride, 1, E):
+        if not are_finite(v, first + j * stride, stride, 1, E):
             for i in range(n):
-                if at(weights + 4 * i * P, keys)[j] != ZERO:
-                    line = at(y + 4 * i * y_stride, E)
+                if weights[i * P + j] != ZERO:
+                    line = view(y, place + i * y_stride, E)
                     for e in range(line.size):
                         line[e] = NAN
 
@@ -103,10 +119,9 @@ def up(n):
 
 
 @njit
-def transposed(x, stride, rows, columns, to, factor):
+def transposed(x, first, stride, rows, columns, target, factor):
     """``factor xᵀ``, with rows padded to whole vectors."""
-    P = up(rows)
-    target, source = at(to, columns * P), at(x, (rows - 1) * stride + columns)
+    P, source = up(rows), view(x, first, (rows - 1) * stride + columns)
     for i in range(rows):
         line = source[i * stride : i * stride + columns]
         for j in range(line.size):
@@ -117,35 +132,28 @@ def transposed(x, stride, rows, columns, to, factor):
 
 
 @njit
-def seen(t, query):
+def seen(sizes, query):
     """How many keys come before the future of a query."""
-    T, S = integer(t, 7), integer(t, 8)
-    return max(0, min(S, query + S - T + 1)) if integer(t, 12) else S
+    S = sizes.S
+    return max(0, min(S, query + S - sizes.T + 1)) if sizes.causal else S
 
 
 @njit
-def hides(t):
+def hides(sizes, mask, factor):
     """Whether a weight can be 0 because its key is hidden or dropped."""
-    return integer(t, 12) or not is_absent(t, 3) or not is_absent(t, 4)
+    return sizes.causal or is_given(mask) or is_given(factor)
 
 
 @njit
-def hide(t, item, query, scores, value):
+def hide(sizes, mask, item, query, scores, value):
     """Put a value where the mask forbids."""
-    if is_absent(t, 3):
+    if not is_given(mask):
         return
-    H, S = integer(t, 6), integer(t, 8)
-    start = item // H * integer(t, 13) + item % H * integer(t, 14) + query * integer(t, 15)
-    allowed = bytes1(t, 3)[start : start + S]
+    start = item // sizes.H * sizes.mask_batch + item % sizes.H * sizes.mask_head
+    start += query * sizes.mask_query
+    allowed = mask[start : start + sizes.S]
     for j in range(scores.size):
         scores[j] = scores[j] if allowed[j] else value
-
-
-@njit
-def factors(t, item, query, n):
-    """By what to multiply the weights of a query for its first n keys."""
-    T, S = integer(t, 7), integer(t, 8)
-    return at(address(t, 4) + 4 * (item * T + query) * S, n)
 
 
 @njit
@@ -180,102 +188,123 @@ def softmax(x, kept):
 
 
 @kernel
-def attention_forward(t, chunk, start, stop):
-    """Some heads: y, and what is kept of all scores."""
-    H, T, S, D, E = sizes(t)
-    tile, P, (q_stride, k_stride, v_stride) = integer(t, TILE), up(S), strides(t)
-    keys_t = address(t, WORK) + 4 * chunk * integer(t, SHARE)
-    values = keys_t + 4 * D * P  # of a head of which some are not finite
-    scores, kept = values + 4 * E * P, address(t, KEPT)
+def attention_forward(
+    chunk, start, stop, q: Vector, k: Vector, v: Vector, mask: Nullable[Bytes],
+    factor: Nullable[Vector], scale: float, sizes: Sizes, kept: Matrix, work: Vector, share: int,
+    tile: int, y: Quad,
+):  # fmt: skip
+    """Heads ``start … stop`` of y (B, T, H, E); kept are largest score and 1 / sum, (B · H · T, 2).
+
+    A chunk has ``share`` numbers of the workspace.
+    """
+    H, T, S, D, E = sizes.H, sizes.T, sizes.S, sizes.D, sizes.E
+    P, (q_stride, k_stride, v_stride) = up(S), strides(sizes)
+    keys_t = work[chunk * share :]
+    values = keys_t[D * P :]  # of a head of which some are not finite
+    scores = values[E * P :]
     for item in range(start, stop):
-        q, k, v = heads(t, 0, item)
-        spoilt = hides(t) and not are_finite(v, v_stride, S, E)
+        q_head, k_head, v_head = heads(sizes, item)
+        spoilt = hides(sizes, mask, factor) and not are_finite(v, v_head, v_stride, S, E)
         if spoilt:
-            finite(v, v_stride, S, E, values)
-        y = address(t, MORE) + 4 * (item // H * T * H + item % H) * E
-        transposed(k, k_stride, S, D, keys_t, number(t, 5))
+            finite(v, v_head, v_stride, S, E, values)
+        out = (item // H * T * H + item % H) * E
+        transposed(k, k_head, k_stride, S, D, keys_t, scale)
         for first in range(0, T, BLOCK):
             last = min(first + BLOCK, T)
-            n, keys = last - first, seen(t, last - 1)
+            n, keys, place = last - first, seen(sizes, last - 1), out + first * H * E
             multiply(
-                tile, n, up(keys), D, q + 4 * first * q_stride, q_stride, 1, keys_t, P, scores, P, 0
-            )
+                tile, n, up(keys), D, address(q, q_head + first * q_stride), q_stride, 1,
+                address(keys_t, 0), P, address(scores, 0), P, 0,
+            )  # fmt: skip
             for i in range(n):
-                line, own = at(scores + 4 * i * P, keys), seen(t, first + i)
+                line, own = scores[i * P : i * P + keys], seen(sizes, first + i)
                 weights = line[:own]
-                hide(t, item, first + i, weights, HIDDEN)
-                softmax(weights, at(kept + 8 * (item * T + first + i), 2))
-                hide(t, item, first + i, weights, ZERO)
-                if not is_absent(t, 4):
-                    times(weights, factors(t, item, first + i, own))
+                hide(sizes, mask, item, first + i, weights, HIDDEN)
+                softmax(weights, kept[item * T + first + i])
+                hide(sizes, mask, item, first + i, weights, ZERO)
+                if is_given(factor):
+                    times(weights, view(factor, (item * T + first + i) * S, own))
                 rest(line, own)
-            place, step = (values, E) if spoilt else (v, v_stride)
-            multiply(tile, n, E, keys, scores, P, 1, place, step, y + 4 * first * H * E, H * E, 0)
+            multiply(
+                tile, n, E, keys, address(scores, 0), P, 1,
+                address(values, 0) if spoilt else address(v, v_head), E if spoilt else v_stride,
+                address(y, place), H * E, 0,
+            )  # fmt: skip
             if spoilt:
-                spoil(scores, P, n, keys, v, v_stride, E, y + 4 * first * H * E, H * E)
+                spoil(scores, P, n, keys, v, v_head, v_stride, E, y, place, H * E)
 
 
 @kernel
-def attention_backward(t, chunk, start, stop):
-    """Some heads: gradients by q, k and v."""
-    H, T, S, D, E = sizes(t)
-    tile, P, (q_stride, k_stride, v_stride) = integer(t, TILE), up(S), strides(t)
-    keys_t = address(t, WORK) + 4 * chunk * integer(t, SHARE)
-    values_t = keys_t + 4 * D * P
-    weights = values_t + 4 * E * P
-    slopes = weights + 4 * BLOCK * P
-    finite_k = slopes + 4 * BLOCK * P  # of a head of which some are not finite
+def attention_backward(
+    chunk, start, stop, q: Vector, k: Vector, v: Vector, mask: Nullable[Bytes],
+    factor: Nullable[Vector], scale: float, sizes: Sizes, kept: Matrix, work: Vector, share: int,
+    tile: int, g: Quad, dq: Vector, dk: Vector, dv: Vector,
+):  # fmt: skip
+    """Heads ``start … stop`` of the gradients by q, k and v; otherwise as `attention_forward`."""
+    H, T, S, D, E = sizes.H, sizes.T, sizes.S, sizes.D, sizes.E
+    P, (q_stride, k_stride, v_stride) = up(S), strides(sizes)
+    keys_t = work[chunk * share :]
+    values_t = keys_t[D * P :]
+    weights = values_t[E * P :]
+    slopes = weights[BLOCK * P :]
+    finite_k = slopes[BLOCK * P :]  # of a head of which some are not finite
     for item in range(start, stop):
-        q, k, v = heads(t, 0, item)
-        dq, dk, dv = heads(t, MORE + 1, item)
-        g = address(t, MORE) + 4 * (item // H * T * H + item % H) * E
-        transposed(k, k_stride, S, D, keys_t, number(t, 5))
-        transposed(v, v_stride, S, E, values_t, ONE)
-        place, step = k, k_stride
-        if hides(t):  # what is hidden must not make NaN of a slope of 0
-            finite(values_t, P, E, P, values_t)
-            if not are_finite(k, k_stride, S, D):
-                finite(k, k_stride, S, D, finite_k)
-                place, step = finite_k, D
+        q_head, k_head, v_head = heads(sizes, item)
+        up_head = (item // H * T * H + item % H) * E
+        transposed(k, k_head, k_stride, S, D, keys_t, scale)
+        transposed(v, v_head, v_stride, S, E, values_t, ONE)
+        place, step = address(k, k_head), k_stride
+        if hides(sizes, mask, factor):  # what is hidden must not make NaN of a slope of 0
+            finite(values_t, 0, P, E, P, values_t)
+            if not are_finite(k, k_head, k_stride, S, D):
+                finite(k, k_head, k_stride, S, D, finite_k)
+                place, step = address(finite_k, 0), D
         for i in range(S):
-            rest(at(dk + 4 * i * k_stride, D), 0)
-            rest(at(dv + 4 * i * v_stride, E), 0)
+            rest(view(dk, k_head + i * k_stride, D), 0)
+            rest(view(dv, v_head + i * v_stride, E), 0)
         for first in range(0, T, BLOCK):
             last = min(first + BLOCK, T)
-            n, keys = last - first, seen(t, last - 1)
-            q_block, g_block = q + 4 * first * q_stride, g + 4 * first * H * E
-            multiply(tile, n, up(keys), D, q_block, q_stride, 1, keys_t, P, weights, P, 0)
-            multiply(tile, n, up(keys), E, g_block, H * E, 1, values_t, P, slopes, P, 0)
+            n, keys = last - first, seen(sizes, last - 1)
+            q_block = address(q, q_head + first * q_stride)
+            g_block = address(g, up_head + first * H * E)
+            w, d = address(weights, 0), address(slopes, 0)
+            multiply(tile, n, up(keys), D, q_block, q_stride, 1, address(keys_t, 0), P, w, P, 0)
+            multiply(tile, n, up(keys), E, g_block, H * E, 1, address(values_t, 0), P, d, P, 0)
             for i in range(n):
-                back(
-                    t, item, first + i, at(weights + 4 * i * P, keys), at(slopes + 4 * i * P, keys)
-                )
-            multiply(tile, keys, E, n, weights, 1, P, g_block, H * E, dv, v_stride, 1)
-            multiply(tile, keys, D, n, slopes, 1, P, q_block, q_stride, dk, k_stride, 1)
+                query, own = first + i, seen(sizes, first + i)
+                line, slope = weights[i * P : i * P + keys], slopes[i * P : i * P + keys]
+                row = item * T + query
+                hide(sizes, mask, item, query, line[:own], HIDDEN)
+                exponentiate(line[:own], kept[row])
+                hide(sizes, mask, item, query, line[:own], ZERO)
+                if is_given(factor):
+                    times(slope[:own], view(factor, row * S, own))
+                slopes_of_scores(line[:own], slope[:own], scale)
+                if is_given(factor):
+                    times(line[:own], view(factor, row * S, own))
+                rest(line, own)
+                rest(slope, own)
+            multiply(tile, keys, E, n, w, 1, P, g_block, H * E, address(dv, v_head), v_stride, 1)
+            multiply(tile, keys, D, n, d, 1, P, q_block, q_stride, address(dk, k_head), k_stride, 1)
             multiply(
-                tile, n, D, keys, slopes, P, 1, place, step, dq + 4 * first * q_stride, q_stride, 0
-            )
+                tile, n, D, keys, d, P, 1, place, step, address(dq, q_head + first * q_stride),
+                q_stride, 0,
+            )  # fmt: skip
 
 
 @njit
-def back(t, item, query, line, slopes):
-    """Of one query: scores become weights (times factors), slopes by those become by q k."""
-    own, scale = seen(t, query), number(t, 5)
-    w, d = line[:own], slopes[:own]
-    hide(t, item, query, w, HIDDEN)
-    kept = at(address(t, KEPT) + 8 * (item * integer(t, 7) + query), 2)
+def exponentiate(scores, kept):
+    """Scores become weights, by their largest and 1 / sum."""
     peak, factor = kept[0], kept[1]
-    for j in range(w.size):
-        w[j] = fn.exp_of_negative(w[j] - peak) * factor
-    hide(t, item, query, w, ZERO)
-    if not is_absent(t, 4):
-        times(d, factors(t, item, query, own))
+    for j in range(scores.size):
+        scores[j] = fn.exp_of_negative(scores[j] - peak) * factor
+
+
+@njit
+def slopes_of_scores(weights, slopes, scale):
+    """Slopes by the weights of a query become those by its product with k."""
     total = ZERO
-    for j in range(w.size):
-        total += w[j] * d[j]
-    for j in range(d.size):
-        d[j] = w[j] * (d[j] - total) * scale
-    if not is_absent(t, 4):
-        times(w, factors(t, item, query, own))
-    rest(line, own)
-    rest(slopes, own)
+    for j in range(weights.size):
+        total += weights[j] * slopes[j]
+    for j in range(slopes.size):
+        slopes[j] = weights[j] * (slopes[j] - total) * scale

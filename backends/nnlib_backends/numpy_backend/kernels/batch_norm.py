@@ -10,12 +10,13 @@ from numba import njit
 
 from nnlib_backends.base import KernelPair
 from nnlib_backends.numpy_backend.codegen.arguments import (
-    doubles,
-    is_absent,
+    Doubles,
+    Matrix,
+    Nullable,
+    Vector,
+    is_given,
     kernel,
-    matrix,
-    number,
-    vector,
+    view,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.codegen.exact_sums import (
     FOUR,
@@ -42,19 +43,25 @@ BLOCK, MOST = 1 << 14, 512  # numbers that stay in the L2 cache between two pass
 
 
 @kernel
-def batch_norm_forward(t, chunk, start, stop):
-    """Arguments: x, weight, bias, y, (mean, scale, two workspaces) by channel, eps, workspace.
+def batch_norm_forward(
+    chunk, start, stop, x: Matrix, weight: Nullable[Vector], bias: Nullable[Vector], y: Matrix,
+    saved: Matrix, eps: float, wide: Doubles,
+):  # fmt: skip
+    """Lines ``start … stop`` of the channels of x (N, C); saved: mean, scale and two more (4, C).
 
     A thread has some channels.  Mean and sum of squares are those of a block of rows, which is read
     twice while in cache, and then joined with the ones before in float64 (Chan, Golub & LeVeque,
     1979).
     """
-    x, y = matrix(t, 0), matrix(t, 3)
     first, last = min(start * LINE, x.shape[1]), min(stop * LINE, x.shape[1])
     part = slice(first, last)
-    mean, square = matrix(t, 4)[0, part], matrix(t, 4)[1, part]
-    block, block_square = matrix(t, 4)[2, part], matrix(t, 4)[3, part]
-    channels, wide = x.shape[1], doubles(t, 6)
+    mean, square, block, block_square = (
+        saved[0, part],
+        saved[1, part],
+        saved[2, part],
+        saved[3, part],
+    )
+    channels, pixels = x.shape[1], view(x, 0, x.size)
     means, squares = wide[part], wide[channels + first : channels + last]
     own = wide[2 * channels + first : 2 * channels + last]  # a block's mean, rounded in `block`
     clear(means)
@@ -66,7 +73,7 @@ def batch_norm_forward(t, chunk, start, stop):
         clear(block)
         clear(own)
         for r in range(top, bottom, SOME):
-            add_rows(vector(t, 0)[first:], channels, r, min(r + SOME, bottom), block)
+            add_rows(pixels[first:], channels, r, min(r + SOME, bottom), block)
             flush(block, own)
         for j in range(block.size):
             own[j] /= count
@@ -78,19 +85,19 @@ def batch_norm_forward(t, chunk, start, stop):
             d, e = own[j] - means[j], own[j] - block[j]
             means[j] += d * share
             squares[j] += block_square[j] - count * e * e + d * d * joint
-    eps, rows = number(t, 5), f8(x.shape[0])
+    rows = f8(x.shape[0])
     factor, offset = block, block_square  # y = (x - mean) factor + offset
     for j in range(mean.size):
         mean[j] = f4(means[j])
         square[j] = ONE / np.sqrt(f4(squares[j] / rows) + eps)
         factor[j] = square[j]
         offset[j] = ZERO
-    if not is_absent(t, 1):
-        weight = vector(t, 1)[part]
+    if is_given(weight):
+        weight = weight[part]
         for j in range(factor.size):
             factor[j] *= weight[j]
-    if not is_absent(t, 2):
-        bias = vector(t, 2)[part]
+    if is_given(bias):
+        bias = bias[part]
         for j in range(offset.size):
             offset[j] = bias[j]
     for r in range(x.shape[0]):
@@ -121,15 +128,17 @@ def _add_squares(x, part, top, bottom, centre, total):
 
 
 @kernel
-def batch_norm_backward(t, chunk, start, stop):
-    """Arguments: g, x, weight, saved, dx, dw, db, workspace, workspace."""
-    g, x, saved = matrix(t, 0), matrix(t, 1), matrix(t, 3)
+def batch_norm_backward(
+    chunk, start, stop, g: Matrix, x: Matrix, weight: Nullable[Vector], saved: Matrix,
+    dx: Nullable[Matrix], dw: Vector, db: Vector, work: Matrix, wide: Doubles,
+):  # fmt: skip
+    """Lines ``start … stop`` of the channels of x (N, C); workspaces (3, C) and, wide, (2, C)."""
     part = slice(min(start * LINE, x.shape[1]), min(stop * LINE, x.shape[1]))
     mean, scale = saved[0, part], saved[1, part]
-    product, total = vector(t, 5)[part], vector(t, 6)[part]
+    product, total = dw[part], db[part]
     channels = x.shape[1]
-    products = doubles(t, 8)[part]
-    totals = doubles(t, 8)[channels + part.start : channels + part.stop]
+    products = wide[part]
+    totals = wide[channels + part.start : channels + part.stop]
     clear(product)
     clear(total)
     clear(products)
@@ -145,21 +154,20 @@ def batch_norm_backward(t, chunk, start, stop):
     if x.shape[0] > 0:  # the scale of nothing is no number
         for j in range(product.size):
             product[j] *= scale[j]
-    if is_absent(t, 4):
+    if not is_given(dx):
         return
     count = f4(x.shape[0])
-    work = matrix(t, 7)
     factor, shift, slope = work[0, part], work[1, part], work[2, part]
     for j in range(factor.size):
         factor[j] = scale[j]
         shift[j] = total[j] / count
         slope[j] = scale[j] * (product[j] / count)
-    if not is_absent(t, 2):
-        weight = vector(t, 2)[part]
+    if is_given(weight):
+        weight = weight[part]
         for j in range(factor.size):
             factor[j] *= weight[j]
     for r in range(x.shape[0]):
-        up, row, out = g[r, part], x[r, part], matrix(t, 4)[r, part]
+        up, row, out = g[r, part], x[r, part], dx[r, part]
         for j in range(row.size):
             out[j] = (up[j] - shift[j] - (row[j] - mean[j]) * slope[j]) * factor[j]
 

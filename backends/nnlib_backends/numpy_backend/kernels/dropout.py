@@ -10,7 +10,7 @@ from numba import njit
 
 from nnlib_backends.base import KernelPair
 from nnlib_backends.common import philox
-from nnlib_backends.numpy_backend.codegen.arguments import integer, integers, kernel, number, vector
+from nnlib_backends.numpy_backend.codegen.arguments import Integers, Vector, kernel
 from nnlib_backends.numpy_backend.codegen.host import long_integers, place, require
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
 
@@ -36,11 +36,12 @@ def words(key0, key1, counter):
 
 
 @kernel
-def dropout_apply(t, chunk, start, stop):
-    """Arguments: x, y, key (seed, offset), limit of the words that keep a number, factor."""
-    x, y, key = vector(t, 0), vector(t, 1), integers(t, 2)
-    limit, factor = u8(integer(t, 3)), number(t, 4)
+def dropout_apply(
+    chunk, start, stop, x: Vector, y: Vector, key: Integers, limit: int, factor: float
+):
+    """Keep numbers of x whose words are below the limit, times the factor; key: seed, offset."""
     seed, offset = u8(key[0]), u8(key[1])
+    bound = u8(limit)
     key0, key1 = seed & LOW, seed >> HALF
     whole = min(stop, x.size // 4)
     source, target = x[4 * start : 4 * whole], y[4 * start : 4 * whole]
@@ -48,15 +49,15 @@ def dropout_apply(t, chunk, start, stop):
     for i in range(source.size // 4):
         a, b, c, d = words(key0, key1, first + u8(i))
         # chosen, not multiplied by 0, which makes NaN of an infinity
-        target[4 * i] = source[4 * i] * factor if a < limit else ZERO
-        target[4 * i + 1] = source[4 * i + 1] * factor if b < limit else ZERO
-        target[4 * i + 2] = source[4 * i + 2] * factor if c < limit else ZERO
-        target[4 * i + 3] = source[4 * i + 3] * factor if d < limit else ZERO
+        target[4 * i] = source[4 * i] * factor if a < bound else ZERO
+        target[4 * i + 1] = source[4 * i + 1] * factor if b < bound else ZERO
+        target[4 * i + 2] = source[4 * i + 2] * factor if c < bound else ZERO
+        target[4 * i + 3] = source[4 * i + 3] * factor if d < bound else ZERO
     if whole < stop:  # the last counter, whose words are not all used
         last = words(key0, key1, offset + u8(whole))
         for i in range(x.size - 4 * whole):
             word = last[0] if i == 0 else last[1] if i == 1 else last[2]
-            y[4 * whole + i] = x[4 * whole + i] * factor if word < limit else ZERO
+            y[4 * whole + i] = x[4 * whole + i] * factor if word < bound else ZERO
 
 
 def _apply(x: Array, y: Array, key: Array, p: float) -> None:

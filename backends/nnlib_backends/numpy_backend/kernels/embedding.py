@@ -9,11 +9,12 @@ import numpy as np
 
 from nnlib_backends.base import KernelPair
 from nnlib_backends.numpy_backend.codegen.arguments import (
-    doubles,
-    integers,
-    is_absent,
+    Doubles,
+    Integers,
+    Matrix,
+    Nullable,
+    is_given,
     kernel,
-    matrix,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.codegen.exact_sums import clear, settle
 from nnlib_backends.numpy_backend.codegen.host import ELEMENTS, long_integers, place, require
@@ -25,9 +26,8 @@ SOME = 256  # gradients that are added in float32
 
 
 @kernel
-def embedding_forward(t, chunk, start, stop):
-    """Arguments: table, indices, y (indices, D)."""
-    table, indices, y = matrix(t, 0), integers(t, 1), matrix(t, 2)
+def embedding_forward(chunk, start, stop, table: Matrix, indices: Integers, y: Matrix):
+    """Rows ``start … stop`` of y (N, D): those of the table (V, D) that the indices (N) name."""
     for r in range(start, stop):
         # what is out of range is refused elsewhere
         source, row = table[min(max(indices[r], 0), table.shape[0] - 1)], y[r]
@@ -36,17 +36,19 @@ def embedding_forward(t, chunk, start, stop):
 
 
 @kernel
-def embedding_backward(t, chunk, start, stop):
-    """Arguments: g (indices, D), indices, gradient of the table, and two workspaces or None.
+def embedding_backward(
+    chunk, start, stop, g: Matrix, indices: Integers, table: Matrix, places: Nullable[Integers],
+    sums: Nullable[Doubles],
+):  # fmt: skip
+    """Rows ``start … stop`` of the table's gradient (V, D), from g (N, D) and indices (N).
 
     A chunk has some rows of the table, and adds to them in the order of the indices: the result
     does not depend on the threads.  Rows that are named often are added up in float64, each in a
-    row of the second workspace, whose number is in the first.
+    row of the sums, whose number is in ``places``.
     """
-    g, indices, table = matrix(t, 0), integers(t, 1), matrix(t, 2)
     for k in range(start, stop):
         clear(table[k])
-    if is_absent(t, 3):
+    if not is_given(places):
         for r in range(indices.size):
             k = min(max(indices[r], 0), table.shape[0] - 1)
             if start <= k < stop:
@@ -55,7 +57,6 @@ def embedding_backward(t, chunk, start, stop):
                     row[j] += source[j]
         return
     D = table.shape[1]
-    places, sums = integers(t, 3), doubles(t, 4)
     for k in range(start, stop):
         places[k] = 0
     for r in range(indices.size):

@@ -16,14 +16,15 @@ from numba import njit
 
 from nnlib_backends.base import KernelPair
 from nnlib_backends.numpy_backend.codegen.arguments import (
+    Doubles,
+    Matrix,
+    Nullable,
+    Vector,
     address,
-    doubles,
     gemm,
-    integer,
-    is_absent,
+    is_given,
     kernel,
-    matrix,
-    vector,
+    view,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.codegen.dispatch import sgemm_address
 from nnlib_backends.numpy_backend.codegen.exact_sums import (
@@ -128,9 +129,11 @@ def few_rows_outer(d, x, dw, first, last):
 
 
 @kernel
-def linear_forward(t, chunk, start, stop):
-    """Arguments: x, w, bias, y, BLAS, activation, pieces (negative: of the rows of y)."""
-    x, w, y, pieces = matrix(t, 0), matrix(t, 1), matrix(t, 3), integer(t, 6)
+def linear_forward(
+    chunk, start, stop, x: Matrix, w: Matrix, bias: Nullable[Vector], y: Matrix, blas: int,
+    code: int, pieces: int,
+):  # fmt: skip
+    """``y = activation(x wᵀ + bias)``, x (M, K), w (N, K); pieces, negative: of the rows of y."""
     m, n, k = x.shape[0], w.shape[0], x.shape[1]
     top, bottom, first, last = 0, m, 0, n
     if pieces < 0:
@@ -148,17 +151,15 @@ def linear_forward(t, chunk, start, stop):
         few_rows_by_transposed(x, w, y, first, last)
     elif top < bottom and first < last:
         gemm(
-            integer(t, 4), False, True, bottom - top, last - first, k,
-            address(t, 0) + 4 * k * top, k, address(t, 1) + 4 * k * first, k,
-            0.0, address(t, 3) + 4 * (n * top + first), n,
+            blas, False, True, bottom - top, last - first, k, address(x, k * top), k,
+            address(w, k * first), k, 0.0, address(y, n * top + first), n,
         )  # fmt: skip
-    code = integer(t, 5)
     for r in range(top, bottom):
         row = y[r, first:last]
-        if not is_absent(t, 2):
-            bias = vector(t, 2)[first:last]
+        if is_given(bias):
+            offset = bias[first:last]
             for j in range(row.size):
-                row[j] += bias[j]
+                row[j] += offset[j]
         activate(row, code)
 
 
@@ -166,86 +167,73 @@ DELTAS, PRODUCTS = 1, 2  # what a launch of the backward kernel does
 
 
 @kernel
-def linear_backward(t, chunk, start, stop):
-    """Arguments: g, y, d, db, x, w, dx, dw, BLAS, activation, what to do, pieces, workspace.
+def linear_backward(
+    chunk, start, stop, g: Matrix, y: Nullable[Matrix], d: Matrix, db: Nullable[Vector], x: Matrix,
+    w: Matrix, dx: Nullable[Matrix], dw: Nullable[Matrix], blas: int, code: int, what: int,
+    pieces: int, totals: Nullable[Doubles],
+):  # fmt: skip
+    """Slopes d (M, N), and gradients by bias (N), x (M, K) and w (N, K), in one step or two.
 
     Where there is no activation d is g.  Each piece has its own columns of d and db, of dx, and
     its own rows of dw (or its own rows of dx and columns of dw, where these are more).
     """
-    x, w, d, what, pieces = matrix(t, 4), matrix(t, 5), matrix(t, 2), integer(t, 10), integer(t, 11)
-    m, n, k = x.shape[0], w.shape[0], x.shape[1]
+    (m, k), n = x.shape, w.shape[0]
     if what & DELTAS:
-        first, last = bound(n, start, pieces), bound(n, stop, pieces)
-        deltas(t, d, first, last)
+        deltas(g, y, d, db, totals, code, bound(n, start, pieces), bound(n, stop, pieces))
     if what & PRODUCTS == 0:
         return
     by_loops = m <= FEW or m * n * k < TINY
-    if not is_absent(t, 7):
+    if is_given(dw):
         if by_loops:
-            few_rows_outer(d, x, matrix(t, 7), bound(n, start, pieces), bound(n, stop, pieces))
+            few_rows_outer(d, x, dw, bound(n, start, pieces), bound(n, stop, pieces))
         else:
-            weight_gradient(t, m, n, k, start, stop, pieces)
-    if not is_absent(t, 6):
+            top, bottom, first, last = part_of(n, k, start, stop, pieces)
+            if top < bottom and first < last:
+                gemm(
+                    blas, True, False, bottom - top, last - first, m, address(d, top), n,
+                    address(x, first), k, 0.0, address(dw, k * top + first), k,
+                )  # fmt: skip
+    if is_given(dx):
         if by_loops:
-            first, last = bound(k, start, pieces), bound(k, stop, pieces)
-            few_rows_by_matrix(d, w, matrix(t, 6), first, last)
+            few_rows_by_matrix(d, w, dx, bound(k, start, pieces), bound(k, stop, pieces))
         else:
-            input_gradient(t, m, n, k, start, stop, pieces)
+            top, bottom, first, last = part_of(m, k, start, stop, pieces)
+            if top < bottom and first < last:
+                gemm(
+                    blas, False, False, bottom - top, last - first, n, address(d, n * top), n,
+                    address(w, first), k, 0.0, address(dx, k * top + first), k,
+                )  # fmt: skip
 
 
 @njit
-def deltas(t, d, first, last):
+def part_of(rows, columns, start, stop, pieces):
+    """First and last row and column of some pieces of a matrix, cut along the longer axis."""
+    if rows >= columns:
+        return bound(rows, start, pieces), bound(rows, stop, pieces), 0, columns
+    return 0, rows, bound(columns, start, pieces), bound(columns, stop, pieces)
+
+
+@njit
+def deltas(g, y, d, db, totals, code, first, last):
     """``d = g · activation'`` and its sum over the rows, for some columns."""
-    (m, n), code, summed = d.shape, integer(t, 9), not is_absent(t, 3)
-    total, totals = vector(t, 3)[first:last], doubles(t, 12)[first:last]
+    (m, n), summed, part = d.shape, is_given(db), slice(first, last)
+    total, sums, rows = db[part], totals[part], view(d, first, m * n - first)
     if not code:
         if summed:
-            sum_rows(vector(t, 2)[first:], n, m, total, totals)
+            sum_rows(rows, n, m, total, sums)
         return
     clear(total)
-    clear(totals)
+    clear(sums)
     for top in range(0, m, FOUR):
         end = min(top + FOUR, m)
         for r in range(top, end):
-            derive(matrix(t, 0)[r, first:last], matrix(t, 1)[r, first:last], d[r, first:last], code)
+            derive(g[r, part], y[r, part], d[r, part], code)
         if summed:
             if top > 0 and top % SOME == 0:
-                flush(total, totals)
-            add_rows(vector(t, 2)[first:], n, top, end, total)
+                flush(total, sums)
+            add_rows(rows, n, top, end, total)
     if summed and m > SOME:
-        settle(total, totals)
-
-
-@njit
-def weight_gradient(t, m, n, k, start, stop, pieces):
-    """``dw = dᵀ x``, some rows or columns of it."""
-    top, bottom, first, last = 0, n, 0, k
-    if n >= k:
-        top, bottom = bound(n, start, pieces), bound(n, stop, pieces)
-    else:
-        first, last = bound(k, start, pieces), bound(k, stop, pieces)
-    if top < bottom and first < last:
-        gemm(
-            integer(t, 8), True, False, bottom - top, last - first, m,
-            address(t, 2) + 4 * top, n, address(t, 4) + 4 * first, k,
-            0.0, address(t, 7) + 4 * (k * top + first), k,
-        )  # fmt: skip
-
-
-@njit
-def input_gradient(t, m, n, k, start, stop, pieces):
-    """``dx = d w``, some rows or columns of it."""
-    top, bottom, first, last = 0, m, 0, k
-    if m >= k:
-        top, bottom = bound(m, start, pieces), bound(m, stop, pieces)
-    else:
-        first, last = bound(k, start, pieces), bound(k, stop, pieces)
-    if top < bottom and first < last:
-        gemm(
-            integer(t, 8), False, False, bottom - top, last - first, n,
-            address(t, 2) + 4 * n * top, n, address(t, 5) + 4 * first, k,
-            0.0, address(t, 6) + 4 * (k * top + first), k,
-        )  # fmt: skip
+        settle(total, sums)
 
 
 def _forward(

@@ -9,10 +9,9 @@ import numpy as np
 from numba import njit
 
 from nnlib_backends.base import KernelPair
-from nnlib_backends.numpy_backend.codegen.arguments import address, integer, kernel, quad
+from nnlib_backends.numpy_backend.codegen.arguments import Nullable, Quad, kernel
 from nnlib_backends.numpy_backend.codegen.host import ELEMENTS, place
 from nnlib_backends.numpy_backend.codegen.simd import (
-    BYTES,
     LANES,
     larger,
     load,
@@ -33,25 +32,25 @@ Pair = tuple[int, int]
 
 
 @njit
-def _read(p, count):
-    return load(p) if count >= LANES else load_some(p, count)
+def _read(x, index, count):
+    return load(x, index) if count >= LANES else load_some(x, index, count)
 
 
 @njit
-def _write(p, value, count):
+def _write(x, index, value, count):
     if count >= LANES:
-        store(p, value)
+        store(x, index, value)
     else:
-        store_some(p, value, count)
+        store_some(x, index, value, count)
 
 
 @kernel
-def pool_rows(t, chunk, start, stop):
-    """Rows ``start … stop`` of all images' results: the largest values, or the means."""
-    x, y, mean = quad(t, 0), quad(t, 1), integer(t, 2) != 0
-    kh, kw, sh, sw = integer(t, 3), integer(t, 4), integer(t, 5), integer(t, 6)
-    ph, pw = integer(t, 7), integer(t, 8)
-    height, width, channels, pixel = x.shape[1], x.shape[2], x.shape[3], 4 * x.shape[3]
+def pool_rows(
+    chunk, start, stop, x: Quad, y: Quad, mean: int, kh: int, kw: int, sh: int, sw: int, ph: int,
+    pw: int,
+):  # fmt: skip
+    """Rows ``start … stop`` of all images' results (N, H', W', C): largest values, or means."""
+    height, width, channels = x.shape[1], x.shape[2], x.shape[3]
     share = splat(f4(1.0) / f4(kh * kw))
     for item in range(start, stop):
         image, row = item // y.shape[1], item % y.shape[1]
@@ -60,105 +59,98 @@ def pool_rows(t, chunk, start, stop):
         for column in range(y.shape[2]):
             left = column * sw - pw
             first, last = max(0, -left), min(kw, width - left)
-            corner = address(t, 0) + ((image * height + top) * width + left) * pixel
-            target = address(t, 1) + (item * y.shape[2] + column) * pixel
+            corner = ((image * height + top) * width + left) * channels
+            target = (item * y.shape[2] + column) * channels
             for k in range(0, channels, LANES):
                 value = splat(f4(0.0) if mean else MINUS_INFINITY)
                 for i in range(low, high):
                     for j in range(first, last):
-                        p = corner + (i * width + j) * pixel + 4 * k
+                        p = corner + (i * width + j) * channels + k
                         if mean:
-                            value = value + _read(p, channels - k)
+                            value = value + _read(x, p, channels - k)
                         else:
-                            value = larger(value, _read(p, channels - k))
-                _write(target + 4 * k, value * share if mean else value, channels - k)
+                            value = larger(value, _read(x, p, channels - k))
+                _write(y, target + k, value * share if mean else value, channels - k)
 
 
 @njit
-def _clear(target, size):
+def _clear(x, first, size):
+    """Set ``size`` numbers from ``first`` on to 0."""
     zero = splat(f4(0.0))
-    for k in range(0, size, BYTES):
-        _write(target + k, zero, (size - k) // 4)
+    for k in range(0, size, LANES):
+        _write(x, first + k, zero, size - k)
 
 
 @njit
-def _share_maximum(g, y, image, dx, channels, top, left, kh, kw, height, width, begin, end, alone):
-    """Give one window's gradient to the first pixel that equals the maximum.
+def _share_maximum(g, y, x, dx, place, image, top, left, kh, kw, begin, end, alone):
+    """Give one window's gradient, at a place of g, to the first pixel that equals the maximum.
 
     Padding is −∞ and can be that pixel.  Only rows ``begin … end`` are written.  Pixels of one
     window alone need not be read before.
     """
+    height, width, channels = x.shape[1], x.shape[2], x.shape[3]
     for k in range(0, channels, LANES):
         count = channels - k
-        rest, best = _read(g + 4 * k, count), _read(y + 4 * k, count)
+        rest, best = _read(g, place + k, count), _read(y, place + k, count)
         for i in range(kh):
             for j in range(kw):
                 row, column = top + i, left + j
                 inside = 0 <= row < height and 0 <= column < width
-                offset = 4 * ((row * width + column) * channels + k)
-                value = _read(image + offset, count) if inside else splat(MINUS_INFINITY)
+                offset = ((image * height + row) * width + column) * channels + k
+                value = _read(x, offset, count) if inside else splat(MINUS_INFINITY)
                 if inside and begin <= row < end:
                     part = where_same(value, best, rest)
                     if not alone:
-                        part = _read(dx + offset, count) + part
-                    _write(dx + offset, part, count)
+                        part = _read(dx, offset, count) + part
+                    _write(dx, offset, part, count)
                 rest = where_different(value, best, rest)
 
 
 @njit
-def _share_mean(g, dx, channels, top, left, kh, kw, height, width, begin, end, alone):
+def _share_mean(g, dx, place, image, top, left, kh, kw, begin, end, alone):
     """Give every pixel of a window an equal share, as `_share_maximum` does."""
+    height, width, channels = dx.shape[1], dx.shape[2], dx.shape[3]
     share = splat(f4(1.0) / f4(kh * kw))
     for k in range(0, channels, LANES):
         count = channels - k
-        part = _read(g + 4 * k, count) * share
+        part = _read(g, place + k, count) * share
         for row in range(max(top, begin), min(top + kh, end)):
             for column in range(max(left, 0), min(left + kw, width)):
-                p = dx + 4 * ((row * width + column) * channels + k)
-                _write(p, part if alone else _read(p, count) + part, count)
+                p = ((image * height + row) * width + column) * channels + k
+                _write(dx, p, part if alone else _read(dx, p, count) + part, count)
 
 
 @kernel
-def pool_gradient_rows(t, chunk, start, stop):
-    """Rows ``start … stop`` of all images' gradients.
+def pool_gradient_rows(
+    chunk, start, stop, g: Quad, y: Nullable[Quad], x: Quad, dx: Quad, mean: int, kh: int, kw: int,
+    sh: int, sw: int, ph: int, pw: int,
+):  # fmt: skip
+    """Rows ``start … stop`` of all images' gradients (N, H, W, C), from g and y (N, H', W', C).
 
     Windows that reach beyond these rows are looked at by two threads, and each writes its own rows:
     the sums do not depend on how the rows are shared out.
     """
-    x, y, mean = quad(t, 2), quad(t, 0), integer(t, 4) != 0
-    kh, kw, sh, sw = integer(t, 5), integer(t, 6), integer(t, 7), integer(t, 8)
-    ph, pw = integer(t, 9), integer(t, 10)
-    height, width, channels, pixel = x.shape[1], x.shape[2], x.shape[3], 4 * x.shape[3]
+    height, line = x.shape[1], x.shape[2] * x.shape[3]
     alone, item = sh >= kh and sw >= kw, start
     while item < stop:
         image, begin = item // height, item % height
         end = min(height, begin + stop - item)
-        base = image * height * width * pixel
         cleared = begin  # a row is cleared when the first window reaches it: it stays in cache
-        for row in range(max(0, -(-(begin + ph - kh + 1) // sh)), y.shape[1]):
+        for row in range(max(0, -(-(begin + ph - kh + 1) // sh)), g.shape[1]):
             top = row * sh - ph
             if top >= end:
                 break
             reached = min(max(top + kh, begin), end)
-            _clear(
-                address(t, 3) + base + cleared * width * pixel, (reached - cleared) * width * pixel
-            )
+            _clear(dx, (image * height + cleared) * line, (reached - cleared) * line)
             cleared = reached
-            for column in range(y.shape[2]):
+            for column in range(g.shape[2]):
                 left = column * sw - pw
-                place = ((image * y.shape[1] + row) * y.shape[2] + column) * pixel
+                place = ((image * g.shape[1] + row) * g.shape[2] + column) * g.shape[3]
                 if mean:
-                    _share_mean(
-                        address(t, 0) + place, address(t, 3) + base, channels, top, left, kh, kw,
-                        height, width, begin, end, alone,
-                    )  # fmt: skip
+                    _share_mean(g, dx, place, image, top, left, kh, kw, begin, end, alone)
                 else:
-                    _share_maximum(
-                        address(t, 0) + place, address(t, 1) + place, address(t, 2) + base,
-                        address(t, 3) + base, channels, top, left, kh, kw, height, width, begin,
-                        end, alone,
-                    )  # fmt: skip
-        _clear(address(t, 3) + base + cleared * width * pixel, (end - cleared) * width * pixel)
+                    _share_maximum(g, y, x, dx, place, image, top, left, kh, kw, begin, end, alone)
+        _clear(dx, (image * height + cleared) * line, (end - cleared) * line)
         item += end - begin
 
 

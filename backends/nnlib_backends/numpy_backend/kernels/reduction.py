@@ -13,13 +13,12 @@ import numpy as np
 
 from nnlib_backends.base import PrimitiveKernel
 from nnlib_backends.numpy_backend.codegen.arguments import (
-    doubles,
-    integer,
-    is_absent,
+    Doubles,
+    Matrix,
+    Nullable,
+    Vector,
+    is_given,
     kernel,
-    matrix,
-    number,
-    vector,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.codegen.exact_sums import SOME, add_rows, clear, flush, total_of
 from nnlib_backends.numpy_backend.codegen.host import ELEMENTS, is_float32
@@ -34,91 +33,90 @@ LEAST = 1 << 15  # numbers, below which NumPy is faster, in float64 too
 
 
 @kernel
-def sum_pieces(t, chunk, start, stop):
-    """Arguments: x (rows, N), sums of the pieces, how many a row, y and divisor (if it is one)."""
-    pieces, x = integer(t, 2), matrix(t, 0)
+def sum_pieces(
+    chunk, start, stop, x: Matrix, sums: Doubles, pieces: int, y: Nullable[Vector], divisor: int
+):
+    """Sums of the rows of x (A, N), piece by piece; divided and written to y (A) if it is one."""
     for item in range(start, stop):
         row, piece = x[item // pieces], item % pieces
         total = total_of(row[row.size * piece // pieces : row.size * (piece + 1) // pieces])
-        if is_absent(t, 3):
-            doubles(t, 1)[item] = total
+        if is_given(y):
+            y[item] = f4(total / divisor)
         else:
-            vector(t, 3)[item] = f4(total / integer(t, 4))
+            sums[item] = total
 
 
 @kernel
-def sum_columns(t, chunk, start, stop):
-    """Arguments as of `sum_pieces`, but x (A, N, C); then a row for each chunk, C, N.
+def sum_columns(
+    chunk, start, stop, x: Vector, totals: Doubles, pieces: int, y: Nullable[Vector], divisor: int,
+    work: Matrix, C: int, N: int,
+):  # fmt: skip
+    """As `sum_pieces`, over the middle axis of x (A, N, C); the workspace has a row a chunk.
 
     Long rows are cut into tiles, short ones are joined.
     """
-    pieces, C, N = integer(t, 2), integer(t, 6), integer(t, 7)
     tiles, joined = (C + TILE - 1) // TILE, max(1, WIDE // C)
     for item in range(start, stop):
         outer, piece, left = item // tiles // pieces, item // tiles % pieces, item % tiles * TILE
         columns = min(TILE, C - left)
         place = item // tiles * C + left
-        sums = doubles(t, 1)[place : place + columns]
+        sums = totals[place : place + columns]
         clear(sums)
         first, last = N * piece // pieces, N * (piece + 1) // pieces
-        x = vector(t, 0)[(outer * N + first) * C + left : (outer * N + last) * C]
-        some = matrix(t, 5)[chunk, : columns * joined]
+        rows = x[(outer * N + first) * C + left : (outer * N + last) * C]
+        some = work[chunk, : columns * joined]
         clear(some)
         long = (last - first) // joined
         for top in range(0, long, SOME):
-            add_rows(x, C * joined, top, min(top + SOME, long), some)
+            add_rows(rows, C * joined, top, min(top + SOME, long), some)
             for part in range(joined):
                 flush(some[part * columns : (part + 1) * columns], sums)
         for top in range(long * joined, last - first):
-            row = x[top * C : top * C + columns]
+            row = rows[top * C : top * C + columns]
             for j in range(row.size):
                 sums[j] += row[j]
-        if not is_absent(t, 3):
-            y, divisor = vector(t, 3)[place : place + columns], integer(t, 4)
-            for j in range(y.size):
-                y[j] = f4(sums[j] / divisor)
+        if is_given(y):
+            out = y[place : place + columns]
+            for j in range(out.size):
+                out[j] = f4(sums[j] / divisor)
 
 
 @kernel
-def add_pieces(t, chunk, start, stop):
-    """Arguments: sums of the pieces (A, pieces, C), y (A, C), divisor, pieces, C."""
-    sums, y = doubles(t, 0), vector(t, 1)
-    pieces, C = integer(t, 3), integer(t, 4)
+def add_pieces(chunk, start, stop, sums: Doubles, y: Vector, divisor: int, pieces: int, C: int):
+    """Add up the sums of the pieces, (A, pieces, C), divided: y (A, C)."""
     for item in range(start, stop):
         total = f8(0.0)
         for piece in range(pieces):
             total += sums[(item // C * pieces + piece) * C + item % C]
-        y[item] = f4(total / integer(t, 2))
+        y[item] = f4(total / divisor)
 
 
 @kernel
-def squares_of_pieces(t, chunk, start, stop):
-    """Arguments: x, sums of squares (float64: none overflows), pieces of x, number of the first."""
-    pieces, first = integer(t, 2), integer(t, 3)
-    size = vector(t, 0).size
+def squares_of_pieces(chunk, start, stop, x: Vector, sums: Doubles, pieces: int, first: int):
+    """Sums of squares of the pieces of x, from ``sums[first]`` on; in float64 none overflows."""
     for piece in range(start, stop):
-        x = vector(t, 0)[size * piece // pieces : size * (piece + 1) // pieces]
+        part = x[x.size * piece // pieces : x.size * (piece + 1) // pieces]
         total = f8(0.0)
-        for i in range(x.size):
-            v = f8(x[i])
+        for i in range(part.size):
+            v = f8(part[i])
             total += v * v
-        doubles(t, 1)[first + piece] = total
+        sums[first + piece] = total
 
 
 @kernel
-def root_of_sum(t, chunk, start, stop):
-    """Arguments: sums of squares, y (one number)."""
-    sums, total = doubles(t, 0), f8(0.0)
+def root_of_sum(chunk, start, stop, sums: Doubles, y: Vector):
+    """The square root of a sum, in y (1)."""
+    total = f8(0.0)
     for i in range(sums.size):
         total += sums[i]
-    vector(t, 1)[0] = f4(np.sqrt(total))
+    y[0] = f4(np.sqrt(total))
 
 
 @kernel
-def fill_with_quotient(t, chunk, start, stop):
-    """Arguments: g (one number), y, divisor."""
-    y = vector(t, 1)[start:stop]
-    value = vector(t, 0)[0] / number(t, 2)
+def fill_with_quotient(chunk, start, stop, g: Vector, y: Vector, divisor: float):
+    """Fill y with g (1), divided."""
+    y = y[start:stop]
+    value = g[0] / divisor
     for i in range(y.size):
         y[i] = value
 

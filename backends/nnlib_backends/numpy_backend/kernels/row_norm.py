@@ -11,14 +11,14 @@ from numba import njit
 
 from nnlib_backends.base import KernelPair
 from nnlib_backends.numpy_backend.codegen.arguments import (
-    cube,
-    doubles,
-    integer,
-    is_absent,
+    Cube,
+    Doubles,
+    Matrix,
+    Nullable,
+    Vector,
+    is_given,
     kernel,
-    matrix,
-    number,
-    vector,
+    view,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.codegen.exact_sums import (
     BLOCK,
@@ -38,57 +38,58 @@ ZERO, ONE = f4(0.0), f4(1.0)
 
 
 @kernel
-def row_norm_forward(t, chunk, start, stop):
-    """Arguments: x, weight, bias, y, (mean, scale) of each row, eps, whether to centre."""
-    x, y, saved = matrix(t, 0), matrix(t, 3), matrix(t, 4)
-    eps, count = number(t, 5), f4(x.shape[1])
+def row_norm_forward(
+    chunk, start, stop, x: Matrix, weight: Nullable[Vector], bias: Nullable[Vector], y: Matrix,
+    saved: Matrix, eps: float, centre: int,
+):  # fmt: skip
+    """Rows ``start … stop`` of x (N, D); saved are their mean and scale, (N, 2)."""
+    count = f4(x.shape[1])
     for r in range(start, stop):
         source, row = x[r], y[r]
-        mean = f4(total_of(source) / count) if integer(t, 6) else ZERO
+        mean = f4(total_of(source) / count) if centre else ZERO
         square = f4(total_of_squares(source, mean) / count)
         scale = ONE / np.sqrt(square + eps)
         saved[r, 0], saved[r, 1] = mean, scale
         for j in range(source.size):
             row[j] = (source[j] - mean) * scale
-        if not is_absent(t, 1):
-            weight = vector(t, 1)
+        if is_given(weight):
             for j in range(row.size):
                 row[j] *= weight[j]
-        if not is_absent(t, 2):
-            bias = vector(t, 2)
+        if is_given(bias):
             for j in range(row.size):
                 row[j] += bias[j]
 
 
 @kernel
-def row_norm_backward(t, chunk, start, stop):
-    """Arguments: g, x, weight, saved, dx, sums (chunks, 2, D) for dw and db, whether to centre.
+def row_norm_backward(
+    chunk, start, stop, g: Matrix, x: Matrix, weight: Nullable[Vector], saved: Matrix,
+    dx: Nullable[Matrix], sums: Nullable[Cube], centre: int, totals: Nullable[Doubles],
+):  # fmt: skip
+    """Rows ``start … stop`` of x (N, D), and their sums for dw and db, (chunks, 2, D).
 
-    And those sums once more, as float64, where there are many rows.
+    The totals are those sums once more, as float64, where there are many rows.
     """
-    g, x, saved, centre = matrix(t, 0), matrix(t, 1), matrix(t, 3), integer(t, 6)
     count, columns = f4(x.shape[1]), x.shape[1]
-    if not is_absent(t, 5):
-        clear(vector(t, 5)[2 * chunk * columns : 2 * (chunk + 1) * columns])
-        if not is_absent(t, 7):
-            clear(doubles(t, 7)[2 * chunk * columns : 2 * (chunk + 1) * columns])
+    own = 2 * chunk * columns
+    if is_given(sums):
+        clear(view(sums, own, 2 * columns))
+        if is_given(totals):
+            clear(totals[own : own + 2 * columns])
     for r in range(start, stop):
         up, source, mean, scale = g[r], x[r], saved[r, 0], saved[r, 1]
-        if not is_absent(t, 5):
-            if not is_absent(t, 7) and (r - start) % SOME == 0:
-                part = slice(2 * chunk * columns, 2 * (chunk + 1) * columns)
-                flush(vector(t, 5)[part], doubles(t, 7)[part])
-            dw, db = cube(t, 5)[chunk, 0], cube(t, 5)[chunk, 1]
+        if is_given(sums):
+            if is_given(totals) and (r - start) % SOME == 0:
+                flush(view(sums, own, 2 * columns), totals[own : own + 2 * columns])
+            dw, db = sums[chunk, 0], sums[chunk, 1]
             for j in range(up.size):
                 dw[j] += up[j] * ((source[j] - mean) * scale)
                 db[j] += up[j]
-        if not is_absent(t, 4):
-            row = matrix(t, 4)[r]
-            if is_absent(t, 2):
+        if is_given(dx):
+            row = dx[r]
+            if not is_given(weight):
                 for j in range(row.size):
                     row[j] = up[j]
             else:
-                weight = vector(t, 2)
                 for j in range(row.size):
                     row[j] = up[j] * weight[j]
             total, product = _sums(row, source, mean)
@@ -114,19 +115,27 @@ def _sums(row, source, mean):
 
 
 @kernel
-def add_partial_sums(t, chunk, start, stop):
-    """Arguments: sums (chunks, 2, D), dw, db: add up over the chunks; float64 sums, or None."""
-    parts = cube(t, 0)
-    for which in range(2):
-        if not is_absent(t, 1 + which):
-            target = vector(t, 1 + which)[start:stop]
-            for j in range(target.size):
-                total = f8(0.0)
-                for part in range(parts.shape[0]):
-                    total += parts[part, which, start + j]
-                    if not is_absent(t, 3):
-                        total += doubles(t, 3)[(2 * part + which) * parts.shape[2] + start + j]
-                target[j] = f4(total)
+def add_partial_sums(
+    chunk, start, stop, sums: Cube, dw: Nullable[Vector], db: Nullable[Vector],
+    totals: Nullable[Doubles],
+):  # fmt: skip
+    """Add the sums (chunks, 2, D), and those in float64, up over the chunks."""
+    add_over_chunks(sums, totals, 0, dw, start, stop)
+    add_over_chunks(sums, totals, 1, db, start, stop)
+
+
+@njit
+def add_over_chunks(sums, totals, which, out, start, stop):
+    """Add up the sums of one kind, if wanted."""
+    if is_given(out):
+        out = out[start:stop]
+        for j in range(out.size):
+            total = f8(0.0)
+            for part in range(sums.shape[0]):
+                total += sums[part, which, start + j]
+                if is_given(totals):
+                    total += totals[(2 * part + which) * sums.shape[2] + start + j]
+            out[j] = f4(total)
 
 
 def flat(x: Array) -> tuple[Array, int]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnlib_backends.base import PrimitiveKernel
-from nnlib_backends.numpy_backend.codegen.arguments import integer, kernel, matrix
+from nnlib_backends.numpy_backend.codegen.arguments import Matrix, kernel
 from nnlib_backends.numpy_backend.codegen.host import ELEMENTS, is_float32
 from nnlib_backends.numpy_backend.launch import dense, empty, launch, split
 
@@ -18,12 +18,11 @@ ZERO = np.float32(0.0)
 
 
 @kernel
-def put_slice(t, chunk, start, stop):
-    """Arguments: values (rows, n), y (rows, size), the column of y where values begin.
+def put_slice(chunk, start, stop, values: Matrix, y: Matrix, first: int):
+    """Numbers ``start … stop`` of y (rows, size): values (rows, n) in columns from ``first`` on.
 
     A chunk has some of y's numbers, and may begin and end inside a row: there may be one only.
     """
-    values, y, first = matrix(t, 0), matrix(t, 1), integer(t, 2)
     size, last = y.shape[1], first + values.shape[1]
     for r in range(start // size, (stop + size - 1) // size):
         row, source = y[r], values[r]

@@ -18,11 +18,13 @@ from nnlib_backends.base import IGNORED, KernelPair, PrimitiveKernel
 from nnlib_backends.numpy_backend.codegen import math as fn
 from nnlib_backends.numpy_backend.codegen.arguments import (
     CpuKernel,
-    integers,
-    is_absent,
+    Integers,
+    Matrix,
+    Nullable,
+    Vector,
+    is_given,
     kernel,
-    matrix,
-    vector,
+    view,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.codegen.exact_sums import (
     total_and_log,
@@ -60,7 +62,7 @@ def largest(row):
 def shift(x, y, top, stop):
     """``y = x - max(x)``, row by row, for some rows."""
     for r in range(top, stop):
-        source, row = x[r], y[r - top]
+        source, row = x[r], y[r]
         peak = largest(source)
         for j in range(row.size):
             row[j] = source[j] - peak
@@ -80,21 +82,24 @@ def exponentiate_into(x, y):
 
 
 @njit
+def flat_rows(x, top, end):
+    """Some rows of a matrix as one vector."""
+    return view(x, top * x.shape[1], (end - top) * x.shape[1])
+
+
+@njit
 def rows_in_block(columns):
     return max(1, BLOCK // max(columns, 1))
 
 
 @kernel
-def softmax_forward(t, chunk, start, stop):
-    """Arguments: x, y."""
-    x, y = matrix(t, 0), matrix(t, 1)
-    columns = x.shape[1]
-    step = rows_in_block(columns)
+def softmax_forward(chunk, start, stop, x: Matrix, y: Matrix):
+    """Rows ``start … stop`` of ``y = softmax(x)``, (N, C)."""
+    step = rows_in_block(x.shape[1])
     for top in range(start, stop, step):
         end = min(top + step, stop)
-        shift(x, y[top:end], top, end)
-        part = vector(t, 1)[top * columns : end * columns]
-        exponentiate(part)
+        shift(x, y, top, end)
+        exponentiate(flat_rows(y, top, end))
         for r in range(top, end):
             row = y[r]
             scale = f4(1.0 / total_of(row))
@@ -103,27 +108,24 @@ def softmax_forward(t, chunk, start, stop):
 
 
 @kernel
-def softmax_backward(t, chunk, start, stop):
-    """Arguments: g, y, dx."""
+def softmax_backward(chunk, start, stop, g: Matrix, y: Matrix, dx: Matrix):
+    """Rows ``start … stop`` of the gradient, (N, C), from the result y."""
     for r in range(start, stop):
-        g, y, dx = matrix(t, 0)[r], matrix(t, 1)[r], matrix(t, 2)[r]
-        total = f4(total_of_products(g, y))
-        for j in range(y.size):
-            dx[j] = y[j] * (g[j] - total)
+        up, share, row = g[r], y[r], dx[r]
+        total = f4(total_of_products(up, share))
+        for j in range(row.size):
+            row[j] = share[j] * (up[j] - total)
 
 
 @kernel
-def log_softmax_forward(t, chunk, start, stop):
-    """Arguments: x, y, workspace (a block for each chunk)."""
-    x, y, block = matrix(t, 0), matrix(t, 1), matrix(t, 2)[chunk]
-    columns = x.shape[1]
+def log_softmax_forward(chunk, start, stop, x: Matrix, y: Matrix, work: Matrix):
+    """Rows ``start … stop`` of ``y = log(softmax(x))``, (N, C); the workspace: a row a chunk."""
+    block, columns = work[chunk], x.shape[1]
     step = rows_in_block(columns)
     for top in range(start, stop, step):
         end = min(top + step, stop)
-        shift(x, y[top:end], top, end)
-        exponentiate_into(
-            vector(t, 1)[top * columns : end * columns], block[: (end - top) * columns]
-        )
+        shift(x, y, top, end)
+        exponentiate_into(flat_rows(y, top, end), block[: (end - top) * columns])
         for r in range(top, end):
             row = y[r]
             part = block[(r - top) * columns : (r - top + 1) * columns]
@@ -133,15 +135,12 @@ def log_softmax_forward(t, chunk, start, stop):
 
 
 @kernel
-def log_softmax_backward(t, chunk, start, stop):
-    """Arguments: g, y, dx."""
-    g, y, dx = matrix(t, 0), matrix(t, 1), matrix(t, 2)
-    columns = y.shape[1]
-    step = rows_in_block(columns)
+def log_softmax_backward(chunk, start, stop, g: Matrix, y: Matrix, dx: Matrix):
+    """Rows ``start … stop`` of the gradient, (N, C), from the result y."""
+    step = rows_in_block(y.shape[1])
     for top in range(start, stop, step):
         end = min(top + step, stop)
-        part = slice(top * columns, end * columns)
-        exponentiate_into(vector(t, 1)[part], vector(t, 2)[part])
+        exponentiate_into(flat_rows(y, top, end), flat_rows(dx, top, end))
         for r in range(top, end):
             source, row = g[r], dx[r]
             total = f4(total_of(source))
@@ -150,10 +149,11 @@ def log_softmax_backward(t, chunk, start, stop):
 
 
 @kernel
-def softmax_cross_entropy_forward(t, chunk, start, stop):
-    """Arguments: logits, labels, losses, (maximum, 1 / sum) of each row, workspace."""
-    x, labels, losses, saved = matrix(t, 0), integers(t, 1), vector(t, 2), matrix(t, 3)
-    block, columns = matrix(t, 4)[chunk], x.shape[1]
+def softmax_cross_entropy_forward(
+    chunk, start, stop, x: Matrix, labels: Integers, losses: Vector, saved: Matrix, work: Matrix
+):
+    """Rows ``start … stop`` of the logits (N, C); saved are maximum and 1 / sum of each, (N, 2)."""
+    block, columns = work[chunk], x.shape[1]
     step = rows_in_block(columns)
     for top in range(start, stop, step):
         end = min(top + step, stop)
@@ -177,9 +177,10 @@ def softmax_cross_entropy_forward(t, chunk, start, stop):
 
 
 @kernel
-def softmax_cross_entropy_backward(t, chunk, start, stop):
-    """Arguments: g, logits, labels, saved, gradient."""
-    g, x, labels, saved, dx = vector(t, 0), matrix(t, 1), integers(t, 2), matrix(t, 3), matrix(t, 4)
+def softmax_cross_entropy_backward(
+    chunk, start, stop, g: Vector, x: Matrix, labels: Integers, saved: Matrix, dx: Matrix
+):
+    """Rows ``start … stop`` of the gradient by the logits, (N, C)."""
     columns = x.shape[1]
     step = rows_in_block(columns)
     for top in range(start, stop, step):
@@ -188,8 +189,7 @@ def softmax_cross_entropy_backward(t, chunk, start, stop):
             source, row, peak = x[r], dx[r], saved[r, 0]
             for j in range(row.size):
                 row[j] = source[j] - peak
-        part = vector(t, 4)[top * columns : end * columns]
-        exponentiate(part)
+        exponentiate(flat_rows(dx, top, end))
         for r in range(top, end):
             row, scale = dx[r], saved[r, 1] * g[r]
             if labels[r] == IGNORED:
@@ -202,24 +202,27 @@ def softmax_cross_entropy_backward(t, chunk, start, stop):
 
 
 @kernel
-def sigmoid_cross_entropy_forward(t, chunk, start, stop):
-    """Arguments: logits, targets, losses."""
-    x, share, y = vector(t, 0)[start:stop], vector(t, 1)[start:stop], vector(t, 2)[start:stop]
+def sigmoid_cross_entropy_forward(chunk, start, stop, x: Vector, targets: Vector, y: Vector):
+    """Losses y of logits x, arrays of one size."""
+    x, share, y = x[start:stop], targets[start:stop], y[start:stop]
     for i in range(x.size):
         v = x[i]
         y[i] = fn.select(v <= ZERO, ZERO, v) - v * share[i] + fn.log1p(fn.exp_of_negative(-abs(v)))
 
 
 @kernel
-def sigmoid_cross_entropy_backward(t, chunk, start, stop):
-    """Arguments: g, logits, targets, gradient by the logits, and by the targets."""
-    g, x, share = vector(t, 0)[start:stop], vector(t, 1)[start:stop], vector(t, 2)[start:stop]
-    if not is_absent(t, 3):
-        dx = vector(t, 3)[start:stop]
+def sigmoid_cross_entropy_backward(
+    chunk, start, stop, g: Vector, x: Vector, targets: Vector, dx: Nullable[Vector],
+    dt: Nullable[Vector],
+):  # fmt: skip
+    """Gradients by the logits x and by the targets, arrays of one size."""
+    g, x, share = g[start:stop], x[start:stop], targets[start:stop]
+    if is_given(dx):
+        dx = dx[start:stop]
         for i in range(x.size):
             dx[i] = g[i] * (fn.sigmoid(x[i]) - share[i])
-    if not is_absent(t, 4):
-        dt = vector(t, 4)[start:stop]
+    if is_given(dt):
+        dt = dt[start:stop]
         for i in range(x.size):
             dt[i] = -g[i] * x[i]
 

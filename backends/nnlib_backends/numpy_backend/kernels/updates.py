@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from nnlib_backends.numpy_backend.codegen.arguments import f4, integer, is_absent, kernel, vector
+from nnlib_backends.numpy_backend.codegen.arguments import Nullable, Vector, f4, is_given, kernel
 from nnlib_backends.numpy_backend.launch import Array, launch, split
 from nnlib_backends.update_scalars import positions
 
@@ -20,16 +20,21 @@ _ADAGRAD, _ADAM, _RMSPROP, _SGD = map(positions, ("adagrad", "adam", "rmsprop", 
 
 
 @kernel
-def sgd_update(t, chunk, start, stop):
-    p, g, n = vector(t, 0)[start:stop], vector(t, 1)[start:stop], vector(t, 3)
+def sgd_update(
+    chunk, start, stop, p: Vector, g: Vector, buffer: Nullable[Vector], scalars: Vector,
+    nesterov: int,
+):  # fmt: skip
+    """SGD of parameters ``p``, gradients ``g`` and momentum ``buffer``, all (n,)."""
+    n = scalars
     lr, momentum, decay = n[_SGD.lr], n[_SGD.momentum], n[_SGD.weight_decay]
     one_minus_dampening = n[_SGD.one_minus_dampening]
-    if is_absent(t, 2):
+    p, g = p[start:stop], g[start:stop]
+    if not is_given(buffer):
         for i in range(p.size):
             p[i] -= lr * (g[i] + decay * p[i])
         return
-    v = vector(t, 2)[start:stop]
-    if integer(t, 4):  # Nesterov
+    v = buffer[start:stop]
+    if nesterov:
         for i in range(p.size):
             d = g[i] + decay * p[i]
             v[i] = momentum * v[i] + one_minus_dampening * d
@@ -41,17 +46,24 @@ def sgd_update(t, chunk, start, stop):
 
 
 @kernel
-def adam_update(t, chunk, start, stop):
-    p, g, n = vector(t, 0)[start:stop], vector(t, 1)[start:stop], vector(t, 5)
-    m, v = vector(t, 2)[start:stop], vector(t, 3)[start:stop]
+def adam_update(
+    chunk, start, stop, p: Vector, g: Vector, m: Vector, v: Vector, largest: Nullable[Vector],
+    scalars: Vector, decoupled: int,
+):  # fmt: skip
+    """Adam of parameters ``p``, gradients ``g`` and moments, all (n,).
+
+    Decoupled, ``decay`` is the factor that decays the weights.
+    """
+    n = scalars
     step_size, eps, beta1, beta2 = n[_ADAM.step_size], n[_ADAM.eps], n[_ADAM.beta1], n[_ADAM.beta2]
     one_minus_beta1, one_minus_beta2 = n[_ADAM.one_minus_beta1], n[_ADAM.one_minus_beta2]
+    p, g, m, v = p[start:stop], g[start:stop], m[start:stop], v[start:stop]
     keep, decay = f4(1.0), f4(0.0)
-    if integer(t, 6):  # decoupled
+    if decoupled:
         keep = n[_ADAM.decay]
     else:
         decay = n[_ADAM.decay]
-    if is_absent(t, 4):
+    if not is_given(largest):
         for i in range(p.size):
             w = p[i] * keep
             d = g[i] + decay * w
@@ -59,7 +71,7 @@ def adam_update(t, chunk, start, stop):
             v[i] = beta2 * v[i] + one_minus_beta2 * d * d
             p[i] = w - step_size * m[i] / (math.sqrt(v[i]) + eps)
         return
-    largest = vector(t, 4)[start:stop]
+    largest = largest[start:stop]
     for i in range(p.size):
         w = p[i] * keep
         d = g[i] + decay * w
@@ -70,14 +82,18 @@ def adam_update(t, chunk, start, stop):
 
 
 @kernel
-def rmsprop_update(t, chunk, start, stop):
-    p, g, n = vector(t, 0)[start:stop], vector(t, 1)[start:stop], vector(t, 5)
-    v = vector(t, 2)[start:stop]
+def rmsprop_update(
+    chunk, start, stop, p: Vector, g: Vector, v: Vector, m: Nullable[Vector],
+    buffer: Nullable[Vector], scalars: Vector,
+):  # fmt: skip
+    """RMSprop of parameters ``p``, gradients ``g``, moments and momentum ``buffer``, all (n,)."""
+    n = scalars
     lr, eps, alpha = n[_RMSPROP.lr], n[_RMSPROP.eps], n[_RMSPROP.alpha]
     one_minus_alpha = n[_RMSPROP.one_minus_alpha]
     decay, momentum = n[_RMSPROP.weight_decay], n[_RMSPROP.momentum]
-    centred, has_buffer = not is_absent(t, 3), not is_absent(t, 4)
-    m, b = vector(t, 3)[start:stop], vector(t, 4)[start:stop]
+    centred, has_buffer = is_given(m), is_given(buffer)
+    p, g, v = p[start:stop], g[start:stop], v[start:stop]
+    m, b = m[start:stop], buffer[start:stop]
     for i in range(p.size):
         d = g[i] + decay * p[i]
         v[i] = alpha * v[i] + one_minus_alpha * d * d
@@ -94,10 +110,11 @@ def rmsprop_update(t, chunk, start, stop):
 
 
 @kernel
-def adagrad_update(t, chunk, start, stop):
-    p, g, n = vector(t, 0)[start:stop], vector(t, 1)[start:stop], vector(t, 3)
-    v = vector(t, 2)[start:stop]
+def adagrad_update(chunk, start, stop, p: Vector, g: Vector, total: Vector, scalars: Vector):
+    """Adagrad of parameters ``p``, gradients ``g`` and the ``total`` of their squares, all (n,)."""
+    n = scalars
     lr, eps, decay = n[_ADAGRAD.lr], n[_ADAGRAD.eps], n[_ADAGRAD.weight_decay]
+    p, g, v = p[start:stop], g[start:stop], total[start:stop]
     for i in range(p.size):
         d = g[i] + decay * p[i]
         v[i] += d * d

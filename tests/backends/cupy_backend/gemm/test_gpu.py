@@ -1,17 +1,19 @@
 """cuBLASLt itself, on a GPU: run with ``pytest -m gpu``."""
 
-import linear_definition as definition
 import ml_dtypes
 import numpy as np
 import pytest
 
 from nnlib_backends import load_backend
+from nnlib_backends.common import fused
 from nnlib_backends.cupy_backend.gemm import import_cublaslt, make_products
 from nnlib_backends.cupy_backend.gemm.linear import Linear
 from nnlib_backends.cupy_backend.gemm.tuning import CudaClock, Tuner
 from nnlib_backends.cupy_backend.tuning_cache import TuningCache
+from nnlib_backends.numpy_backend import namespace
 
 pytestmark = pytest.mark.gpu
+DEFINITION = fused.make_kernels(namespace)["linear"]
 DTYPES = ["float32", "float64", "float16", "bfloat16"]
 LOW = ["float16", "bfloat16"]
 
@@ -54,13 +56,13 @@ def test_linear(cupy, monkeypatch, sizes, dtype, sums_in_product, biased, activa
     given = [None if a is None else cupy.asarray(a) for a in host]
     linear = cupy.kernels["linear"]
     y, saved = linear.forward(*given, activation=activation)
-    close(cupy, y, definition.forward(*exact, activation=activation)[0], dtype)
+    close(cupy, y, DEFINITION.forward(*exact, activation=activation)[0], dtype)
     assert y.dtype == dtype
     g = normal(rows, n_out, dtype=dtype, seed=3)
     needs = True, cupy.xp.empty(weight.shape, dtype=wide), biased
     kept = None if activation is None else cupy.to_numpy(saved[0]).astype(np.float64)
     grads = linear.backward(cupy.asarray(g), saved, needs, *given, activation=activation)
-    wanted = definition.backward(
+    wanted = DEFINITION.backward(
         g.astype(np.float64), kept, (True, True, biased), *exact, activation=activation
     )
     assert grads[1] is needs[1]
@@ -87,10 +89,14 @@ def test_epilogues_that_the_library_has(cupy, name, dtype):
         close(cupy, vector, cupy.to_numpy(a).astype(np.float64).sum(axis=1), dtype)
     elif aux is not None:
         close(cupy, aux, exact + 1, dtype)
-        close(cupy, out, definition.gelu_tanh(exact + 1), dtype)
+        close(cupy, out, gelu_tanh(exact + 1), dtype)
     else:
         z = exact + 1
         close(cupy, out, np.maximum(z, 0) if "RELU" in name else z, dtype)
+
+
+def gelu_tanh(z):
+    return fused.make_kernels(namespace)["gelu"].forward(z, approximate="tanh")[0]
 
 
 @pytest.mark.parametrize("dtype", LOW)

@@ -72,9 +72,9 @@ def test_parameters_of_16_bits_are_left_to_the_general_kernel(name, emulated):
 def test_empty_arrays_are_left_to_the_general_kernel(name, emulated):
     arguments = ARGUMENTS[name](np.random.default_rng(0), 3, 8)
     arguments = [x[:0] if x.shape[:1] == (3,) else x for x in arguments]
-    if name in ("gelu", "silu"):  # there is none: the definition computes
+    if name == "gelu":  # the general kernel is for the form by tanh: the definition computes
         arrays = [placed(emulated, x, "float32", 0) for x in arguments]
-        assert emulated.kernels[name].forward(*arrays) is NotImplemented
+        assert emulated.kernels[name].forward(*arrays, approximate="none") is NotImplemented
         return
     (y, _), _ = both(emulated, name, arguments, OPTIONS.get(name, {}))
     assert 0 in y.shape or name == "batch_norm"

@@ -6,7 +6,6 @@ The products are those of a double, or NumPy's; the passes before and after them
 import importlib.util
 from pathlib import Path
 
-import linear_definition as definition
 import ml_dtypes
 import numpy as np
 import pytest
@@ -17,9 +16,12 @@ import nnlib
 from nnlib import nn
 from nnlib.nn import functional as F
 from nnlib_backends import load_backend, use_backend
+from nnlib_backends.common import fused
 from nnlib_backends.cupy_backend.gemm import CublasGemm, linear
 from nnlib_backends.cupy_backend.gemm.cublaslt import CublasLt
+from nnlib_backends.numpy_backend import namespace
 
+DEFINITION = fused.make_kernels(namespace)["linear"]
 ACTIVATIONS = [None, "relu", "tanh", "sigmoid", "gelu_tanh"]
 LOW = {"bf16": "bfloat16", "fp16": "float16"}
 
@@ -65,13 +67,13 @@ def test_linear(backend, sizes, dtype, activation):
     kernel = backend.kernels["linear"]
     y, saved = kernel.forward(*given, activation=activation)
     assert y.dtype == dtype
-    close(backend.to_numpy(y), definition.forward(*exact, activation=activation)[0], dtype)
+    close(backend.to_numpy(y), DEFINITION.forward(*exact, activation=activation)[0], dtype)
     g = conformance.upstream((rows, n_out)).astype(dtype)
     target = backend.xp.empty((n_out,), dtype=wide)
     needs = (True, True, target)
     found = kernel.backward(backend.asarray(g), saved, needs, *given, activation=activation)
     kept = None if activation is None else backend.to_numpy(saved[0]).astype(np.float64)
-    wanted = definition.backward(
+    wanted = DEFINITION.backward(
         g.astype(np.float64), kept, (True,) * 3, *exact, activation=activation
     )
     for ours, expected, kind in zip(found, wanted, (dtype, wide, wide), strict=True):

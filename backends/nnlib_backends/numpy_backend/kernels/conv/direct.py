@@ -16,16 +16,18 @@ from numba import njit
 
 from nnlib_backends.numpy_backend.codegen.activation import activate_in_place
 from nnlib_backends.numpy_backend.codegen.arguments import (
+    Cube,
+    Integers,
+    Nullable,
+    Quad,
+    Vector,
     address,
-    cube,
-    integer,
-    integers,
+    is_given,
     kernel,
-    quad,
+    view,
 )  # fmt: skip
-from nnlib_backends.numpy_backend.codegen.gemm import multiply, multiply_address
+from nnlib_backends.numpy_backend.codegen.gemm import multiply_panel, multiply_panel_address
 from nnlib_backends.numpy_backend.codegen.simd import (
-    BYTES,
     LANES,
     load,
     load_some,
@@ -47,152 +49,144 @@ PIXELS = 96  # at a time, at least: they share one reading of the filters
 
 
 @njit
-def copy_window(image, height, width, pixel, top, left, rows, columns, target):
-    """Copy a part of an image; what lies outside is zeros.  ``pixel`` is in bytes.
+def copy_window(x, image, top, left, rows, columns, target, place):
+    """Copy a part of an image to a place of an array; what lies outside is zeros.
 
     Writes up to a vector beyond its end.
     """
+    height, width, channels = x.shape[1], x.shape[2], x.shape[3]
     low, high = min(max(-left, 0), columns), max(min(width - left, columns), 0)
     for i in range(rows):
-        row, place = top + i, target + i * columns * pixel
+        row, first = top + i, place + i * columns * channels
         if 0 <= row < height and low < high:
-            _clear(place, low * pixel)
-            source = image + (row * width + left + low) * pixel
-            _copy(source, place + low * pixel, (high - low) * pixel)
-            _clear(place + high * pixel, (columns - high) * pixel)
+            _clear(target, first, low * channels)
+            source = ((image * height + row) * width + left + low) * channels
+            _copy(x, source, target, first + low * channels, (high - low) * channels)
+            _clear(target, first + high * channels, (columns - high) * channels)
         else:
-            _clear(place, columns * pixel)
+            _clear(target, first, columns * channels)
 
 
 @njit
-def _clear(target, size):
+def _clear(target, first, size):
     zero = splat(f4(0.0))
-    for k in range(0, size, BYTES):
-        store(target + k, zero)
+    for k in range(0, size, LANES):
+        store(target, first + k, zero)
 
 
 @njit
-def _copy(source, target, size):
-    for k in range(0, size - BYTES + 1, BYTES):
-        store(target + k, load(source + k))
-    k = size // BYTES * BYTES
-    store(target + k, load_some(source + k, (size - k) // 4))
+def _copy(x, source, target, first, size):
+    for k in range(0, size - LANES + 1, LANES):
+        store(target, first + k, load(x, source + k))
+    k = size // LANES * LANES
+    store(target, first + k, load_some(x, source + k, size - k))
 
 
 # Rows --------------------------------------------------------------------------------------------
 
 
 @njit
-def _fill_tables(tables, pieces, per_row, reach_y, reach_x, row, pixel, piece_bytes):
+def _fill_tables(tables, pieces, per_row, reach_y, reach_x, row, pixel, piece):
     """Where the pieces of the sum are: taps of the image, rows of the filters."""
     for i in range(pieces):
         tables[i] = i // per_row * reach_y * row + i % per_row * reach_x * pixel
-        tables[pieces + i] = i * piece_bytes
+        tables[pieces + i] = i * piece
 
 
 @njit
-def _add_bias(place, step, rows, count, bias):
-    """Add the bias to ``count`` channels of some pixels, which are ``step`` bytes apart."""
+def _add_bias(y, place, step, rows, count, bias, channel):
+    """Add the bias to ``count`` channels of some pixels of y, which are ``step`` numbers apart."""
     for k in range(0, count, LANES):
-        offset, p = load_some(bias + 4 * k, count - k), place + 4 * k
+        offset, p = load_some(bias, channel + k, count - k), place + k
         if count - k >= LANES:
             for _ in range(rows):
-                store(p, load(p) + offset)
+                store(y, p, load(y, p) + offset)
                 p += step
         else:
             for _ in range(rows):
-                store_some(p, load_some(p, count - k) + offset, count - k)
+                store_some(y, p, load_some(y, p, count - k) + offset, count - k)
                 p += step
 
 
 @njit
-def copy_out(product, product_row, place, step, rows, count, bias, ordered):
-    """Copy the first ``count`` columns of a product to pixels ``step`` bytes apart; add the bias.
+def copy_out(product, first, row, y, place, step, rows, count, bias, channel, ordered):
+    """Copy ``count`` columns of a product to pixels of y, ``step`` numbers apart; add the bias.
 
     In order, a pixel may be written beyond its end, where the next comes, but for the last ones.
     """
     for k in range(0, count, LANES):
         some = count - k
-        offset = load_some(bias + 4 * k, some) if bias != 0 else splat(f4(0.0))
-        p, q = place + 4 * k, product + 4 * k
-        safe = rows - (BYTES + step - 1) // step if ordered and some == count else 0
+        offset = load_some(bias, channel + k, some) if is_given(bias) else splat(f4(0.0))
+        p, q = place + k, first + k
+        safe = rows - (LANES + step - 1) // step if ordered and some == count else 0
         for _ in range(safe):
-            store(p, load(q) + offset)
-            p, q = p + step, q + product_row
+            store(y, p, load(product, q) + offset)
+            p, q = p + step, q + row
         for _ in range(max(safe, 0), rows):
-            store_some(p, load(q) + offset, some)
-            p, q = p + step, q + product_row
+            store_some(y, p, load(product, q) + offset, some)
+            p, q = p + step, q + row
 
 
 @kernel
-def convolve_rows(t, chunk, start, stop):
-    """Rows ``start … stop`` of all images' results (or of one phase of the gradient)."""
-    x, packed, y, groups = quad(t, 0), cube(t, 1), quad(t, 3), integer(t, 6)
-    down, first_y, every_y, step_y = integer(t, 7), integer(t, 8), integer(t, 9), integer(t, 10)
-    base_y, taps_y, reach_y = integer(t, 11), integer(t, 12), integer(t, 13)
-    across, first_x, every_x, step_x = (
-        integer(t, 16),
-        integer(t, 17),
-        integer(t, 18),
-        integer(t, 19),
-    )
-    base_x, taps_x, reach_x = integer(t, 20), integer(t, 21), integer(t, 22)
-    block, columns, size = integer(t, 25), integer(t, 26), integer(t, 28)
+def convolve_rows(
+    chunk, start, stop, x: Quad, packed: Cube, bias: Nullable[Vector], y: Quad, code: int,
+    function: int, groups: int, down: Axis, across: Axis, block: int, columns: int, windows: Vector,
+    size: int, products: Vector, tables: Integers, table_size: int,
+):  # fmt: skip
+    """Rows ``start … stop`` of all images' results y (or of one phase of the gradient).
+
+    A chunk has a window of an image, ``size`` numbers, a row of a product, and two tables.
+    """
     height, width, channels, filters = x.shape[1], x.shape[2], x.shape[3], y.shape[3]
-    pixel, panel_row = 4 * channels, packed.shape[2] * 4
-    inputs, outputs = channels // groups, filters // groups
-    joined = reach_x == 1 and groups == 1  # the taps of a row are one piece
-    pieces, length = (taps_y, taps_x * channels) if joined else (taps_y * taps_x, inputs)
-    row = (columns if columns else width) * pixel
-    tables = integers(t, 30)[chunk * integer(t, 31) : (chunk + 1) * integer(t, 31)]
+    inputs, outputs, panel_row = channels // groups, filters // groups, packed.shape[2]
+    taps = down.taps * across.taps
+    joined = across.reach == 1 and groups == 1  # the taps of a row are one piece
+    pieces, length = (down.taps, across.taps * channels) if joined else (taps, inputs)
+    row = (columns if columns else width) * channels
+    table, pixels = tables[chunk * table_size :], view(x, 0, x.size)
     _fill_tables(
-        tables, pieces, 1 if joined else taps_x, reach_y, reach_x, row, pixel, length * panel_row
-    )
-    table = address(t, 30) + 8 * chunk * integer(t, 31)
-    product = address(t, 29) + chunk * across * panel_row
+        table, pieces, 1 if joined else across.taps, down.reach, across.reach, row, channels,
+        length * panel_row,
+    )  # fmt: skip
+    product, step = chunk * across.positions * panel_row, across.every * filters
     item = start
     while item < stop:
-        image, top = item // down, item % down
-        count = min(block, down - top, stop - item)
-        source = address(t, 0) + image * height * width * pixel
+        image, top = item // down.positions, item % down.positions
+        count = min(block, down.positions - top, stop - item)
+        upper = down.base + top * down.step
+        source, origin = pixels, ((image * height + upper) * width + across.base) * channels
         if columns and pieces:
-            window = address(t, 27) + chunk * size
-            rows = (count - 1) * step_y + (taps_y - 1) * reach_y + 1
-            copy_window(
-                source, height, width, pixel, base_y + top * step_y, base_x, rows, columns, window
-            )
-            source = window
-        else:
-            source += (base_y + top * step_y) * row + base_x * pixel
+            rows = (count - 1) * down.step + (down.taps - 1) * down.reach + 1
+            source, origin = windows, chunk * size
+            copy_window(x, image, upper, across.base, rows, columns, source, origin)
         for panel in range(packed.shape[0]):
             group, first = divmod(panel, packed.shape[0] // groups)
-            output = first * packed.shape[2]
-            some, channel = min(outputs - output, packed.shape[2]), group * outputs + output
+            output = first * panel_row
+            some, channel = min(outputs - output, panel_row), group * outputs + output
             vectors = -(-some // LANES)
             whole = some % LANES == 0  # else the result's row would be written beyond the panel
             for i in range(count):
-                place = address(t, 3) + 4 * (channel + filters * (
-                    (image * y.shape[1] + first_y + (top + i) * every_y) * y.shape[2] + first_x
-                ))  # fmt: skip
-                multiply(
-                    integer(t, 5), across, vectors, source + i * step_y * row + 4 * group * inputs,
-                    step_x * pixel, 4, table, address(t, 1) + panel * packed.shape[1] * panel_row,
-                    panel_row, table + 8 * pieces, pieces, length, place if whole else product,
-                    4 * every_x * filters if whole else panel_row, 0,
+                line = image * y.shape[1] + down.first + (top + i) * down.every
+                place = (line * y.shape[2] + across.first) * filters + channel
+                multiply_panel(
+                    function, across.positions, vectors,
+                    address(source, origin + i * down.step * row + group * inputs),
+                    across.step * channels, 1, address(table, 0),
+                    address(packed, panel * packed.shape[1] * panel_row), panel_row,
+                    address(table, pieces), pieces, length,
+                    address(y, place) if whole else address(products, product),
+                    step if whole else panel_row, 0,
                 )  # fmt: skip
-                bias = address(t, 2) + 4 * channel if address(t, 2) != 0 else 0
                 if not whole:
                     copy_out(
-                        product, panel_row, place, 4 * every_x * filters, across, some, bias,
-                        packed.shape[0] == 1 and every_x == 1,
+                        products, product, panel_row, y, place, step, across.positions, some, bias,
+                        channel, packed.shape[0] == 1 and across.every == 1,
                     )  # fmt: skip
-                elif bias != 0:
-                    _add_bias(place, 4 * every_x * filters, across, some, bias)
-        if integer(t, 4) != 0:
-            activate_in_place(
-                address(t, 3) + 4 * (image * down + top) * across * filters,
-                count * across * filters, integer(t, 4),
-            )  # fmt: skip
+                elif is_given(bias):
+                    _add_bias(y, place, step, across.positions, some, bias, channel)
+        if code != 0:
+            rows_before, line = image * down.positions + top, across.positions * filters
+            activate_in_place(y, rows_before * line, count * line, code)
         item += count
 
 
@@ -230,12 +224,12 @@ def convolve(
     inside = down.inside(x.shape[1]) and across.inside(x.shape[2])
     columns = 0 if inside else across.span(across.positions)
     block = rows_at_once(down, (columns or x.shape[2]) * x.shape[3] * 4, across.positions)
-    size = 0 if inside else down.span(block) * columns * x.shape[3] * 4 + BYTES
+    size = 0 if inside else down.span(block) * columns * x.shape[3] + LANES
     rows = x.shape[0] * down.positions
     chunks = split(rows, 1 + 20000 // max(across.positions * outputs * packed.shape[1], 1))
     launch(
-        convolve_rows, x, packed, bias, y, CODES[activation], multiply_address(), groups, *down,
-        *across, block, columns, empty(chunks * size // 4), size,
+        convolve_rows, x, packed, bias, y, CODES[activation], multiply_panel_address(), groups,
+        *down, *across, block, columns, empty(chunks * size), size,
         empty(chunks * across.positions * width), empty(chunks * 2 * max(taps, 1), np.int64),
         2 * max(taps, 1), items=rows, chunks=chunks,
     )  # fmt: skip

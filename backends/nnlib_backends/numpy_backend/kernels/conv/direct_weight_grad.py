@@ -11,17 +11,17 @@ import numpy as np
 from numba import njit
 
 from nnlib_backends.numpy_backend.codegen.arguments import (
+    Cube,
+    Integers,
+    Quad,
+    Vector,
     address,
-    cube,
-    integer,
-    integers,
     kernel,
-    quad,
+    view,
 )  # fmt: skip
-from nnlib_backends.numpy_backend.codegen.gemm import multiply, multiply_address
+from nnlib_backends.numpy_backend.codegen.gemm import multiply_panel, multiply_panel_address
 from nnlib_backends.numpy_backend.codegen.partial_sums import parts_of
 from nnlib_backends.numpy_backend.codegen.simd import (
-    BYTES,
     LANES,
     load,
     load_some,
@@ -35,100 +35,103 @@ from nnlib_backends.numpy_backend.kernels.conv.direct import copy_window, rows_a
 from nnlib_backends.numpy_backend.kernels.conv.packing import panel_width
 from nnlib_backends.numpy_backend.launch import Array, empty, launch, split
 
-__all__ = ["filter_gradient", "finish"]
+__all__ = ["copy_columns", "filter_gradient", "finish"]
 
 f4 = np.float32
 
 
 @kernel
-def filter_gradient_rows(t, chunk, start, stop):
-    """Sum over rows ``start … stop`` of all images, (groups * panels, taps * inputs, width)."""
-    x, g, sums, groups = quad(t, 0), quad(t, 1), quad(t, 2), integer(t, 4)
-    down, step_y, base_y = integer(t, 5), integer(t, 8), integer(t, 9)
-    taps_y, reach_y = integer(t, 10), integer(t, 11)
-    across, step_x, base_x = integer(t, 14), integer(t, 17), integer(t, 18)
-    taps_x, reach_x = integer(t, 19), integer(t, 20)
-    block, columns, size = integer(t, 23), integer(t, 24), integer(t, 26)
+def filter_gradient_rows(
+    chunk, start, stop, x: Quad, g: Quad, sums: Quad, function: int, groups: int, down: Axis,
+    across: Axis, block: int, columns: int, windows: Vector, size: int, copies: Vector,
+    tables: Integers,
+):  # fmt: skip
+    """Sum over rows ``start … stop`` of all images, (groups * panels, taps * inputs, width).
+
+    A chunk has a window of an image, ``size`` numbers, ``block`` rows of a panel of g, and three
+    tables.
+    """
     height, width, channels, filters = x.shape[1], x.shape[2], x.shape[3], g.shape[3]
-    pixel, panel_row = 4 * channels, sums.shape[3] * 4
-    inputs, outputs = channels // groups, filters // groups
-    joined = reach_x == 1 and groups == 1
-    pieces, length = (taps_y, taps_x * channels) if joined else (taps_y * taps_x, inputs)
-    per_row = 1 if joined else taps_x
-    row = (columns if columns else width) * pixel
-    copy = address(t, 27) + chunk * block * across * panel_row
-    tables, table = integers(t, 28)[chunk * 3 * block :], address(t, 28) + 24 * chunk * block
+    inputs, outputs, panel_row = channels // groups, filters // groups, sums.shape[3]
+    taps = down.taps * across.taps
+    joined = across.reach == 1 and groups == 1
+    pieces, length = (down.taps, across.taps * channels) if joined else (taps, inputs)
+    per_row = 1 if joined else across.taps
+    row = (columns if columns else width) * channels
+    copy = chunk * block * across.positions * panel_row
+    table, pixels = tables[chunk * 3 * block :], view(x, 0, x.size)
     for i in range(block):  # rows of the image; of its gradient as it lies, and copied
-        tables[i] = i * step_y * row
-        tables[block + i] = i * across * filters * 4
-        tables[2 * block + i] = i * across * panel_row
+        table[i] = i * down.step * row
+        table[block + i] = i * across.positions * filters
+        table[2 * block + i] = i * across.positions * panel_row
     item, add = start, 0
     while item < stop:
-        image, top = item // down, item % down
-        count = min(block, down - top, stop - item)
-        source = address(t, 0) + image * height * width * pixel
+        image, top = item // down.positions, item % down.positions
+        count = min(block, down.positions - top, stop - item)
+        upper = down.base + top * down.step
+        source, origin = pixels, ((image * height + upper) * width + across.base) * channels
         if columns:
-            window = address(t, 25) + chunk * size
-            rows = (count - 1) * step_y + (taps_y - 1) * reach_y + 1
-            copy_window(
-                source, height, width, pixel, base_y + top * step_y, base_x, rows, columns, window
-            )
-            source = window
-        else:
-            source += (base_y + top * step_y) * row + base_x * pixel
+            rows = (count - 1) * down.step + (down.taps - 1) * down.reach + 1
+            source, origin = windows, chunk * size
+            copy_window(x, image, upper, across.base, rows, columns, source, origin)
         for panel in range(sums.shape[1]):
             group, first = divmod(panel, sums.shape[1] // groups)
-            output = first * sums.shape[3]
-            some = min(outputs - output, sums.shape[3])
-            place = address(t, 1) + 4 * (item * across * filters + group * outputs + output)
+            output = first * panel_row
+            some = min(outputs - output, panel_row)
+            place = item * across.positions * filters + group * outputs + output
             whole = some % LANES == 0
             if not whole:
-                _copy_columns(place, 4 * filters, count * across, some, copy, panel_row)
-            total = address(t, 2) + (chunk * sums.shape[1] + panel) * sums.shape[2] * panel_row
+                positions = count * across.positions
+                copy_columns(g, place, filters, positions, some, copies, copy, panel_row)
+            total = (chunk * sums.shape[1] + panel) * sums.shape[2]
             for i in range(pieces):
-                tap = i // per_row * reach_y * row + i % per_row * reach_x * pixel
-                multiply(
-                    integer(t, 3), length, -(-some // LANES), source + tap + 4 * group * inputs, 4,
-                    step_x * pixel, table, place if whole else copy,
-                    4 * filters if whole else panel_row, table + 8 * block * (1 if whole else 2),
-                    count, across, total + i * length * panel_row, panel_row, add,
+                tap = i // per_row * down.reach * row + i % per_row * across.reach * channels
+                multiply_panel(
+                    function, length, -(-some // LANES),
+                    address(source, origin + tap + group * inputs), 1, across.step * channels,
+                    address(table, 0), address(g, place) if whole else address(copies, copy),
+                    filters if whole else panel_row, address(table, block * (1 if whole else 2)),
+                    count, across.positions, address(sums, (total + i * length) * panel_row),
+                    panel_row, add,
                 )  # fmt: skip
         item, add = item + count, 1
 
 
 @njit
-def _copy_columns(source, source_row, rows, count, target, target_row):
-    """Copy ``count`` columns, followed by zeros."""
+def copy_columns(x, source, row, rows, count, to, target, target_row):
+    """Copy ``count`` columns of some rows of x, followed by zeros."""
     for _ in range(rows):
         for k in range(0, count, LANES):
-            store(target + 4 * k, load_some(source + 4 * k, count - k))
-        source, target = source + source_row, target + target_row
+            store(to, target + k, load_some(x, source + k, count - k))
+        source, target = source + row, target + target_row
 
 
 @kernel
-def finish_filter_gradient(t, chunk, start, stop):
-    """Add up the chunks' sums, and transpose them: blocks ``start … stop`` of taps * inputs."""
-    sums, dw, groups = quad(t, 0), cube(t, 1), integer(t, 2)  # dw: (O, taps, inputs)
+def finish_filter_gradient(chunk, start, stop, sums: Quad, dw: Cube, groups: int, scratch: Vector):
+    """Add up the chunks' sums, and transpose them: blocks ``start … stop`` of taps * inputs.
+
+    The sums are (parts, groups * panels, taps * inputs, width), dw (O, taps, inputs).
+    """
     parts, per_group, width = sums.shape[0], sums.shape[1] // groups, sums.shape[3]
     length, outputs = dw.shape[1] * dw.shape[2], dw.shape[0] // groups
-    block = address(t, 3) + chunk * 2 * LANES * BYTES
-    turned, size = block + LANES * BYTES, 4 * sums.shape[1] * sums.shape[2] * width
+    block, size = scratch[chunk * 2 * LANES * LANES :], sums.shape[1] * sums.shape[2] * width
+    turned = LANES * LANES
     for item in range(start, stop):
         first = item * LANES
         for panel in range(sums.shape[1]):
             group, output = panel // per_group, panel % per_group * width
             for half in range(0, width, LANES):
-                place = address(t, 0) + 4 * ((panel * sums.shape[2] + first) * width + half)
+                place = (panel * sums.shape[2] + first) * width + half
                 for i in range(LANES):
                     value = splat(f4(0.0))
                     for part in range(parts):
-                        value = value + load(place + part * size)
-                    store(block + i * BYTES, value)
-                    place += 4 * width
-                transpose(block, BYTES, turned, BYTES)
+                        value = value + load(sums, place + part * size)
+                    store(block, i * LANES, value)
+                    place += width
+                transpose(block, 0, LANES, block, turned, LANES)
                 for i in range(min(LANES, outputs - output - half)):
-                    target = 4 * ((group * outputs + output + half + i) * length + first)
-                    store_some(address(t, 1) + target, load(turned + i * BYTES), length - first)
+                    target = (group * outputs + output + half + i) * length + first
+                    store_some(dw, target, load(block, turned + i * LANES), length - first)
 
 
 def filter_gradient(x: Array, g: Array, dw: Array, axes: tuple[Axis, Axis], groups: int) -> None:
@@ -151,13 +154,13 @@ def filter_gradient(x: Array, g: Array, dw: Array, axes: tuple[Axis, Axis], grou
     inside = down.inside(x.shape[1]) and across.inside(x.shape[2])
     columns = 0 if inside else across.span(across.positions)
     block = rows_at_once(down, (columns or x.shape[2]) * x.shape[3] * 4, across.positions)
-    size = 0 if inside else down.span(block) * columns * x.shape[3] * 4 + BYTES
+    size = 0 if inside else down.span(block) * columns * x.shape[3] + LANES
     rows = x.shape[0] * down.positions
     chunks = parts_of(rows, 1 + 20000 // max(across.positions * outputs * length, 1))
     sums = empty((chunks, panels, padded, width))
     launch(
-        filter_gradient_rows, x, g, sums, multiply_address(), groups, *down, *across, block,
-        columns, empty(chunks * size // 4), size, empty(chunks * block * across.positions * width),
+        filter_gradient_rows, x, g, sums, multiply_panel_address(), groups, *down, *across, block,
+        columns, empty(chunks * size), size, empty(chunks * block * across.positions * width),
         empty(chunks * 3 * block, np.int64), items=rows, chunks=chunks,
     )  # fmt: skip
     finish(sums, dw, groups)

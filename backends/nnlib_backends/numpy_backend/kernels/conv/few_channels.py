@@ -13,16 +13,19 @@ from __future__ import annotations
 import numpy as np
 
 from nnlib_backends.numpy_backend.codegen.arguments import (
+    Cube,
+    Integers,
+    Quad,
+    Vector,
     address,
-    cube,
-    integer,
-    integers,
     kernel,
-    quad,
-)  # fmt: skip
-from nnlib_backends.numpy_backend.codegen.gemm import PANEL, multiply, multiply_address
+)
+from nnlib_backends.numpy_backend.codegen.gemm import (
+    PANEL,
+    multiply_panel,
+    multiply_panel_address,
+)
 from nnlib_backends.numpy_backend.codegen.simd import (
-    BYTES,
     LANES,
     load,
     load_some,
@@ -40,40 +43,43 @@ f4 = np.float32
 
 
 @kernel
-def spread_rows(t, chunk, start, stop):
-    """Rows ``start … stop`` of one phase of all images' gradients."""
-    g, packed, dx = quad(t, 0), cube(t, 1), quad(t, 2)
-    down, first, every, step = integer(t, 4), integer(t, 5), integer(t, 6), integer(t, 7)
-    base, taps, reach, padding = integer(t, 8), integer(t, 9), integer(t, 10), integer(t, 13)
-    pixel, panel_row = 4 * dx.shape[3], 4 * packed.shape[2]
-    size, across, length = integer(t, 14), g.shape[2], g.shape[3]
-    product = address(t, 15) + chunk * (across * panel_row + size)
-    line = product + across * panel_row
-    tables, table = integers(t, 16)[2 * taps * chunk :], address(t, 16) + 16 * taps * chunk
+def spread_rows(
+    chunk, start, stop, g: Quad, packed: Cube, dx: Quad, function: int, down: Axis, padding: int,
+    size: int, scratch: Vector, tables: Integers,
+):  # fmt: skip
+    """Rows ``start … stop`` of one phase of all images' gradients.
+
+    A chunk has a product, a line of ``size`` numbers, and two tables.
+    """
+    pixel, panel_row, taps = dx.shape[3], packed.shape[2], down.taps
+    across, length = g.shape[2], g.shape[3]
+    own, table = scratch[chunk * (across * panel_row + size) :], tables[2 * taps * chunk :]
+    line = across * panel_row  # behind the product
     for item in range(start, stop):
-        image, row = item // down, item % down
+        image, row = item // down.positions, item % down.positions
         pieces = 0
         for tap in range(taps):
-            y = base + row * step + tap * reach
+            y = down.base + row * down.step + tap * down.reach
             if 0 <= y < g.shape[1]:
-                tables[pieces] = y * across * length * 4
-                tables[taps + pieces] = tap * length * panel_row
+                table[pieces] = y * across * length
+                table[taps + pieces] = tap * length * panel_row
                 pieces += 1
-        multiply(
-            integer(t, 3), across, packed.shape[2] // LANES,
-            address(t, 0) + image * g.shape[1] * across * length * 4, 4 * length, 4, table,
-            address(t, 1), panel_row, table + 8 * taps, pieces, length, product, panel_row, 0,
+        multiply_panel(
+            function, across, panel_row // LANES, address(g, image * g.shape[1] * across * length),
+            length, 1, address(table, 0), address(packed, 0), panel_row, address(table, taps),
+            pieces, length, address(own, 0), panel_row, 0,
         )  # fmt: skip
-        for k in range(0, size, BYTES):
-            store(line + k, splat(f4(0.0)))
+        for k in range(0, size, LANES):
+            store(own, line + k, splat(f4(0.0)))
         for q in range(across):  # lanes beyond the taps are zeros
-            for half in range(0, panel_row, BYTES):
+            for half in range(0, panel_row, LANES):
                 p = line + q * pixel + half
-                store(p, load(p) + load(product + q * panel_row + half))
-        target = address(t, 2) + (image * dx.shape[1] + first + row * every) * dx.shape[2] * pixel
-        for k in range(0, dx.shape[2] * pixel, BYTES):
-            count = (dx.shape[2] * pixel - k) // 4
-            store_some(target + k, load_some(line + padding * pixel + k, count), count)
+                store(own, p, load(own, p) + load(own, q * panel_row + half))
+        width = dx.shape[2] * pixel
+        target = (image * dx.shape[1] + down.first + row * down.every) * width
+        for k in range(0, width, LANES):
+            value = load_some(own, line + padding * pixel + k, width - k)
+            store_some(dx, target + k, value, width - k)
 
 
 def is_worthwhile(weight: tuple[int, ...], stride: int, dilation: int, groups: int) -> bool:
@@ -100,11 +106,11 @@ def spread(g: Array, weight: Array, dx: Array, rows: Axis, padding: int) -> None
     packed = pack(weight.reshape(filters, kh, 1, kw * channels), rows, one, 1, turned=True)
     # a row of the image with its padding, and what the last vectors reach beyond
     width = max(g.shape[2] + kw, dx.shape[2] + padding)
-    size = -(-(width * channels + 2 * PANEL) // LANES) * BYTES
+    size = -(-(width * channels + 2 * PANEL) // LANES) * LANES
     items = dx.shape[0] * rows.positions
     chunks = split(items, 1 + 20000 // max(g.shape[2] * filters * kh * PANEL, 1))
-    scratch = empty(chunks * (g.shape[2] * panel_width(kw * channels) + size // 4))
+    scratch = empty(chunks * (g.shape[2] * panel_width(kw * channels) + size))
     launch(
-        spread_rows, g, packed, dx, multiply_address(), *rows, padding, size, scratch,
+        spread_rows, g, packed, dx, multiply_panel_address(), *rows, padding, size, scratch,
         empty(chunks * 2 * max(rows.taps, 1), np.int64), items=items, chunks=chunks,
     )  # fmt: skip

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from numba import njit
 
-from nnlib_backends.numpy_backend.codegen.arguments import address, cube, integer, kernel, quad
+from nnlib_backends.numpy_backend.codegen.arguments import Cube, Quad, Vector, kernel
 from nnlib_backends.numpy_backend.codegen.simd import (
-    BYTES,
     LANES,
     load_some,
     store,
@@ -19,45 +18,45 @@ __all__ = ["pack", "panel_width"]
 
 
 @kernel
-def pack_filters(t, chunk, start, stop):
+def pack_filters(
+    chunk, start, stop, weight: Quad, packed: Cube, groups: int, turned: int, down: Axis,
+    across: Axis, scratch: Vector,
+):  # fmt: skip
     """Panels ``start … stop`` of the filters, (groups * panels, taps * inputs + LANES, width)."""
-    weight, packed, groups, turned = quad(t, 0), cube(t, 1), integer(t, 2), integer(t, 3)
-    taps_y, tap_y, step_y = integer(t, 4), integer(t, 5), integer(t, 6)
-    taps_x, tap_x, step_x = integer(t, 7), integer(t, 8), integer(t, 9)
-    copy = address(t, 10) + chunk * LANES * BYTES
+    copy = scratch[chunk * LANES * LANES : (chunk + 1) * LANES * LANES]
     filters, channels = weight.shape[0] // groups, weight.shape[3]
-    taps, row = weight.shape[1] * weight.shape[2], packed.shape[2] * 4
+    taps, width = weight.shape[1] * weight.shape[2], packed.shape[2]
     inputs, outputs = (filters, channels) if turned else (channels, filters)
     for panel in range(start, stop):
         group, first = divmod(panel, packed.shape[0] // groups)
-        for half in range(0, row, BYTES):
-            output = (first * row + half) // 4
-            target = address(t, 1) + panel * packed.shape[1] * row + half
-            for tap in range(taps_y * taps_x):
-                y, x = tap_y + tap // taps_x * step_y, tap_x + tap % taps_x * step_x
-                source = address(t, 0) + 4 * channels * (
-                    group * filters * taps + y * weight.shape[2] + x
-                )
+        for half in range(0, width, LANES):
+            target = panel * packed.shape[1] * width + half
+            for tap in range(down.taps * across.taps):
+                y = down.tap + tap // across.taps * down.tap_step
+                x = across.tap + tap % across.taps * across.tap_step
+                source = (group * filters * taps + y * weight.shape[2] + x) * channels
                 _pack(
-                    source, channels, taps * channels * 4, inputs, outputs, output, turned,
-                    target + tap * inputs * row, row, copy,
+                    weight, source, taps * channels, inputs, outputs, first * width + half, turned,
+                    packed, target + tap * inputs * width, width, copy,
                 )  # fmt: skip
 
 
 @njit
-def _pack(source, channels, filter_bytes, inputs, outputs, output, turned, target, row, copy):
+def _pack(weight, source, filter_size, inputs, outputs, output, turned, packed, target, row, copy):
     """One tap: ``inputs`` rows of one vector of outputs."""
     count = min(outputs - output, LANES)
     if turned:
         for k in range(inputs):
-            store(target + k * row, load_some(source + k * filter_bytes + 4 * output, count))
+            value = load_some(weight, source + k * filter_size + output, count)
+            store(packed, target + k * row, value)
         return
     for k in range(0, inputs, LANES):
-        p = source + output * filter_bytes + 4 * k
+        p = source + output * filter_size + k
         for i in range(LANES):
             some = inputs - k if i < count else 0
-            store(copy + i * BYTES, load_some(p + i * filter_bytes, some))
-        transpose(copy, BYTES, target + k * row, row)  # beyond the inputs, the next tap overwrites
+            store(copy, i * LANES, load_some(weight, p + i * filter_size, some))
+        # beyond the inputs, the next tap overwrites
+        transpose(copy, 0, LANES, packed, target + k * row, row)
 
 
 def panel_width(outputs: int) -> int:
@@ -73,8 +72,7 @@ def pack(weight: Array, down: Axis, across: Axis, groups: int, *, turned: bool) 
     packed = empty((groups * -(-outputs // width), length + LANES, width))
     chunks = split(packed.shape[0], 1 + 4096 // max(length, 1))
     launch(
-        pack_filters, weight, packed, groups, turned, down.taps, down.tap, down.tap_step,
-        across.taps, across.tap, across.tap_step, empty(chunks * LANES * LANES),
-        items=packed.shape[0], chunks=chunks,
+        pack_filters, weight, packed, groups, turned, *down, *across,
+        empty(chunks * LANES * LANES), items=packed.shape[0], chunks=chunks,
     )  # fmt: skip
     return packed

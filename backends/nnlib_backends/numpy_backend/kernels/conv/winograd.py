@@ -18,20 +18,21 @@ import numpy as np
 from numba import njit
 
 from nnlib_backends.numpy_backend.codegen.arguments import (
+    Integers,
+    Nullable,
+    Quad,
+    Vector,
     address,
-    integer,
-    integers,
+    is_given,
     kernel,
-    quad,
+    view,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.codegen.gemm import (
     PANEL,
-    PANEL_BYTES,
-    multiply,
-    multiply_address,
-)  # fmt: skip
+    multiply_panel,
+    multiply_panel_address,
+)
 from nnlib_backends.numpy_backend.codegen.simd import (
-    BYTES,
     LANES,
     load,
     load_some,
@@ -58,15 +59,15 @@ __all__ = [
     "SHARED",
     "convolve",
     "panels",
-    "scratch_bytes",
+    "scratch_size",
     "tiles_of",
     "transform_tiles",
     "winograd_tiles",
 ]
 
 f4 = np.float32
-BLOCK = 1 << 18  # bytes of transformed tiles that a thread works on, by tiles
-SHARED = 16 << 20  # bytes of transformed tiles at a time, by panels
+BLOCK = 1 << 16  # numbers of transformed tiles that a thread works on, by tiles
+SHARED = 4 << 20  # numbers of transformed tiles at a time, by panels
 
 
 def panels(channels: int) -> int:
@@ -83,142 +84,144 @@ def tiles_of(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 @njit
-def transform_tiles(
-    image, height, width, channels, top, left, down, across, first, count, target, step, scratch
-):
-    """Bᵀ d B of ``count`` tiles: (panel, 36, tile, PANEL), the tiles ``step`` bytes in all.
+def transform_tiles(x, top, left, down, across, first, count, target, to, step, scratch):
+    """Bᵀ d B of ``count`` tiles, written to ``target[to]``: (panel, 36, tile, PANEL).
 
-    ``top`` and ``left`` are the padding, ``down`` and ``across`` the number of tiles.
+    The tiles are ``step`` numbers in all, ``top`` and ``left`` the padding, ``down`` and ``across``
+    the number of tiles.
     """
-    pixel, edge = 4 * channels, scratch + SCRATCH
+    height, width, channels = x.shape[1], x.shape[2], x.shape[3]
+    pixels = view(x, 0, x.size)
     for tile in range(first, first + count):
-        one, place = tile // (down * across), tile % (down * across)
-        y, x = place // across * 4 - top, place % across * 4 - left
-        source, row = image + one * height * width * pixel, width * pixel
-        if y >= 0 and y + 6 <= height and x >= 0 and x + 6 <= width:
-            source += y * row + x * pixel
+        image, where = tile // (down * across), tile % (down * across)
+        i, j = where // across * 4 - top, where % across * 4 - left
+        source, place, row = scratch, SCRATCH, 6 * channels
+        if i >= 0 and i + 6 <= height and j >= 0 and j + 6 <= width:
+            source, row = pixels, width * channels
+            place = ((image * height + i) * width + j) * channels
         else:
-            gather(source, height, width, pixel, y, x, 6, edge)
-            source, row = edge, 6 * pixel
-        place = target + (tile - first) * PANEL_BYTES
+            gather(x, image, i, j, 6, scratch, place)
+        k = to + (tile - first) * PANEL
         for c in range(0, -(-channels // PANEL) * PANEL, PANEL):
-            transform_image(source, row, pixel, lanes_in(channels, c), place, step, scratch)
-            source += BYTES
-            count_two = lanes_in(channels, c + LANES)
-            transform_image(source, row, pixel, count_two, place + BYTES, step, scratch)
-            source += BYTES
-            place += 36 * step
+            some, rest = lanes_in(channels, c), lanes_in(channels, c + LANES)
+            transform_image(source, place, row, channels, some, target, k, step, scratch)
+            place += LANES
+            transform_image(source, place, row, channels, rest, target, k + LANES, step, scratch)
+            place += LANES
+            k += 36 * step
 
 
 @njit
-def _finish_tiles(
-    products, step, panel, first, count, y, place, bias, rectify, down, across, scratch
-):
+def _finish_tiles(products, step, panel, first, count, y, bias, rectify, down, across, scratch):
     """Aᵀ m A of ``count`` tiles, with bias and relu, into one panel of the result."""
     height, width, channels = y.shape[1], y.shape[2], y.shape[3]
     for half in range(2):
         channel = panel * PANEL + half * LANES
         lanes = lanes_in(channels, channel)
-        offset = load_some(bias + 4 * channel, lanes) if bias != 0 else splat(f4(0.0))
+        offset = load_some(bias, channel, lanes) if is_given(bias) else splat(f4(0.0))
         for tile in range(first, first + (count if lanes > 0 else 0)):
-            source = products + (tile - first) * PANEL_BYTES + half * BYTES
-            untransform_result(source, step, scratch)
-            one, where = tile // (down * across), tile % (down * across)
+            untransform_result(products, (tile - first) * PANEL + half * LANES, step, scratch)
+            image, where = tile // (down * across), tile % (down * across)
             top, left = where // across * 4, where % across * 4
             for i in range(min(4, height - top)):
-                row = place + 4 * (((one * height + top + i) * width + left) * channels + channel)
+                row = ((image * height + top + i) * width + left) * channels + channel
                 for j in range(min(4, width - left)):
-                    value = load(scratch + (4 * i + j) * BYTES) + offset
+                    value = load(scratch, (4 * i + j) * LANES) + offset
                     value = relu(value) if rectify else value
-                    store_some(row + 4 * j * channels, value, lanes)
+                    store_some(y, row + j * channels, value, lanes)
 
 
 @njit
 def _multiply_tiles(
-    function, count, transformed, step, filters, pieces, products, product_step, tables
+    function, count, transformed, origin, step, filters, first, products, product_step, tables
 ):
-    """36 products, (tiles, inputs) · (inputs, PANEL), one for each frequency."""
+    """36 products, (tiles, inputs) · (inputs, PANEL), one for each frequency.
+
+    The tiles begin at ``transformed[origin]``, the filters at ``filters[first]``.
+    """
+    pieces = tables.size // 2
     for f in range(36):
-        multiply(
-            function, count, 2, transformed + f * step, PANEL_BYTES, 4, tables,
-            filters + f * MATRIX, PANEL_BYTES, tables + 8 * pieces, pieces, PANEL,
-            products + f * product_step, PANEL_BYTES, 0,
+        multiply_panel(
+            function, count, 2, address(transformed, origin + f * step), PANEL, 1,
+            address(tables, 0), address(filters, first + f * MATRIX), PANEL,
+            address(tables, pieces), pieces, PANEL, address(products, f * product_step), PANEL, 0,
         )  # fmt: skip
 
 
 @njit
-def _fill_tables(tables, pieces, step):
+def _tables(tables, chunk, pieces, step):
     """Where the panels of transformed tiles and the rows of filters that belong to them are."""
+    own = tables[chunk * 2 * pieces : (chunk + 1) * 2 * pieces]
     for i in range(pieces):
-        tables[i] = i * 36 * step
-        tables[pieces + i] = i * 36 * MATRIX
+        own[i] = i * 36 * step
+        own[pieces + i] = i * 36 * MATRIX
+    return own
 
 
 @kernel
-def winograd_by_tiles(t, chunk, start, stop):
-    """Tiles ``start … stop``, a block at a time through all three stages."""
-    x, filters, y = quad(t, 0), quad(t, 1), quad(t, 3)
-    top, left, down, across = integer(t, 4), integer(t, 5), integer(t, 6), integer(t, 7)
-    block, scratch = integer(t, 10), address(t, 13) + chunk * integer(t, 14)
-    pieces, step = -(-x.shape[3] // PANEL), (block | 1) * PANEL_BYTES
-    transformed = address(t, 11) + chunk * pieces * 36 * step
-    products = address(t, 12) + chunk * 36 * step
-    tables = integers(t, 15)[chunk * 2 * pieces : (chunk + 1) * 2 * pieces]
-    _fill_tables(tables, pieces, step)
-    table = address(t, 15) + chunk * 16 * pieces
+def winograd_by_tiles(
+    chunk, start, stop, x: Quad, filters: Quad, bias: Nullable[Vector], y: Quad, top: int,
+    left: int, down: int, across: int, rectify: int, function: int, block: int, transformed: Vector,
+    products: Vector, scratch: Vector, size: int, tables: Integers,
+):  # fmt: skip
+    """Tiles ``start … stop`` of y, a block at a time through all three stages.
+
+    The filters are transformed, and there is one of all workspaces for each chunk.
+    """
+    pieces, step = -(-x.shape[3] // PANEL), (block | 1) * PANEL
+    scratch, table = scratch[chunk * size :], _tables(tables, chunk, pieces, step)
+    transformed, products = transformed[chunk * pieces * 36 * step :], products[chunk * 36 * step :]
     for first in range(start, stop, block):
         count = min(block, stop - first)
-        transform_tiles(
-            address(t, 0), x.shape[1], x.shape[2], x.shape[3], top, left, down, across, first,
-            count, transformed, step, scratch,
-        )  # fmt: skip
+        transform_tiles(x, top, left, down, across, first, count, transformed, 0, step, scratch)
         for panel in range(filters.shape[0]):
             _multiply_tiles(
-                integer(t, 9), count, transformed, step,
-                address(t, 1) + panel * pieces * 36 * MATRIX, pieces, products, step, table,
+                function, count, transformed, 0, step, filters, panel * pieces * 36 * MATRIX,
+                products, step, table,
             )  # fmt: skip
             _finish_tiles(
-                products, step, panel, first, count, y, address(t, 3), address(t, 2),
-                integer(t, 8) != 0, down, across, scratch,
-            )  # fmt: skip
+                products, step, panel, first, count, y, bias, rectify, down, across, scratch
+            )
 
 
 @kernel
-def winograd_tiles(t, chunk, start, stop):
-    """Transform tiles ``first + start … first + stop`` into shared memory."""
-    x, scratch = quad(t, 0), address(t, 7) + chunk * integer(t, 8)
+def winograd_tiles(
+    chunk, start, stop, x: Quad, top: int, left: int, down: int, across: int, first: int,
+    transformed: Quad, scratch: Vector, size: int,
+):  # fmt: skip
+    """Transform tiles ``first + start … first + stop`` to (panel, 36, tile, PANEL)."""
     transform_tiles(
-        address(t, 0), x.shape[1], x.shape[2], x.shape[3], integer(t, 1), integer(t, 2),
-        integer(t, 3), integer(t, 4), integer(t, 5) + start, stop - start,
-        address(t, 6) + start * PANEL_BYTES, integer(t, 9) * PANEL_BYTES, scratch,
+        x, top, left, down, across, first + start, stop - start, transformed, start * PANEL,
+        transformed.shape[2] * PANEL, scratch[chunk * size :],
     )  # fmt: skip
 
 
 @kernel
-def winograd_by_panels(t, chunk, start, stop):
-    """Panels ``start … stop`` of the result of some tiles, already transformed."""
-    weight, transformed, y = quad(t, 0), quad(t, 1), quad(t, 3)
-    turned, down, across = integer(t, 4) != 0, integer(t, 5), integer(t, 6)
-    begin, tiles, block = integer(t, 9), integer(t, 10), integer(t, 11)
-    pieces, step = transformed.shape[0], transformed.shape[2] * PANEL_BYTES
-    product_step = (block | 1) * PANEL_BYTES
-    filters = address(t, 12) + chunk * pieces * 36 * MATRIX
-    products = address(t, 13) + chunk * 36 * product_step
-    scratch = address(t, 14) + chunk * FILTER_SCRATCH
-    _fill_tables(integers(t, 15)[chunk * 2 * pieces : (chunk + 1) * 2 * pieces], pieces, step)
+def winograd_by_panels(
+    chunk, start, stop, weight: Quad, transformed: Quad, bias: Nullable[Vector], y: Quad,
+    turned: int, down: int, across: int, rectify: int, function: int, begin: int, tiles: int,
+    block: int, filters: Vector, products: Vector, scratch: Vector, tables: Integers,
+):  # fmt: skip
+    """Panels ``start … stop`` of y for tiles from ``begin`` on, which are already transformed.
+
+    There is one of all workspaces for each chunk, that of the transformed filters among them.
+    """
+    pieces, step = transformed.shape[0], transformed.shape[2] * PANEL
+    product_step = (block | 1) * PANEL
+    filters = filters[chunk * pieces * 36 * MATRIX :]
+    products = products[chunk * 36 * product_step :]
+    scratch, table = scratch[chunk * FILTER_SCRATCH :], _tables(tables, chunk, pieces, step)
     for panel in range(start, stop):
-        transform_panel(
-            address(t, 0), weight.shape[0], weight.shape[3], turned, panel, filters, scratch
-        )  # fmt: skip
+        transform_panel(weight, turned, panel, filters, 0, scratch)
         for first in range(0, tiles, block):
             count = min(block, tiles - first)
             _multiply_tiles(
-                integer(t, 8), count, address(t, 1) + first * PANEL_BYTES, step, filters, pieces,
-                products, product_step, address(t, 15) + chunk * 16 * pieces,
+                function, count, transformed, first * PANEL, step, filters, 0, products,
+                product_step, table,
             )  # fmt: skip
             _finish_tiles(
-                products, product_step, panel, begin + first, count, y, address(t, 3),
-                address(t, 2), integer(t, 7) != 0, down, across, scratch,
+                products, product_step, panel, begin + first, count, y, bias, rectify, down, across,
+                scratch,
             )  # fmt: skip
 
 
@@ -260,9 +263,9 @@ def by_tiles(tiles: int, inputs: int, outputs: int) -> bool:
     return inputs * outputs <= 1 << 16 and tiles >= 16 * thread_count()
 
 
-def scratch_bytes(channels: int) -> int:
-    """Bytes that `transform_tiles` needs: a tile's pixels beside the transform's own."""
-    return SCRATCH + 36 * 4 * channels + BYTES
+def scratch_size(channels: int) -> int:
+    """Numbers that `transform_tiles` needs: a tile's pixels beside the transform's own."""
+    return SCRATCH + 36 * channels + LANES
 
 
 def _convolve_by_tiles(
@@ -272,15 +275,15 @@ def _convolve_by_tiles(
     pieces, outputs = panels(x.shape[3]), panels(y.shape[3])
     filters = empty((outputs, pieces * 36, PANEL + 1, PANEL))
     chunks = split(outputs)
-    scratch = empty(chunks * FILTER_SCRATCH // 4)
+    scratch = empty(chunks * FILTER_SCRATCH)
     launch(winograd_filters, weight, filters, turned, scratch, items=outputs, chunks=chunks)
-    block = max(12, BLOCK // (36 * PANEL_BYTES * pieces) // 12 * 12)
+    block = max(12, BLOCK // (36 * PANEL * pieces) // 12 * 12)
     chunks = split(tiles, 4)
-    size = scratch_bytes(x.shape[3])
+    size = scratch_size(x.shape[3])
     launch(
         winograd_by_tiles, x, filters, bias, y, *padding, *tiles_of(y.shape), rectify,
-        multiply_address(), block, empty((chunks, pieces, 36, (block | 1) * PANEL)),
-        empty((chunks, 36, (block | 1) * PANEL)), empty(chunks * size // 4), size,
+        multiply_panel_address(), block, empty((chunks, pieces, 36, (block | 1) * PANEL)),
+        empty((chunks, 36, (block | 1) * PANEL)), empty(chunks * size), size,
         empty(chunks * 2 * pieces, np.int64), items=tiles, chunks=chunks,
     )  # fmt: skip
 
@@ -290,24 +293,24 @@ def _convolve_by_panels(
     rectify: bool, tiles: int,
 ) -> None:  # fmt: skip
     pieces, outputs = panels(x.shape[3]), panels(y.shape[3])
-    shared = min(tiles, max(96, SHARED // (36 * PANEL_BYTES * pieces)))
+    shared = min(tiles, max(96, SHARED // (36 * PANEL * pieces)))
     shared = -(-tiles // -(-tiles // shared))  # equal parts
     transformed = empty((pieces, 36, shared | 1, PANEL))
     block, down, across = min(shared, 60), *tiles_of(y.shape)
-    workers, size = split(outputs), scratch_bytes(x.shape[3])
+    workers, size = split(outputs), scratch_size(x.shape[3])
     filters = empty((workers, pieces * 36, PANEL + 1, PANEL))
     products = empty((workers, 36, (block | 1) * PANEL))
-    scratch = empty(workers * FILTER_SCRATCH // 4)
+    scratch = empty(workers * FILTER_SCRATCH)
     tables = empty(workers * 2 * pieces, np.int64)
     for first in range(0, tiles, shared):
         count = min(shared, tiles - first)
         chunks = split(count, 4)
         launch(
             winograd_tiles, x, *padding, down, across, first, transformed,
-            empty(chunks * size // 4), size, shared | 1, items=count, chunks=chunks,
+            empty(chunks * size), size, items=count, chunks=chunks,
         )  # fmt: skip
         launch(
             winograd_by_panels, weight, transformed, bias, y, turned, down, across, rectify,
-            multiply_address(), first, count, block, filters, products, scratch, tables,
+            multiply_panel_address(), first, count, block, filters, products, scratch, tables,
             items=outputs, chunks=workers,
         )  # fmt: skip

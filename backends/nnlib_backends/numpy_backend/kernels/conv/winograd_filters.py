@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from numba import njit
 
-from nnlib_backends.numpy_backend.codegen.arguments import address, integer, kernel, quad
-from nnlib_backends.numpy_backend.codegen.gemm import PANEL, PANEL_BYTES
+from nnlib_backends.numpy_backend.codegen.arguments import Quad, Vector, kernel
+from nnlib_backends.numpy_backend.codegen.gemm import PANEL
 from nnlib_backends.numpy_backend.codegen.simd import (
-    BYTES,
     LANES,
     load_some,
     store,
@@ -19,8 +18,8 @@ __all__ = ["FILTER_SCRATCH", "MATRIX", "lanes_in", "transform_panel", "winograd_
 
 # A matrix of one panel by another, with a row more than needed: 36 of them, which are written
 # together, would otherwise compete for few places of the cache.
-MATRIX = (PANEL + 1) * PANEL_BYTES
-FILTER_SCRATCH = SCRATCH + 10 * LANES * BYTES
+MATRIX = (PANEL + 1) * PANEL
+FILTER_SCRATCH = SCRATCH + 10 * LANES * LANES
 
 
 @njit
@@ -30,61 +29,61 @@ def lanes_in(channels, first):
 
 
 @njit
-def transform_panel(source, filters, channels, turned, panel, target, scratch):
+def transform_panel(weight, turned, panel, filters, first, scratch):
     """Transform filters, (O, 3, 3, C), for one panel of outputs: (inputs, 36, PANEL + 1, PANEL).
 
-    The inputs are in blocks of PANEL, as transformed tiles have them.
+    They begin at element ``first`` of an array.  The inputs are in blocks of PANEL, as transformed
+    tiles have them.
 
     Turned, they are for the gradient: the inputs are O, the outputs are C.
     """
-    inputs = filters if turned else channels
+    inputs = weight.shape[0] if turned else weight.shape[3]
     for half in range(2):
-        first = panel * PANEL + half * LANES
+        output = panel * PANEL + half * LANES
         for k in range(0, -(-inputs // PANEL) * PANEL, LANES):
-            place = target + k // PANEL * 36 * MATRIX + k % PANEL * PANEL_BYTES + half * BYTES
+            to = first + k // PANEL * 36 * MATRIX + k % PANEL * PANEL + half * LANES
             if turned:
-                _rows(source, filters, channels, k, first, place, scratch)
+                _rows(weight, k, output, filters, to, scratch)
             else:
-                _columns(source, filters, channels, k, first, place, scratch)
+                _columns(weight, k, output, filters, to, scratch)
 
 
 @njit
-def _rows(source, filters, channels, k, first, place, scratch):
+def _rows(weight, k, output, target, to, scratch):
     """Turned filters: vectors of channels, as they lie."""
-    count = lanes_in(channels, first)
+    filters, channels = weight.shape[0], weight.shape[3]
+    count = lanes_in(channels, output)
     for p in range(k, k + LANES):
-        row = source + 4 * (9 * channels * p + first)
-        some = count if p < filters else 0
-        transform_filter(row, 4 * channels, some, True, place, MATRIX, scratch)
-        place += PANEL_BYTES
+        first, some = 9 * channels * p + output, count if p < filters else 0
+        transform_filter(weight, first, channels, some, True, target, to, MATRIX, scratch)
+        to += PANEL
 
 
 @njit
-def _columns(source, filters, channels, k, first, place, scratch):
+def _columns(weight, k, output, target, to, scratch):
     """Filters as they are: vectors of filters, transposed first, tap by tap."""
-    count, length = lanes_in(filters, first), lanes_in(channels, k)
-    row, copy = 36 * channels, scratch + SCRATCH + 9 * LANES * BYTES
+    channels = weight.shape[3]
+    count, length = lanes_in(weight.shape[0], output), lanes_in(channels, k)
+    row, copy = 9 * channels, SCRATCH + 9 * LANES * LANES
     for tap in range(9):
-        p = source + 4 * (9 * channels * first + tap * channels + k)
-        q = scratch + SCRATCH + tap * LANES * BYTES
+        p = 9 * channels * output + tap * channels + k
+        q = SCRATCH + tap * LANES * LANES
         if count == LANES and length == LANES:
-            transpose(p, row, q, BYTES)
+            transpose(weight, p, row, scratch, q, LANES)
         else:
             for i in range(LANES):
-                store(copy + i * BYTES, load_some(p + i * row, length if i < count else 0))
-            transpose(copy, BYTES, q, BYTES)
+                value = load_some(weight, p + i * row, length if i < count else 0)
+                store(scratch, copy + i * LANES, value)
+            transpose(scratch, copy, LANES, scratch, q, LANES)
     for p in range(LANES):
-        row = scratch + SCRATCH + p * BYTES
-        transform_filter(row, LANES * BYTES, LANES, False, place, MATRIX, scratch)
-        place += PANEL_BYTES
+        first = SCRATCH + p * LANES
+        transform_filter(scratch, first, LANES * LANES, LANES, False, target, to, MATRIX, scratch)
+        to += PANEL
 
 
 @kernel
-def winograd_filters(t, chunk, start, stop):
-    """Panels ``start … stop`` of the transformed filters."""
-    weight, filters, scratch = quad(t, 0), quad(t, 1), address(t, 3) + chunk * FILTER_SCRATCH
+def winograd_filters(chunk, start, stop, weight: Quad, filters: Quad, turned: int, scratch: Vector):
+    """Panels ``start … stop`` of the transformed filters, (O, inputs · 36, PANEL + 1, PANEL)."""
+    own = scratch[chunk * FILTER_SCRATCH :]
     for panel in range(start, stop):
-        transform_panel(
-            address(t, 0), weight.shape[0], weight.shape[3], integer(t, 2) != 0, panel,
-            address(t, 1) + panel * filters.shape[1] * MATRIX, scratch,
-        )  # fmt: skip
+        transform_panel(weight, turned, panel, filters, panel * filters.shape[1] * MATRIX, own)

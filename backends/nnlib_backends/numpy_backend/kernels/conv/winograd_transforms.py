@@ -23,7 +23,6 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from nnlib_backends.numpy_backend.codegen.simd import (
-    BYTES,
     CONTRACT,
     LANES,
     LONG,
@@ -41,7 +40,7 @@ __all__ = [
 ]  # fmt: skip
 
 f4 = np.float32
-SCRATCH = 36 * BYTES  #: bytes that a two-dimensional transform needs in between
+SCRATCH = 36 * LANES  #: numbers that a two-dimensional transform needs in between
 
 IMAGE = np.array([  # Bᵀ
     [4, 0, -5, 0, 1, 0],
@@ -102,24 +101,31 @@ def _product(builder: Any, matrix: Any, vectors: Any) -> list[Any]:
 
 
 def _transform(matrix: Any) -> Any:
-    """Return code that multiplies a constant matrix by vectors, read and written at steps."""
+    """Return code that multiplies a constant matrix by vectors, read and written at steps.
+
+    They are elements of arrays from ``first`` and from ``to`` on.
+    """
 
     @intrinsic
     def apply(
-        typingctx: Any, source: Any, source_step: Any, count: Any, target: Any, target_step: Any
-    ) -> Any:
+        typingctx: Any, source: Any, first: Any, source_step: Any, count: Any, target: Any,
+        to: Any, target_step: Any,
+    ) -> Any:  # fmt: skip
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            source, source_step, count, target, target_step = args
-            vectors = [
-                load_first(builder, builder.add(source, builder.mul(source_step, LONG(i))), count)
-                for i in range(matrix.shape[1])
-            ]
+            source, first, source_step, count, target, to, target_step = args
+            kinds = signature.args[0], signature.args[4]
+            vectors = []
+            for i in range(matrix.shape[1]):
+                index = builder.add(first, builder.mul(source_step, LONG(i)))
+                place = vector_at(context, builder, kinds[0], source, index)
+                vectors.append(load_first(builder, place, count))
             for i, vector in enumerate(_product(builder, matrix, vectors)):
-                place = builder.add(target, builder.mul(target_step, LONG(i)))
-                builder.store(vector, vector_at(builder, place), align=4)
+                index = builder.add(to, builder.mul(target_step, LONG(i)))
+                builder.store(vector, vector_at(context, builder, kinds[1], target, index), align=4)
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 5), codegen
+        word = types.intp
+        return types.void(source, word, word, word, target, word, word), codegen
 
     return apply
 
@@ -129,64 +135,65 @@ _filter_adjoint, _result_adjoint = _transform(FILTER.T), _transform(RESULT.T)
 
 
 @njit
-def transform_image(source, row, pixel, count, target, step, scratch):
-    """Bᵀ d B of 6×6 pixels at an address; of ``count`` channels, the others being zeros.
+def transform_image(source, first, row, pixel, count, target, to, step, scratch):
+    """Bᵀ d B of 6×6 pixels of an array; of ``count`` channels, the others being zeros.
 
-    The 36 vectors go to ``target``, ``target + step``, …; ``row`` and ``pixel`` are strides.
+    The 36 vectors go to ``target[to]``, ``target[to + step]``, …; row and pixel are strides.
     """
     for j in range(6):
-        _image(source + j * pixel, row, count, scratch + j * BYTES, 6 * BYTES)
+        _image(source, first + j * pixel, row, count, scratch, j * LANES, 6 * LANES)
     for i in range(6):
-        _image(scratch + 6 * i * BYTES, BYTES, LANES, target + 6 * i * step, step)
+        _image(scratch, 6 * i * LANES, LANES, LANES, target, to + 6 * i * step, step)
 
 
 @njit
-def transform_result(source, row, pixel, count, target, step, scratch):
+def transform_result(source, first, row, pixel, count, target, to, step, scratch):
     """A y Aᵀ of 4×4 pixels, otherwise like `transform_image`."""
     for j in range(4):
-        _result_adjoint(source + j * pixel, row, count, scratch + j * BYTES, 4 * BYTES)
+        _result_adjoint(source, first + j * pixel, row, count, scratch, j * LANES, 4 * LANES)
     for i in range(6):
-        _result_adjoint(scratch + 4 * i * BYTES, BYTES, LANES, target + 6 * i * step, step)
+        _result_adjoint(scratch, 4 * i * LANES, LANES, LANES, target, to + 6 * i * step, step)
 
 
 @njit
-def untransform_result(source, step, scratch):
+def untransform_result(source, first, step, scratch):
     """Aᵀ m A of 36 vectors: 16 vectors, left in ``scratch``."""
     for j in range(6):
-        _result(source + j * step, 6 * step, LANES, scratch + j * BYTES, 6 * BYTES)
+        _result(source, first + j * step, 6 * step, LANES, scratch, j * LANES, 6 * LANES)
     for i in range(4):  # over what has been read
-        _result(scratch + 6 * i * BYTES, BYTES, LANES, scratch + 4 * i * BYTES, BYTES)
+        _result(scratch, 6 * i * LANES, LANES, LANES, scratch, 4 * i * LANES, LANES)
 
 
 @njit
-def transform_filter(source, tap, count, turned, target, step, scratch):
-    """G g Gᵀ of nine vectors ``tap`` bytes apart, turned by 180° if asked; 36 vectors."""
-    first, tap = (source + 8 * tap, -tap) if turned else (source, tap)
+def transform_filter(source, first, tap, count, turned, target, to, step, scratch):
+    """G g Gᵀ of nine vectors ``tap`` numbers apart, turned by 180° if asked; 36 vectors."""
+    first, tap = (first + 8 * tap, -tap) if turned else (first, tap)
     for j in range(3):
-        _filter(first + j * tap, 3 * tap, count, scratch + j * BYTES, 3 * BYTES)
+        _filter(source, first + j * tap, 3 * tap, count, scratch, j * LANES, 3 * LANES)
     for i in range(6):
-        _filter(scratch + 3 * i * BYTES, BYTES, LANES, target + 6 * i * step, step)
+        _filter(scratch, 3 * i * LANES, LANES, LANES, target, to + 6 * i * step, step)
 
 
 @njit
-def untransform_filter(source, step, scratch):
+def untransform_filter(source, first, step, scratch):
     """Gᵀ u G of 36 vectors: nine vectors, left in ``scratch``."""
     for j in range(6):
-        _filter_adjoint(source + j * step, 6 * step, LANES, scratch + j * BYTES, 6 * BYTES)
+        _filter_adjoint(source, first + j * step, 6 * step, LANES, scratch, j * LANES, 6 * LANES)
     for i in range(3):  # over what has been read
-        _filter_adjoint(scratch + 6 * i * BYTES, BYTES, LANES, scratch + 3 * i * BYTES, BYTES)
+        _filter_adjoint(scratch, 6 * i * LANES, LANES, LANES, scratch, 3 * i * LANES, LANES)
 
 
 @njit
-def gather(image, height, width, pixel, top, left, size, target):
-    """Copy size × size pixels of an image, zeros where it has none; pixels are ``pixel`` bytes."""
+def gather(x, image, top, left, size, target, to):
+    """Copy size × size pixels of an image to a place of an array, zeros where it has none."""
+    height, width, channels = x.shape[1], x.shape[2], x.shape[3]
     zero = splat(f4(0.0))
     for i in range(size):
         for j in range(size):
-            y, x = top + i, left + j
-            inside = 0 <= y < height and 0 <= x < width
-            p = image + (y * width + x) * pixel
-            q = target + (i * size + j) * pixel
-            for k in range(0, pixel, BYTES):
+            row, column = top + i, left + j
+            inside = 0 <= row < height and 0 <= column < width
+            p = ((image * height + row) * width + column) * channels
+            q = to + (i * size + j) * channels
+            for k in range(0, channels, LANES):
                 # writes a little beyond the pixel, where the next one will be written
-                store(q + k, load_some(p + k, (pixel - k) // 4) if inside else zero)
+                store(target, q + k, load_some(x, p + k, channels - k) if inside else zero)

@@ -15,16 +15,21 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from nnlib_backends.numpy_backend.codegen.arguments import address, integer, integers, kernel, quad
+from nnlib_backends.numpy_backend.codegen.arguments import (
+    Integers,
+    Quad,
+    Vector,
+    address,
+    kernel,
+    view,
+)
 from nnlib_backends.numpy_backend.codegen.gemm import (
     PANEL,
-    PANEL_BYTES,
-    multiply,
-    multiply_address,
-)  # fmt: skip
+    multiply_panel,
+    multiply_panel_address,
+)
 from nnlib_backends.numpy_backend.codegen.partial_sums import parts_of, sum_parts
 from nnlib_backends.numpy_backend.codegen.simd import (
-    BYTES,
     LANES,
     load,
     load_some,
@@ -33,7 +38,7 @@ from nnlib_backends.numpy_backend.codegen.simd import (
 from nnlib_backends.numpy_backend.kernels.conv.winograd import (
     SHARED,
     panels,
-    scratch_bytes,
+    scratch_size,
     tiles_of,
     transform_tiles,
     winograd_tiles,
@@ -49,119 +54,123 @@ from nnlib_backends.numpy_backend.launch import Array, empty, launch, split
 
 __all__ = ["filter_gradient"]
 
-PRIVATE = 1 << 20  # bytes of dU that a thread's cache holds
+PRIVATE = 1 << 18  # numbers of dU that a thread's cache holds
 BLOCK = 12  # tiles at a time, where each thread has its own dU
 
 
 @njit
-def _transform_gradient(g, place, down, across, first, count, target, step, scratch):
+def _transform_gradient(g, down, across, first, count, target, to, step, scratch):
     """A dY Aᵀ of ``count`` tiles, laid out as `transform_tiles` does."""
-    height, width, pixel, edge = g.shape[1], g.shape[2], 4 * g.shape[3], scratch + SCRATCH
+    height, width, channels = g.shape[1], g.shape[2], g.shape[3]
+    pixels = view(g, 0, g.size)
     for tile in range(first, first + count):
-        one, where = tile // (down * across), tile % (down * across)
-        y, x = where // across * 4, where % across * 4
-        source, row = place + one * height * width * pixel, width * pixel
-        if y + 4 <= height and x + 4 <= width:
-            source += y * row + x * pixel
+        image, where = tile // (down * across), tile % (down * across)
+        i, j = where // across * 4, where % across * 4
+        source, place, row = scratch, SCRATCH, 4 * channels
+        if i + 4 <= height and j + 4 <= width:
+            source, row = pixels, width * channels
+            place = ((image * height + i) * width + j) * channels
         else:
-            gather(source, height, width, pixel, y, x, 4, edge)
-            source, row = edge, 4 * pixel
-        to = target + (tile - first) * PANEL_BYTES
-        for c in range(0, -(-g.shape[3] // PANEL) * PANEL, PANEL):
-            transform_result(source, row, pixel, lanes_in(g.shape[3], c), to, step, scratch)
-            source += BYTES
-            count_two = lanes_in(g.shape[3], c + LANES)
-            transform_result(source, row, pixel, count_two, to + BYTES, step, scratch)
-            source += BYTES
-            to += 36 * step
+            gather(g, image, i, j, 4, scratch, place)
+        k = to + (tile - first) * PANEL
+        for c in range(0, -(-channels // PANEL) * PANEL, PANEL):
+            some, rest = lanes_in(channels, c), lanes_in(channels, c + LANES)
+            transform_result(source, place, row, channels, some, target, k, step, scratch)
+            place += LANES
+            transform_result(source, place, row, channels, rest, target, k + LANES, step, scratch)
+            place += LANES
+            k += 36 * step
 
 
 @njit
-def _multiply_pair(function, rows, tiles, gradients, transformed, step, du, zero, add):
-    """DU of a pair of panels: 36 products (PANEL, tiles) · (tiles, PANEL)."""
+def _multiply_pair(function, rows, tiles, gradients, o, transformed, c, step, du, first, zero, add):
+    """``du[first:]``: 36 products (PANEL, tiles) · (tiles, PANEL) of a pair of panels."""
     for f in range(36):
-        multiply(
-            function, rows, 2, gradients + f * step, 4, PANEL_BYTES, zero, transformed + f * step,
-            PANEL_BYTES, zero, 1, tiles, du + f * MATRIX, PANEL_BYTES, add,
+        multiply_panel(
+            function, rows, 2, address(gradients, (36 * o + f) * step), 1, PANEL, address(zero, 0),
+            address(transformed, (36 * c + f) * step), PANEL, address(zero, 0), 1, tiles,
+            address(du, first + f * MATRIX), PANEL, add,
         )  # fmt: skip
 
 
 @njit
-def _finish_pair(du, filters, channels, o, c, dw, add, scratch):
-    """Gᵀ dU G of a pair of panels, into (or added to) the filters' gradient."""
+def _finish_pair(du, first, o, c, dw, to, filters, channels, add, scratch):
+    """Gᵀ dU G of a pair of panels, into (or added to) filters' gradient from ``dw[to]`` on."""
     for i in range(min(PANEL, filters - o * PANEL)):
         for half in range(2):
             channel = c * PANEL + half * LANES
             count = lanes_in(channels, channel)
             if count > 0:
-                untransform_filter(du + i * PANEL_BYTES + half * BYTES, MATRIX, scratch)
-                target = dw + 4 * (9 * channels * (o * PANEL + i) + channel)
+                untransform_filter(du, first + i * PANEL + half * LANES, MATRIX, scratch)
+                target = to + 9 * channels * (o * PANEL + i) + channel
                 for tap in range(9):
-                    value = load(scratch + tap * BYTES)
+                    value = load(scratch, tap * LANES)
                     if add:
-                        value = value + load_some(target, count)
-                    store_some(target, value, count)
-                    target += 4 * channels
+                        value = value + load_some(dw, target, count)
+                    store_some(dw, target, value, count)
+                    target += channels
 
 
 @kernel
-def winograd_gradient_tiles(t, chunk, start, stop):
-    """Transform tiles ``first + start … first + stop`` of the result's gradient."""
+def winograd_gradient_tiles(
+    chunk, start, stop, g: Quad, down: int, across: int, first: int, transformed: Quad,
+    scratch: Vector, size: int,
+):  # fmt: skip
+    """Transform tiles ``first + start … first + stop`` of g to (panel, 36, tile, PANEL)."""
     _transform_gradient(
-        quad(t, 0), address(t, 0), integer(t, 1), integer(t, 2), integer(t, 3) + start,
-        stop - start, address(t, 4) + start * PANEL_BYTES, integer(t, 7) * PANEL_BYTES,
-        address(t, 5) + chunk * integer(t, 6),
+        g, down, across, first + start, stop - start, transformed, start * PANEL,
+        transformed.shape[2] * PANEL, scratch[chunk * size :],
     )  # fmt: skip
 
 
 @kernel
-def winograd_gradient_by_pairs(t, chunk, start, stop):
-    """Pairs of panels ``start … stop``, of tiles already transformed."""
-    gradients, transformed, dw = quad(t, 0), quad(t, 1), quad(t, 2)
-    step, tiles, pieces = gradients.shape[2] * PANEL_BYTES, integer(t, 3), transformed.shape[0]
-    du = address(t, 6) + chunk * (36 * MATRIX + SCRATCH)
-    integers(t, 7)[chunk], zero = 0, address(t, 7) + 8 * chunk
+def winograd_gradient_by_pairs(
+    chunk, start, stop, gradients: Quad, transformed: Quad, dw: Quad, tiles: int, add: int,
+    function: int, work: Vector, zeros: Integers,
+):  # fmt: skip
+    """Pairs of panels ``start … stop``, of tiles already transformed; a workspace a chunk."""
+    step, pieces = gradients.shape[2] * PANEL, transformed.shape[0]
+    filters, channels = dw.shape[0], dw.shape[3]
+    du, zero = work[chunk * (36 * MATRIX + SCRATCH) :], zeros[chunk:]
+    scratch = du[36 * MATRIX :]
+    zero[0] = 0
     for pair in range(start, stop):
         o, c = pair // pieces, pair % pieces
-        _multiply_pair(
-            integer(t, 5), min(PANEL, dw.shape[0] - o * PANEL), tiles,
-            address(t, 0) + o * 36 * step, address(t, 1) + c * 36 * step, step, du, zero, 0,
-        )  # fmt: skip
-        _finish_pair(
-            du, dw.shape[0], dw.shape[3], o, c, address(t, 2), integer(t, 4) != 0, du + 36 * MATRIX
-        )
+        rows = min(PANEL, filters - o * PANEL)
+        _multiply_pair(function, rows, tiles, gradients, o, transformed, c, step, du, 0, zero, 0)
+        _finish_pair(du, 0, o, c, dw, 0, filters, channels, add, scratch)
 
 
 @kernel
-def winograd_gradient_by_tiles(t, chunk, start, stop):
-    """Tiles ``start … stop``, into a part of the gradient of each chunk's own."""
-    x, g, dw = quad(t, 0), quad(t, 1), quad(t, 2)  # dw: (O, 9, C) of every chunk
-    down, across, function = integer(t, 5), integer(t, 6), integer(t, 7)
-    integers(t, 12)[chunk], zero = 0, address(t, 12) + 8 * chunk
-    filters, channels, step = g.shape[3], x.shape[3], (BLOCK + 1) * PANEL_BYTES
+def winograd_gradient_by_tiles(
+    chunk, start, stop, x: Quad, g: Quad, parts: Quad, top: int, left: int, down: int, across: int,
+    function: int, work: Vector, sums: Vector, scratch: Vector, size: int, zeros: Integers,
+):  # fmt: skip
+    """Tiles ``start … stop``, into a part (O, 9, C) of the gradient of each chunk's own.
+
+    So are the workspaces: transformed tiles, dU, and the transforms' own.
+    """
+    filters, channels, step = g.shape[3], x.shape[3], (BLOCK + 1) * PANEL
     outputs, pieces = -(-filters // PANEL), -(-channels // PANEL)
-    transformed = address(t, 8) + chunk * (outputs + pieces) * 36 * step
-    gradients = transformed + pieces * 36 * step
-    du, scratch = address(t, 9) + chunk * outputs * pieces * 36 * MATRIX, address(t, 10)
-    scratch += chunk * integer(t, 11)
+    transformed = work[chunk * (outputs + pieces) * 36 * step :]
+    gradients = transformed[pieces * 36 * step :]
+    du, scratch = sums[chunk * outputs * pieces * 36 * MATRIX :], scratch[chunk * size :]
+    zero = zeros[chunk:]
+    zero[0] = 0
     for first in range(start, stop, BLOCK):
         count = min(BLOCK, stop - first)
-        transform_tiles(
-            address(t, 0), x.shape[1], x.shape[2], channels, integer(t, 3), integer(t, 4), down,
-            across, first, count, transformed, step, scratch,
-        )  # fmt: skip
-        _transform_gradient(g, address(t, 1), down, across, first, count, gradients, step, scratch)
+        transform_tiles(x, top, left, down, across, first, count, transformed, 0, step, scratch)
+        _transform_gradient(g, down, across, first, count, gradients, 0, step, scratch)
         for pair in range(outputs * pieces):
             o, c = pair // pieces, pair % pieces
             _multiply_pair(
-                function, min(PANEL, filters - o * PANEL), count, gradients + o * 36 * step,
-                transformed + c * 36 * step, step, du + pair * 36 * MATRIX, zero,
-                1 if first > start else 0,
+                function, min(PANEL, filters - o * PANEL), count, gradients, o, transformed, c,
+                step, du, pair * 36 * MATRIX, zero, 1 if first > start else 0,
             )  # fmt: skip
-    target = address(t, 2) + chunk * 4 * dw.shape[1] * dw.shape[2] * dw.shape[3]
+    to = chunk * filters * 9 * channels
     for pair in range(outputs * pieces):
         _finish_pair(
-            du + pair * 36 * MATRIX, filters, channels, pair // pieces, pair % pieces, target,
+            du, pair * 36 * MATRIX, pair // pieces, pair % pieces, parts, to, filters, channels,
             False, scratch,
         )  # fmt: skip
 
@@ -189,41 +198,41 @@ def filter_gradient(x: Array, g: Array, dw: Array, padding: tuple[int, int]) -> 
 
 def _by_tiles(x: Array, g: Array, dw: Array, padding: tuple[int, int]) -> None:
     down, across = tiles_of(g.shape)
-    tiles, size = g.shape[0] * down * across, scratch_bytes(max(x.shape[3], g.shape[3]))
+    tiles, size = g.shape[0] * down * across, scratch_size(max(x.shape[3], g.shape[3]))
     chunks, pieces, outputs = parts_of(tiles, 2 * BLOCK), panels(x.shape[3]), panels(g.shape[3])
     parts = empty((chunks, dw.shape[0], 9, dw.shape[3]))
     launch(
-        winograd_gradient_by_tiles, x, g, parts, *padding, down, across, multiply_address(),
+        winograd_gradient_by_tiles, x, g, parts, *padding, down, across, multiply_panel_address(),
         empty((chunks, outputs + pieces, 36, (BLOCK + 1) * PANEL)),
-        empty(chunks * outputs * pieces * 36 * MATRIX // 4), empty(chunks * size // 4), size,
-        empty(chunks, np.int64),        items=tiles, chunks=chunks,
+        empty(chunks * outputs * pieces * 36 * MATRIX), empty(chunks * size), size,
+        empty(chunks, np.int64), items=tiles, chunks=chunks,
     )  # fmt: skip
     sum_parts(parts, chunks, dw)
 
 
 def _by_pairs(x: Array, g: Array, dw: Array, padding: tuple[int, int]) -> None:
     down, across = tiles_of(g.shape)
-    tiles, size = g.shape[0] * down * across, scratch_bytes(max(x.shape[3], g.shape[3]))
+    tiles, size = g.shape[0] * down * across, scratch_size(max(x.shape[3], g.shape[3]))
     pieces, outputs = panels(x.shape[3]), panels(g.shape[3])
-    shared = min(tiles, max(96, SHARED // (36 * PANEL_BYTES * (pieces + outputs))))
+    shared = min(tiles, max(96, SHARED // (36 * PANEL * (pieces + outputs))))
     shared = -(-tiles // -(-tiles // shared))  # equal parts
     transformed = empty((pieces, 36, shared | 1, PANEL))
     gradients = empty((outputs, 36, shared | 1, PANEL))
     workers = split(pieces * outputs)
-    du, zeros = empty(workers * (36 * MATRIX + SCRATCH) // 4), empty(workers, np.int64)
+    du, zeros = empty(workers * (36 * MATRIX + SCRATCH)), empty(workers, np.int64)
     for first in range(0, tiles, shared):
         count = min(shared, tiles - first)
         chunks = split(count, 4)
-        scratch = empty(chunks * size // 4)
+        scratch = empty(chunks * size)
         launch(
             winograd_tiles, x, *padding, down, across, first, transformed, scratch, size,
-            shared | 1, items=count, chunks=chunks,
+            items=count, chunks=chunks,
         )  # fmt: skip
         launch(
-            winograd_gradient_tiles, g, down, across, first, gradients, scratch, size, shared | 1,
+            winograd_gradient_tiles, g, down, across, first, gradients, scratch, size,
             items=count, chunks=chunks,
         )  # fmt: skip
         launch(
             winograd_gradient_by_pairs, gradients, transformed, dw, count, first > 0,
-            multiply_address(), du, zeros, items=pieces * outputs, chunks=workers,
+            multiply_panel_address(), du, zeros, items=pieces * outputs, chunks=workers,
         )  # fmt: skip

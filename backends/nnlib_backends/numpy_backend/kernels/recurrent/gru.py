@@ -11,23 +11,24 @@ from numba import njit
 from nnlib_backends.base import KernelPair
 from nnlib_backends.numpy_backend.codegen import math as fn
 from nnlib_backends.numpy_backend.codegen.arguments import (
-    address,
-    at,
-    cube,
-    integer,
-    is_absent,
+    Cube,
+    Integers,
+    Matrix,
+    Nullable,
+    Vector,
+    is_given,
     kernel,
-    matrix,
-    vector,
+    view,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.codegen.dispatch import sgemm_address
 from nnlib_backends.numpy_backend.codegen.exact_sums import clear
-from nnlib_backends.numpy_backend.codegen.gemm_tile import GROUP, multiply, multiply_address
+from nnlib_backends.numpy_backend.codegen.gemm import GROUP, multiply_address
 from nnlib_backends.numpy_backend.codegen.host import place
 from nnlib_backends.numpy_backend.kernels.recurrent.sequences import (
     add,
     add_product,
     before,
+    by_recurrent,
     chunks_for,
     copy,
     finish,
@@ -38,7 +39,7 @@ from nnlib_backends.numpy_backend.kernels.recurrent.sequences import (
     packed,
     present,
     projected,
-    row,
+    slopes_by_recurrent,
     weight_gradients,
 )
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch
@@ -49,37 +50,34 @@ ONE = np.float32(1.0)
 
 
 @kernel
-def gru_forward(t, chunk, start, stop):
-    """Arguments: those of `_forward`'s launch; the workspace of a sequence is h and R h."""
-    B, T, D = cube(t, 0).shape
-    H, P = matrix(t, 2).shape
-    first, last, G = start * GROUP, min(stop * GROUP, B), 3 * H
-    gates, inner, h, hidden = (
-        address(t, 8),
-        address(t, 9),
-        address(t, 10),
-        address(t, 10) + 4 * B * H,
-    )
-    projected(integer(t, 11), address(t, 0), address(t, 1), gates, first, last, T, D, G)
+def gru_forward(
+    chunk, start, stop, x: Cube, w: Matrix, r: Matrix, bias_x: Nullable[Vector],
+    bias_h: Nullable[Vector], h0: Nullable[Matrix], lengths: Nullable[Integers], states: Cube,
+    gates: Cube, inner: Cube, work: Vector, blas: int, reverse: int, tile: int,
+):  # fmt: skip
+    """Groups ``start … stop`` of sequences: states and inner (B, T, H), gates (B, T, 3 H).
+
+    x is (B, T, D), r the transposed weights (H, P).  The workspace of a sequence is h and R h.
+    """
+    (B, T, _), (H, P) = x.shape, r.shape
+    first, last = start * GROUP, min(stop * GROUP, B)
+    h, hidden = view(work, 0, (B, H)), view(work, B * H, (B, P))
+    projected(blas, x, w, gates, first, last)
     for b in range(first, last):
-        initial(address(t, 5), b, row(h, b, H))
+        initial(h0, b, h[b])
     for step in range(T):
-        now = T - 1 - step if integer(t, 12) else step
-        multiply(
-            integer(t, 13), last - first, P, H, h + 4 * first * H, H, 1, address(t, 2), P,
-            hidden + 4 * first * P, P, 0,
-        )  # fmt: skip
+        now = T - 1 - step if reverse else step
+        by_recurrent(tile, h, r, first, last, hidden)
         for b in range(first, last):
-            n, new_h = b * T + now, row(h, b, H)
-            if present(t, 6, b, now):
-                from_x, from_h = row(gates, n, G), at(hidden + 4 * b * P, G)
-                if not is_absent(t, 3):
-                    add(from_x, vector(t, 3))
-                if not is_absent(t, 4):
-                    add(from_h, vector(t, 4))
-                copy(from_h[2 * H :], row(inner, n, H))
-                _cell(from_x, from_h, new_h, H)
-            copy(new_h, row(address(t, 7), n, H))
+            if present(lengths, b, now):
+                from_x, from_h = gates[b, now], hidden[b, : 3 * H]
+                if is_given(bias_x):
+                    add(from_x, bias_x)
+                if is_given(bias_h):
+                    add(from_h, bias_h)
+                copy(from_h[2 * H :], inner[b, now])
+                _cell(from_x, from_h, h[b], H)
+            copy(h[b], states[b, now])
 
 
 @njit
@@ -97,45 +95,47 @@ def _cell(z, hidden, h, H):
 
 
 @kernel
-def gru_backward(t, chunk, start, stop):
-    """Arguments: those of `_backward`'s launch.
+def gru_backward(
+    chunk, start, stop, g: Cube, states: Cube, gates: Cube, inner: Cube, r: Matrix,
+    h0: Nullable[Matrix], lengths: Nullable[Integers], from_x: Cube, from_h: Cube, old_h: Cube,
+    dh0: Nullable[Matrix], work: Vector, reverse: int, tile: int,
+):  # fmt: skip
+    """Groups ``start … stop`` of sequences: slopes (B, T, 3 H), h before each step (B, T, H).
 
-    The workspace of a sequence is what of dh goes past R, and ``slopes R``, which becomes dh.
+    r is (3 H, P).  The workspace of a sequence is what of dh goes past R, and ``slopes R``, which
+    becomes dh.
     """
-    B, T, H = cube(t, 1).shape
-    P, G = matrix(t, 4).shape[1], 3 * H
+    (B, T, H), P = states.shape, r.shape[1]
     first, last = start * GROUP, min(stop * GROUP, B)
-    slopes, past, hidden = address(t, 8), address(t, 11), address(t, 11) + 4 * B * H
+    past, hidden = view(work, 0, (B, H)), view(work, B * H, (B, P))
     for b in range(first, last):
-        clear(row(past, b, H))
-        clear(row(hidden, b, P))
+        clear(past[b])
+        clear(hidden[b])
     for step in range(T):
-        now = step if integer(t, 12) else T - 1 - step
+        now = step if reverse else T - 1 - step
         for b in range(first, last):
-            _back(t, b, now, at(hidden + 4 * b * P, H), row(past, b, H))
-        multiply(
-            integer(t, 13), last - first, P, G, slopes + 4 * (first * T + now) * G, T * G, 1,
-            address(t, 4), P, hidden + 4 * first * P, P, 0,
-        )  # fmt: skip
+            dh = hidden[b, :H]
+            add(dh, past[b])
+            add(dh, g[b, now])
+            before(states, h0, b, now, reverse, old_h[b, now])
+            if present(lengths, b, now):
+                _slopes(
+                    gates[b, now], inner[b, now], old_h[b, now], dh, from_x[b, now],
+                    from_h[b, now], past[b],
+                )  # fmt: skip
+            else:
+                copy(dh, past[b])
+                clear(from_x[b, now])
+                clear(from_h[b, now])
+        slopes_by_recurrent(tile, from_h, now, r, first, last, hidden)
     for b in range(first, last):
-        finish(address(t, 10), b, at(hidden + 4 * b * P, H), row(past, b, H))
+        finish(dh0, b, hidden[b], past[b])
 
 
 @njit
-def _back(t, b, now, dh, past):
+def _slopes(z, inner, old_h, dh, from_x, from_h, past):
     """One step of one sequence: slopes of the gates, and what of dh goes past them."""
-    _, T, H = cube(t, 1).shape
-    n, old_h = b * T + now, row(address(t, 9), b * T + now, H)
-    add(dh, past)
-    add(dh, row(address(t, 0), n, H))
-    before(address(t, 1), address(t, 5), b, now, T, integer(t, 12), old_h)
-    from_x, from_h = row(address(t, 7), n, 3 * H), row(address(t, 8), n, 3 * H)
-    if not present(t, 6, b, now):
-        copy(dh, past)
-        clear(from_x)
-        clear(from_h)
-        return
-    z, inner = row(address(t, 2), n, 3 * H), row(address(t, 3), n, H)
+    H = dh.size
     reset, update, new = z[:H], z[H : 2 * H], z[2 * H :]
     dr, du, dn, dh_n = from_x[:H], from_x[H : 2 * H], from_x[2 * H :], from_h[2 * H :]
     for j in range(dn.size):

@@ -11,24 +11,26 @@ from numba import njit
 from nnlib_backends.base import KernelPair
 from nnlib_backends.numpy_backend.codegen import math as fn
 from nnlib_backends.numpy_backend.codegen.arguments import (
-    address,
-    at,
-    cube,
-    doubles,
-    integer,
-    is_absent,
+    Cube,
+    Doubles,
+    Integers,
+    Matrix,
+    Nullable,
+    Quad,
+    Vector,
+    is_given,
     kernel,
-    matrix,
-    vector,
+    view,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.codegen.dispatch import sgemm_address
 from nnlib_backends.numpy_backend.codegen.exact_sums import SOME, clear, flush, settle
-from nnlib_backends.numpy_backend.codegen.gemm_tile import GROUP, multiply, multiply_address
+from nnlib_backends.numpy_backend.codegen.gemm import GROUP, multiply_address
 from nnlib_backends.numpy_backend.codegen.host import place
 from nnlib_backends.numpy_backend.kernels.recurrent.sequences import (
     add,
     add_product,
     before,
+    by_recurrent,
     chunks_for,
     copy,
     finish,
@@ -40,6 +42,7 @@ from nnlib_backends.numpy_backend.kernels.recurrent.sequences import (
     present,
     projected,
     row,
+    slopes_by_recurrent,
     weight_gradients,
 )
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch
@@ -50,45 +53,46 @@ ONE = np.float32(1.0)
 
 
 @kernel
-def lstm_forward(t, chunk, start, stop):
-    """Arguments: x, W, Rᵀ, b, d, h0, c0, lengths, peepholes, states, gates, work, BLAS, reverse.
+def lstm_forward(
+    chunk, start, stop, x: Cube, w: Matrix, r: Matrix, bias_x: Nullable[Vector],
+    bias_h: Nullable[Vector], h0: Nullable[Matrix], c0: Nullable[Matrix],
+    lengths: Nullable[Integers], peepholes: Nullable[Vector], states: Quad, gates: Cube,
+    work: Vector, blas: int, reverse: int, tile: int,
+):  # fmt: skip
+    """Groups ``start … stop`` of sequences: states (2, B, T, H) and gates (B, T, 4 H).
 
-    The workspace of a sequence is h, c and R h.
+    x is (B, T, D), r the transposed weights (H, P).  The workspace of a sequence is h, c and R h.
     """
-    B, T, D = cube(t, 0).shape
-    H, P = matrix(t, 2).shape
-    first, last, G = start * GROUP, min(stop * GROUP, B), 4 * H
-    gates, states, work = address(t, 10), address(t, 9), address(t, 11)
-    h, c, hidden = work, work + 4 * B * H, work + 8 * B * H
-    projected(integer(t, 12), address(t, 0), address(t, 1), gates, first, last, T, D, G)
+    (B, T, _), (H, P) = x.shape, r.shape
+    first, last = start * GROUP, min(stop * GROUP, B)
+    h, c, hidden = view(work, 0, (B, H)), view(work, B * H, (B, H)), view(work, 2 * B * H, (B, P))
+    projected(blas, x, w, gates, first, last)
     for b in range(first, last):
-        initial(address(t, 5), b, row(h, b, H))
-        initial(address(t, 6), b, row(c, b, H))
+        initial(h0, b, h[b])
+        initial(c0, b, c[b])
     for step in range(T):
-        now = T - 1 - step if integer(t, 13) else step
-        multiply(
-            integer(t, 14), last - first, P, H, h + 4 * first * H, H, 1, address(t, 2), P,
-            hidden + 4 * first * P, P, 0,
-        )  # fmt: skip
+        now = T - 1 - step if reverse else step
+        by_recurrent(tile, h, r, first, last, hidden)
         for b in range(first, last):
-            new_h, new_c = row(h, b, H), row(c, b, H)
-            if present(t, 7, b, now):
-                z = row(gates, b * T + now, G)
-                add(z, at(hidden + 4 * b * P, G))
-                if not is_absent(t, 3):
-                    add(z, vector(t, 3))
-                if not is_absent(t, 4):
-                    add(z, vector(t, 4))
-                _cell(z, new_h, new_c, address(t, 8), H)
-            copy(new_h, row(states, b * T + now, H))
-            copy(new_c, row(states, (B + b) * T + now, H))
+            new_h, new_c = h[b], c[b]
+            if present(lengths, b, now):
+                z = gates[b, now]
+                add(z, hidden[b])
+                if is_given(bias_x):
+                    add(z, bias_x)
+                if is_given(bias_h):
+                    add(z, bias_h)
+                _cell(z, new_h, new_c, peepholes)
+            copy(new_h, states[0, b, now])
+            copy(new_c, states[1, b, now])
 
 
 @njit
-def _cell(z, h, c, peepholes, H):
+def _cell(z, h, c, peepholes):
     """One step of one sequence: activate the gates, renew h and c."""
+    H = h.size
     i, f, g, o = z[:H], z[H : 2 * H], z[2 * H : 3 * H], z[3 * H :]
-    if peepholes != 0:
+    if is_given(peepholes):
         add_product(i, row(peepholes, 0, H), c)
         add_product(f, row(peepholes, 1, H), c)
     both = z[: 2 * H]
@@ -98,7 +102,7 @@ def _cell(z, h, c, peepholes, H):
         g[j] = fn.tanh(g[j])
     for j in range(c.size):
         c[j] = f[j] * c[j] + i[j] * g[j]
-    if peepholes != 0:
+    if is_given(peepholes):
         add_product(o, row(peepholes, 2, H), c)
     for j in range(o.size):
         o[j] = fn.sigmoid(o[j])
@@ -107,69 +111,66 @@ def _cell(z, h, c, peepholes, H):
 
 
 @kernel
-def lstm_backward(t, chunk, start, stop):
-    """Arguments: those of `_backward`'s launch.
+def lstm_backward(
+    chunk, start, stop, g: Quad, states: Quad, gates: Cube, r: Matrix, h0: Nullable[Matrix],
+    c0: Nullable[Matrix], lengths: Nullable[Integers], peepholes: Nullable[Vector], slopes: Cube,
+    old_h: Cube, dh0: Nullable[Matrix], dc0: Nullable[Matrix], work: Vector, reverse: int,
+    tile: int,
+):  # fmt: skip
+    """Groups ``start … stop`` of sequences: slopes (B, T, 4 H), h before each step (B, T, H).
 
-    The workspace of a sequence is: what of dh gets past a step without a sequence, dc, c before,
-    tanh(c), and ``slopes R``, which becomes dh.
+    r is (4 H, P).  The workspace of a sequence is: what of dh gets past a step without a sequence,
+    dc, c before, tanh(c), and ``slopes R``, which becomes dh.
     """
-    B, T, H = cube(t, 9).shape
-    P, G = matrix(t, 3).shape[1], 4 * H
+    (B, T, H), P = old_h.shape, r.shape[1]
     first, last = start * GROUP, min(stop * GROUP, B)
-    slopes, past, dc = address(t, 8), address(t, 12), address(t, 12) + 4 * B * H
-    hidden = address(t, 12) + 16 * B * H
+    past, dc = view(work, 0, (B, H)), view(work, B * H, (B, H))
+    old_c, squashed = view(work, 2 * B * H, (B, H)), view(work, 3 * B * H, (B, H))
+    hidden = view(work, 4 * B * H, (B, P))
     for b in range(first, last):
-        clear(row(past, b, H))
-        clear(row(dc, b, H))
-        clear(row(hidden, b, P))
+        clear(past[b])
+        clear(dc[b])
+        clear(hidden[b])
     for step in range(T):
-        now = step if integer(t, 13) else T - 1 - step
+        now = step if reverse else T - 1 - step
         for b in range(first, last):
-            _back(t, b, now, at(hidden + 4 * b * P, H), row(past, b, H), row(dc, b, H))
-        multiply(
-            integer(t, 14), last - first, P, G, slopes + 4 * (first * T + now) * G, T * G, 1,
-            address(t, 3), P, hidden + 4 * first * P, P, 0,
-        )  # fmt: skip
+            dh = hidden[b, :H]
+            add(dh, past[b])
+            add(dh, g[0, b, now])
+            add(dc[b], g[1, b, now])
+            before(states[0], h0, b, now, reverse, old_h[b, now])
+            if present(lengths, b, now):
+                clear(past[b])
+                before(states[1], c0, b, now, reverse, old_c[b])
+                _squash(states[1, b, now], squashed[b])
+                _slopes(gates[b, now], slopes[b, now], dh, dc[b], old_c[b], squashed[b], peepholes)
+            else:
+                copy(dh, past[b])
+                clear(slopes[b, now])
+        slopes_by_recurrent(tile, slopes, now, r, first, last, hidden)
     for b in range(first, last):
-        finish(address(t, 10), b, at(hidden + 4 * b * P, H), row(past, b, H))
-        clear(row(past, b, H))
-        finish(address(t, 11), b, row(dc, b, H), row(past, b, H))
+        finish(dh0, b, hidden[b], past[b])
+        clear(past[b])
+        finish(dc0, b, dc[b], past[b])
 
 
 @njit
-def _back(t, b, now, dh, past, dc):
-    """One step of one sequence: slopes of the gates, and the gradients by h and c before it."""
-    B, T, H = cube(t, 9).shape
-    n = b * T + now
-    add(dh, past)
-    add(dh, row(address(t, 0), n, H))
-    add(dc, row(address(t, 0), B * T + n, H))
-    before(address(t, 1), address(t, 4), b, now, T, integer(t, 13), row(address(t, 9), n, H))
-    d = row(address(t, 8), n, 4 * H)
-    if not present(t, 6, b, now):
-        copy(dh, past)
-        clear(d)
-        return
-    clear(past)
-    z = row(address(t, 2), n, 4 * H)
-    old_c, squashed = row(address(t, 12), 2 * B + b, H), row(address(t, 12), 3 * B + b, H)
-    before(address(t, 1) + 4 * B * T * H, address(t, 5), b, now, T, integer(t, 13), old_c)
-    c = row(address(t, 1), B * T + n, H)
-    for j in range(squashed.size):
-        squashed[j] = fn.tanh(c[j])
-    _slopes(z, d, dh, dc, old_c, squashed, address(t, 7), H)
+def _squash(c, to):
+    for j in range(to.size):
+        to[j] = fn.tanh(c[j])
 
 
 @njit
-def _slopes(z, d, dh, dc, old_c, squashed, peepholes, H):
+def _slopes(z, d, dh, dc, old_c, squashed, peepholes):
     """From dh and dc to the gradients by what is activated, and by c before."""
+    H = dh.size
     i, f, g, o = z[:H], z[H : 2 * H], z[2 * H : 3 * H], z[3 * H :]
     di, df, dg, do = d[:H], d[H : 2 * H], d[2 * H : 3 * H], d[3 * H :]
     for j in range(do.size):
         do[j] = dh[j] * squashed[j] * o[j] * (ONE - o[j])
     for j in range(dc.size):
         dc[j] += dh[j] * o[j] * (ONE - squashed[j] * squashed[j])
-    if peepholes != 0:
+    if is_given(peepholes):
         add_product(dc, do, row(peepholes, 2, H))
     for j in range(di.size):
         di[j] = dc[j] * g[j] * i[j] * (ONE - i[j])
@@ -179,29 +180,30 @@ def _slopes(z, d, dh, dc, old_c, squashed, peepholes, H):
         dg[j] = dc[j] * i[j] * (ONE - g[j] * g[j])
     for j in range(dc.size):
         dc[j] *= f[j]
-    if peepholes != 0:
+    if is_given(peepholes):
         add_product(dc, di, row(peepholes, 0, H))
         add_product(dc, df, row(peepholes, 1, H))
 
 
 @kernel
-def lstm_peepholes(t, chunk, start, stop):
-    """Arguments: slopes, states, c0, dpeepholes, work (H), the sums in float64, reverse."""
-    B, T, G = cube(t, 0).shape
-    H, old_c, cells = G // 4, vector(t, 4), address(t, 1) + 4 * B * T * (G // 4)
-    some, totals = vector(t, 3), doubles(t, 5)
-    to_i, to_f, to_o = some[:H], some[H : 2 * H], some[2 * H :]
-    clear(some)
+def lstm_peepholes(
+    chunk, start, stop, slopes: Cube, states: Quad, c0: Nullable[Matrix], dpeepholes: Vector,
+    old_c: Vector, totals: Doubles, reverse: int,
+):  # fmt: skip
+    """The gradient by the peepholes (3 H); the workspaces are c before (H) and the sums (3 H)."""
+    (B, T, G), H = slopes.shape, old_c.size
+    to_i, to_f, to_o = dpeepholes[:H], dpeepholes[H : 2 * H], dpeepholes[2 * H :]
+    clear(dpeepholes)
     clear(totals)
     for n in range(B * T):
         if n > 0 and n % SOME == 0:
-            flush(some, totals)
-        d = row(address(t, 0), n, G)
-        before(cells, address(t, 2), n // T, n % T, T, integer(t, 6), old_c)
+            flush(dpeepholes, totals)
+        d = row(slopes, n, G)
+        before(states[1], c0, n // T, n % T, reverse, old_c)
         add_product(to_i, d[:H], old_c)
         add_product(to_f, d[H : 2 * H], old_c)
-        add_product(to_o, d[3 * H :], row(cells, n, H))
-    settle(some, totals)
+        add_product(to_o, d[3 * H :], states[1, n // T, n % T])
+    settle(dpeepholes, totals)
 
 
 def _forward(

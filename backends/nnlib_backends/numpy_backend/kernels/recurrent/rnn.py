@@ -5,27 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from numba import njit
-
 from nnlib_backends.base import KernelPair
 from nnlib_backends.numpy_backend.codegen.arguments import (
-    address,
-    at,
-    cube,
-    integer,
-    is_absent,
+    Cube,
+    Integers,
+    Matrix,
+    Nullable,
+    Vector,
+    is_given,
     kernel,
-    matrix,
-    vector,
+    view,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.codegen.dispatch import sgemm_address
 from nnlib_backends.numpy_backend.codegen.exact_sums import clear
-from nnlib_backends.numpy_backend.codegen.gemm_tile import GROUP, multiply, multiply_address
+from nnlib_backends.numpy_backend.codegen.gemm import GROUP, multiply_address
 from nnlib_backends.numpy_backend.codegen.host import place
 from nnlib_backends.numpy_backend.kernels.activation import CODES, activate, derive
 from nnlib_backends.numpy_backend.kernels.recurrent.sequences import (
     add,
     before,
+    by_recurrent,
     chunks_for,
     copy,
     finish,
@@ -36,7 +35,7 @@ from nnlib_backends.numpy_backend.kernels.recurrent.sequences import (
     packed,
     present,
     projected,
-    row,
+    slopes_by_recurrent,
     weight_gradients,
 )
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch
@@ -45,75 +44,71 @@ __all__ = ["KERNELS"]
 
 
 @kernel
-def rnn_forward(t, chunk, start, stop):
-    """Arguments: those of `_forward`'s launch; the workspace of a sequence is h and R h."""
-    B, T, D = cube(t, 0).shape
-    H, P = matrix(t, 2).shape
+def rnn_forward(
+    chunk, start, stop, x: Cube, w: Matrix, r: Matrix, bias_x: Nullable[Vector],
+    bias_h: Nullable[Vector], h0: Nullable[Matrix], lengths: Nullable[Integers], states: Cube,
+    work: Vector, blas: int, reverse: int, code: int, tile: int,
+):  # fmt: skip
+    """Groups ``start … stop`` of sequences: states (B, T, H).
+
+    x is (B, T, D), r the transposed weights (H, P).  The workspace of a sequence is h and R h.
+    """
+    (B, T, _), (H, P) = x.shape, r.shape
     first, last = start * GROUP, min(stop * GROUP, B)
-    states, h, hidden = address(t, 7), address(t, 8), address(t, 8) + 4 * B * H
-    projected(integer(t, 9), address(t, 0), address(t, 1), states, first, last, T, D, H)
+    h, hidden = view(work, 0, (B, H)), view(work, B * H, (B, P))
+    projected(blas, x, w, states, first, last)
     for b in range(first, last):
-        initial(address(t, 5), b, row(h, b, H))
+        initial(h0, b, h[b])
     for step in range(T):
-        now = T - 1 - step if integer(t, 10) else step
-        multiply(
-            integer(t, 12), last - first, P, H, h + 4 * first * H, H, 1, address(t, 2), P,
-            hidden + 4 * first * P, P, 0,
-        )  # fmt: skip
+        now = T - 1 - step if reverse else step
+        by_recurrent(tile, h, r, first, last, hidden)
         for b in range(first, last):
-            z, new_h = row(states, b * T + now, H), row(h, b, H)
-            if present(t, 6, b, now):
-                add(z, at(hidden + 4 * b * P, H))
-                if not is_absent(t, 3):
-                    add(z, vector(t, 3))
-                if not is_absent(t, 4):
-                    add(z, vector(t, 4))
-                activate(z, integer(t, 11))
-                copy(z, new_h)
+            z = states[b, now]
+            if present(lengths, b, now):
+                add(z, hidden[b])
+                if is_given(bias_x):
+                    add(z, bias_x)
+                if is_given(bias_h):
+                    add(z, bias_h)
+                activate(z, code)
+                copy(z, h[b])
             else:
-                copy(new_h, z)
+                copy(h[b], z)
 
 
 @kernel
-def rnn_backward(t, chunk, start, stop):
-    """Arguments: those of `_backward`'s launch.
+def rnn_backward(
+    chunk, start, stop, g: Cube, states: Cube, r: Matrix, h0: Nullable[Matrix],
+    lengths: Nullable[Integers], slopes: Cube, old_h: Cube, dh0: Nullable[Matrix], work: Vector,
+    reverse: int, code: int, tile: int,
+):  # fmt: skip
+    """Groups ``start … stop`` of sequences: slopes and h before each step (B, T, H).
 
-    The workspace of a sequence is what of dh goes past R, and ``slopes R``, which becomes dh.
+    r is (H, P).  The workspace of a sequence is what of dh goes past R, and ``slopes R``, which
+    becomes dh.
     """
-    B, T, H = cube(t, 1).shape
-    P = matrix(t, 2).shape[1]
+    (B, T, H), P = states.shape, r.shape[1]
     first, last = start * GROUP, min(stop * GROUP, B)
-    slopes, past, hidden = address(t, 5), address(t, 8), address(t, 8) + 4 * B * H
+    past, hidden = view(work, 0, (B, H)), view(work, B * H, (B, P))
     for b in range(first, last):
-        clear(row(past, b, H))
-        clear(row(hidden, b, P))
+        clear(past[b])
+        clear(hidden[b])
     for step in range(T):
-        now = step if integer(t, 9) else T - 1 - step
+        now = step if reverse else T - 1 - step
         for b in range(first, last):
-            _back(t, b, now, at(hidden + 4 * b * P, H), row(past, b, H))
-        multiply(
-            integer(t, 11), last - first, P, H, slopes + 4 * (first * T + now) * H, T * H, 1,
-            address(t, 2), P, hidden + 4 * first * P, P, 0,
-        )  # fmt: skip
+            dh, d = hidden[b, :H], slopes[b, now]
+            add(dh, past[b])
+            add(dh, g[b, now])
+            before(states, h0, b, now, reverse, old_h[b, now])
+            if present(lengths, b, now):
+                derive(dh, states[b, now], d, code)
+                clear(past[b])
+            else:
+                copy(dh, past[b])
+                clear(d)
+        slopes_by_recurrent(tile, slopes, now, r, first, last, hidden)
     for b in range(first, last):
-        finish(address(t, 7), b, at(hidden + 4 * b * P, H), row(past, b, H))
-
-
-@njit
-def _back(t, b, now, dh, past):
-    """One step of one sequence: the slope, and what of dh goes past it."""
-    _, T, H = cube(t, 1).shape
-    n = b * T + now
-    add(dh, past)
-    add(dh, row(address(t, 0), n, H))
-    before(address(t, 1), address(t, 3), b, now, T, integer(t, 9), row(address(t, 6), n, H))
-    d = row(address(t, 5), n, H)
-    if present(t, 4, b, now):
-        derive(dh, row(address(t, 1), n, H), d, integer(t, 10))
-        clear(past)
-    else:
-        copy(dh, past)
-        clear(d)
+        finish(dh0, b, hidden[b], past[b])
 
 
 def _forward(

@@ -15,26 +15,29 @@ import numpy as np
 from numba import njit
 
 from nnlib_backends.numpy_backend.codegen.arguments import (
+    Cube,
+    Doubles,
+    Integers,
+    Matrix,
+    Nullable,
+    Vector,
     address,
-    at,
-    doubles,
     gemm,
-    integer,
-    integers,
-    is_absent,
+    is_given,
     kernel,
-    matrix,
-    vector,
+    view,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.codegen.dispatch import sgemm_address
 from nnlib_backends.numpy_backend.codegen.exact_sums import SOME, clear, sum_rows
-from nnlib_backends.numpy_backend.codegen.gemm_tile import GROUP, LANES
+from nnlib_backends.numpy_backend.codegen.gemm import GROUP, multiply
 from nnlib_backends.numpy_backend.codegen.host import long_integers, place
+from nnlib_backends.numpy_backend.codegen.simd import LANES
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
 
 __all__ = [
-    "add", "add_product", "before", "chunks_for", "copy", "finish", "groups_of", "initial",
-    "lengths_of", "optional", "packed", "present", "projected", "row", "weight_gradients",
+    "add", "add_product", "before", "by_recurrent", "chunks_for", "copy", "finish", "groups_of",
+    "initial", "lengths_of", "optional", "packed", "present", "projected", "row",
+    "slopes_by_recurrent", "weight_gradients",
 ]  # fmt: skip
 
 WORK = 1 << 16  #: multiplications worth a second thread
@@ -44,9 +47,9 @@ WORK = 1 << 16  #: multiplications worth a second thread
 
 
 @njit
-def row(base, index, size):
-    """Row ``index`` of the rows of one size that start at an address."""
-    return at(base + 4 * index * size, size)
+def row(x, index, size):
+    """Row ``index`` of an array read as rows of one size."""
+    return view(x, index * size, size)
 
 
 @njit
@@ -72,55 +75,75 @@ def add_product(x, y, z):
 
 @njit
 def initial(source, b, to):
-    """Copy row b of the initial states at an address, 0 if there are none."""
-    if source == 0:
-        clear(to)
+    """Copy row b of the initial states (B, H), 0 if there are none."""
+    if is_given(source):
+        copy(source[b], to)
     else:
-        copy(row(source, b, to.size), to)
+        clear(to)
 
 
 @njit
-def before(states, source, b, now, T, reverse, to):
-    """Copy the state of sequence b before a step, from the states of all steps at an address."""
+def before(states, source, b, now, reverse, to):
+    """Copy the state of sequence b before a step, from the states of all steps (B, T, H)."""
     other = now + 1 if reverse else now - 1
-    if other < 0 or other >= T:
+    if other < 0 or other >= states.shape[1]:
         initial(source, b, to)
     else:
-        copy(row(states, b * T + other, to.size), to)
+        copy(states[b, other], to)
 
 
 @njit
 def finish(result, b, x, y):
-    """Row b of the gradient by an initial state at an address, if wanted: ``x + y``."""
-    if result != 0:
-        to = row(result, b, x.size)
+    """Row b of the gradient by an initial state (B, H), if wanted: ``x + y``."""
+    if is_given(result):
+        to = result[b]
         for i in range(to.size):
             to[i] = x[i] + y[i]
 
 
 @njit
-def present(t, k, b, step):
-    """Whether sequence b has this step; argument ``k`` is the lengths."""
-    return is_absent(t, k) or step < integers(t, k)[b]
+def present(lengths, b, step):
+    """Whether sequence b has this step."""
+    return not is_given(lengths) or step < lengths[b]
 
 
 @njit
-def projected(blas, x, w, gates, first, last, T, D, G):
-    """``gates = x wᵀ`` for all steps of some sequences, at addresses."""
+def projected(blas, x, w, gates, first, last):
+    """``gates = x wᵀ`` for all steps of some sequences: x (B, T, D), w (G, D), gates (B, T, G)."""
+    T, (G, D) = x.shape[1], w.shape
     gemm(
-        blas, False, True, (last - first) * T, G, D, x + 4 * first * T * D, D, w, D,
-        0.0, gates + 4 * first * T * G, G,
+        blas, False, True, (last - first) * T, G, D, address(x, first * T * D), D, address(w, 0), D,
+        0.0, address(gates, first * T * G), G,
+    )  # fmt: skip
+
+
+@njit
+def by_recurrent(tile, x, r, first, last, out):
+    """``out = x r`` for rows ``first … last`` of x and out."""
+    rows, columns = last - first, r.shape[1]
+    multiply(
+        tile, rows, columns, x.shape[1], address(x, first * x.shape[1]), x.shape[1], 1,
+        address(r, 0), columns, address(out, first * columns), columns, 0,
+    )  # fmt: skip
+
+
+@njit
+def slopes_by_recurrent(tile, slopes, now, r, first, last, out):
+    """``out = slopes[:, now] r`` for some sequences: slopes (B, T, G), r (G, P), out (B, P)."""
+    T, (G, P) = slopes.shape[1], r.shape
+    multiply(
+        tile, last - first, P, G, address(slopes, (first * T + now) * G), T * G, 1, address(r, 0),
+        P, address(out, first * P), P, 0,
     )  # fmt: skip
 
 
 @kernel
-def recurrent_pack(t, chunk, start, stop):
-    """Arguments: weight (G, H), copy, whether to transpose it.  The copy has padding of 0."""
-    w, copy = matrix(t, 0), matrix(t, 1)
+def recurrent_pack(chunk, start, stop, w: Matrix, out: Matrix, transpose: int):
+    """Rows ``start … stop`` of the weights w or of their transpose, padded with 0."""
     for i in range(start, stop):
-        to = copy[i]
+        to = out[i]
         clear(to)
-        if integer(t, 2):
+        if transpose:
             for j in range(w.shape[0]):
                 to[j] = w[j, i]
         else:
@@ -130,9 +153,8 @@ def recurrent_pack(t, chunk, start, stop):
 
 
 @kernel
-def recurrent_within(t, chunk, start, stop):
-    """Arguments: x (B · T, D), lengths, copy: zeros outside the lengths, whatever is there."""
-    x, lengths, copied = matrix(t, 0), integers(t, 1), matrix(t, 2)
+def recurrent_within(chunk, start, stop, x: Matrix, lengths: Integers, copied: Matrix):
+    """Rows ``start … stop`` of x (B · T, D), with zeros outside the lengths (B)."""
     T = x.shape[0] // max(1, lengths.size)
     for n in range(start, stop):
         if n % T < lengths[n // T]:
@@ -142,30 +164,31 @@ def recurrent_within(t, chunk, start, stop):
 
 
 @kernel
-def recurrent_weights(t, chunk, start, stop):
-    """Arguments: slopes by W x, slopes by R h, x, h before, dW, dR, db, dd, dx, W, BLAS, pieces.
+def recurrent_weights(
+    chunk, start, stop, from_x: Matrix, from_h: Matrix, x: Matrix, old_h: Matrix,
+    dw: Nullable[Matrix], dr: Nullable[Matrix], db: Nullable[Vector], dd: Nullable[Vector],
+    dx: Nullable[Cube], w: Matrix, blas: int, pieces: int, totals: Nullable[Doubles],
+):  # fmt: skip
+    """Gradients by W (G, D), R (G, H), both biases (G) and x, from the slopes (B · T, G).
 
-    And a workspace for sums over many rows.
     A piece has its own rows of dW, dR, db and dd, and its own rows of dx.
+    The totals are for sums over many rows.
     """
-    pieces = integer(t, 11)
-    rows, G = matrix(t, 0).shape
+    rows, G = from_x.shape
     first, last = _bound(G, start, pieces), _bound(G, stop, pieces)
     if first < last:
-        _outer(t, 0, 2, 4, first, last)
-        _outer(t, 1, 3, 5, first, last)
-        _bias(t, 0, 6, first, last)
-        if address(t, 0) == address(t, 1) and address(t, 6) != 0 and address(t, 7) != 0:
-            part = last - first  # the same sums once more
-            copy(at(address(t, 6) + 4 * first, part), at(address(t, 7) + 4 * first, part))
+        _outer(blas, from_x, x, dw, first, last)
+        _outer(blas, from_h, old_h, dr, first, last)
+        _bias(from_x, db, totals, first, last)
+        if address(from_x, 0) == address(from_h, 0) and is_given(db) and is_given(dd):
+            copy(db[first:last], dd[first:last])  # the same sums once more
         else:
-            _bias(t, 1, 7, first, last)
-    first, last, D = _bound(rows, start, pieces), _bound(rows, stop, pieces), matrix(t, 2).shape[1]
-    if not is_absent(t, 8) and first < last:
+            _bias(from_h, dd, totals, first, last)
+    first, last, D = _bound(rows, start, pieces), _bound(rows, stop, pieces), x.shape[1]
+    if is_given(dx) and first < last:
         gemm(
-            integer(t, 10), False, False, last - first, D, G,
-            address(t, 0) + 4 * first * G, G, address(t, 9), D,
-            0.0, address(t, 8) + 4 * first * D, D,
+            blas, False, False, last - first, D, G, address(from_x, first * G), G, address(w, 0), D,
+            0.0, address(dx, first * D), D,
         )  # fmt: skip
 
 
@@ -176,24 +199,23 @@ def _bound(n, piece, pieces):
 
 
 @njit
-def _outer(t, slopes, inputs, result, first, last):
-    """Some rows of a weight's gradient."""
-    d, x = matrix(t, slopes), matrix(t, inputs)
-    if not is_absent(t, result):
+def _outer(blas, slopes, inputs, result, first, last):
+    """Some rows of a weight's gradient, if wanted: ``slopesᵀ inputs``."""
+    (rows, G), D = slopes.shape, inputs.shape[1]
+    if is_given(result):
         gemm(
-            integer(t, 10), True, False, last - first, x.shape[1], x.shape[0],
-            address(t, slopes) + 4 * first, d.shape[1], address(t, inputs), x.shape[1],
-            0.0, address(t, result) + 4 * first * x.shape[1], x.shape[1],
+            blas, True, False, last - first, D, rows, address(slopes, first), G, address(inputs, 0),
+            D, 0.0, address(result, first * D), D,
         )  # fmt: skip
 
 
 @njit
-def _bias(t, slopes, result, first, last):
-    """Some numbers of a bias's gradient."""
-    rows, G = matrix(t, slopes).shape
-    if not is_absent(t, result):
-        total, totals = vector(t, result)[first:last], doubles(t, 12)[first:last]
-        sum_rows(vector(t, slopes)[first:], G, rows, total, totals)
+def _bias(slopes, result, totals, first, last):
+    """Some numbers of a bias's gradient, if wanted."""
+    rows, G = slopes.shape
+    if is_given(result):
+        part = slice(first, last)
+        sum_rows(view(slopes, first, rows * G - first), G, rows, result[part], totals[part])
 
 
 # On the host -------------------------------------------------------------------------------------
