@@ -42,7 +42,7 @@ mkdir -p "$out" || exit 1
 out=$(cd "$out" && pwd)
 cd "$(dirname "$0")/.." || exit 1
 python=${PYTHON:-python3}
-export PYTHONPATH="$PWD:$PWD/backends:$PWD/benchmarks:$PWD/tests:$out/site"
+export PYTHONPATH="$PWD:$PWD/backends:$PWD/benchmarks:$PWD/tests:$PWD/tests/doubles:$out/site"
 export MPLBACKEND=Agg PYTHONUNBUFFERED=1
 rm -f "$out/bandwidth.json"
 : >"$out/parts.tsv"
@@ -116,8 +116,8 @@ pytest=("$python" -m pytest --tb=short -p no:cacheprovider --continue-on-collect
     -m "gpu and not peers")
 has xdist && pytest+=(-n 8 --dist worksteal)
 # what a GPU alone can tell comes first, then what holds on every backend
-kernels=(tests/backends tests/capture)
-tests=(tests/{models,benchmarks,ops,optim,nn,autograd,train,io,data,cli,examples,peers,test_*.py})
+kernels=(tests/backends tests/jit)
+tests=(tests/{models,benchmarks,ops,optim,nn,autograd,train,io,data,text,cli,examples,peers,test_*.py})
 if [ "$backend" = cupy ]; then
     megabytes=512 largest=8192
     bench=(--backends cupy --peers "$(installed torch-cuda:torch jax-cuda:jax)" --workloads compare-gpu)

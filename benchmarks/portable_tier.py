@@ -17,7 +17,7 @@ import tracemalloc
 from pathlib import Path
 
 os.environ["NNLIB_NATIVE"] = "0"
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "doubles"))
 
 import numpy as np
 import strict_backend

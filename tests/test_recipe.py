@@ -49,11 +49,7 @@ GENERIC = (
 
 def recipe():
     """Return (file, where, code) of each block: the end of a file, or the name of a list in it."""
-    for path in ("docs/recipe_operation.md", "CONTRIBUTING.md"):
-        if (ROOT / path).exists():
-            text = (ROOT / path).read_text(encoding="utf-8")
-            if HEADING in text:
-                break
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     section = text.partition(HEADING)[2].partition("\n## ")[0]
     steps, file, where = [], None, None
     for part in re.split(r"^(?=\d\. |   In `|   At the end|   ```)", section, flags=re.MULTILINE):
@@ -94,7 +90,7 @@ def tree(tmp_path_factory):
 
 
 def run(folder, *command):
-    paths = [str(folder / part) for part in (".", "backends", "tests")]
+    paths = [str(folder / part) for part in (".", "backends", "tests", "tests/doubles")]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(paths),

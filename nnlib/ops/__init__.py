@@ -17,6 +17,7 @@ from nnlib.ops.explog import *
 from nnlib.ops.hyperbolic import *
 from nnlib.ops.indexing import *
 from nnlib.ops.linalg import *
+from nnlib.ops.linear import *
 from nnlib.ops.normalization import *
 from nnlib.ops.pooling import *
 from nnlib.ops.recurrent import *

@@ -9,9 +9,9 @@ one, or with ``reverse`` the first) is the final state of every sequence, howeve
 from nnlib.errors import ShapeError, describe
 from nnlib.ops.activation import relu
 from nnlib.ops.comparison import where
-from nnlib.ops.convolution import linear
 from nnlib.ops.explog import sigmoid
 from nnlib.ops.hyperbolic import tanh
+from nnlib.ops.linear import linear
 from nnlib.ops.operation import IN_FLOAT32, Integers, fused
 from nnlib.ops.shaping import expand_dims, stack
 

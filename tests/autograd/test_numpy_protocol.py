@@ -145,6 +145,7 @@ def on_tensors(value):
     return nnlib.tensor(value) if isinstance(value, np.ndarray) else value
 
 
+@pytest.mark.filterwarnings("ignore:`newshape`:DeprecationWarning")
 @pytest.mark.parametrize(
     ("function", "keyword"),
     [
@@ -156,6 +157,8 @@ def on_tensors(value):
 def test_keyword_means_what_it_means_to_numpy_or_is_refused_by_name(function, keyword):
     arrays = ARRAYS.get(function.__name__, (X,))
     options = {keyword: GIVEN[keyword], **NEEDED.get(function.__name__, {})}
+    if keyword == "newshape":  # until NumPy 2.3 another name of shape, which then must not be there
+        del options["shape"]
     call = functools.partial(function, **options)
     refused = keyword in REFUSED or (function.__name__, keyword) in REFUSED
     if refused:

@@ -15,7 +15,7 @@ from nnlib.nn.functional.checks import (
     floating,
     pair,
 )
-from nnlib.ops.convolution import ACTIVATIONS
+from nnlib.ops.linear import FUSED_ACTIVATIONS
 
 __all__ = ["adaptive_avg_pool2d", "avg_pool2d", "conv1d", "conv2d", "max_pool2d"]
 
@@ -80,7 +80,7 @@ def conv2d(
         x = ops.pad(x, pad_width=((0, 0), rows, columns, (0, 0)))
         rows = columns = (0, 0)
     if activation is not None:
-        check_choice(activation, tuple(ACTIVATIONS), "activation")
+        check_choice(activation, tuple(FUSED_ACTIVATIONS), "activation")
     return ops.conv2d(
         x,
         weight,

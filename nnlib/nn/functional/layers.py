@@ -16,7 +16,7 @@ from nnlib.nn.functional.checks import (
     check_range,
     floating,
 )
-from nnlib.ops.convolution import LINEAR_ACTIVATIONS
+from nnlib.ops.linear import LINEAR_ACTIVATIONS
 from nnlib.random import Generator, default_generator
 
 __all__ = ["dropout", "embedding", "linear", "one_hot"]

@@ -1,6 +1,6 @@
 """Graphs and products on a real GPU: run with ``pytest -m gpu``.
 
-The compiled functions of tests/capture run there, too.
+The compiled functions of tests/jit run there, too.
 """
 
 import gc

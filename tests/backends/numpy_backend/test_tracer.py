@@ -152,3 +152,13 @@ def test_memory_of_dead_arrays_is_not_mistaken_for_that_of_new_ones():
     program, values = record(many, x)
     program.replay()
     np.testing.assert_array_equal(program.results()[0], values)
+
+
+def test_numbers_are_asked_for_outside_of_an_operation():
+    tracer = NumpyTracer()
+
+    def inside(x):
+        return x * tracer.scalar_inputs(lambda: [2.0], dtype="float32")
+
+    with tracer, pytest.raises(RuntimeError, match="outside of an operation"):
+        tracer.compute(inside, np.ones(1, np.float32))

@@ -60,7 +60,7 @@ def plans(program, folder, by_name):
         command = ["g++", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", driver]
         subprocess.run([*command, str(HERE / "driver.cpp")], check=True, timeout=60)
     environment["LD_LIBRARY_PATH"] = str(_library_folder())
-    paths = [str(Path(nnlib_backends.__file__).parents[1]), str(HERE.parents[1]), *sys.path]
+    paths = [str(Path(nnlib_backends.__file__).parents[1]), str(HERE.parents[2]), *sys.path]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     done = subprocess.run(
         [sys.executable, str(HERE / "plan.py"), str(program), by_name, driver],

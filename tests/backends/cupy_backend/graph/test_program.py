@@ -1,6 +1,6 @@
 """What is recorded is captured once and launched from then on, on a double of a GPU.
 
-That compiled functions then do what the function does is tested in tests/capture, which runs on
+That compiled functions then do what the function does is tested in tests/jit, which runs on
 this double, too.
 """
 
