@@ -31,7 +31,8 @@ class Path:
     Attributes
     ----------
     scope : str
-        Where the variable is: "argument", "local", "free" or "global".
+        Where the variable is: "argument", "local", "free" or "global"; "super" where there is none,
+        but a call of `super`.
     root : str
         Its name.
     steps : tuple of Step
@@ -133,6 +134,10 @@ def _paths(code: CodeType) -> Iterator[Path]:
         line = (here.positions.lineno if here.positions else None) or code.co_firstlineno
         if after_key:  # the subscript itself
             after_key = False
+        elif here.opname == "LOAD_SUPER_ATTR":
+            path = Path("super", "super()", (Step(here.argval),), line)
+        elif here.opname == "CALL" and _is_super(instructions[max(i - 1 - here.argval, 0)]):
+            path = Path("super", "super()", (), line)
         elif here.opname in ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR"):
             path = path or Path("local", "", (), line)
             path = Path(path.scope, path.root, (*path.steps, Step(here.argval)), line)
@@ -165,6 +170,10 @@ def _loaded(instruction: dis.Instruction, cells: set[str]) -> list[tuple[str, st
         names = names[1:]
     # Since Python 3.13 a cell goes to a function inside as a variable: nothing reads its content.
     return [("local", name) for name in names if name not in cells]
+
+
+def _is_super(instruction: dis.Instruction) -> bool:
+    return instruction.opname == "LOAD_GLOBAL" and instruction.argval == "super"
 
 
 def _subscript(instruction: dis.Instruction | None) -> bool:

@@ -114,7 +114,7 @@ class Observer:
         elif self._depth or self._garbage.collecting:
             return
         elif event == "call":
-            self._visit(frame, "argument", "free", "global")
+            self._visit(frame, "argument", "free", "global", "super")
         elif event == "return":
             self._visit(frame, "local")
         elif event == "c_call" and arg in OUTSIDE and owner_of(frame) == "program":
@@ -145,6 +145,13 @@ class Observer:
         for path in read.paths:
             if path.scope in scopes:
                 self._where = f"{code.co_filename}:{path.line}"
+                if path.scope == "super":
+                    owner = variables.get(code.co_varnames[0], MISSING)
+                    name = path.steps[0].name if path.steps else ""
+                    for base in (owner if isinstance(owner, type) else type(owner)).__mro__:
+                        if name in vars(base):  # whichever of them the call finds
+                            self._follow(base, path, kind, read.keys, {})
+                    continue
                 if path.scope == "global":
                     value = frame.f_globals.get(path.root, MISSING)
                     if kind != "program" or value is MISSING or of_a_library(value):

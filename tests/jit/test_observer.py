@@ -64,3 +64,45 @@ def test_a_list_that_only_a_function_inside_grows_is_no_read_of_the_outer_one():
     for _ in range(6):
         double(nnlib.ones(2))
     assert len(grown) == 2
+
+
+class Base:
+    factor = 1.0
+
+    @classmethod
+    def share(cls):
+        return 0.0
+
+
+class Middle(Base):
+    def scale(self, x):
+        return x * super().factor + super().share()
+
+    def scale_by_two_arguments(self, x):
+        return x * super().factor
+
+    @classmethod
+    def made(cls, x):
+        return x * super().factor
+
+
+class Derived(Middle):
+    pass
+
+
+@pytest.mark.parametrize("method", ["scale", "scale_by_two_arguments", "made"])
+def test_an_attribute_that_super_finds_is_a_guard(method, monkeypatch):
+    owner = Derived()
+
+    @nnlib.compile
+    def call(x):
+        return getattr(owner, method)(x)
+
+    def compiled(x):
+        return call(x).tolist()
+
+    assert [compiled(nnlib.ones(1)) for _ in range(4)] == [[1.0]] * 4
+    monkeypatch.setattr(Base, "factor", 3.0)
+    assert [compiled(nnlib.ones(1)) for _ in range(4)] == [[3.0]] * 4
+    monkeypatch.setattr(Middle, "factor", 5.0, raising=False)  # `super` passes over it
+    assert [compiled(nnlib.ones(1)) for _ in range(4)] == [[3.0]] * 4
