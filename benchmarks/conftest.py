@@ -1,4 +1,4 @@
-"""What `pytest benchmarks` needs to know: which backends to time, and what not to import."""
+"""Fixtures of `pytest benchmarks`: the available backends."""
 
 import pytest
 
@@ -10,7 +10,7 @@ collect_ignore = ["learning"]  # programs, run by hand; one needs PyTorch
 
 @pytest.fixture(params=["numpy", "cupy"])
 def backend(request):
-    """Each backend that works here; new tensors go there."""
+    """Each available backend, made the current one."""
     try:
         with nnlib.use_backend(request.param) as chosen:
             yield chosen

@@ -1,11 +1,11 @@
-"""How near every kernel of a backend comes to what its memory can carry, and products to the peak.
+"""Memory bandwidth of every kernel of a backend, as a share of the copy rate, and rates of GEMMs.
 
     python benchmarks/gpu_bandwidth.py --backend cupy --json bandwidth.json
 
 A kernel has to read its arguments once and to write its results once; the bytes of these, divided
 by the time, are a share of the rate at which the same device copies an array.  What a kernel reads
-twice, or keeps for later, counts against it.  Kernels that take data in bfloat16 (`Backend.mixed`)
-are measured so, too.  Products, convolutions and attention are in gpu_rates.py.
+twice, or keeps for later, counts against it.  Kernels that take data in bfloat16
+(`KernelPair.half`) are measured so, too.  Products, convolutions and attention are in gpu_rates.py.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ from nnlib import optim
 from nnlib.ops.operation import fused_operations
 from nnlib.optim.update import UpdateRule
 from nnlib_backends import Backend
+from nnlib_backends.base import anywhere
 from nnlib_backends.dtypes import is_floating
 
 Row = dict[str, Any]
 
 REPETITIONS = 10
 WARM_UP = 3
-LONG = 1.0  #: seconds, after which what was read is enough
+LONG = 1.0  #: seconds after which no more samples are taken
 POOL = {"size": (2, 2), "stride": (2, 2), "padding": (0, 0)}
 
 
 def seconds(backend: Backend, function: Callable[[], object]) -> float:
-    """Median time in the device's own clock; short calls are repeated in one reading."""
+    """Median time by the device's own clock; a sample of short calls has several."""
     for _ in range(WARM_UP):
         function()
     backend.synchronize()
@@ -60,7 +61,7 @@ def seconds(backend: Backend, function: Callable[[], object]) -> float:
 
 
 def fused_cases(size: int) -> dict[str, tuple[list[Any], dict[str, Any]]]:
-    """Arguments of operations that memory limits; the first has about ``size`` float32 values."""
+    """Arguments of memory-bound operations; the first has about ``size`` float32 values."""
     rows = size // 1024
     pixels = max(size // (56 * 56 * 64), 1)
     maps = (pixels, 56, 56, 64)
@@ -95,36 +96,36 @@ def kernel_rows(backend: Backend, size: int, precision: str) -> Iterator[Row]:
         kernel = backend.kernels.get(name)
         if kernel is None or name not in known:
             continue
-        if precision == "bf16" and (name not in backend.mixed or name == "embedding"):
+        if precision == "bf16" and (not kernel.half or name == "embedding"):
             continue
         title = name if precision == "fp32" else f"{precision} {name}"
         try:
             arrays = low(backend, name, precision, [make(backend, a) for a in arguments])
             y, saved = kernel.forward(*arrays, **options)
             read = sum(array.nbytes for array in arrays)
-            if name == "embedding":  # only the rows that are looked up
+            if name == "embedding":  # only the rows of the indices
                 read = arrays[1].nbytes + y.nbytes
             forward = seconds(backend, lambda k=kernel, a=arrays, o=options: k.forward(*a, **o))
             yield {"name": f"{title} forward", "bytes": read + y.nbytes, "seconds": forward}
-            needs = tuple(is_floating(array.dtype) for array in arrays)
+            needed = tuple(is_floating(array.dtype) for array in arrays)
             g = backend.xp.ones_like(y)
-            call = (g, saved, needs, *arrays)
+            call = (g, saved, anywhere(needed), *arrays)
             backward = seconds(backend, lambda k=kernel, c=call, o=options: k.backward(*c, **o))
-            wanted = sum(a.nbytes for a, need in zip(arrays, needs, strict=True) if need)
+            wanted = sum(a.nbytes for a, is_needed in zip(arrays, needed, strict=True) if is_needed)
             moved = read + g.nbytes + wanted
             yield {"name": f"{title} backward", "bytes": moved, "seconds": backward}
-        except Exception as error:  # noqa: BLE001 - the others are measured nevertheless
+        except Exception as error:  # noqa: BLE001 - the others are still measured
             yield {"name": title, "error": f"{type(error).__name__}: {error}"}
 
 
 def bias_rows(backend: Backend, size: int, precision: str) -> Iterator[Row]:
     """Time the gradient of a bias: the sum over the rows of the incoming gradient."""
     x, weight, bias = (make(backend, shape) for shape in ((size // 1024, 8), (1024, 8), (1024,)))
-    kernel, needs = backend.kernels["linear"], (False, False, True)
+    kernel, outs = backend.kernels["linear"], anywhere([False, False, True])
     arrays = low(backend, "linear", precision, [x, weight, bias])
     y, saved = kernel.forward(*arrays, activation=None)
     g = backend.xp.ones_like(y)
-    call = partial(kernel.backward, g, saved, needs, *arrays, activation=None)
+    call = partial(kernel.backward, g, saved, outs, *arrays, activation=None)
     yield {"name": "bias gradient", "bytes": g.nbytes, "seconds": seconds(backend, call)}
 
 
@@ -158,11 +159,11 @@ def clipping_rows(backend: Backend, size: int, _precision: str) -> Iterator[Row]
 
 
 def other_rows(backend: Backend, size: int) -> Iterator[Row]:
-    """Time everything that is neither a fused operation of one array nor an update."""
+    """Time all kernels other than fused operations of one array and updates."""
     cases: list[tuple[Any, str]] = [
         (bias_rows, "fp32"), (softmax_rows, "fp32"), (clipping_rows, "fp32")
     ]  # fmt: skip
-    if "linear" in backend.mixed and not backend.host_memory:
+    if backend.kernels["linear"].half and not backend.host_memory:
         cases.append((bias_rows, "bf16"))
     if "softmax" in backend.primitives:
         cases.append((softmax_rows, "bf16"))
@@ -176,18 +177,18 @@ def other_rows(backend: Backend, size: int) -> Iterator[Row]:
 
 
 def update_rows(backend: Backend, size: int) -> Iterator[Row]:
-    """Time the optimizers' update rules, as a recorded step calls them."""
+    """Time the optimizers' update rules, as a traced step calls them."""
     for rule in UpdateRule.registry.values():
-        if not rule.samples:  # somebody's own rule
+        if not rule.samples:  # a user's rule
             continue
-        present, numbers, flags = rule.samples[0]
+        present, scalars, flags = rule.samples[0]
         try:
             p, g = (make(backend, (size,)) for _ in range(2))
             state = [backend.xp.ones_like(p) if there else None for there in present]
-            values = backend.asarray([numbers[name] for name in rule.numbers], dtype=p.dtype)
+            values = backend.asarray([scalars[name] for name in rule.scalars], dtype=p.dtype)
             call = (backend, p, g, *state)
             elapsed = seconds(
-                backend, lambda r=rule, c=call, v=values, f=flags: r(*c, numbers=v, **f)
+                backend, lambda r=rule, c=call, v=values, f=flags: r(*c, scalars=v, **f)
             )
             moved = p.nbytes * (3 + 2 * sum(present))  # p and state are read and written, g is read
             yield {"name": f"{rule.name} update", "bytes": moved, "seconds": elapsed}
@@ -198,9 +199,9 @@ def update_rows(backend: Backend, size: int) -> Iterator[Row]:
 def measure(
     backend: Backend, megabytes: float, largest: int, keep: Callable[[dict[str, Any]], object]
 ) -> dict[str, Any]:
-    """Measure everything; shares are of the copy rate, or of the square product.
+    """Measure everything; shares are of the copy rate, or of the square GEMM.
 
-    `keep` is given what there is after each part: one that is ended early leaves the others.
+    `keep` is called with all results after each part, so an aborted run keeps them.
     """
     size = int(megabytes * 2**20) // 4
     x = make(backend, (size,))
@@ -228,14 +229,14 @@ def measure(
     for rows in rates(backend, largest, partial(seconds, backend)):
         result["products"] += rows
         keep(result)
-    if backend.name.startswith("cupy"):  # last: it decides between two ways of ours
+    if backend.name.startswith("cupy"):  # last: it compares two implementations
         result["products"] += ways(backend)
         keep(result)
     return result
 
 
 def ways(backend: Backend) -> list[Row]:
-    """Time both ways of what surrounds the products of `linear`."""
+    """Time both implementations of the epilogue of `linear`."""
     try:
         rows = list(linear_rows(backend, seconds, dtypes=("bfloat16",)))
     except Exception as error:  # noqa: BLE001 - as above
@@ -244,7 +245,7 @@ def ways(backend: Backend) -> list[Row]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """Write the result down for a reader."""
+    """Format the result as a table."""
     lines = [f"{result['device']['name']}: copies {result['copy_bytes_per_second'] / 1e9:.0f} GB/s"]
     for row in result["kernels"] + result["products"]:
         if "error" in row:
@@ -265,7 +266,7 @@ def main() -> int:
     """Measure one backend."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--backend", default="cupy")
-    # a call must take longer than Python takes to make the next one: some 20 µs
+    # a call must take longer than Python needs to start the next one: some 20 µs
     parser.add_argument("--megabytes", type=float, default=512.0, help="of the largest arrays")
     parser.add_argument("--largest", type=int, default=8192, help="side of the largest product")
     parser.add_argument("--json", type=Path, help="file to write")

@@ -1,7 +1,7 @@
-"""Rates of products, convolutions and attention, as shares of the fastest product of the dtype.
+"""Rates of GEMMs, convolutions and attention, as shares of the fastest GEMM of the dtype.
 
-The shapes are VGG-16's convolutions, GPT-2's products and attention, an LSTM, and square matrices;
-operations are counted by the book, two for each multiply-add, a backward pass twice its forward.
+The shapes are VGG-16's convolutions, GPT-2's GEMMs and attention, an LSTM, and square matrices;
+operations are nominal, two for each multiply-add, and twice as many for a backward pass.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Any
 
 import nnlib
 from nnlib_backends import Backend
+from nnlib_backends.base import anywhere
 
 Row = dict[str, Any]
 Measure = Callable[[Callable[[], object]], float]
 
-FULL = 8192  #: side of the square product on a GPU, to which all other sizes belong
+FULL = 8192  #: side of the square GEMM on a GPU; all other sizes scale with it
 VGG16 = (
     (224, 3, 64), (224, 64, 64), (112, 64, 128), (112, 128, 128), (56, 128, 256), (56, 256, 256),
     (28, 256, 512), (28, 512, 512), (14, 512, 512),
@@ -36,7 +37,7 @@ def precisions(backend: Backend) -> tuple[str, ...]:
 
 
 def scope(precision: str) -> AbstractContextManager[None]:
-    """Allow TF32 where it is what is measured."""
+    """Allow TF32 if it is the measured precision."""
     return nnlib.autocast("tf32") if precision == "tf32" else nullcontext()
 
 
@@ -47,9 +48,9 @@ def low(backend: Backend, kernel: str | None, precision: str, arrays: list[Any])
     import ml_dtypes
 
     first, *parameters = arrays
-    mixed = kernel in backend.mixed
+    half = kernel in backend.kernels and backend.kernels[kernel].half
     floats = [
-        p if mixed or p is None or p.dtype.kind != "f" else p.astype(ml_dtypes.bfloat16)
+        p if half or p is None or p.dtype.kind != "f" else p.astype(ml_dtypes.bfloat16)
         for p in parameters
     ]
     return [first.astype(ml_dtypes.bfloat16), *floats]
@@ -58,7 +59,7 @@ def low(backend: Backend, kernel: str | None, precision: str, arrays: list[Any])
 def rates(backend: Backend, largest: int, measure: Measure) -> Iterator[list[Row]]:
     """Measure one precision after the other.
 
-    A row that fails says why, and the others are measured nevertheless.
+    A row that fails contains the error, and the others are still measured.
     """
     for precision in precisions(backend):
         rows = [
@@ -83,7 +84,7 @@ def _measured(
     try:
         with scope(precision):
             seconds = measure(prepare())
-    except Exception as error:  # noqa: BLE001 - told in the row
+    except Exception as error:  # noqa: BLE001 - the row contains it
         return row | {"error": f"{type(error).__name__}: {error}"}
     return row | {"flops": work, "seconds": seconds, "flops_per_second": work / seconds}
 
@@ -92,7 +93,7 @@ Case = tuple[str, float, Callable[[], Callable[[], object]]]
 
 
 def _cases(backend: Backend, largest: int, precision: str) -> Iterator[Case]:
-    """Name, operations, and what makes the call to be timed; the square product is the first."""
+    """Name, operations, and maker of the timed call; the square GEMM is the first."""
     yield from _products(backend, largest, precision)
     if precision != "fp32" or backend.host_memory:
         yield from _convolutions(backend, largest, precision)
@@ -101,7 +102,7 @@ def _cases(backend: Backend, largest: int, precision: str) -> Iterator[Case]:
 
 
 def normal(backend: Backend, *shapes: tuple[int, ...]) -> list[Any]:
-    """Return normal numbers: a few million, repeated, for to draw them takes long."""
+    """Return normal numbers: a few million, repeated, because drawing is slow."""
     xp, sizes = backend.xp, [math.prod(shape) for shape in shapes]
     some = nnlib.random.Generator(0).normal((min(_DRAWN, max(sizes)),), backend=backend)
     return [
@@ -141,9 +142,9 @@ def _both(
         given = arrays()
         y, saved = backend.kernels[kernel].forward(*given, **options)
         y = y[0] if isinstance(y, tuple) else y
-        needs = tuple(a is not None for a in given)
+        outs = anywhere(a is not None for a in given)
         g = backend.xp.ones_like(y)
-        return partial(backend.kernels[kernel].backward, g, saved, needs, *given, **options)
+        return partial(backend.kernels[kernel].backward, g, saved, outs, *given, **options)
 
     yield "forward", work, forward
     yield "backward", 2 * work, backward

@@ -1,4 +1,4 @@
-"""What a GPU's figures need besides CuPy, and whether it is there: exit code 3 if not."""
+"""Check the requirements of a GPU measurement besides CuPy: exit code 3 if one is missing."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from importlib import metadata
 import nnlib
 from nnlib.errors import BackendError
 
-PACKAGE = "nvmath-python"  # the versions that it needs of others are what goes wrong most often
+PACKAGE = "nvmath-python"  # its version requirements are the most frequent problem
 
 
 def problems() -> list[str]:
-    """Say what is missing, or of a version that does not fit; empty if nothing is."""
+    """Describe missing packages and wrong versions."""
     try:
         info = nnlib.backend_info("cupy")
     except BackendError as error:
@@ -24,7 +24,7 @@ def problems() -> list[str]:
 
 
 def unmet(package: str) -> list[str]:
-    """Say which requirements of an installed package are not met.
+    """List the unmet requirements of an installed package.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def installed(package: str) -> str | None:
 
 
 def main() -> int:
-    """Print what is missing."""
+    """Print the problems."""
     lines = problems()
     print("\n".join(lines or ["all that the figures need is there"]))
     return 3 if lines else 0

@@ -1,4 +1,4 @@
-"""The last words of gpu_check.sh: a short table, and summary.json beside the parts' own files."""
+"""The summary of gpu_check.sh: a short table, and summary.json beside the parts' own files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TALLY = re.compile(r"\d+ (?:passed|failed|skipped|errors?)\b")
 
 
 def read_parts(folder: Path) -> list[dict[str, Any]]:
-    """Name, exit code and seconds of each part, with what its log says in a few words."""
+    """Name, exit code and seconds of each part, with a short extract of its log."""
     parts = []
     for line in (folder / "parts.tsv").read_text(encoding="utf8").splitlines():
         name, code, seconds = line.split("\t")
@@ -32,7 +32,7 @@ def read_parts(folder: Path) -> list[dict[str, Any]]:
 
 
 def in_words(code: int, text: str) -> str:
-    r"""Say how a part ended.
+    r"""Describe how a part ended.
 
     Examples
     --------
@@ -55,26 +55,26 @@ def in_words(code: int, text: str) -> str:
 
 
 def read_bandwidth(folder: Path) -> dict[str, Any] | None:
-    """What gpu_bandwidth.py has left, if it came to its end."""
+    """Read the results of gpu_bandwidth.py, if it finished."""
     file = folder / "bandwidth.json"
     return json.loads(file.read_text(encoding="utf8")) if file.exists() else None
 
 
 def square_rate(bandwidth: dict[str, Any] | None) -> float | None:
-    """Rate of the largest square product in bfloat16, if it was measured."""
+    """Rate of the largest square GEMM in bfloat16, if it was measured."""
     rows = [row for row in (bandwidth or {}).get("products", ()) if row["precision"] == "bf16"]
     return rows[0].get("flops_per_second") if rows else None
 
 
 def bench_lines(file: Path, square: float | None) -> list[str]:
-    """Write a run of the harness down: a line for each workload.
+    """Format a run of the harness: a line for each workload.
 
     Parameters
     ----------
     file : Path
-        What ``nnlib bench`` has written.
+        Written by ``nnlib bench``.
     square : float, optional
-        Rate of the largest square product in bfloat16, of which a rate is a share.
+        Rate of the largest square GEMM in bfloat16, to compute shares.
     """
     from nnlib_benchmarks.comparison import standing
     from nnlib_benchmarks.schema import load_run
@@ -113,13 +113,13 @@ def table(
     seconds: int,
     files: Sequence[Path] = (),
 ) -> str:
-    """Write everything on a page."""
+    """Format the whole summary."""
     lines = [f"{p['name']:<12}{p['seconds']:>5} s  {p['result']}" for p in parts]
     square = square_rate(bandwidth)
     for file in files:
         try:
             lines += bench_lines(file, square)
-        except Exception as error:  # noqa: BLE001 - the other lines are not worth less for it
+        except Exception as error:  # noqa: BLE001 - the other lines are still shown
             lines.append(f"{file.name}: {type(error).__name__}: {error}")
     if bandwidth is not None:
         shares = {row["name"]: row.get("share_of_copy") for row in bandwidth["kernels"]}

@@ -1,7 +1,7 @@
-"""Two ways of what surrounds a product in `linear` on a GPU: cuBLASLt's epilogue, or passes.
+"""Compares two epilogues of `linear` on a GPU: cuBLASLt's, and separate passes.
 
-Which of them `Linear` takes is in its attributes `epilogues` and `sums_in_product`.  A GPU decides:
-rows of one layer differ by the way alone, and the one that loses can go.
+`Linear` chooses by its attributes `epilogues` and `sums_in_product`.  Rows of one layer differ by
+the implementation alone; the slower one can be removed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from unittest import mock
 
 import nnlib
 from nnlib_backends import Backend
+from nnlib_backends.base import anywhere
 from nnlib_backends.cupy_backend.gemm.linear import Linear
 
 #: Rows, inputs and outputs: the layers of GPT-2 124M on 16 × 1,024 tokens, and of a small network.
@@ -24,7 +25,7 @@ def linear_rows(
     layers: Sequence[tuple[int, int, int]] = LAYERS,
     dtypes: Sequence[str] = ("float32", "bfloat16", "float16"),
 ) -> Iterator[dict[str, Any]]:
-    """Time each way of the forward pass, and of the gradients of weight and bias.
+    """Time each implementation of the forward pass, and of the gradients of weight and bias.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def linear_rows(
                     name = f"{layer} linear {activation or 'bias'}, {way}"
                     yield {"name": name, "flops": flops, "seconds": elapsed}
             saved = kernel.forward(*arrays)[1]
-            call = (g.astype(dtype), saved, (False, True, True), *arrays)
+            call = (g.astype(dtype), saved, anywhere([False, True, True]), *arrays)
             for way, together in (("epilogue", True), ("passes", False)):
                 with mock.patch.object(Linear, "sums_in_product", together):
                     elapsed = seconds(backend, lambda c=call: kernel.backward(*c))

@@ -1,4 +1,4 @@
-"""What the examples share: the command line, arrays, tables and pictures."""
+"""Helpers of the examples: the command line, arrays, tables and pictures."""
 
 from __future__ import annotations
 
@@ -22,15 +22,14 @@ STYLE = {
 
 
 def output_folder(story: str) -> Path:
-    """Read ``--out DIR`` from the command line; ``--help`` tells the story."""
+    """Read ``--out DIR`` from the command line; ``--help`` prints the example's docstring."""
     return arguments(story)[0]
 
 
 def arguments(story: str, full: str = "") -> tuple[Path, bool]:
     """Read ``--out DIR`` and, for an example with a long training, ``--full``.
 
-    ``full`` says what that does.  Such a run is meant to be kept, so what it prints begins with its
-    command and the machine.
+    ``full`` is the help text.  The output of such a run begins with its command and the machine.
     """
     parser = argparse.ArgumentParser(
         description=story, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -55,7 +54,7 @@ def here(*arrays: Any) -> list[nnlib.Tensor]:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under a head, the first column to the left, the others to the right."""
+    """Print rows under a head, the first column aligned left, the others right."""
     lines = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for i, line in enumerate(lines):
@@ -67,7 +66,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def picture(path: Path, size: tuple[float, float], draw: Callable[[Any], None]) -> None:
-    """Have ``draw(figure)`` fill a figure of so many inches, and save it."""
+    """Make a figure of that size in inches, call ``draw(figure)``, and save it."""
     try:
         import matplotlib
         from matplotlib.figure import Figure

@@ -1,17 +1,17 @@
 """L1: fixed features and a trained classifier, against learned representations.
 
-Classical pattern recognition trains a classifier on features that somebody chose, here the pixels
-as they are (logistic regression):
+Classical pattern recognition trains a classifier on features chosen by hand, here the raw pixels
+(logistic regression):
 
     ŷ = softmax(W x + b)
 
-A multi-layer network learns its features too, one in each hidden neuron, in the same training:
+A multi-layer network also learns its features, one in each hidden neuron, in the same training:
 
     ŷ = softmax(W[2] a + b[2])        a = g(W[1] x + b[1])
 
-Both are asked two questions about the same handwritten digits, 1,442 to train on and 355 to be
-tested with.  For "which digit is it?" pixels are good features.  For "is it odd?" they are not,
-since the odd digits have no shape in common; the network finds features for that, too.
+Both learn two tasks on the same handwritten digits, 1,442 for training and 355 for testing.  For
+"which digit is it?" pixels are good features.  For "is it odd?" they are not, because the odd
+digits have no shape in common; the network learns features for that, too.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""L2: "GPU computing is essential": the course's claim, and what this machine makes of it.
+"""L2: "GPU computing is essential": the course's claim, and a projection for this machine.
 
 "Training is 30–60× faster on a GPU": VGG on 1.28 million images takes
 
@@ -6,7 +6,7 @@
     23 hours    on a DGX-1 with eight GPUs, 57 times faster
 
 Here a few steps of the same training are run – VGG-16, 224×224 images, forward, backward and update
-– on every backend that works, and the time of an image is multiplied by 1.28 million images and 74
+– on every available backend, and the time of an image is multiplied by 1.28 million images and 74
 epochs (Simonyan and Zisserman, 2014, trained for 74).  `nnlib bench` does the same with more steps.
 """
 

@@ -65,7 +65,7 @@ def measure(backend: str, sizes: dict[str, list[int]]) -> dict[str, list[tuple[i
 
 
 def measure_elsewhere(backend: str, threads: int | None, sizes: dict[str, Any]) -> dict[str, Any]:
-    """Do so in a new process: how many threads compute is decided when nnlib starts them."""
+    """Measure in a new process, because nnlib reads the number of threads at its start."""
     environment = {k: v for k, v in os.environ.items() if k != "NNLIB_NUM_THREADS"}
     if threads is not None:
         environment["NNLIB_NUM_THREADS"] = str(threads)

@@ -9,7 +9,7 @@ For m instances as the rows of X, A[0] = X, it is one matrix product a layer, an
     Z[l] = A[l−1] W[l]ᵀ + b[l]       A[l] = g(Z[l])
 
 (the course has instances as columns, so its products are the transposes of these).  The results are
-the same.  The time is not: a processor is fast at matrices, and slow at being told each row.
+the same.  The time is not: one product of matrices is much faster than a loop over rows.
 """
 
 from itertools import pairwise
@@ -52,7 +52,7 @@ def seconds(function: Any, *arguments: Any, repeats: int) -> float:
         nnlib.get_backend().synchronize()
         begin = perf_counter()
         function(*arguments)
-        nnlib.get_backend().synchronize()  # a GPU returns before it is done
+        nnlib.get_backend().synchronize()  # a GPU computes asynchronously
         times.append(perf_counter() - begin)
     return median(times[1:])
 

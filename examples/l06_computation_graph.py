@@ -4,12 +4,12 @@ One neuron, m instances, the binary cross-entropy as loss:
 
     z = X wᵀ + b      ŷ = σ(z)      J = (1/m) Σ −[y log ŷ + (1 − y) log(1 − ŷ)]
 
-Going back through the graph, every operation passes its gradient on to its inputs:
+In the backward pass, every operation passes its gradient on to its inputs:
 
     ∂J/∂z = (ŷ − y) / m      ∂J/∂w = (∂J/∂z)ᵀ X      ∂J/∂b = Σ ∂J/∂z
 
-`backward` does that for any graph.  Here it is checked in two ways that know nothing of it: against
-the formulas above, and against finite differences, (J(w + ε) − J(w − ε)) / 2ε.
+`backward` computes them for any graph.  Here it is checked in two independent ways: against the
+formulas above, and against finite differences, (J(w + ε) − J(w − ε)) / 2ε.
 """
 
 from pathlib import Path

@@ -7,8 +7,8 @@ in every step of training
 
 and a layer of 32 neurons is worth one.  Random numbers break the symmetry.  Biases may start at 0.
 
-So do rounding errors: they differ where a product adds up in another order, and grow with every
-step.  In float32 the neurons can differ after 20 epochs; in float64, as here, that takes longer.
+Rounding errors break it, too: they depend on the order of summation, and grow with every step.
+In float32 the neurons can differ after 20 epochs; in float64, as here, that takes longer.
 
 Random numbers that are too small break it late.  There are rules for their size (LeCun 1998, Glorot
 2010, He 2015, Saxe 2014), which matter more the deeper the network is; in this small one, 64-32-10
@@ -38,7 +38,7 @@ SEEN = 1e-4  # smaller differences between weights are rounding errors
 
 
 def train(start: Any, epochs: int) -> dict[str, Any]:
-    """Train from a start; return what became of the hidden layer."""
+    """Train from initial weights; return measurements of the hidden layer."""
     nnlib.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Sigmoid(), nn.Linear(32, 10))
     model.astype("float64")

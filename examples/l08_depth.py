@@ -25,7 +25,7 @@ from nnlib.nn import functional as F
 
 
 def spirals(m: int = 400) -> tuple[np.ndarray, np.ndarray]:
-    """Return points (m, 2) on two arms, and which arm each is on (m, 1)."""
+    """Return points (m, 2) on two arms, and the arm of each (m, 1)."""
     random = np.random.default_rng(0)
     radius, arm = np.sqrt(random.uniform(0.02, 1, m)), np.arange(m) % 2
     angle = 1.8 * np.pi * radius + np.pi * arm
@@ -50,7 +50,7 @@ def train(depth: int, X: nnlib.Tensor, y: nnlib.Tensor, steps: int) -> tuple[MLP
 
 
 def compare(network: MLP, X: nnlib.Tensor, y: nnlib.Tensor) -> tuple[float, float]:
-    """Return by how much the θ form differs: in the output, and in the gradient."""
+    """Return the differences of the θ form: of the output, and of the gradient."""
     layers = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
     joined = [np.column_stack([layer.weight.numpy(), layer.bias.numpy()]) for layer in layers]
     thetas = here(*joined)

@@ -7,9 +7,9 @@ two coordinates and nothing else:
 
 It is trained as in the TensorFlow playground: mean squared error, plain gradient descent, batches
 of 10, learning rate 0.01.  The surface is ŷ for every point of the plane.  It begins almost flat,
-and one line soon separates what a line can: all of "gauss".  The others need the neurons of the
-hidden layers to find their places first, and the loss hardly falls until they have: for some 20
-epochs in "circle" and "xor", for more than 100 in "spiral".
+and a straight line soon separates "gauss".  The other patterns need trained hidden neurons first,
+and until then the loss hardly falls: for some 20 epochs in "circle" and "xor", for more than 100
+in "spiral".
 """
 
 from pathlib import Path

@@ -1,17 +1,17 @@
 """L14: convolutional networks.
 
-LeNet-5 (LeCun et al., 1998) looks at an image through filters of 5×5 pixels, the same ones
-everywhere, and makes what they find coarser twice before fully connected layers decide:
+LeNet-5 (LeCun et al., 1998) applies filters of 5×5 pixels, the same ones at every position, and
+halves the resolution of their maps twice before the fully connected layers:
 
     28×28 → 6 maps 28×28 → 14×14 → 16 maps 10×10 → 5×5 → 120 → 84 → 10
 
-A multi-layer network with as many parameters gets the same pixels without knowing which are
-neighbours.  Both are trained alike.  The network of filters makes fewer errors, and loses less
-when the digits are moved by a few pixels, which neither has seen in training; only pooling and
-shared filters help there, and not for ever.
+A multi-layer network with as many parameters gets the same pixels without their positions.  Both
+are trained alike.  The convolutional network makes fewer errors, and degrades less when the digits
+are moved by a few pixels, which does not occur in training; pooling and shared filters help with
+small movements only.
 
-The digits are MNIST where its files are at hand (in the folder NNLIB_DATA), and otherwise the
-8×8 ones in nnlib, enlarged.
+The digits are MNIST if its files are found (in the folder NNLIB_DATA), and otherwise the
+enlarged 8×8 ones in nnlib.
 """
 
 import time
@@ -33,13 +33,13 @@ NETWORKS = {
     "LeNet-5 of 1998": lambda: models.LeNet5(variant="1998"),
     "MLP 784-78-10": lambda: models.MLP((784, 78, 10), "tanh"),
 }
-# Learning rate and weight decay; chosen on 5,000 of the training images, which these were not
-# trained on.  The rate of 1998 is small because its logits are large.
+# Learning rate and weight decay; chosen on 5,000 training images, held out for that.  The learning
+# rate of 1998 is small because its logits are large.
 OPTIONS = {"LeNet-5 of 1998": (0.002, 5e-3)}
 
 
 def load(mnist: bool | None) -> tuple[str, list[tuple[np.ndarray, np.ndarray]]]:
-    """Return a name, and (images, labels) to train on and for the test; None: what is there."""
+    """Return a name, and (images, labels) for training and test; None: MNIST if found."""
     if mnist is not False:
         try:
             parts = nnlib.data.mnist(download=False)
@@ -53,7 +53,7 @@ def load(mnist: bool | None) -> tuple[str, list[tuple[np.ndarray, np.ndarray]]]:
 
 
 def train(name: str, data: Any, epochs: int, batch_size: int) -> dict[str, Any]:
-    """Train a network; return it with its errors and the time that it took."""
+    """Train a network; return it with its errors and the time."""
     nnlib.manual_seed(0)
     model = NETWORKS[name]()
     rate, decay = OPTIONS.get(name, (0.05, 5e-4))

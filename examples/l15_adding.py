@@ -1,13 +1,13 @@
 """L15: two numbers to remember for a long time: Elman network, GRU and LSTM on the adding problem.
 
-Each step of a sequence brings a value and a marker; two values of the first half are marked, and
-after some hundred steps the network is to say what they add up to.  The gradient has to find its
-way back over all of them.  In an Elman network every step multiplies it by a matrix, and it fades;
-the cell of an LSTM is carried on by adding,
+Each step of a sequence has a value and a marker; two values of the first half are marked, and
+after some hundred steps the network outputs their sum.  The gradient passes back through all of
+these steps.  In an Elman network every step multiplies it by a matrix, and it vanishes;
+the cell of an LSTM is updated by adding,
 
-    c ← f c + i g              f near 1: remember,  i near 0: let nothing in
+    c ← f c + i g              f near 1: remember,  i near 0: ignore the input
 
-so the error comes through, if the gates begin there: σ(log T) forgets 1/T in a step (Tallec &
+so the gradient is preserved, if the gates begin there: σ(log T) forgets 1/T in a step (Tallec &
 Ollivier, 2018).  Experiment 4 of Hochreiter & Schmidhuber (1997): of 2,560 new sequences their LSTM
 processed at most one wrongly (|error| ≥ 0.04) after 74,000 training sequences with T = 100, and
 after 209,000 with T = 500.
@@ -33,7 +33,7 @@ FULL = "three seeds each, and T = 500, too (about 5 minutes)"
 
 
 def network(cell: str, length: int) -> SequenceRegressor:
-    """Make a network whose gates let little in and forget little at first."""
+    """Make a network with initially closed input gates and open forget gates."""
     keep = float(np.log(length))
     gates = {"lstm": {"input_bias": -keep, "forget_bias": keep}, "gru": {"forget_bias": keep}}
     return SequenceRegressor(2, width=WIDTH, cell=cell, **gates.get(cell, {}))
@@ -70,7 +70,7 @@ def learn(cell: str, length: int, sequences: int, seed: int, looks: int) -> list
 
 
 def needed(course: list[tuple[int, float]], share: float = 0.999) -> str:
-    """Tell after how many sequences so many of the new ones were right for the first time."""
+    """Return the first number of sequences after which that share of new ones was right."""
     found = [seen for seen, right in course if right >= share]
     return f"{found[0]:,}" if found else "–"
 

@@ -1,11 +1,11 @@
 """L15: an associative memory gives back a whole picture for a damaged one.
 
 Hopfield (1982) connects every neuron with all others.  One after the other, in random order,
-neurons take the sign of what the others send them,
+neurons take the sign of their input from the others,
 
     s[i] ← sign(Σⱼ W[i, j] s[j]),      which never raises      E = −½ Σᵢⱼ W[i, j] s[i] s[j]
 
-so a picture of ±1 runs downhill in energy until nothing changes.  Three memories:
+so the energy of a picture of ±1 falls until nothing changes.  Three memories:
 
     Hebb's rule   W = Σ ξ ξᵀ / N: patterns that resemble each other run into one
     projection    W projects onto the patterns' span: each is a valley, if they are fewer than N
@@ -13,12 +13,13 @@ so a picture of ±1 runs downhill in energy until nothing changes.  Three memori
                   hold far more than N patterns
 
 How many random patterns does Hebb's rule hold?  In theory 0.138 N (Amit, Gutfreund & Sompolinsky
-1985): there the overlap m = ξ·s / N of a pattern with where it ends jumps from 0.967 down.  Said
-before it was measured: a pattern is recalled if recall that starts at it ends with m > 0.9, and the
-capacity is the load P / N at which the fraction of patterns recalled falls through 1/2, on straight
-lines between the measured loads.  The theory is for N → ∞: in finite networks the jump is a slope,
-and lies higher.  So the capacity is measured for several N, and a straight line in N^(−1/2) gives
-that for N → ∞.  (The line was added when 250 and 500 neurons had been measured, not yet more.)
+1985): there the overlap m = ξ·s / N of a pattern with its final state jumps down from 0.967.
+Defined before measuring: a pattern is recalled if recall that starts at it ends with m > 0.9, and
+the capacity is the load P / N at which the fraction of patterns recalled falls through 1/2,
+interpolated linearly between the measured loads.  The theory is for N → ∞: in finite networks the
+jump is gradual and at a higher load.  So the capacity is measured for several N, and extrapolated
+linearly in N^(−1/2) to N → ∞.  (The extrapolation was added after measuring 250 and 500 neurons,
+before larger ones.)
 """
 
 from pathlib import Path
@@ -49,7 +50,7 @@ def make(network: str, patterns: np.ndarray) -> Hopfield | ModernHopfield:
 
 
 def damage(patterns: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
-    """Turn so many places of every pattern."""
+    """Flip that number of neurons of every pattern."""
     turned = np.random.default_rng(seed).random(patterns.shape).argsort(axis=1) < count
     return np.where(turned, -patterns, patterns)
 
@@ -65,7 +66,7 @@ def binary_digits() -> np.ndarray:
 
 
 def recalled(network: str, patterns: np.ndarray) -> float:
-    """Fraction of pictures that come back without an error from 6 wrong pixels."""
+    """Fraction of pictures that are recalled without an error from 6 wrong pixels."""
     memory = make(network, patterns)
     states = memory.recall(*here(damage(patterns, 6))).states.numpy()
     return float((np.sign(states) == patterns).all(axis=1).mean())

@@ -28,7 +28,7 @@ from nnlib.models.charrnn import CELLS
 from nnlib.nn import functional as F
 
 NAMES = {"rnn": "Elman", "gru": "GRU", "lstm": "LSTM"}
-LOOK = 400  # strings between two looks at whether all are predicted
+LOOK = 400  # strings between two tests
 FULL = "30 trials each, also with plain SGD, to at most 50,000 strings (about 15 minutes)"
 
 
@@ -111,7 +111,7 @@ def trial(way: Way, number: int, seed: int, cap: int) -> tuple[list[float], Any]
 
     @nnlib.compile
     def predicted() -> Any:
-        """Tell for each string whether the allowed symbols are above all others at every step."""
+        """Whether the allowed symbols are above all others at every step, for each string."""
         logits = model(x_all, steps_all)
         least = nnlib.where(allowed, logits, np.inf).min(axis=-1)
         most = nnlib.where(allowed, -np.inf, logits).max(axis=-1)
@@ -155,7 +155,7 @@ def draw(figure: Any, results: dict[str, list[list[float]]], model: Any, cap: in
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.2))
     looks = cap // LOOK
     for name, courses in results.items():
-        # a trial that is solved stays so
+        # a solved trial stays solved
         rows = [shares + [shares[-1]] * (looks - len(shares)) for shares in courses]
         left.plot(np.arange(1, looks + 1) * LOOK, np.mean(rows, axis=0), label=name)
     left.set(xlabel="training strings", ylabel="share of strings predicted at every step")

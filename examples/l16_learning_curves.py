@@ -1,4 +1,4 @@
-"""L16: more data is better, and larger networks profit longer.
+"""L16: more data is better, and larger networks improve for longer.
 
 A learning curve is the error on test data against the number of training examples:
 

@@ -1,9 +1,8 @@
 """L17: easy to use; the same program in nnlib, PyTorch and Keras.
 
-Whoever knows PyTorch can read nnlib: layers, losses, optimizers and the loop over batches have the
-same names and mean the same.  Whoever knows Keras finds `fit`, `evaluate` and `predict` in
-`Trainer`.  What differs: images are NHWC, as in Keras, and `nnlib.compile` (which the trainer does
-by itself) stands for `torch.compile` or `jit_compile`.
+Layers, losses, optimizers and the loop over batches have the same names and meaning as in PyTorch;
+`Trainer` has `fit`, `evaluate` and `predict` as in Keras.  The differences: images are NHWC, as in
+Keras, and `nnlib.compile` (the default of the trainer) replaces `torch.compile` or `jit_compile`.
 
 The nnlib programs below are run, and if PyTorch is installed its program, too, from the same
 weights on the same batches: then the three loss curves lie on top of each other.  The Keras
@@ -115,7 +114,7 @@ def nnlib_trainer(images, labels, epochs, weights):
 
 
 def initial_weights() -> dict[str, np.ndarray]:
-    """Make common weights, by the names that both libraries give them."""
+    """Make common weights, by their names in both libraries."""
     nnlib.manual_seed(0)
     first, second = nnlib.nn.Linear(64, 32), nnlib.nn.Linear(32, 10)
     layers = {"1": first, "3": second}

@@ -1,18 +1,17 @@
-"""L18: transfer. What a model knows is reused for another task.
+"""L18: transfer learning: the features of a trained model are reused for another task.
 
-A convolutional network learns the digits 0–4 from many images.  Then it is to tell 5–9 apart, of
-which there are a few examples only.  It gets a new last layer, the head, and
+A convolutional network learns the digits 0–4 from many images.  Then it learns 5–9 from a few
+examples.  It gets a new last layer, the head, and
 
     from scratch      starts anew: new values everywhere
-    frozen features   trains the head alone; what finds strokes and loops stays as it is
+    frozen features   trains the head alone; the features stay unchanged
     fine-tuned        trains everything, the old layers ten times more slowly than the head
 
 All get the same number of steps on the same examples, and each the learning rate that did best on
 digits that are in no test, with examples that are not those of the comparison.  What was learned
 before makes up for examples; with enough of them, starting anew catches up.  How much it is worth
-depends on what there was to learn from: 30,000 images of MNIST (--full) teach features that last;
-the few hundred 8×8 ones that come with nnlib teach little that is not learned as fast from scratch,
-and frozen features are even worse.
+depends on the first data set: features from 30,000 images of MNIST (--full) help; features from
+the few hundred 8×8 ones in nnlib are learned as fast from scratch, and frozen ones are even worse.
 """
 
 from pathlib import Path
@@ -27,7 +26,7 @@ from nnlib import nn, optim
 FULL = "MNIST instead of the 8×8 digits in nnlib"
 METHODS = ("from scratch", "frozen features", "fine-tuned")
 RATES = (0.0003, 0.001, 0.003, 0.01)
-SLOWER = 0.1  # the old layers' share of the new layer's rate
+SLOWER = 0.1  # learning rate of the old layers as a share of the new layer's
 BATCH = 10
 Images = tuple[np.ndarray, np.ndarray]
 
@@ -198,7 +197,7 @@ def draw(figure: Any, results: Any, data: dict[str, Images], full: bool) -> None
     axes = right.subplots()
     for method, row in results.items():
         scores = 100 * np.array(list(row.values()))  # (counts, starts)
-        style = "o--" if method == "fine-tuned" else "o-"  # it may lie on top of another
+        style = "o--" if method == "fine-tuned" else "o-"  # it may hide another line
         (line,) = axes.plot(list(row), scores.mean(axis=1), style, label=method)
         axes.fill_between(list(row), scores.min(axis=1), scores.max(axis=1),
                           color=line.get_color(), alpha=0.15, linewidth=0)  # fmt: skip

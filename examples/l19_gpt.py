@@ -1,4 +1,4 @@
-"""L19: how deep can it go?  A GPT, small enough to train while you wait.
+"""L19: how deep can it go?  A GPT, small enough to train in seconds.
 
 GPT-3 is this network with 96 blocks: a decoder of the transformer that predicts the next token,
 
@@ -6,12 +6,12 @@ GPT-3 is this network with 96 blocks: a decoder of the transformer that predicts
     x[l] = x[l-1] + Attention(x[l-1])  then  + MLP          (each of the normalised x)
     p(next) = softmax(x[L] Wᵀ)                               (W: the token embedding again)
 
-and generates by drawing from p and appending what was drawn.  In an attention head every position
-looks back, with weights softmax(q kᵀ / √D), at the positions up to its own.
+and generates by drawing tokens from p and appending them.  In an attention head every position
+attends, with weights softmax(q kᵀ / √D), to the positions up to its own.
 
-Here tokens are characters.  What it writes is shown before, during and after training; the picture
-has the loss and what the heads look at.  The text is Shakespeare's if the folder NNLIB_DATA has
-tinyshakespeare.txt, and otherwise what nnlib says about itself in its docstrings.
+Here tokens are characters.  Samples are shown before, during and after training; the picture
+has the loss and the attention of the heads.  The text is Shakespeare's if the folder NNLIB_DATA has
+tinyshakespeare.txt, and otherwise nnlib's docstrings.
 """
 
 import ast
@@ -48,15 +48,15 @@ def read() -> tuple[str, str]:
 
 
 class Samples(Callback):
-    """After every epoch, keeps the loss and what the model writes."""
+    """Keeps the loss and a generated text after every epoch."""
 
     def __init__(self, tokenizer: data.CharTokenizer, prompt: str) -> None:
         self.tokenizer, self.prompt = tokenizer, prompt
         self.rows: list[tuple[int, float, str]] = []
 
     def write(self, model: GPT) -> str:
-        """Return the prompt and what the model makes of it."""
-        random = nnlib.random.Generator(1)  # its own: training is not disturbed
+        """Return the prompt and its continuation."""
+        random = nnlib.random.Generator(1)  # a separate stream, so that training does not change
         new = stream_text(model, self.tokenizer, self.prompt, 56, 0.8, generator=random)
         return self.prompt + "".join(new)
 
@@ -81,7 +81,7 @@ def frequencies(tokens: np.ndarray, count: int) -> tuple[float, float]:
 
 @nnlib.no_grad()
 def attention(model: GPT, tokens: np.ndarray) -> np.ndarray:
-    """Return what every head looks at in a text: (layers, heads, T, T), each row sums to 1."""
+    """Return the attention of every head in a text: (layers, heads, T, T), each row sums to 1."""
     (ids,) = here(tokens[None])
     T, heads = len(tokens), model.config.heads
     future = here(np.triu(np.full((T, T), -np.inf, np.float32), k=1))[0]

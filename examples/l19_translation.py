@@ -1,8 +1,8 @@
 """L19: how deep can it go?  Translation, from one sequence to another.
 
-An encoder makes a vector of every source token, looking at the whole source; a decoder writes the
-target token by token.  At each step it asks all source positions (cross-attention), and what it
-asks for is learned: nobody says which word translates which.
+An encoder makes a vector of every source token from the whole source; a decoder generates the
+target token by token.  At each step it attends to all source positions (cross-attention), without
+labels of which word translates which.
 
     p(target | source) = Π p(token t | source, tokens before t)
 
@@ -10,8 +10,8 @@ Here the source is a number in digits and the target is the number in Spanish:
 
     4 7 3 1   →   cuatro mil setecientos treinta y uno
 
-The network learns it from pairs, is then asked for numbers that it never saw, and shows where each
-word looked: at the digit it comes from.  With --full it learns to translate English to Spanish.
+The network learns from pairs, translates new numbers, and shows the attention of each word: to
+the digit it comes from.  With --full it learns to translate English to Spanish.
 """
 
 import os
@@ -75,7 +75,7 @@ class Words:
 def train(
     model: models.Transformer, batches: data.PairLoader, val: Any, epochs: int, lr: float
 ) -> nnlib.History:
-    """AdamW; the rate rises for a twentieth of the steps, then falls as a cosine."""
+    """AdamW; the learning rate rises for a twentieth of the steps, then falls as a cosine."""
     optimizer = optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.98))
     steps = epochs * len(batches)
     up = max(1, steps // 20)
@@ -127,7 +127,7 @@ def main(out: Path, epochs: int = 12, pairs: int = 3000) -> dict[str, Any]:
 
 
 def alignment(model: models.Transformer, words: Any, source: str, target: str) -> np.ndarray:
-    """Return how much each word of a translation, its end too, looks at each source token."""
+    """Return the attention of each word of a translation, and of its end, to each source token."""
     config = model.config
     rows = [[*words.encode(source).tolist(), config.end]]
     columns = [[config.start, *words.encode(target).tolist()]]

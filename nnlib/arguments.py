@@ -1,4 +1,4 @@
-"""Calls that do not fit a function's arguments, and the argument that was probably meant."""
+"""Check calls against signatures, and raise errors that name the probable argument."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: What Python and array libraries raise for arguments that they cannot compute with.
+#: Errors of Python and array libraries about their arguments.
 ARRAY_ERRORS = (ValueError, TypeError, IndexError, AttributeError, OverflowError)
 
-#: Keyword of another library → what nnlib's functions may call it.
-ELSEWHERE = {
+#: Keyword of another library → possible names in nnlib.
+OTHER_NAMES = {
     "a": ("x",),
     "a_max": ("max",),
     "a_min": ("min",),
@@ -89,26 +89,26 @@ ELSEWHERE = {
 
 
 def unknown_keyword(function: str, keyword: str, known: Collection[str]) -> ArgumentError:
-    """Make the error about a keyword that a function does not take.
+    """Return the error about a keyword that a function does not have.
 
     Examples
     --------
     >>> print(unknown_keyword("sum", "dim", ["x", "axis", "keepdims"]))
     sum takes x, axis, keepdims. Received: the keyword 'dim'. Use axis=
     """
-    meant = [name for name in ELSEWHERE.get(keyword, ()) if name in known]
+    meant = [name for name in OTHER_NAMES.get(keyword, ()) if name in known]
     remedy = f" Use {meant[0]}=" if meant else did_you_mean(keyword, known)
     takes = ", ".join(known) or "no arguments"
     return ArgumentError(f"{function} takes {takes}. Received: the keyword {keyword!r}.{remedy}")
 
 
 def check_keywords(function: str, keywords: Iterable[str], takes: Signature) -> None:
-    """Refuse a keyword that is not among the parameters of a signature.
+    """Check that all keywords are parameters of a signature.
 
     Raises
     ------
     ArgumentError
-        If there is one.
+        If one is not.
     """
     parameters = takes.parameters.values()
     if any(p.kind is Parameter.VAR_KEYWORD for p in parameters):
@@ -122,12 +122,12 @@ def check_keywords(function: str, keywords: Iterable[str], takes: Signature) -> 
 def check_call(
     function: str, args: tuple[Any, ...], options: Mapping[str, Any], takes: Signature
 ) -> BoundArguments:
-    """Bind arguments to a signature, or refuse them.
+    """Bind arguments to a signature.
 
     Raises
     ------
     ArgumentError
-        If a keyword is unknown, or there are too many arguments, too few, or one twice.
+        If a keyword is unknown, an argument is missing or given twice, or there are too many.
 
     Examples
     --------
@@ -145,21 +145,21 @@ def check_call(
 
 
 def check_choice(value: str, choices: Sequence[str], name: str) -> None:
-    """Refuse a word that is not among the choices."""
+    """Check that a value is one of the choices."""
     if value not in choices:
         words = ", ".join(repr(choice) for choice in choices)
         raise OptionError(f"{name} must be one of {words}. Received: {value!r}")
 
 
 def check_fraction(value: float, name: str) -> None:
-    """Refuse a number outside [0, 1]."""
+    """Check that a number is in [0, 1]."""
     _check_number(name, value)
     if not 0 <= value <= 1:
         raise OptionError(f"{name} must be in [0, 1]. Received: {value!r}")
 
 
 def check_numbers(**options: Any) -> None:
-    """Refuse options that cannot be compared with numbers."""
+    """Check that options can be compared with numbers."""
     for name, value in options.items():
         _check_number(name, value)
 
@@ -178,10 +178,10 @@ def explain_call(
     args: tuple[Any, ...],
     options: Mapping[str, Any],
 ) -> None:
-    """Raise a typed error if Python could not make the call ``function(*args, **options)``.
+    """Raise an `ArgumentError` if ``error`` is about the arguments of ``function``.
 
-    To be used where that call raised ``error``: it is about the call itself if no line of the
-    function ran, so that the traceback ends at the caller, or at the last of its decorators.
+    That is so if no line of the function ran: then the traceback ends at the caller, or at the last
+    decorator of the function.
 
     Raises
     ------
@@ -208,7 +208,7 @@ def explain_call(
 
 
 class Explained:
-    """Base of classes whose constructors say which arguments they take.
+    """Base class with errors about the arguments of the constructor.
 
     Examples
     --------
@@ -222,7 +222,7 @@ class Explained:
     """
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Refuse arguments that ``__init__`` does not take."""
+        """Check the arguments of ``__init__``."""
         if args or options:
             itself, *parameters = signature(cls.__init__).parameters.values()
             if itself.kind is not Parameter.VAR_POSITIONAL:
@@ -233,7 +233,7 @@ class Explained:
 def explain(
     error: Exception, name: str, args: Sequence[Any], options: Mapping[str, Any]
 ) -> NoReturn:
-    """Raise an error that says which operation failed on what; one of nnlib's own as it is."""
+    """Raise an error that names the operation and its arguments; raise nnlib's own unchanged."""
     if isinstance(error, NnlibError):
         raise error
     given = f" with {dict(options)}" if options else ""
@@ -241,14 +241,14 @@ def explain(
 
 
 def error_type(error: Exception) -> type[NnlibError]:
-    """Return the type of nnlib's for one of `ARRAY_ERRORS`."""
+    """Return nnlib's error type for one of `ARRAY_ERRORS`."""
     if isinstance(error, ValueError):  # NumPy's AxisError is an IndexError, too
         return ShapeError
     return IndexingError if isinstance(error, IndexError) else DTypeError
 
 
 def explained(function: Callable[P, R]) -> Callable[P, R]:
-    """Let errors about the arguments of a function name it, and what it takes (a decorator).
+    """Raise nnlib's errors about the arguments of a function (a decorator).
 
     Examples
     --------

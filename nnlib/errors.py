@@ -1,4 +1,4 @@
-"""Every exception that nnlib raises on purpose.
+"""The exceptions of nnlib.
 
 ::
 
@@ -8,14 +8,14 @@
     │   ├── BackendMismatchError (TypeError)
     │   └── BackendUnavailableError
     ├── ShapeError (ValueError)                 shapes that do not fit
-    ├── DTypeError (TypeError)                  a dtype, or a kind of argument, that cannot be used
+    ├── DTypeError (TypeError)                  a dtype or type of argument that cannot be used
     ├── OptionError (ValueError)                an argument outside its range
     ├── ArgumentError (TypeError)               arguments that a function does not take
-    ├── IndexingError (IndexError)              an index out of bounds, or no index at all
+    ├── IndexingError (IndexError)              an index out of bounds or of a wrong type
     ├── LabelError (ValueError)                 class labels out of range
-    ├── GradientError (RuntimeError)            the graph cannot do what was asked
+    ├── GradientError (RuntimeError)            no gradient can be computed
     │   └── GradcheckError (AssertionError)     a derivative is wrong
-    ├── CaptureError (RuntimeError)             nnlib_backends.errors: cannot be recorded
+    ├── CaptureError (RuntimeError)             nnlib_backends.errors: cannot be traced
     ├── OutOfMemoryError (MemoryError)          a device's memory is full
     ├── StateError (ValueError)                 names or shapes of a state dict do not match
     ├── NonFiniteError (ArithmeticError)        NaN or infinity during training
@@ -27,7 +27,7 @@
     ├── OutputError (OSError)                   a file or folder cannot be written
     └── MissingExtraError (ImportError)         an optional package is not installed
 
-Each is also a subclass of the builtin that a NumPy user would catch.  `CaptureWarning` says that a
+Each is also a subclass of the builtin that a NumPy user would catch.  `CaptureWarning` means that a
 compiled function runs uncompiled from now on.
 """
 
@@ -81,7 +81,7 @@ __all__ = [
 
 
 class CaptureWarning(UserWarning):
-    """A compiled function does what no recording can repeat, and runs uncompiled from now on."""
+    """A compiled function cannot be replayed, and runs uncompiled from now on."""
 
 
 class ShapeError(NnlibError, ValueError):
@@ -89,7 +89,7 @@ class ShapeError(NnlibError, ValueError):
 
 
 class DTypeError(NnlibError, TypeError):
-    """A dtype, or a kind of argument, that cannot be used here."""
+    """A dtype or type of argument cannot be used here."""
 
 
 class OptionError(NnlibError, ValueError):
@@ -101,15 +101,15 @@ class ArgumentError(NnlibError, TypeError):
 
 
 class IndexingError(NnlibError, IndexError):
-    """An index is out of bounds, or of a kind that cannot index."""
+    """An index is out of bounds or of a wrong type."""
 
 
 class LabelError(NnlibError, ValueError):
-    """Class labels are out of range or of the wrong kind."""
+    """Class labels are out of range or of a wrong dtype."""
 
 
 class GradientError(NnlibError, RuntimeError):
-    """The recorded graph cannot do what was asked."""
+    """A gradient cannot be computed or changed in this way."""
 
 
 class GradcheckError(GradientError, AssertionError):
@@ -117,7 +117,7 @@ class GradcheckError(GradientError, AssertionError):
 
 
 class OutOfMemoryError(NnlibError, MemoryError):
-    """A device's memory is full; the text says who uses it."""
+    """A device's memory is full; the text says what uses it."""
 
 
 class StateError(NnlibError, ValueError):
@@ -133,11 +133,11 @@ class FileFormatError(NnlibError, ValueError):
 
 
 class InputError(NnlibError, OSError):
-    """A file that should be read cannot be: no permission, a folder, a broken disk."""
+    """A file cannot be read: no permission, a folder, a broken disk."""
 
 
 class InputNotFoundError(InputError, FileNotFoundError):
-    """A file that should be read is not there."""
+    """A file to read does not exist."""
 
 
 class DataError(NnlibError, ValueError):
@@ -145,7 +145,7 @@ class DataError(NnlibError, ValueError):
 
 
 class DataNotFoundError(DataError, FileNotFoundError):
-    """The files of a data set are not where they were looked for."""
+    """The files of a data set do not exist."""
 
 
 class OutputError(NnlibError, OSError):
@@ -157,14 +157,14 @@ class MissingExtraError(NnlibError, ImportError):
 
 
 def missing_extra(need: str, extra: str) -> MissingExtraError:
-    """Return the error for a package that is missing, with the command that installs it here.
+    """Return the error for a missing package, with the command that installs it.
 
     Parameters
     ----------
     need : str
-        What needs which package.
+        Beginning of the text, such as ``"plot needs matplotlib"``.
     extra : str
-        The extra of ``pyproject.toml`` that has it.
+        The extra of ``pyproject.toml`` with the package.
 
     Examples
     --------
@@ -175,7 +175,7 @@ def missing_extra(need: str, extra: str) -> MissingExtraError:
 
 
 def describe(*values: Any) -> str:
-    """Say in words what was received: shape and dtype of arrays, the value of anything else.
+    """Describe values for an error: dtype and shape of arrays, else the value.
 
     Examples
     --------

@@ -1,8 +1,7 @@
-"""Who uses the memory of a device: `memory_summary`, and errors when there is not enough of it.
+"""`memory_summary`, which reports what uses a device's memory, and out-of-memory errors.
 
-Nothing is counted while a program computes.  When somebody asks, Python's garbage collector is
-asked for all objects, and those that hold arrays say which; who they are is registered here by the
-modules that define them.
+Nothing is counted while a program computes: a summary visits all objects of Python's garbage
+collector.  Modules register their classes that hold arrays in `holders`.
 """
 
 from __future__ import annotations
@@ -19,39 +18,38 @@ from nnlib_backends.base import Array
 
 __all__ = ["MemorySummary", "holders", "memory_summary", "out_of_memory"]
 
-#: An array is counted once, under the first of these that somebody holds it as.
+#: An array is counted once, in the first of its roles.
 ROLES = ("parameters", "gradients", "state", "recordings", "activations", "tensors")
 
 Held = Iterable[tuple[str, Backend, Array | int]]
 """Role, backend, and an array or a number of bytes."""
 
-#: Class → function that tells what an object of it holds.
+#: Class → function that yields what an object holds.
 holders: dict[type, Callable[[Any], Held]] = {}
 
 
 @dataclass(frozen=True)
 class MemorySummary:
-    """What the memory of one device is used for, in bytes.
+    """Use of one device's memory, in bytes.
 
     Attributes
     ----------
     backend : str
-        Its name.
+        Name of the backend.
     parameters, gradients, state : int
         Of all models and optimizers.
     recordings : int
-        What compiled functions hold for their replays.
+        Of the traces of compiled functions.
     activations : int
-        What the backward pass will need.
+        Kept for the backward pass.
     tensors : int
-        Other tensors that the program holds.
+        Of other tensors.
     rest : int
-        In use, but none of these: temporary arrays; on the CPU the rest of the process, Python and
-        the libraries.
+        Other memory in use: temporary arrays; on the CPU also Python and the libraries.
     cached : int
-        Free blocks that a GPU's memory pool keeps for the next arrays.
+        Free blocks in a GPU's memory pool.
     free : int
-        Not taken from the device by this process or others.
+        Memory of the device that no process uses.
 
     Examples
     --------
@@ -89,7 +87,7 @@ class MemorySummary:
 
 
 def in_words(nbytes: int) -> str:
-    """Write a number of bytes down with a unit.
+    """Format a number of bytes with a unit.
 
     Examples
     --------
@@ -103,9 +101,9 @@ def in_words(nbytes: int) -> str:
 
 
 def memory_summary(backend: Backend | str | None = None) -> MemorySummary:
-    """Tell who uses the memory of a backend's device.
+    """Return what uses the memory of a backend's device.
 
-    Takes a moment (all of Python's objects are looked at) and reads no values.
+    Takes a moment, since all of Python's objects are visited; reads no values.
 
     Parameters
     ----------
@@ -115,7 +113,7 @@ def memory_summary(backend: Backend | str | None = None) -> MemorySummary:
     Returns
     -------
     MemorySummary
-        In bytes; print it for a table.
+        Numbers of bytes; prints as a table.
 
     Raises
     ------
@@ -142,7 +140,7 @@ def memory_summary(backend: Backend | str | None = None) -> MemorySummary:
     for thing in gc.get_objects():
         for kind in type(thing).__mro__:
             if kind in holders:
-                with suppress(AttributeError):  # another thread is just making it
+                with suppress(AttributeError):  # in another thread's __init__
                     _claim(claims, chosen, thing, holders[kind](thing))
     used = dict.fromkeys(ROLES, 0)
     for rank, nbytes in claims.values():
@@ -162,22 +160,20 @@ def _claim(claims: dict[Any, tuple[int, int]], backend: Backend, thing: Any, hel
 
 
 def out_of_memory(error: MemoryError, backend: Backend, what: str) -> MemoryError:
-    """Return an error that says what was asked for, and who uses the memory.
-
-    Blocks that a pool keeps are given back, so that the program can go on with less.
+    """Return an error that says what uses the memory, and free the blocks of the memory pool.
 
     Parameters
     ----------
     error : MemoryError
-        NumPy's or CuPy's; one of ours is returned as it is.
+        NumPy's or CuPy's; nnlib's own is returned unchanged.
     backend : Backend
-        Whose memory is full.
+        Backend whose memory is full.
     what : str
-        What was to be computed.
+        Name of the computation that failed.
     """
     if isinstance(error, OutOfMemoryError):
         return error
-    summary = memory_summary(backend)  # before anything is given back
+    summary = memory_summary(backend)  # before blocks are freed
     backend.release_memory()
     return OutOfMemoryError(
         f"{what} needs more memory than {backend.name!r} has. Received: {_first_line(error)}. "

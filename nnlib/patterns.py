@@ -1,4 +1,4 @@
-"""Choosing parts of a model by their names."""
+"""Select parts of a model by patterns of names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
     Raises
     ------
     OptionError
-        If none does: a pattern with a slip must not pass for one that changes nothing.
+        If none does, such as for a pattern with a typing error.
 
     Examples
     --------

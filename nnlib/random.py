@@ -1,7 +1,6 @@
-"""Random numbers: one counter-based stream, the same on every backend.
+"""Random numbers from a counter-based generator, the same on every backend.
 
-`manual_seed` starts it anew.  A generator's whole state is (seed, offset), so a checkpoint can
-continue where it stopped.
+The state of a generator is (seed, offset), which a checkpoint can save.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from nnlib_backends.locks import drawing
 
 __all__ = ["Generator", "default_generator", "manual_seed"]
 
-_BLOCK = 1 << 15  # pairs of normal numbers that are drawn from neighbouring words
+_BLOCK = 1 << 15  # pairs of normal numbers that are computed together
 
 
 class Generator:
     """A position in the Philox4x32-10 stream of a seed.
 
-    Pickled or copied it is another generator at the same position: both give the same numbers.
+    A copy, also by pickle, is an independent generator at the same position.
 
     Parameters
     ----------
@@ -48,47 +47,47 @@ class Generator:
         self.seed(int.from_bytes(os.urandom(8), "little") if seed is None else seed)
 
     def seed(self, seed: int) -> None:
-        """Start the stream of another seed (0 … 2**64 − 1) at its beginning."""
+        """Start the stream of a seed (0 … 2**64 − 1)."""
         if not 0 <= seed < 2**64:
             raise OptionError(f"seed must be in 0 … 2**64 - 1. Received: {seed}")
         with drawing:
             self._seed, self._offset = int(seed), 0
-        _note("a random stream is started anew")
+        _note_unrepeatable("a random stream is started anew")
 
     def state_dict(self) -> dict[str, int]:
-        """Return the position as two integers."""
+        """Return seed and offset."""
         seed, offset = self._take(0)
         return {"seed": seed, "offset": offset}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue from a position that `state_dict` returned.
+        """Load the result of `state_dict`.
 
         Raises
         ------
         StateError
-            If it is not such a position.
+            If it is not a valid position.
         """
         whole = set(state) == {"seed", "offset"} and all(isinstance(n, int) for n in state.values())
         if not whole or not (0 <= state["seed"] < 2**64 and 0 <= state["offset"] < 2**63):
             raise StateError(
-                "the state of a generator must be two whole numbers, seed (0 … 2**64 - 1) and "
+                "the state of a generator must be two integers, seed (0 … 2**64 - 1) and "
                 f"offset (0 … 2**63 - 1). Received: {state!r:.200}"
             )
         with drawing:
             self._seed, self._offset = state["seed"], state["offset"]
-        _note("the state of a random stream is loaded")
+        _note_unrepeatable("the state of a random stream is loaded")
 
     def bits(self, count: int, backend: Backend | str | None = None) -> Array:
         """Return ``count`` random uint32 words."""
         return self._drawn(count, backend, philox4x32, count)
 
     def reserve(self, count: int, backend: Backend | str | None = None) -> Array:
-        """Leave ``count`` words to somebody else, such as `nnlib.ops.dropout`.
+        """Skip ``count`` words, which an operation such as `nnlib.ops.dropout` draws itself.
 
         Returns
         -------
         array of int64, shape (2,)
-            The seed (its bits as a signed number), and where in its stream the words begin.
+            The seed (its bits as a signed number), and the offset of the words.
         """
         target = get_backend() if backend is None else load_backend(backend)
         tracing = current()
@@ -99,12 +98,12 @@ class Generator:
         )
 
     def _reserved(self, count: int) -> tuple[int, int]:
-        """Move on by ``count`` words; return the seed as a signed number, and where they begin."""
+        """Skip ``count`` words; return the seed as a signed number, and their offset."""
         seed, offset = self._take(count)
         return (seed - 2**64 if seed >= 2**63 else seed), offset
 
     def _take(self, count: int) -> tuple[int, int]:
-        """Move on by ``count`` words; return the seed and the position before that."""
+        """Skip ``count`` words; return the seed and their offset."""
         with drawing:
             taken = self._seed, self._offset
             self._offset += -(-count // 4)
@@ -113,9 +112,9 @@ class Generator:
     def _drawn(
         self, count: int, backend: Backend | str | None, make: Callable[..., Array], *args: Any
     ) -> Array:
-        """Return ``make(xp, seed, offset, *args)``, which uses ``count`` words from there on.
+        """Return ``make(xp, seed, offset, *args)``, which uses ``count`` words.
 
-        Where a step is recorded seed and offset are in an array, so that replays draw anew.
+        In a trace seed and offset are a scalar input, so that each replay draws new numbers.
         """
         target = get_backend() if backend is None else load_backend(backend)
         tracing = current()
@@ -136,7 +135,7 @@ class Generator:
     ) -> Array:
         """Uniform numbers in [low, high), multiples of 2**-24 of the range.
 
-        Rounding to the dtype can give ``high`` itself, but not for float32 and float64 in [0, 1).
+        Rounding to the dtype can give ``high``, except for float32 and float64 in [0, 1).
         """
         return self._drawn(math.prod(shape), backend, _uniform, shape, low, high, dtype)
 
@@ -149,10 +148,10 @@ class Generator:
         dtype: Any = "float32",
         backend: Backend | str | None = None,
     ) -> Array:
-        """Normal numbers, by Box and Muller (1958): two from every two uniform ones.
+        """Normal numbers by the Box-Muller transform (1958), computed in float32.
 
-        Computed in float32: on a CPU block by block, so that the temporaries stay in cache; on a
-        GPU many blocks at a time, with the same numbers.
+        A CPU computes block by block, so that temporaries fit into the cache, a GPU many blocks at
+        a time; the numbers are the same.
         """
         words = -(-math.prod(shape) // 2) * 2
         return self._drawn(words, backend, _normal, shape, mean, std, dtype)
@@ -165,7 +164,7 @@ class Generator:
         return words < limit(p) if p < 1 else words >= 0
 
     def integers(self, low: int, high: int, size: tuple[int, ...] | int) -> Array:
-        """Host integers in [low, high), int64; for indices, which live on the host."""
+        """Integers in [low, high) as an int64 array on the host, for indices."""
         shape = (size,) if isinstance(size, int) else size
         if not low < high:
             raise OptionError(f"low must be less than high. Received: {low}, {high}")
@@ -174,37 +173,37 @@ class Generator:
         return ((words[0] << 32 | words[1]) % (high - low)).astype("int64").reshape(shape) + low
 
     def permutation(self, n: int) -> Array:
-        """Host order of ``n`` things, int64: the ranks of 64-bit random keys."""
+        """Permutation of 0 … n − 1 as an int64 array on the host, by sorting 64-bit keys."""
         words = self._on_host(2 * n).reshape(2, n).astype("uint64")
         return (words[0] << 32 | words[1]).argsort(kind="stable")
 
     def _on_host(self, count: int) -> Array:
-        """Return ``count`` words for the host, which are part of no recording."""
-        _note("random numbers are drawn for the host")
+        """Return ``count`` words on the host, which are part of no trace."""
+        _note_unrepeatable("random numbers are drawn for the host")
         return philox4x32(load_backend("numpy").xp, *self._take(count), count)
 
     def __repr__(self) -> str:
         return f"Generator(seed={self._seed}, offset={self._offset})"
 
 
-def _note(what: str) -> None:
-    """Tell a recording that its replays would not do this."""
+def _note_unrepeatable(what: str) -> None:
+    """Note in a trace an action that a replay would not repeat."""
     tracing = current()
     if tracing is not None:
         tracing.note_unrepeatable(what)
 
 
 def _made_from_key(make: Callable[..., Array], xp: Any, key: Array, *args: Any) -> Array:
-    """Call ``make`` with the seed and the offset of a key that only the device knows."""
-    numbers = key.astype(xp.uint64)
-    return make(xp, numbers[:1], numbers[1:], *args)
+    """Call ``make`` with the seed and the offset of a key, which may be on a device."""
+    words = key.astype(xp.uint64)
+    return make(xp, words[:1], words[1:], *args)
 
 
 def _uniform(
     xp: Any, seed: Any, offset: Any, shape: tuple[int, ...], low: float, high: float, dtype: Any
 ) -> Array:
     unit = philox4x32(xp, seed, offset, math.prod(shape)) >> 8
-    narrow = xp.dtype(dtype).itemsize < 4  # too short for 24 bits: rounded in the end
+    narrow = xp.dtype(dtype).itemsize < 4  # cannot hold 24 bits: rounded at the end
     values = unit.astype("float32" if narrow else dtype)
     values *= (high - low) * 2.0**-24
     if low:
@@ -224,13 +223,13 @@ def _normal(
         size = min(_BLOCK, pairs - start)
         n = blocks * size
         words = philox4x32(xp, seed, offset + start // 2, 2 * n).reshape(blocks, 2, size)
-        # in (0, 1]: the logarithm of 0 must not happen
+        # in (0, 1], which avoids log(0)
         u = ((words[:, 0] >> 8).astype(xp.float32) + 1.0) * 2.0**-24
         angle = (words[:, 1] >> 8).astype(xp.float32) * (2 * math.pi * 2.0**-24)
         radius = xp.sqrt(xp.log(u) * -2.0)
-        places = values[2 * start : 2 * (start + n)].reshape(blocks, 2, size)
-        places[:, 0] = radius * xp.cos(angle)
-        places[:, 1] = radius * xp.sin(angle)
+        target = values[2 * start : 2 * (start + n)].reshape(blocks, 2, size)
+        target[:, 0] = radius * xp.cos(angle)
+        target[:, 1] = radius * xp.sin(angle)
         start += n
     values = values[:count]
     if std != 1.0:
@@ -244,12 +243,12 @@ default_generator = Generator()
 
 
 def manual_seed(seed: int) -> Generator:
-    """Start the process-wide random stream anew and return it.
+    """Seed the default generator and return it.
 
     Parameters
     ----------
     seed : int
-        0 … 2**64 − 1.
+        In 0 … 2**64 − 1.
 
     Examples
     --------

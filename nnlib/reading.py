@@ -1,8 +1,7 @@
-"""Files from elsewhere: opened, measured, unpacked, understood, or refused by a typed error.
+"""Read files safely: open, unpack and parse them, with typed errors.
 
-Every reader of the library is made of these parts, so that a damaged file is refused in the same
-way everywhere: nothing is allocated that the file cannot fill, and what its content makes Python or
-NumPy raise arrives as one of the library's own errors.
+All readers of nnlib use these functions.  They allocate no more memory than a file can fill, and
+convert the errors that damaged content causes in Python and NumPy into nnlib's own.
 """
 
 from __future__ import annotations
@@ -38,10 +37,7 @@ DAMAGE = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RecursionError),
     *(TypeError, ValueError, gzip.BadGzipFile, struct.error, zlib.error),
 )
-"""What Python and NumPy raise at content that they cannot make sense of.
-
-A lack of memory, or a device's failure, is none of the file's.
-"""
+"""Errors of Python and NumPy about damaged content, without those of memory and devices."""
 
 SPECIAL = {
     stat.S_IFDIR: "it is a folder",
@@ -50,15 +46,15 @@ SPECIAL = {
     stat.S_IFCHR: "it is a device",
     stat.S_IFBLK: "it is a device",
 }
-"""Kinds of files that are neither read nor replaced."""
+"""Types of files that are neither read nor replaced."""
 
-_RATIO = 1032  # DEFLATE packs no more bytes into one
-_AT_ONCE = 1 << 26  # so many unpacked bytes are kept without having been counted before
+_RATIO = 1032  # the largest compression ratio of DEFLATE
+_UNCOUNTED = 1 << 26  # unpacked bytes that are allocated before they are counted
 _CHUNK = 1 << 20
 
 
 def special_kind(mode: int) -> str:
-    """Say in words what kind of special file a mode is of; empty for a regular one.
+    """Describe the type of a special file; empty for a regular one.
 
     Examples
     --------
@@ -69,7 +65,7 @@ def special_kind(mode: int) -> str:
 
 
 def check_name(path: str | os.PathLike[str]) -> None:
-    r"""Raise an `OSError` for a path that no file can have, where Python raises others.
+    r"""Raise an `OSError` for an invalid path, for which Python raises other errors.
 
     Examples
     --------
@@ -80,7 +76,7 @@ def check_name(path: str | os.PathLike[str]) -> None:
     """
     try:
         whole = b"\0" not in os.fsencode(path)
-    except UnicodeEncodeError:  # half a character
+    except UnicodeEncodeError:  # a surrogate
         whole = False
     if not whole:
         raise OSError(None, "it is no file name")
@@ -92,21 +88,20 @@ def reading(
     missing: type[NnlibError] = InputNotFoundError,
     unreadable: type[NnlibError] = InputError,
 ) -> Iterator[BinaryIO]:
-    """Give a regular file to read from; whatever the system refuses becomes a typed error.
+    """Open a regular file for reading, with typed errors.
 
     Parameters
     ----------
     path : path
     missing, unreadable : type, optional
-        The errors to raise.
+        Types of the errors.
 
     Raises
     ------
     InputNotFoundError
         If there is no such file.
     InputError
-        If it cannot be read: it is a folder, a pipe or a device, or without permission, or the
-        disk fails.
+        If it cannot be read: a folder, a pipe or a device, no permission, or a broken disk.
 
     Examples
     --------
@@ -120,11 +115,11 @@ def reading(
     try:
         check_name(path)
         kind = special_kind(os.stat(path).st_mode)
-        if kind:  # to open a pipe would wait for its other end
+        if kind:  # opening a pipe would wait for its other end
             raise OSError(None, kind)
         with open(path, "rb") as file:
             yield file
-    except (NnlibError, gzip.BadGzipFile):  # some are OSErrors, but about the content
+    except (NnlibError, gzip.BadGzipFile):  # OSErrors about the content
         raise
     except FileNotFoundError as error:
         raise missing(
@@ -141,21 +136,21 @@ def reading(
 def parsing(
     source: str | os.PathLike[str], kind: str, error: type[NnlibError] = FileFormatError
 ) -> Iterator[None]:
-    """Turn what damaged content makes Python and NumPy raise into a typed error.
+    """Convert errors about damaged content into a typed error.
 
     Parameters
     ----------
     source : path
-        Where the content is from, for the message.
+        Source of the content, for the message.
     kind : str
-        What it must be, such as ``"a learning curve"``.
+        Expected content, such as ``"a learning curve"``.
     error : type
-        The error to raise.
+        Type of the error.
 
     Raises
     ------
     FileFormatError
-        Or ``error``.  Errors of the library pass.
+        Or ``error``.  Errors of nnlib are not converted.
 
     Examples
     --------
@@ -178,7 +173,7 @@ unpack (expected 2, got 1). It may be damaged, or of another kind
 
 
 def expect(name: str, value: Any, kind: type, items: tuple[type, ...] = ()) -> None:
-    """Raise a TypeError unless a value, and all that is in it, is of a kind; True is no int here.
+    """Raise a TypeError unless a value and its items have the given types; a bool is no int here.
 
     Examples
     --------
@@ -198,7 +193,7 @@ def expect(name: str, value: Any, kind: type, items: tuple[type, ...] = ()) -> N
 
 
 def in_words(error: BaseException) -> str:
-    """Return an error's text in at most 200 characters; its kind, where the text does not tell.
+    """Return an error's text in at most 200 characters, or its type if it has no text.
 
     Examples
     --------
@@ -217,12 +212,12 @@ def parse_json(
     kind: str,
     error: type[NnlibError] = FileFormatError,
 ) -> dict[str, Any]:
-    """Return a JSON object.
+    """Parse a JSON object.
 
     Raises
     ------
     FileFormatError
-        Or ``error``, if it is something else.
+        Or ``error``, if the content is no JSON object.
 
     Examples
     --------
@@ -247,7 +242,7 @@ def read_json(
     InputError
         If the file cannot be read.
     FileFormatError
-        Or ``error``, if it holds something else.
+        Or ``error``, if the content is no JSON object.
 
     Examples
     --------
@@ -263,18 +258,19 @@ def read_json(
 
 
 class Content:
-    """The bytes of a file, unpacked if it is packed with gzip, in pieces of a known size.
+    """Read the bytes of a file, unpacked if it is a gzip file, with a limit of their number.
 
     Parameters
     ----------
     file : file
-        A regular one, open for reading.
+        A regular file, open for reading.
 
     Attributes
     ----------
     packed : bool
+        Whether it is a gzip file.
     most : int
-        More bytes cannot be in it.
+        Upper bound of the number of bytes.
     stream : file
 
     Examples
@@ -301,43 +297,43 @@ class Content:
         self._done = 0
 
     def read(self, count: int) -> bytes:
-        """Return the next few bytes; fewer at the end."""
+        """Return the next ``count`` bytes; fewer at the end."""
         data: bytes = self.stream.read(count)
         self._done += len(data)
         return data
 
     def rest(self, count: int) -> npt.NDArray[np.uint8]:
-        """Return all other bytes, of which there must be ``count``.
+        """Return all remaining bytes, of which there must be ``count``.
 
         Raises
         ------
         ValueError
-            If there are more or fewer; without having kept what is too much.
+            If there are more or fewer; no more than ``count`` bytes are kept.
         """
         if self._done + count > self.most:
             raise ValueError(f"a file of {self._size()} bytes")
-        if self.packed and count > _AT_ONCE:
+        if self.packed and count > _UNCOUNTED:
             self._count(count)
-        data = np.empty(count, np.uint8)  # memory is taken as it is written
-        view, place = data.data, 0
-        while place < count:
-            got = self.stream.readinto(view[place : place + _CHUNK])
+        data = np.empty(count, np.uint8)  # the system allocates memory as it is written
+        view, position = data.data, 0
+        while position < count:
+            got = self.stream.readinto(view[position : position + _CHUNK])
             if not got:
                 break
-            place += got
-        if place < count or self.read(1):
-            raise ValueError(self._received(place, count))
+            position += got
+        if position < count or self.read(1):
+            raise ValueError(self._received(position, count))
         return data
 
     def _count(self, count: int) -> None:
-        """Unpack the rest once for its length alone, and come back."""
-        place, done = self._done, 0
+        """Check the number of remaining bytes, and seek back."""
+        position, done = self._done, 0
         while done <= count and (chunk := self.stream.read(_CHUNK)):
             done += len(chunk)
         if done != count:
             raise ValueError(self._received(done, count))
         self._begin()
-        self.read(place)
+        self.read(position)
 
     def _received(self, found: int, count: int) -> str:
         if not self.packed:

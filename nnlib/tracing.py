@@ -1,8 +1,8 @@
-"""What is noted while `nnlib.compile` records a function of tensors.
+"""`Guards`: the state outside its arguments that a traced function depends on and changes.
 
-The backend's recorder writes down what is computed.  Here stands what that depends on besides the
-function's arguments: tensors from outside with their arrays, layers, their parts and their mode,
-gradients that were there already.  A recording is only replayed while all of that is as it was.
+The backend's tracer collects the calls; the guards hold the arrays of tensors from outside, the
+attributes of layers and the gradients that existed before.  A trace is replayed only while all of
+these are unchanged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nnlib_backends.user_line import user_line
 
 __all__ = ["Guards", "current", "perform", "refuse_reading", "repeated", "scalar_inputs"]
 
-_current: ContextVar[Guards | None] = ContextVar("nnlib_recording", default=None)
+_current: ContextVar[Guards | None] = ContextVar("nnlib_guards", default=None)
 current: Callable[[], Guards | None] = _current.get
 
 _data, _node = attrgetter("data"), attrgetter("node")
@@ -28,25 +28,25 @@ _hooks, _members = attrgetter("hooks"), attrgetter("_members")
 
 
 class Guards:
-    """What a recording depends on, and what it leaves behind besides its results.
+    """Conditions under which a trace may be replayed, and its side effects.
 
     Parameters
     ----------
     backend : Backend
-        Where everything is computed.
+        The one backend that the function computes on.
     tracer : Tracer
-        Of that backend.
+        Tracer of that backend.
     arguments : sequence of Tensor
-        Where the function's arguments are: always the same arrays.
+        The function's arguments, whose arrays are the same in every call.
     first_node : int
-        Nodes of the graph from this number on are made while recording.
+        Number of the first node that is made during the trace.
 
     Attributes
     ----------
     names : set of str
-        Names in the code that ran, if ``names_known``: no other attribute of a layer was read.
+        Names in the code that ran; if ``names_known``, no other attribute of a layer was read.
     unrepeatable : str
-        What was done that a replay cannot do, if anything.
+        An action that a replay would not repeat; empty if there is none.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class Guards:
         self._tensors: dict[int, tuple[Any, Array, Any]] = {}
         self._modules: dict[int, tuple[Any, object, dict[str, Any]]] = {}
         self._guards: list[Callable[[], bool]] = []
-        self._found_grads: dict[Any, Any] = {}  # node → its grad, where that mattered
-        self.left_grads: dict[Any, None] = {}  #: nodes whose grad was set
+        self._read_grads: dict[Any, Any] = {}  # node → its grad when it was read
+        self.written_grads: dict[Any, None] = {}  #: nodes whose grad was set
         self.streams: dict[int, Any] = {}  #: generators that replays draw from
         self.changed: dict[int, list[int]] = {}  #: version counters of changed tensors
 
@@ -79,13 +79,13 @@ class Guards:
     def __exit__(self, *error: object) -> None:
         self.tracer.__exit__(*error)
         _current.reset(self._token)
-        del self.tracer  # what it knows is in the recording now
+        del self.tracer  # the trace holds its calls
         self._made.clear()
 
-    # Noting ------------------------------------------------------------------------------------
+    # Adding guards -----------------------------------------------------------------------------
 
     def note_tensor(self, tensor: Any) -> None:
-        """A tensor is computed with that may come from outside."""
+        """Guard an operand, which may come from outside."""
         if tensor.backend is not self.backend:
             raise CaptureError(
                 f"a compiled function computes on one backend, {self.backend.name!r} here. "
@@ -94,7 +94,7 @@ class Guards:
         self.note_read(tensor)
 
     def note_read(self, tensor: Any) -> None:
-        """What happens depends on which array a tensor has, or on its requiring a gradient."""
+        """Guard the array of a tensor from outside, and whether it requires a gradient."""
         if id(tensor) in self._tensors or id(tensor) in self._made:
             return
         own = tensor.backend is self.backend
@@ -103,46 +103,46 @@ class Guards:
         self._tensors[id(tensor)] = (tensor, tensor.data, tensor.node)
 
     def note_made(self, tensor: Any) -> None:
-        """A tensor was made while recording, of an array from outside: a gradient at home."""
+        """Exempt a tensor made during the trace of an array from outside: a gradient buffer."""
         self._made[id(tensor)] = tensor
 
     def note_module(self, module: Any) -> None:
-        """A layer is used: what happens depends on its attributes, its mode and parts included."""
+        """Guard the attributes of a layer and of its sublayers."""
         if id(module) not in self._modules:
-            for part in module.modules():  # lists of layers, too, which nobody calls
+            for part in module.modules():  # includes lists of layers, which are not called
                 row = (part, part._members, dict(vars(part)))
                 self._modules.setdefault(id(part), row)
 
     def note_guard(self, guard: Callable[[], bool]) -> None:
-        """The recording is only right while ``guard()`` is true."""
+        """Add a condition that each replay checks."""
         self._guards.append(guard)
 
     def note_grad_read(self, node: Any) -> None:
-        """What happens depends on a node's gradient as it is now."""
-        if node not in self.left_grads and node.number < self._first_node:
-            self._found_grads.setdefault(node, node.grad)
+        """Guard the gradient of a node from before the trace."""
+        if node not in self.written_grads and node.number < self._first_node:
+            self._read_grads.setdefault(node, node.grad)
 
     def note_grad_written(self, node: Any) -> None:
-        """A node's gradient is replaced."""
+        """Note that the gradient of a node from before the trace is replaced."""
         if node.number < self._first_node:
-            self.left_grads[node] = None
+            self.written_grads[node] = None
 
     def note_change(self, cell: list[int]) -> None:
-        """A tensor is changed in place."""
+        """Note that a tensor is changed in place."""
         self.changed[id(cell)] = cell
 
     def note_stream(self, generator: Any) -> None:
-        """Random numbers are drawn, in replays too."""
+        """Note a generator that replays draw from, too."""
         self.streams[id(generator)] = generator
 
     def note_unrepeatable(self, what: str) -> None:
-        """Something is done that a replay would not do."""
+        """Note an action that a replay would not repeat; the first one is reported."""
         self.unrepeatable = self.unrepeatable or f"{user_line()}: {what}"
 
-    # Using -------------------------------------------------------------------------------------
+    # Checking guards ---------------------------------------------------------------------------
 
     def changes(self) -> Iterator[str]:
-        """Say which tensors and layers are not as they were when they were used first."""
+        """Describe the tensors and layers that have changed since their first use."""
         for tensor, array, node in self._tensors.values():
             if tensor.data is not array or tensor.node is not node:
                 what = "array" if tensor.data is not array else "requires_grad"
@@ -155,7 +155,7 @@ class Guards:
                 yield f"{text} was {then!r} and is {now!r}" if plain else f"{text} has changed"
 
     def _changed_attributes(self, module: Any, before: dict[str, Any]) -> Iterator[str]:
-        """Yield the attributes of a layer that matter and have changed."""
+        """Yield the attributes of a layer that have changed and may have been read."""
         now = vars(module)
         for name in now if now.keys() == before.keys() else {**before, **now}:
             then, value = before.get(name, _NOTHING), now.get(name, _NOTHING)
@@ -168,16 +168,16 @@ class Guards:
                     yield name
 
     def freeze(self, also: Callable[[], bool] | None = None) -> Callable[[], bool]:
-        """Return a function that tells whether all is still as it was noted, and ``also`` holds."""
+        """Return a function that checks all guards, and ``also``."""
         tensors, arrays, nodes = _columns(self._tensors.values(), 3)
         modules, marked, attributes = _columns(self._modules.values(), 3)
         marks = list(marked)
         leaves = [node for node in nodes if node is not None]
         hooks = [node.hooks for node in leaves]
         guards = self._guards if also is None else [*self._guards, also]
-        grads = [(node, None if g is None else g.data) for node, g in self._found_grads.items()]
+        grads = [(node, None if g is None else g.data) for node, g in self._read_grads.items()]
 
-        def holds() -> bool:  # at every replay: no generator where a loop will do
+        def holds() -> bool:  # runs at every replay: loops are faster than generators here
             if not (
                 all(map(is_, map(_data, tensors), arrays))
                 and all(map(is_, map(_node, tensors), nodes))
@@ -214,7 +214,7 @@ def _columns(rows: Any, count: int) -> tuple[tuple[Any, ...], ...]:
 
 
 def repeated(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Call a function that makes arrays of what is no tensor; a replay calls it again.
+    """Call a function that makes arrays; a replay calls it again.
 
     Examples
     --------
@@ -245,21 +245,21 @@ def perform(function: Callable[..., None], *args: Any, **options: Any) -> None:
 
 
 def scalar_inputs(into: Any, function: Callable[..., Any], *args: Any, dtype: Any) -> Any:
-    """Return numbers that change from step to step; a replay gets the new ones first.
+    """Return numbers that change from step to step; a replay computes them anew first.
 
     Parameters
     ----------
     into : array or list
-        With room for them.
+        Buffer for the numbers.
     function : callable
         ``function(*args)`` computes them on the host.
     dtype : dtype
-        Of the array that a recording on a device makes of them.
+        Dtype of the array that a trace on a device stores them in.
 
     Returns
     -------
     array or list
-        With the numbers: ``into``, unless a recording has an array of its own for them.
+        The numbers: in ``into``, or in an array of the trace.
 
     Examples
     --------
@@ -274,12 +274,12 @@ def scalar_inputs(into: Any, function: Callable[..., Any], *args: Any, dtype: An
 
 
 def refuse_reading(what: str) -> None:
-    """Refuse to hand a value to Python while recording: replays would not look at it again.
+    """Refuse to read a tensor's value while tracing: a replay would not read it again.
 
     Raises
     ------
     CaptureError
-        If something is being recorded.
+        If a function is being traced.
     """
     if current() is not None:
         _refuse(what)
@@ -287,7 +287,7 @@ def refuse_reading(what: str) -> None:
 
 def _refuse(what: str) -> NoReturn:
     raise CaptureError(
-        f"{what} reads a value, and a compiled function must not depend on values: it runs as it "
-        f"was recorded. Received: {user_line()}. Return the tensor and read it outside, use "
+        f"{what} reads a value, and a compiled function must not depend on values: replays repeat "
+        f"its trace. Received: {user_line()}. Return the tensor and read it outside, use "
         "nnlib.where instead of a branch, or do not compile (Trainer: compile=False)"
     )

@@ -9,7 +9,7 @@ import pytest
 
 import nnlib
 from nnlib import nn, optim
-from nnlib.arguments import ELSEWHERE, explain, explained, unknown_keyword
+from nnlib.arguments import OTHER_NAMES, explain, explained, unknown_keyword
 from nnlib.errors import ArgumentError, DTypeError, IndexingError, NnlibError, ShapeError
 from nnlib.nn import functional as F
 
@@ -100,7 +100,7 @@ def test_words_elsewhere_lead_somewhere():
         for function in [*FUNCTIONS.values(), *MODULES.values(), optim.SGD, optim.AdamW]
         for name in inspect.signature(function).parameters
     }
-    for keyword, meant in ELSEWHERE.items():
+    for keyword, meant in OTHER_NAMES.items():
         assert known & set(meant), keyword
 
 

@@ -446,6 +446,9 @@ SAMPLES = {
     nnlib_backends.KernelPair: Sample(
         lambda: nnlib_backends.KernelPair(array, plain), lambda k: k.backward
     ),
+    nnlib_backends.GradOut: Sample(
+        lambda: nnlib_backends.GradOut(accumulate=True), lambda out: (out.array, out.accumulate)
+    ),
     nnlib_backends.PrimitiveKernel: Sample(
         lambda: nnlib_backends.PrimitiveKernel(array, {"x": plain}), lambda k: k.rules["x"]
     ),

@@ -178,7 +178,7 @@ class TestOutOfMemory:
         def full(*args):
             raise MemoryError
 
-        monkeypatch.setattr(type(optimizer), "_place_state", full)
+        monkeypatch.setattr(type(optimizer), "_store_state", full)
         assert self.message(optimizer.step).startswith("Adam, for its state")
 
     def test_a_compiled_function_forgets_what_does_not_fit(self):
@@ -191,7 +191,7 @@ class TestOutOfMemory:
         column, row = nnlib.ones(self.HUGE, 1, dtype="int8"), nnlib.ones(1, self.HUGE, dtype="int8")
         for _ in range(2):
             self.message(lambda: outer(column, row))
-        assert len(outer._kinds) == 1
+        assert len(outer._specializations) == 1
         for _ in range(3):
             assert outer(*small).tolist() == [[2] * 3] * 3
 

@@ -209,7 +209,7 @@ def test_threads_share_no_numbers():
 )
 def test_a_state_of_another_kind_is_refused_and_changes_nothing(state):
     generator = Generator(3)
-    with pytest.raises(StateError, match=r"two whole numbers.*Received: \{"):
+    with pytest.raises(StateError, match=r"two integers.*Received: \{"):
         generator.load_state_dict(state)
     assert generator.state_dict() == {"seed": 3, "offset": 0}
 

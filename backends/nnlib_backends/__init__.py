@@ -1,12 +1,10 @@
-"""Where arrays live: the backends of nnlib and the registry that chooses among them.
-
-nnlib's core holds no array library.  It asks this package for a *backend*: NumPy on the CPU, CuPy
-on a CUDA GPU, or one that a third party registers.
-"""
+"""The backends of nnlib, NumPy (CPU), CuPy (CUDA) and third parties', and their registry."""
 
 from nnlib_backends.base import (
     Backend,
     DeviceInfo,
+    GradOut,
+    Kernel,
     KernelPair,
     MemoryInfo,
     PrimitiveKernel,
@@ -57,6 +55,8 @@ __all__ = [
     "BackendMismatchError",
     "BackendUnavailableError",
     "DeviceInfo",
+    "GradOut",
+    "Kernel",
     "KernelPair",
     "MemoryInfo",
     "NnlibError",

@@ -1,8 +1,8 @@
-"""What a backend must offer.
+"""The interface of a backend.
 
-A backend is an object that says where arrays live and which functions work on them.  Everything
-that nnlib computes goes through `Backend.xp`, a namespace with NumPy's names; what a backend can do
-faster than a definition in those terms it lists in `Backend.kernels`.
+A backend says where arrays live and which functions compute with them.  All of nnlib's operations
+are defined in terms of `Backend.xp`, a namespace with NumPy's names; `Backend.kernels` has faster
+implementations of some of them.
 
 To add a backend, subclass `Backend`, and register a function that makes it, either with
 `nnlib_backends.register_backend` or by an entry point in the group ``nnlib.backends``.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,6 +23,60 @@ if TYPE_CHECKING:
 Array: TypeAlias = Any  #: an array of some backend: numpy.ndarray, cupy.ndarray, …
 
 IGNORED = -(2**31)  #: label of a row that does not count: its loss and its gradient are 0
+
+
+class GradOut:
+    """Where the gradient of one argument goes.
+
+    Parameters
+    ----------
+    array : array, optional
+        Of the argument's shape and dtype, C-contiguous: the gradient goes there.  Without one it is
+        returned in an array of the kernel's choice.
+    accumulate : bool
+        Whether the gradient is added to the contents of the array; else these are arbitrary.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> total = np.ones(2)
+    >>> GradOut(total, accumulate=True).store(np.array([1.0, 2.0])) is total
+    True
+    >>> total
+    array([2., 3.])
+    """
+
+    __slots__ = ("accumulate", "array")
+
+    def __init__(self, array: Array | None = None, accumulate: bool = False) -> None:
+        self.array, self.accumulate = array, accumulate
+
+    def store(self, value: Array) -> Array:
+        """Return a gradient where it must lie: copied or added to the array, if there is one."""
+        array = self.array
+        if array is None:
+            return value
+        if self.accumulate:
+            array += value
+        elif array is not value:
+            array[...] = value
+        return array
+
+
+ANYWHERE = GradOut()  #: of a gradient that is needed, in any array
+
+GradsOut: TypeAlias = "Sequence[GradOut | None]"  #: ``None`` for a gradient that is not needed
+
+
+def anywhere(needed: Iterable[Any]) -> GradsOut:
+    """Return what asks for gradients in arrays of the kernel's choice: those that are needed.
+
+    Examples
+    --------
+    >>> anywhere([True, False]) == (ANYWHERE, None)
+    True
+    """
+    return tuple([ANYWHERE if one else None for one in needed])
 
 
 @dataclass(frozen=True)
@@ -37,43 +91,53 @@ class KernelPair:
         nothing).  Or ``NotImplemented``, for arrays or options that it is not made for: then the
         definition computes.
     backward : callable
-        ``backward(g, saved, needs, *arrays, **static) -> sequence``: one gradient for each array
-        argument; ``needs[i]`` says whether anybody will look at gradient ``i`` (where it is false
-        the entry may be ``None``).  On a backend with `Backend.writes_gradients` ``needs[i]`` may
-        also be an array (of the argument's shape and dtype, C-contiguous, its contents arbitrary):
-        then gradient ``i`` is written into it, and it is what is returned.  Kernels named in
-        `Backend.adds` may also get such an array in a list of one: then gradient ``i`` is *added*
-        to the array, which is what is returned.
+        ``backward(g, saved, grads_out, *arrays, **static) -> sequence``: one gradient for each
+        array argument, which lies where the `GradOut` at its place in ``grads_out`` says; for
+        ``None`` there the gradient is not needed, and may be ``None`` itself.
+    half : bool
+        Whether it takes data of 16 bits beside parameters of float32, see `nnlib_backends.dtypes`.
+    writes : bool
+        Whether `backward` may be given arrays to write gradients into.  Where it may not, each
+        `GradOut` is without an array, and the engine copies.
+    accumulates : bool
+        Whether it may also be asked to add gradients to such arrays.
 
     Examples
     --------
     >>> import numpy as np
-    >>> def backward(g, saved, needs, x):
+    >>> def backward(g, saved, grads_out, x):
     ...     return (g * saved,)
     >>> relu = KernelPair(lambda x: (np.maximum(x, 0), x > 0), backward)
     >>> y, saved = relu.forward(np.array([-1.0, 2.0]))
-    >>> relu.backward(np.ones(2), saved, (True,), None)
+    >>> relu.backward(np.ones(2), saved, [ANYWHERE], None)
     (array([0., 1.]),)
     """
 
     forward: Callable[..., Any]
     backward: Callable[..., Any]
+    half: bool = False
+    writes: bool = False
+    accumulates: bool = False
+
+
+Kernel = KernelPair  #: the earlier name
 
 
 @dataclass(frozen=True)
 class PrimitiveKernel:
-    """A faster way to compute one primitive and its derivative, keeping what its own rules keep.
+    """A faster implementation of a primitive and of its derivative rules.
 
-    Each function may return ``NotImplemented`` for arrays that it is not made for; the primitive
-    then computes by itself.
+    Each function may return ``NotImplemented``; then the primitive computes.
 
     Attributes
     ----------
     forward : callable
         ``forward(*arrays, **options) -> y``.
     rules : mapping
-        Name of an array argument → ``rule(g, *kept) -> gradient``, with the very values that the
+        Name of an array argument → ``rule(g, *kept) -> gradient``, with the values that the
         primitive's rule for that argument keeps.
+    half : bool
+        Whether it takes data of 16 bits, see `nnlib_backends.dtypes`.
 
     Examples
     --------
@@ -85,30 +149,31 @@ class PrimitiveKernel:
 
     forward: Callable[..., Any]
     rules: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    half: bool = False
 
 
 @dataclass(frozen=True)
 class DeviceInfo:
-    """The device behind a backend, in words and numbers.
+    """Description of a backend's device.
 
     Attributes
     ----------
     kind : str
         ``"cpu"`` or ``"gpu"``.
     name : str
-        What the maker calls it.
+        Product name.
     cores : int
         Usable CPU cores, or streaming multiprocessors of a GPU.
     memory_bytes : int
         Memory of the device.
     libraries : dict
-        Name → version of the libraries that do the arithmetic.
+        Name → version of the numerical libraries.
     details : dict
-        Anything else worth pasting into a bug report (BLAS threads, compute capability, …).
+        Further facts for a bug report (BLAS threads, compute capability, …).
     missing : dict
-        Library that the backend does without, more slowly → why it cannot be used.
+        Optional library without which the backend is slower → why it cannot be used.
     remedy : str
-        The command that installs what is missing.
+        The command that installs the missing libraries.
 
     Examples
     --------
@@ -128,7 +193,7 @@ class DeviceInfo:
 
 @dataclass(frozen=True)
 class MemoryInfo:
-    """How much memory is used.
+    """Memory usage.
 
     Attributes
     ----------
@@ -137,9 +202,9 @@ class MemoryInfo:
     peak : int
         Largest ``used`` since the last reset.
     free : int
-        Bytes that could still be had.
+        Bytes that can still be allocated.
     cached : int
-        Bytes that a pool has taken and nobody uses, where there is one.
+        Unused bytes in the memory pool, if there is one.
 
     Examples
     --------
@@ -156,8 +221,6 @@ class MemoryInfo:
 def write_scalars(target: Any, function: Callable[..., Any], args: tuple[Any, ...] = ()) -> None:
     """Write the numbers that a function returns into an array or list, one by one.
 
-    Element by element, because a device would have to copy a list from the host.
-
     Examples
     --------
     >>> numbers = [0, 0]
@@ -170,93 +233,88 @@ def write_scalars(target: Any, function: Callable[..., Any], args: tuple[Any, ..
 
 
 class Tracer(ABC):
-    """Writes down what is computed inside its ``with`` block, so that it can be done again.
-
-    Everything is computed at once, too: recording changes no result.
-    """
+    """Traces the computations inside its ``with`` block; they are also carried out."""
 
     @abstractmethod
     def __enter__(self) -> Tracer:
-        """Begin."""
+        """Begin tracing."""
 
     @abstractmethod
     def __exit__(self, *_: object) -> None:
-        """End."""
+        """End tracing."""
 
     @abstractmethod
     def compute(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        """Call a function that returns new arrays, or views, and do so in every replay."""
+        """Call a function that returns new arrays or views, now and in every replay."""
 
     @abstractmethod
     def call(self, function: Callable[..., None], *args: Any, **options: Any) -> None:
-        """Call a function that changes arrays in place or looks at them, likewise."""
+        """Call a function that reads arrays or changes them in place, now and in every replay."""
 
     @abstractmethod
     def scalar_inputs(self, function: Callable[..., Any], *args: Any, dtype: Any) -> Array:
-        """Have a replay find new numbers that a function of the host's returns.
+        """Return an array into which every replay writes the numbers that a function returns.
 
-        The function is called now and in every replay, before the device begins.
+        The function runs on the host, now and before each replay.
 
         Parameters
         ----------
         function : callable
-            ``function(*args)``: a sequence of numbers; must not look at arrays of a device.
+            ``function(*args)``: a sequence of numbers; must not read arrays of a device.
         dtype : dtype
-            Of the numbers.
+            Of the array.
 
         Returns
         -------
         array
-            With the numbers, of the recording's own.
         """
 
     @abstractmethod
     def made(self, array: Array) -> bool:
-        """Tell whether an array was made while recording, or looks into one that was."""
+        """Tell whether an array was made while tracing, or is a view of one that was."""
 
     @abstractmethod
     def finish(self, results: Sequence[Array]) -> Program:
-        """Plan the memory of the replays; ``results`` must hold their values after each."""
+        """Return the program, in which ``results`` hold their values after each replay."""
 
 
 class Program(ABC):
-    """What a `Tracer` wrote down.
+    """A trace made ready to run.
 
     Attributes
     ----------
     nbytes : int
-        Memory of its own that a replay needs.
+        Memory that the program allocates.
     """
 
     nbytes: int
 
     @abstractmethod
     def replay(self) -> None:
-        """Do it all again, with the present values of the arrays that it did not make itself."""
+        """Run the program with the present values of the arrays from outside."""
 
     @abstractmethod
     def results(self) -> list[Array]:
-        """Return the arrays in which replays leave the results, always the same ones."""
+        """Return the arrays that hold the results of a replay, always the same ones."""
 
     def profile(self, repeats: int) -> list[tuple[str, str, float]]:
-        """Replay piece by piece; return what each piece is, its line, and its median seconds."""
+        """Replay call by call; return title, user's line and median seconds of each."""
         return []
 
     @abstractmethod
     def difference(self, other: Program) -> str | None:
-        """Say where another recording of the same function did something else."""
+        """Describe the first difference from another trace of the same function, if any."""
 
     def release(self) -> None:  # noqa: B027 - where dropping the object is enough
-        """Give memory and everything else back at once; no replay comes after it."""
+        """Free all resources; the program cannot be replayed afterwards."""
 
 
 class Inputs:
-    """Arrays that stay where they are, and get the values of a compiled function's arguments.
+    """Arrays of fixed address, into which a compiled function's arguments are copied.
 
     Parameters
     ----------
     backend : Backend
-        Where they are.
     arrays : sequence of array
 
     Examples
@@ -273,16 +331,16 @@ class Inputs:
         self._backend, self._arrays = backend, list(arrays)
 
     def fill(self, values: Sequence[Any]) -> None:
-        """Copy values: arrays of this backend, or what it makes arrays of."""
+        """Copy values: arrays of this backend, or anything that `Backend.asarray` converts."""
         for array, value in zip(self._arrays, values, strict=True):
             array[...] = value if type(value) is type(array) else self._backend.asarray(value)
 
 
 class Timer:
-    """Time between two points of a device's own queue, in seconds.
+    """Time between two points of a device's queue, in seconds.
 
-    The base class reads the host's monotonic clock, right for backends that compute before they
-    return.  An asynchronous backend overrides it with device events.
+    The base class reads the host's clock, which is right for synchronous backends; an asynchronous
+    backend overrides it with device events.
 
     Examples
     --------
@@ -307,10 +365,13 @@ class Timer:
 
 
 class Backend(ABC):
-    """Where arrays live.
+    """Where arrays live and which functions compute with them.
 
-    Pickled it is its name: unpickling gives the backend of that name, of the process where it is
-    unpickled.
+    It has three parts: tables of what it computes faster than a definition (`kernels`,
+    `primitives`, `updates`), arrays (`xp` and what converts, describes and measures them), and
+    tracing (`tracer`, `inputs`).
+
+    A backend is pickled as its name, and unpickled as that process's backend of the name.
 
     Attributes
     ----------
@@ -319,33 +380,34 @@ class Backend(ABC):
     xp : namespace
         NumPy's function names for this backend's arrays, and the few that NumPy lacks:
         ``erf(x)``, ``ndtr(x)`` and ``sliding_window_view(x, window, axis)``; it may have
-        ``add_at(a, key, values)``, if its ``add.at`` does not serve all dtypes, or not twice alike.
+        ``add_at(a, key, values)`` if its ``add.at`` lacks dtypes or is not deterministic.
     array_type : type
         The class of its arrays.
     kernels : mapping
-        Name of a fused operation → `KernelPair`.  May be empty: each has a definition in ``xp``.
+        Name of a fused operation → `KernelPair`.  May be empty, like the next two.
     primitives : mapping
-        Name of a primitive → `PrimitiveKernel`.  May be empty likewise.
+        Name of a primitive → `PrimitiveKernel`.
     updates : mapping
-        Name of an optimizer's update rule → in-place function, which may return ``NotImplemented``
-        for arrays that it is not made for.  May be empty likewise.
-    mixed : set of str
-        Names of those of its kernels that take data of 16 bits beside parameters of float32, see
-        `nnlib_backends.dtypes`.
-    skips_updates : bool
-        Whether its `updates` take ``skip``: a 0-d array; they change nothing if it is not 0.
-    adds : set of str
-        Names of those of its kernels that can add gradients to given arrays, see `KernelPair`.
+        Name → function that changes arrays in place inside `scope`, or returns ``NotImplemented``
+        and changes nothing, for arrays that it is not made for.  May be empty likewise.
+
+        The names of optimizers' update rules (`nnlib.optim.UpdateRule`): may be given ``skip``, a
+        0-d array; if it is not 0, nothing changes.
+
+        ``"norm"``: ``norm(arrays)`` returns the 2-norm of all values together, a 0-d array.
+
+        ``"clip"``: ``clip(arrays, norm, limit)`` multiplies by ``min(limit / (norm + 1e-6), 1)``;
+        ``norm`` is a 0-d array.
+
+        ``"unscale"``: ``unscale(arrays, scale, found)`` divides, and leaves 1 in ``found`` if a
+        quotient is not finite; ``scale`` and ``found`` are 0-d arrays of float32.
     host_memory : bool
         Whether the host can look at a value without waiting for a device.  Where it can, values
         that must lie in a range (labels, indices) are checked; where it cannot, they are not.
-    writes_gradients : bool
-        Whether its kernels can write gradients into given arrays, see `KernelPair`.
     scope : context manager or None
-        What operators on this backend's arrays must run inside (functions of ``xp`` enter it by
-        themselves).  ``None`` for nearly all: only the second GPU of a process needs one, because
-        CUDA puts the result of ``a + b`` on the thread's current device.  Can be entered again
-        and again.
+        Reusable context in which operators on this backend's arrays must run (functions of ``xp``
+        enter it by themselves).  ``None`` except for the second GPU of a process, because CUDA puts
+        the result of ``a + b`` on the thread's current device.
 
     Examples
     --------
@@ -363,11 +425,7 @@ class Backend(ABC):
     kernels: Mapping[str, KernelPair] = {}
     primitives: Mapping[str, PrimitiveKernel] = {}
     updates: Mapping[str, Callable[..., Any]] = {}
-    mixed: frozenset[str] = frozenset()
-    adds: frozenset[str] = frozenset()
-    skips_updates: bool = False
     host_memory: bool = False
-    writes_gradients: bool = False
     scope: AbstractContextManager[Any] | None = None
 
     @abstractmethod
@@ -387,13 +445,10 @@ class Backend(ABC):
 
     @abstractmethod
     def memory_info(self) -> MemoryInfo:
-        """Tell how much memory is used."""
+        """Return the memory usage."""
 
     def memory_of(self, array: Array) -> tuple[Any, int]:
-        """Return what tells the memory of an array from all other, and its size in bytes.
-
-        Views have the same as the array that they look into.
-        """
+        """Return a key that identifies the memory block of an array, and its size in bytes."""
         while isinstance(array.base, self.array_type):
             array = array.base
         return id(array), array.nbytes
@@ -410,46 +465,23 @@ class Backend(ABC):
         xp = self.xp
         return lambda: bool(xp.all((array >= low) & (array <= high)))
 
-    def global_norm(self, arrays: Sequence[Array]) -> Array | None:
-        """Return the 2-norm of all values of some arrays together, a 0-d array.
-
-        ``None``, the default, where the backend has nothing faster than ``xp`` for such arrays.
-        """
-        return None
-
-    def shrink(self, arrays: Sequence[Array], norm: Array, limit: float) -> bool:
-        """Multiply arrays in place by ``min(limit / (norm + 1e-6), 1)``.
-
-        ``norm`` is a 0-d array.  Returns false, the default, and does nothing where the backend has
-        nothing faster than ``xp`` for such arrays.
-        """
-        return False
-
-    def unscale(self, arrays: Sequence[Array], scale: Array, found: Array) -> bool:
-        """Divide arrays in place by a number; leave 1 in ``found`` if a quotient is not finite.
-
-        ``scale`` and ``found`` are 0-d arrays of float32.  Returns false, the default, and does
-        nothing where the backend has nothing faster than ``xp`` for such arrays.
-        """
-        return False
-
     def synchronize(self) -> None:  # noqa: B027 - a synchronous backend has nothing to do
-        """Wait until everything that was asked for is done."""
+        """Wait until the device has finished all submitted work."""
 
     def tracer(self) -> Tracer | None:
-        """Return a recorder; ``None`` where computing cannot be recorded."""
+        """Return a new tracer; ``None`` if the backend cannot trace."""
         return None
 
     def inputs(self, arrays: Sequence[Array]) -> Inputs:
-        """Return what brings values to these arrays of this backend."""
+        """Return an object that copies values into these arrays of this backend."""
         return Inputs(self, arrays)
 
     def timer(self) -> Timer:
-        """Return a new stopwatch in this device's own time."""
+        """Return a new timer of this device."""
         return Timer()
 
     def release_memory(self) -> None:  # noqa: B027 - optional: a backend without a pool
-        """Give cached, unused memory back to the system."""
+        """Free cached, unused memory."""
 
     def __copy__(self) -> Backend:
         return self

@@ -29,7 +29,7 @@ class Setting:
     name : str
         With its prefix ``NNLIB_``.
     meaning : str
-        What it decides, and what holds without it.
+        Its effect, and the default.
 
     Examples
     --------
@@ -41,7 +41,7 @@ class Setting:
     meaning: str
 
     def get(self) -> str:
-        """Return its value; empty if it is not set."""
+        """Return the variable's value; empty if it is not set."""
         return os.environ.get(self.name, "")
 
 

@@ -1,9 +1,9 @@
-"""Floating-point formats: which dtypes are floating-point, and how exact products and sums must be.
+"""Floating-point dtypes, and sums, means and sigmoids that keep their digits in each of them.
 
-In mixed precision (`nnlib.autocast`) data have a *low* dtype of 16 bits and parameters stay in
-float32.  A kernel in `Backend.mixed` takes such arguments as they are:
+In mixed precision (`nnlib.autocast`) data have a half dtype and parameters stay in
+float32.  A kernel with `KernelPair.half` takes such arguments as they are:
 
-- it computes, above all its sums, in float32;
+- it computes in float32, sums included;
 - its result has the dtype of its first argument (a loss: float32);
 - the gradient of each argument has the argument's dtype, also where it goes into a given array.
 """
@@ -30,16 +30,16 @@ __all__ = [
     "total",
 ]
 
-#: From here on the distribution functions (of GELU, of SiLU) are 0 or 1 in any dtype.
+#: For larger |x| the distribution functions (of GELU, of SiLU) are 0 or 1 in any dtype.
 NORMAL, LOGISTIC = 40.0, 800.0
 
 LOW_DTYPES = ("float16", "bfloat16")  #: names of the dtypes of mixed precision
 
-#: Whether float32 products may be rounded to TF32's 10-bit mantissa; None: as the library is set.
+#: Whether factors of float32 may be rounded to TF32's 10-bit mantissa; None: the library's default.
 tf32_allowed: ContextVar[bool | None] = ContextVar("nnlib_tf32_allowed", default=None)
 
 
-@functools.cache  # it is asked with every operation
+@functools.cache  # called in every operation
 def is_floating(dtype: Any) -> bool:
     """Tell whether a dtype is floating-point; bfloat16, which NumPy calls a void type, is one.
 
@@ -65,14 +65,14 @@ def is_half(x: Any) -> bool:
     return dtype is not None and dtype.itemsize == 2 and is_floating(dtype)
 
 
-MANY = 256  # more float32 numbers than these are not added one after the other
+MANY = 256  # longest sum of float32 numbers that may be computed one after the other
 
 
 def total(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """Sum over an axis, several, or all, right to about 1e-7 however many numbers there are.
+    """Sum over one, several or all axes, with a relative error of about 1e-7 for any length.
 
-    Array libraries add neighbours in pairs, but along other axes one number after the other, where
-    the sum of a million float32 numbers has four correct digits.  There it is done in float64.
+    Array libraries add in pairs along the last axis only; along others a sum of a million float32
+    numbers has four correct digits, so it is computed in float64.
 
     Examples
     --------
@@ -86,10 +86,7 @@ def total(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 def log_of_total(xp: Any, e: Any, axis: Any) -> Any:
-    """``log(sum(e))`` with the axis left in place, for e in [0, 1] of which the largest is 1.
-
-    What is near 1 in all is its distance from 1: the logarithm of a probability that is almost 1
-    keeps its digits.
+    """``log(sum(e, keepdims=True))`` for e in [0, 1] whose maximum is 1, exact near ``sum(e) = 1``.
 
     Examples
     --------
@@ -104,7 +101,7 @@ def log_of_total(xp: Any, e: Any, axis: Any) -> Any:
 
 
 def average(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """Arithmetic mean, as exact as `total`; of nothing NaN.
+    """Arithmetic mean, as exact as `total`; NaN of an empty array.
 
     Examples
     --------
@@ -120,7 +117,7 @@ def average(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 def scattered(xp: Any, shape: tuple[int, ...], key: Any, values: Any) -> Any:
-    """Zeros of a shape with values added at a key, as exact as `total`: places may be named often.
+    """Zeros of a shape with values added at a key, as exact as `total`; indices may repeat.
 
     Examples
     --------
@@ -140,7 +137,7 @@ def scattered(xp: Any, shape: tuple[int, ...], key: Any, values: Any) -> Any:
 
 
 def _is_safe(xp: Any, x: Any, axis: Any) -> bool:
-    """Whether an array library's own sum is exact: of other dtypes, of few, or of neighbours."""
+    """Whether ``xp.sum`` is exact: other dtypes, few numbers, or a contiguous axis."""
     if getattr(x, "dtype", None) != xp.float32 or _count(x, axis) <= MANY:
         return True
     axes = axis if isinstance(axis, tuple) else (axis,)
@@ -148,18 +145,18 @@ def _is_safe(xp: Any, x: Any, axis: Any) -> bool:
 
 
 def _count(x: Any, axis: Any) -> int:
-    """How many numbers go into each result."""
+    """Return how many numbers are reduced to one."""
     shape = getattr(x, "shape", ())
     if axis is None:
         return math.prod(shape)
     axes = axis if isinstance(axis, tuple) else (axis,)
-    # what is no axis is the array library's to refuse
+    # the array library refuses other axes
     named = [i for i in axes if hasattr(i, "__index__") and -len(shape) <= i < len(shape)]
     return math.prod(shape[i] for i in named)
 
 
 def sigmoid(xp: Any, x: Any) -> Any:
-    """``1 / (1 + exp(−x))``, which does not overflow, and loses no digits in the lower tail.
+    """``1 / (1 + exp(−x))`` without overflow, exact in the lower tail.
 
     Examples
     --------
@@ -171,10 +168,7 @@ def sigmoid(xp: Any, x: Any) -> Any:
 
 
 def sigmoid_and_bell(xp: Any, x: Any) -> tuple[Any, Any]:
-    """Return the logistic function s, and its derivative ``s (1 − s)``.
-
-    Where s is almost 1, 1 − s would have no digits left.
-    """
+    """Return the logistic function s and its derivative ``s (1 − s)``, exact also where s ≈ 1."""
     e = xp.exp(-xp.abs(x))
     return _logistic(xp, x, e), e / ((1 + e) * (1 + e))
 

@@ -40,19 +40,19 @@ class NnlibError(Exception):
 
 
 class BackendError(NnlibError, RuntimeError):
-    """Something about a backend."""
+    """Base class of errors about backends."""
 
 
 class UnknownBackendError(BackendError, ValueError):
-    """A backend name that nobody registered (often a spelling mistake)."""
+    """A backend name that is not registered."""
 
 
 class BackendMismatchError(BackendError, TypeError):
-    """Arrays of two backends met in one operation."""
+    """An operation got arrays of two backends, or of none."""
 
 
 class CaptureError(NnlibError, RuntimeError):
-    """A compiled function cannot be recorded, or not be replayed."""
+    """A compiled function cannot be traced or replayed."""
 
 
 class BackendUnavailableError(BackendError):
@@ -61,13 +61,13 @@ class BackendUnavailableError(BackendError):
     Parameters
     ----------
     backend : str
-        The name that was asked for, such as ``"cupy"``.
+        The requested name, such as ``"cupy"``.
     reason : str
         One of `REASONS`: the machine-readable cause.
     detail : str
-        What was found, in a sentence.
+        The cause, in a sentence.
     remedy : str
-        The command or step that mends it.
+        The command or step that fixes it.
 
     Examples
     --------
@@ -82,7 +82,7 @@ class BackendUnavailableError(BackendError):
         "two-wheels",  # cupy-cuda12x and cupy-cuda13x (or cupy) side by side
         "cuda-library-missing",  # CuPy is there, a CUDA library that it loads is not
         "no-driver",  # no NVIDIA driver on this machine
-        "driver-too-old",  # the driver does not know this CUDA version
+        "driver-too-old",  # the driver does not support this CUDA version
         "no-device",  # driver present, no GPU visible (CUDA_VISIBLE_DEVICES?)
         "no-such-device",  # cupy:N with N beyond the last GPU
         "out-of-memory",  # the GPU is full

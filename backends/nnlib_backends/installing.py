@@ -1,4 +1,4 @@
-"""How nnlib was installed, for messages that name the command which adds to it."""
+"""The pip command that installs an extra of nnlib, for error messages."""
 
 from __future__ import annotations
 
@@ -12,15 +12,12 @@ from urllib.parse import unquote, urlsplit
 __all__ = ["install_command"]
 
 DISTRIBUTION = "nnlib-xp"
-CHECKOUT = Path(__file__).resolve().parents[2]  # if these files lie in one
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @cache
 def install_command(extra: str) -> str:
-    """Return the pip command that installs an extra of this nnlib.
-
-    From a checkout, or a folder, wheel or repository that pip was given, it is that one again;
-    the package's name alone is only of use if it came from an index.
+    """Return the pip command that installs an extra from the source that nnlib was installed from.
 
     Parameters
     ----------
@@ -57,7 +54,7 @@ def _is_checkout(folder: Path) -> bool:
 
 
 def _origin() -> dict[str, Any]:
-    """Return where pip had the package from (PEP 610); empty if from an index, or not known."""
+    """Return the package's ``direct_url.json`` (PEP 610); empty if it came from an index."""
     from importlib.metadata import PackageNotFoundError, distribution  # takes milliseconds
 
     try:

@@ -1,7 +1,4 @@
-"""Arrays of libraries that are no backend, such as PyTorch's tensors, become NumPy arrays.
-
-None of these libraries is imported here: their objects say themselves how they are converted.
-"""
+"""Conversion of other libraries' arrays, such as PyTorch's tensors, without importing them."""
 
 from __future__ import annotations
 
@@ -17,30 +14,29 @@ __all__ = ["detached", "from_library", "is_foreign", "on_host"]
 
 
 def is_foreign(obj: Any) -> bool:
-    """Tell whether something is an array of a library that is no backend.
+    """Tell whether an object is an array of a library that is not a backend.
 
     Examples
     --------
     >>> is_foreign(np.zeros(2)), is_foreign([0.0, 0.0])
     (False, False)
     """
-    has_way = hasattr(obj, "__array__") or hasattr(obj, "__dlpack__")
-    is_tensor = hasattr(obj, "__nnlib_apply__")  # one of nnlib's own
-    if not has_way or is_tensor or isinstance(obj, type | np.generic):
+    converts = hasattr(obj, "__array__") or hasattr(obj, "__dlpack__")
+    is_tensor = hasattr(obj, "__nnlib_apply__")
+    if not converts or is_tensor or isinstance(obj, type | np.generic):
         return False
     return owner_of(obj) is None
 
 
 def detached(obj: Any) -> Any:
-    """Return an array outside of its library's graph: PyTorch hands out no other."""
+    """Return an array detached from PyTorch's graph, as conversion requires."""
     return obj.detach() if hasattr(obj, "detach") else obj
 
 
 def on_host(obj: Any) -> np.ndarray[Any, Any]:
-    """Return a NumPy array of an array of any library; in its memory, if that is the host's.
+    """Convert an array of any library to NumPy, without a copy if it is in the host's memory.
 
-    Floating-point numbers in a format that NumPy does not have, such as PyTorch's bfloat16, become
-    float32, which has all their values.
+    Floating-point dtypes that NumPy lacks, such as PyTorch's bfloat16, become float32.
 
     Raises
     ------
@@ -49,7 +45,7 @@ def on_host(obj: Any) -> np.ndarray[Any, Any]:
     """
     try:
         obj = detached(obj)
-        if hasattr(obj, "cpu"):  # PyTorch: from the memory of a GPU
+        if hasattr(obj, "cpu"):  # PyTorch
             obj = obj.cpu()
         if not hasattr(obj, "__array__"):
             return np.from_dlpack(obj)
@@ -67,7 +63,7 @@ def on_host(obj: Any) -> np.ndarray[Any, Any]:
 
 
 def from_library(value: Any) -> Array:
-    """Return an array of a backend as it is, and one of another library as a NumPy array.
+    """Convert an array of a library that is not a backend to NumPy; return others unchanged.
 
     Examples
     --------

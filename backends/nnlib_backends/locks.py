@@ -1,8 +1,8 @@
-"""The locks of the whole process, and what becomes of them in a forked child.
+"""The locks of the process, safe across a fork.
 
-A forked child has a single thread.  A lock that another thread of the parent held would stay locked
-in it for ever, and what that thread was changing would stay half changed.  So a fork waits until
-no thread holds one of these locks, which are always taken in the order in which they stand here.
+A forked child has a single thread: a lock that another thread held would stay locked for ever, and
+the data it protects half changed.  So a fork waits until it holds all these locks, which are always
+taken in the order below.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ __all__ = [
 T = TypeVar("T")
 P = ParamSpec("P")
 
-registering = threading.RLock()  #: while backends are registered and made
-preparing = threading.RLock()  #: while kernels are imported and compiled
-running = threading.RLock()  #: while compiled kernels compute
-drawing = threading.RLock()  #: while a position in a random stream changes
+registering = threading.RLock()  #: registering and making backends
+preparing = threading.RLock()  #: importing and compiling kernels
+running = threading.RLock()  #: running compiled kernels
+drawing = threading.RLock()  #: changing the position in a random stream
 _forking = threading.RLock()
 
 _in_order = (registering, preparing, running, drawing, _forking)
-_inside: set[int] = set()  # threads in a function that is `finished_before_fork`
-_closed = False  # no thread may enter one
+_inside: set[int] = set()  # threads inside a function that is `finished_before_fork`
+_closed = False  # whether entering such a function is forbidden
 _of_objects: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def lock_of_an_object() -> threading.RLock:
-    """Return a new lock, which is free in a forked child whoever holds it in the parent.
+    """Return a new lock that is released in a forked child.
 
     Examples
     --------
@@ -67,16 +67,15 @@ class Once(Generic[T]):
         return results[0]
 
     def forget(self) -> None:
-        """Have the next use call the function again, for tests."""
+        """Discard the result, so that the next use calls the function again (for tests)."""
         with preparing:
             self._results = []
 
 
 def once(function: Callable[[], T]) -> Once[T]:
-    """Have a function called at its first use only, whichever threads come first (a decorator).
+    """Decorate a function so that it is called once per process, also by concurrent threads.
 
-    `functools.cache` would call it in each of several threads that come at once, and give them
-    different results.
+    `functools.cache` may call it once in each thread and return different results.
 
     Examples
     --------
@@ -90,9 +89,9 @@ def once(function: Callable[[], T]) -> Once[T]:
 
 
 def finished_before_fork(function: Callable[P, T]) -> Callable[P, T]:
-    """Have a fork wait for the calls of a function that other threads are in.
+    """Make a fork wait until no other thread is inside a function.
 
-    For libraries with locks of their own, such as NumPy's BLAS, that several threads may call.
+    For functions of libraries with locks of their own, such as NumPy's BLAS.
 
     Examples
     --------
@@ -103,10 +102,10 @@ def finished_before_fork(function: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(function)
     def called(*args: P.args, **options: P.kwargs) -> T:
         thread = get_ident()
-        _inside.add(thread)  # before looking: the fork looks in the other order
+        _inside.add(thread)  # before reading _closed: `_before_fork` does it in the other order
         if _closed:
             _inside.discard(thread)
-            with _forking:  # wait for its end
+            with _forking:  # wait for the end of the fork
                 _inside.add(thread)
         try:
             return function(*args, **options)
@@ -136,7 +135,7 @@ def _in_child() -> None:
     _inside.clear()
     _after_fork()
     for lock in list(_of_objects):
-        if not lock._is_owned():  # by the thread that forked, which goes on in the child
+        if not lock._is_owned():  # owned: by the thread that forked, the child's only one
             lock._at_fork_reinit()
 
 

@@ -1,4 +1,4 @@
-"""Name → backend, loaded when first asked for, and the backend that new arrays go to.
+"""Registry of backends by name, made at first use, and the current backend.
 
 The order of choice: an explicit argument > ``with use_backend(...)`` > ``set_backend(...)`` > the
 environment variable ``NNLIB_BACKEND`` > ``"numpy"``.
@@ -26,7 +26,7 @@ from nnlib_backends.errors import (
 from nnlib_backends.locks import registering
 
 Factory: TypeAlias = Callable[[int], Backend]
-"""Makes the backend of one device, given its number (always 0 where there is only one)."""
+"""Makes the backend of a device, given its number (0 for the first)."""
 
 
 @dataclass(frozen=True)
@@ -41,23 +41,23 @@ _loaded: dict[str, Backend] = {}
 _by_array_type: dict[type, Backend | None] = {}
 _default: Backend | None = None
 _override: ContextVar[Backend | None] = ContextVar("nnlib_backend", default=None)
-_entry_points_read: bool | None = False  # None: they are being read
+_entry_points_read: bool | None = False  # None: being read now
 
 
 def register_backend(name: str, factory: Factory, *, array_module: str) -> None:
-    """Make a backend known under a name.
+    """Register a backend.
 
-    A package can do so without being imported by hand: its entry point in the group
-    ``nnlib.backends`` names a function that is called with `register_backend` as its argument.
+    An installed package registers its backends by an entry point in the group ``nnlib.backends``: a
+    function that is called with `register_backend` as its argument.
 
     Parameters
     ----------
     name : str
-        What users write; must not contain ``":"``.
+        The name in `use_backend` and the like; must not contain ``":"``.
     factory : callable
         ``factory(device) -> Backend``, called once for each device, when it is first used.
     array_module : str
-        Root module of the backend's array class, so that a bare array finds its backend.
+        Root module of the backend's array class, by which `backend_of` finds the backend.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def load_backend(name: str | Backend) -> Backend:
     Raises
     ------
     UnknownBackendError
-        If nobody registered it.
+        If it is not registered.
     BackendUnavailableError
         If it cannot be used on this machine.
 
@@ -157,7 +157,7 @@ def _read_entry_points() -> None:
     if _entry_points_read:
         return
     with registering:
-        if _entry_points_read is False:  # a package that is being read may come back here
+        if _entry_points_read is False:  # None: called again by a package that is being read
             _entry_points_read = None
             try:
                 _register_packages()
@@ -182,7 +182,7 @@ def _register_packages() -> None:
 
 
 def _load_auto() -> Backend:
-    """Probe once in a process, and say once what came of it."""
+    """Probe CuPy once per process; on failure use NumPy and print the reason."""
     with registering:
         backend = _loaded.get("auto")
         if backend is None:
@@ -206,7 +206,7 @@ def set_backend(name: str | Backend) -> None:
     Raises
     ------
     UnknownBackendError, BackendUnavailableError
-        As of `load_backend`.
+        See `load_backend`.
 
     Examples
     --------
@@ -231,7 +231,7 @@ def use_backend(name: str | Backend) -> Iterator[Backend]:
     Raises
     ------
     UnknownBackendError, BackendUnavailableError
-        As of `load_backend`.
+        See `load_backend`.
 
     Examples
     --------
@@ -305,7 +305,7 @@ def backend_info(name: str | Backend | None = None) -> dict[str, Any]:
     Raises
     ------
     UnknownBackendError, BackendUnavailableError
-        As of `load_backend`.
+        See `load_backend`.
 
     Examples
     --------
@@ -353,7 +353,7 @@ def backend_of(array: Array) -> Backend:
 
 
 def backend_for(*arrays: Array) -> Backend:
-    """Return the backend of the first argument that is an array (scalars are passed over)."""
+    """Return the backend of the first argument that is an array, else the current one."""
     for array in arrays:
         backend = _by_array_type.get(type(array))
         if backend is not None:

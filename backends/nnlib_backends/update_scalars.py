@@ -1,7 +1,4 @@
-"""The order of the numbers that an optimizer's update gets in one array.
-
-The definitions in ``nnlib/optim`` and the kernels of every backend read them in this order.
-"""
+"""Order of the scalars in the array that an optimizer's update takes, for every backend."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ SCALARS = {
 
 
 def positions(update: str) -> Any:
-    """Return a named tuple of the positions of an update's numbers.
+    """Return a named tuple: name of an update's scalar → its position.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Finding the line of the user's program that led here."""
+"""The line of the user's program from which nnlib was called."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 __all__ = ["lines_up", "user_line"]
 
-# contextlib and functools: their wrappers stand between nnlib's own functions
+# contextlib's and functools's wrappers lie between nnlib's own frames
 _NOT_THE_USERS = {"nnlib", "nnlib_backends", "contextlib", "functools"}
 
 
@@ -23,7 +23,7 @@ def user_line() -> str:
 
 
 def lines_up() -> int:
-    """Return how many frames the caller is below that line: the ``stacklevel`` of a warning, too.
+    """Return how many frames the caller is below the user's line: the ``stacklevel`` of a warning.
 
     Examples
     --------

@@ -1,11 +1,11 @@
-"""Times every fused operation, forward and backward, over sizes, on every backend that works.
+"""Times every fused operation, forward and backward, over sizes, on every available backend.
 
     pytest benchmarks --benchmark-only
     pytest benchmarks --benchmark-only --benchmark-autosave      # then, after a change:
     pytest benchmarks --benchmark-only --benchmark-compare --benchmark-group-by=fullname
 
 Sizes go from cache-resident to large.  An operation that is not listed in `SIZES` is timed on the
-samples that it declares for the conformance test, so a new one is never left out.
+samples of its conformance test, so a new one is never left out.
 """
 
 import math
@@ -48,7 +48,7 @@ SIZES = {
 
 
 def cases():
-    """Every fused operation with the arguments and options to time it on, readably named."""
+    """Every fused operation with arguments and options, readably named."""
     for operation in fused_operations():
         for arguments, options in SIZES.get(operation.name, operation.samples):
             shapes = " ".join(describe(argument) for argument in arguments)

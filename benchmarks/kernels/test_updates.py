@@ -1,4 +1,4 @@
-"""Times the optimizers' update of one large parameter, on every backend that works."""
+"""Times the optimizers' update of one large parameter, on every available backend."""
 
 import pytest
 

@@ -3,8 +3,8 @@
     python benchmarks/learning/char_gpt.py DATA/tinyshakespeare.txt --weights initial.safetensors
 
 4 layers, 4 heads, width 128, context 64, without biases; 2,000 steps of 12 windows by the recipe
-``"char-gpt"``, as ``nnlib train char-gpt`` does it.  The validation loss is that of the whole last
-tenth of the text, cut in windows.
+``"char-gpt"``, as in ``nnlib train char-gpt``.  The validation loss is that of the whole last
+tenth of the text, cut into windows.
 """
 
 import argparse
@@ -24,7 +24,7 @@ STEPS, EVALUATIONS, EVALUATION_BATCH = 2000, 8, 128  # as ``nnlib train char-gpt
 
 
 def command() -> str:
-    """Return the command line as a reader would give it, without local folders."""
+    """Return the command line, without local folders."""
     threads = os.environ.get("NNLIB_NUM_THREADS")
     words = [f"DATA/{Path(w).name}" if w.endswith(".txt") else Path(w).name for w in sys.argv[1:]]
     program = ["python", f"benchmarks/learning/{Path(sys.argv[0]).name}"]
@@ -32,7 +32,7 @@ def command() -> str:
 
 
 def main() -> None:
-    """Train, and print what a log should have."""
+    """Train, and print a log."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("text", type=Path, help="a UTF-8 file")
     parser.add_argument("--weights", type=Path, help="file for the initial weights")

@@ -2,8 +2,8 @@
 
     python benchmarks/learning/char_gpt_torch.py DATA/tinyshakespeare.txt initial.safetensors
 
-and the same with ``--compile``.  The parts are PyTorch's fast ones: `scaled_dot_product_attention`
-and the fused AdamW.  Batches are made before the clock runs.
+and the same with ``--compile``.  It uses PyTorch's fast implementations:
+`scaled_dot_product_attention` and the fused AdamW.  Batches are made before the clock starts.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def make_optimizer(model: GPT, recipe: Recipe) -> tuple[torch.optim.Optimizer, o
 
 
 def batches(text: data.CharacterText, recipe: Recipe, seed: int) -> list[list[tuple]]:
-    """Return the training batches of every part of the run: those that nnlib trains on."""
+    """Return the training batches of every part of the run, the same as in nnlib."""
     loader = data.DataLoader(
         data.TextWindows(text.train, CONTEXT),
         recipe.batch_size,
@@ -84,7 +84,7 @@ def batches(text: data.CharacterText, recipe: Recipe, seed: int) -> list[list[tu
 
 
 def main() -> None:
-    """Train, and print what a log should have."""
+    """Train, and print a log."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("text", type=Path, help="a UTF-8 file")
     parser.add_argument("weights", type=Path, help="what char_gpt.py --weights wrote")

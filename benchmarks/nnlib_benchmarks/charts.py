@@ -12,7 +12,7 @@ from nnlib_benchmarks.svg import Bar, Line, bar_chart, line_chart, make_axis
 from nnlib_benchmarks.tables import NO_GPU, contestant
 
 COLORS = 6  #: classes c0 … c5 in page.css
-MOST_POINTS = 300  #: of a loss curve; more could not be told apart
+MOST_POINTS = 300  #: of a loss curve; more would not be visible
 
 LEFT, RIGHT, TOP, BOTTOM = 46, 332, 36, 190  #: of the plotting area of a line chart
 
@@ -24,7 +24,7 @@ def color(run: Run, name: str) -> str:
 
 
 def legend(run: Run) -> str:
-    """Who has which colour, with device and precision."""
+    """Colour, device and precision of each contestant."""
     return "".join(
         f'<span class="key"><i class="{color(run, c.name)}"></i>{escape(c.name)}: '
         f"{escape(c.device)}, {escape(c.precision)}</span>"
@@ -56,7 +56,7 @@ def step_bars(run: Run, training: Training) -> str:
 
 
 def loss_curves(run: Run, training: Training) -> str:
-    """Losses of all contestants, one over the other: they must look like one line."""
+    """Losses of all contestants in one chart: they must look like one line."""
     lines: list[Line] = []
     for result in training.results:
         every = -(-len(result.losses) // MOST_POINTS)

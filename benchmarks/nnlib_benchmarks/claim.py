@@ -1,4 +1,4 @@
-"""The course's claim, and what a measured VGG-16 step makes of it on this machine.
+"""The course's claim, and a projection from a measured VGG-16 step on this machine.
 
 "Training is 30–60× faster on a GPU": VGG on 1.28 million images takes 55 days on two Xeon
 E5-2699 v4 and 23 hours on a DGX-1.  The published figures fit about 70 epochs; the VGG paper
@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 
 from nnlib_benchmarks.records import Claim, Contestant, Projection, Training, TrainingResult
 
-IMAGES = 1_280_000  #: ILSVRC-2012's training set, rounded as the claim has it
+IMAGES = 1_280_000  #: ILSVRC-2012's training set, rounded as in the claim
 EPOCHS = 74  #: Simonyan and Zisserman 2014
 CLAIMED_CPU = "2× Xeon E5-2699 v4"
 CLAIMED_CPU_DAYS = 55.0
 CLAIMED_GPU = "DGX-1"
 CLAIMED_GPU_HOURS = 23.0
-CLAIMED_GPUS = 8  #: a DGX-1 holds eight of them
+CLAIMED_GPUS = 8  #: GPUs of a DGX-1
 CLAIMED_RANGE = "30–60×"
 
 
@@ -39,10 +39,10 @@ VGG16 = ("vgg16", "vgg16-b")
 def claim_of(
     training: Sequence[Training], contestants: Mapping[str, Contestant], epochs: int
 ) -> Claim | None:
-    """Project from everybody's fastest VGG-16, if it was measured; `contestants` by name.
+    """Project from the fastest VGG-16 of each contestant, if it was measured.
 
-    A CPU and a GPU are fastest with different batches and precisions, so each is taken at its best:
-    what is compared is a training, which may choose them.
+    A CPU and a GPU are fastest with different batches and precisions, and a training may choose
+    them, so the best of each is taken.
     """
     best: dict[str, tuple[float, Training, TrainingResult]] = {}
     for measured in training:
@@ -72,18 +72,18 @@ def _agrees(measured: Training, result: TrainingResult) -> bool:
 def project(
     contestant: str, kind: str, seconds_per_image: float, epochs: int, workload: str = "vgg16"
 ) -> Projection:
-    """Carry a measured time per image over to the whole training.
+    """Project a measured time per image to the whole training.
 
     Parameters
     ----------
     contestant, kind : str
-        Who was measured; ``"cpu"``, ``"gpu"`` or ``"peer"``.
+        Its name; ``"cpu"``, ``"gpu"`` or ``"peer"``.
     seconds_per_image : float
         Median step time divided by the batch size.
     epochs : int
         Passes over the 1.28 million images.
     workload : str
-        Which was measured.
+        The measured one.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def project(
 
 
 def make_claim(projections: Sequence[Projection], epochs: int) -> Claim:
-    """Put the projections beside the claim, with the notes that an honest comparison needs."""
+    """Compare the projections with the claim, and add notes on their limits."""
     per_gpu = claimed_speedup() / CLAIMED_GPUS
     notes = [
         f"A {CLAIMED_GPU} is eight GPUs: its {claimed_speedup():.0f}× is {per_gpu:.1f}× for one "

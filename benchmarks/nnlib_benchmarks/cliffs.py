@@ -1,4 +1,4 @@
-"""How smooth a curve of step times over size is, and what one more small layer costs."""
+"""Cliffs in step times over size, and the cost of one more small layer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nnlib_benchmarks.records import Operation
 
 @dataclass(frozen=True)
 class Cliff:
-    """Where a curve stands out most above the line between its neighbours.
+    """The largest deviation of a curve from the line between neighbouring sizes.
 
     Attributes
     ----------

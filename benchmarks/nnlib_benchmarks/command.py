@@ -1,4 +1,4 @@
-"""``nnlib bench``: the same models on every backend that works here, timed and compared."""
+"""``nnlib bench``: the same models on every available backend, timed and compared."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 @click.pass_context
 def bench(context: click.Context, /, **options: Any) -> None:
-    """Train the same models on every backend that works here, and compare the times.
+    """Train the same models on every available backend, and compare the times.
 
-    Models start from the same weights and see the same batches; a speed-up is printed only if the
+    Models start from the same weights and use the same batches; a speed-up is printed only if the
     losses agree. Progress goes to stderr, tables (or JSON) to stdout, files to --out.
 
     Exit codes: 0 done, 1 error, 3 results disagree, 4 a backend or package is missing.
@@ -160,7 +160,7 @@ def report(run: Path, out: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @click.pass_context
 def compare(context: click.Context, /, **options: Any) -> None:
-    """Say what got slower from BEFORE.json to AFTER.json; either may be packed with gzip.
+    """List measurements slower in AFTER.json than in BEFORE.json; either may be packed with gzip.
 
     Exit codes: 0 nothing got slower, 1 error (also: different machines), 3 something got slower.
     """

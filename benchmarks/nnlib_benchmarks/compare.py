@@ -1,4 +1,4 @@
-"""What got slower between two runs, with a test against noise."""
+"""Comparison of two runs: significantly slower measurements."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from nnlib_benchmarks.findings import BUSY
 from nnlib_benchmarks.records import Machine, Run, Timing
 
 ALPHA = 0.01  #: one-sided significance of the Mann–Whitney test
-FAST = 0.05  #: quantile that stands for a run's fastest samples
-MIN_EFFECT = 0.05  #: medians closer than this share are the same, however significant
+FAST = 0.05  #: quantile of a run's fastest samples
+MIN_EFFECT = 0.05  #: smaller relative differences of medians are ignored, however significant
 
 
 @dataclass(frozen=True)
 class Change:
-    """One measured thing in both runs.
+    """One measurement in both runs.
 
     Attributes
     ----------
     what, contestant : str
-        What was measured, and on which backend.
+        The measurement and its backend.
     before, after : float
         Medians in seconds.
     ratio, fast_ratio : float
@@ -48,7 +48,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that two runs have in common, and what only one has."""
+    """Measurements that two runs have in common, and those of only one."""
 
     changes: list[Change]
     warnings: list[str]
@@ -80,7 +80,7 @@ def compare_runs(
     alpha : float
         Significance level, one-sided.
     min_effect : float
-        Relative change of the median that counts at all.
+        Smallest relative change of the median that counts.
     force : bool
         Compare even if the machines differ.
 
@@ -91,12 +91,11 @@ def compare_runs(
 
     Notes
     -----
-    The test is Mann and Whitney's (1947): it asks whether a sample of one run tends to be larger
-    than one of the other, and assumes no distribution, for times have long tails.  It supposes
-    independent samples, which a processor that is slow for a while does not give.  Such noise only
-    ever adds time, so a change must also show in the fastest samples, which it spares (Chen and
-    Revels, "Robust benchmarking in noisy environments", 2016).  What slows down a whole run, no
-    test can tell from slow code.
+    The test is Mann and Whitney's (1947): whether a sample of one run tends to be larger than one
+    of the other.  It assumes no distribution, because times have long tails, but independent
+    samples, which a temporary slowdown of the processor violates.  Such noise only adds time, so a
+    change must also show in the fastest samples (Chen and Revels, "Robust benchmarking in noisy
+    environments", 2016).  No test can distinguish a slowdown of a whole run from slow code.
     """
     differences = machine_differences(before.machine, after.machine)
     if differences and not force:
@@ -164,7 +163,7 @@ def _measurements(run: Run) -> Iterator[tuple[tuple[str, str], Timing]]:
 
 
 def machine_differences(a: Machine, b: Machine) -> list[str]:
-    """Say in what two machines differ: processor, cores, memory (by more than 5 %), GPUs."""
+    """List differences of two machines: processor, cores, memory (by more than 5 %), GPUs."""
     found = [
         f"{label}: {x!r} and {y!r}"
         for label, x, y in (
@@ -181,7 +180,7 @@ def machine_differences(a: Machine, b: Machine) -> list[str]:
 
 
 def software_differences(a: Machine, b: Machine) -> list[str]:
-    """Say in what software and settings differ: often the very thing that is being compared."""
+    """List differences of software and settings, often the subject of the comparison."""
     found = []
     pairs = [
         ("nnlib", a.nnlib_version, b.nnlib_version),

@@ -1,4 +1,4 @@
-"""What a comparison with other libraries comes to: ratios, and their means over workloads."""
+"""Comparison with other libraries: ratios, and their means over workloads."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from nnlib_benchmarks.records import Run, Training, TrainingResult
 from nnlib_benchmarks.workloads import GROUPS
 
-EAGER_PEERS = ("torch", "torch-cuda")  #: what the first column of ratios is over
+EAGER_PEERS = ("torch", "torch-cuda")  #: numerators of the first column of ratios
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One workload: how the reference stands beside the peers.
+    """Ratios of the peers to the reference in one workload.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class Standing:
     over_fastest : float or None
         The same for the fastest peer.  Both are peers on the reference's device: CPU or GPU.
     fastest : str or None
-        Which that is.
+        Its name.
     """
 
     over_eager: float | None
@@ -42,7 +42,7 @@ def result_of(training: Training, name: str) -> TrainingResult | None:
 
 
 def disagrees(training: Training, name: str) -> bool:
-    """Whether a contestant computed something else than the reference."""
+    """Whether a contestant's losses differ from the reference's."""
     return any(a.contestant == name and not a.agree for a in training.agreements)
 
 
@@ -66,7 +66,7 @@ def standing(run: Run, training: Training) -> Standing:
 
 
 def geometric_mean(ratios: Sequence[float | None]) -> float | None:
-    """Mean of ratios, so that 2 and 1/2 make 1; ``None`` values are left out.
+    """Geometric mean of ratios; ``None`` values are left out.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def geometric_mean(ratios: Sequence[float | None]) -> float | None:
 def groups(run: Run) -> Iterator[tuple[str, list[Training]]]:
     """Sort workloads into the groups of ``--workloads``; a mean is over one group.
 
-    What is in several groups belongs to one that was asked for as a whole, if there is one.
+    A workload in several groups belongs to one that was requested as a whole, if there is one.
     """
     asked = set(run.settings.workloads)
     rest = list(run.training)

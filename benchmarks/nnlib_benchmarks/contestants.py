@@ -1,7 +1,7 @@
-"""Who trains: a backend of nnlib, from common initial weights, step by step.
+"""Contestants: backends of nnlib that train from common initial weights.
 
-`BackendContestant` and the peers (`nnlib_benchmarks.peers`) offer the same methods, so that
-`nnlib_benchmarks.training` can let them take turns.
+`BackendContestant` and the peers (`nnlib_benchmarks.peers`) have the same methods, so that
+`nnlib_benchmarks.training` can run them in turns.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ EVALUATION_BATCH = 256
 
 
 class Trainee(Protocol):
-    """What takes part in a training workload."""
+    """Interface of a contestant in a training workload."""
 
     name: str
     build_s: float
@@ -43,7 +43,7 @@ class Trainee(Protocol):
         """Run uncounted steps; return the seconds of each."""
 
     def compute(self, steps: int, chain: int = 1) -> None:
-        """Time steps whose batch is on the device, ``chain`` of them by one clock reading."""
+        """Time steps whose batch is on the device, ``chain`` of them in a sample."""
 
     def end_to_end(self, steps: int, chain: int = 1) -> None:
         """Time steps that load their batch, in a chain while a GPU computes the last one."""
@@ -61,10 +61,10 @@ class Trainee(Protocol):
         """Measure further steps by the device's energy meter."""
 
     def to_target(self, epochs: int) -> Target | None:
-        """Train anew until the workload's target accuracy."""
+        """Train from the initial weights until the workload's target accuracy."""
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Free all memory."""
 
 
 def is_eager(name: str) -> bool:
@@ -90,7 +90,7 @@ def backend_of(name: str) -> str:
 
 
 def describe_backend(name: str) -> Contestant:
-    """Describe a contestant of nnlib from what its backend tells about itself.
+    """Describe a contestant of nnlib by its backend's information.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def describe_backend(name: str) -> Contestant:
 
 
 def precision(details: Mapping[str, Any]) -> str:
-    """Name the arithmetic of float32 matrix products: TF32 where the backend says it is on.
+    """Name the arithmetic of float32 matrix products: TF32 if it is on.
 
     Examples
     --------
@@ -122,7 +122,7 @@ def precision(details: Mapping[str, Any]) -> str:
 
 
 def precision_scope(name: str) -> Callable[[], AbstractContextManager[None]]:
-    """Return what makes the context for forward and loss in a precision.
+    """Return a function that makes the context for forward and loss in a precision.
 
     Examples
     --------
@@ -146,7 +146,7 @@ def training_step(
     Parameters
     ----------
     model, optimizer
-        What is trained, and how.
+        The trained model and its optimizer.
     eager : bool
         Leave it uncompiled.
     scope : callable
@@ -183,14 +183,14 @@ class BackendContestant:
     name : str
         The backend, with ``-eager`` behind it if its steps are not to be compiled.
     workload : Workload
-        What to train.
+        The workload to train.
     weights : dict
         Initial weights by name, host arrays.
     seed : int
-        Decides the order of the examples.
+        Determines the order of the samples.
     made : (Module, float), optional
-        The model that `weights` were copied from, if it lies on this backend, and the seconds it
-        took to make: a large model need not be made twice.
+        The model of `weights`, if it is on this backend, and the seconds to make it: a large model
+        is not made twice.
     """
 
     def __init__(
@@ -222,7 +222,7 @@ class BackendContestant:
         self._losses: list[Any] = []
         self._at = 0
 
-        # only training to the target begins anew; half a gigabyte is not kept for nothing
+        # kept only for training to the target accuracy: VGG-16's take half a gigabyte
         self._weights = weights if workload.test is not None else {}
 
     def _make_model(self, weights: Weights) -> nn.Module:
@@ -264,10 +264,10 @@ class BackendContestant:
             return [watch.measure(self._step_on_device) for _ in range(steps)]
 
     def compute(self, steps: int, chain: int = 1) -> None:
-        """Time steps whose batch is on the device, ``chain`` of them by one clock reading.
+        """Time steps whose batch is on the device, ``chain`` of them in a sample.
 
-        Peak memory is that of the first call: to measure it empties a GPU's pool, and the steps
-        after that would pay for filling it again.
+        Peak memory is that of the first call: measuring it empties a GPU's pool, and later steps
+        would include filling it again.
         """
         first = self.memory_peak is None
         if first:
@@ -280,7 +280,7 @@ class BackendContestant:
             self.memory_peak = self._memory.bytes()
 
     def end_to_end(self, steps: int, chain: int = 1) -> None:
-        """Time steps that load their batch, ``chain`` of them by one reading of the clock."""
+        """Time steps that load their batch, ``chain`` of them in a sample."""
         self._end_to_end.calls = chain
         with nnlib.use_backend(self._backend):
             for _ in range(steps // chain):
@@ -330,7 +330,7 @@ class BackendContestant:
             )
 
     def to_target(self, epochs: int) -> Target | None:
-        """Train anew from the initial weights until the target accuracy or the last epoch."""
+        """Train from the initial weights until the target accuracy or the last epoch."""
         test = self._workload.test
         if test is None or epochs == 0:
             return None
@@ -363,7 +363,7 @@ class BackendContestant:
         return right / len(test.labels)
 
     def close(self) -> None:
-        """Let go of model and batches, and give the memory back."""
+        """Free the memory of model and batches."""
         del self._model, self._optimizer, self._call, self._batches, self._stream, self._compute
         del self._end_to_end, self._losses
         self._backend.release_memory()

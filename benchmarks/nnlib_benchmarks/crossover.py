@@ -1,4 +1,4 @@
-"""From which size on the GPU is faster."""
+"""The crossover: the size from which a GPU is faster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nnlib_benchmarks.records import Crossover, Operation
 def find_crossover(
     sizes: Sequence[int], reference: Sequence[float], contestant: Sequence[float]
 ) -> tuple[str, int | None, float | None]:
-    """Find the smallest size from which the contestant is faster, there and at all larger sizes.
+    """Find the smallest size at and above which the contestant is faster.
 
     Parameters
     ----------
@@ -59,9 +59,9 @@ def _crossing(
 def crossovers(
     operations: Sequence[Operation], reference: str, rivals: Sequence[str]
 ) -> list[Crossover]:
-    """Find the crossover of every operation for every rival of the reference: nnlib's backends.
+    """Find the crossover of every operation for every other backend of nnlib.
 
-    Sizes at which the results disagree are left out: a wrong answer has no speed.
+    Sizes at which the results disagree are left out.
     """
     curves: dict[tuple[str, str, str], list[Operation]] = defaultdict(list)
     for point in operations:

@@ -1,4 +1,4 @@
-"""What a GPU's own meter says (NVML), where there is one."""
+"""Energy of a GPU, by NVML's counter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from nnlib_benchmarks.records import Energy
 
-LEAST_SECONDS = 2.0  #: NVML updates its counter every 20–100 ms, so shorter readings mean little
+LEAST_SECONDS = 2.0  #: NVML updates its counter every 20–100 ms
 
 
 def measure_energy(
@@ -17,7 +17,7 @@ def measure_energy(
     details: dict[str, Any],
     least_seconds: float = LEAST_SECONDS,
 ) -> Energy | None:
-    """Run steps back to back for a while and read the energy counter before and after.
+    """Run consecutive steps for a while and read the energy counter before and after.
 
     Parameters
     ----------
@@ -26,9 +26,9 @@ def measure_energy(
     synchronize : callable
         Waits for the device.
     details : dict
-        ``backend_info(...)["details"]``; ``"pci_bus_id"`` or ``"uuid"`` says which GPU it is.
+        ``backend_info(...)["details"]``; ``"pci_bus_id"`` or ``"uuid"`` identifies the GPU.
     least_seconds : float
-        How long to run.
+        Shortest duration.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def _meter(details: dict[str, Any]) -> Callable[[], int] | None:
         pynvml.nvmlInit()
         device = _device(pynvml, details)
         pynvml.nvmlDeviceGetTotalEnergyConsumption(device)
-    except Exception:  # noqa: BLE001 - `nnlib info` says what is wrong with NVML
+    except Exception:  # noqa: BLE001 - `nnlib info` shows errors of NVML
         return None
     return lambda: int(pynvml.nvmlDeviceGetTotalEnergyConsumption(device))
 

@@ -1,4 +1,4 @@
-"""What can go wrong around a benchmark run, beside the errors of nnlib itself."""
+"""Errors of the harness."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from nnlib.errors import FileFormatError, NnlibError
 
 
 class SchemaError(FileFormatError):
-    """A file is not the JSON of a benchmark run, or of a version that this nnlib cannot read."""
+    """A file is not the JSON of a benchmark run, or of an unknown version."""
 
 
 class DifferentMachinesError(NnlibError, ValueError):
-    """Two runs come from different machines, so that their times say nothing about the code."""
+    """Two runs come from different machines, so that their times do not compare the code."""
 
 
 class PeerError(NnlibError, RuntimeError):
-    """The process of another library stopped before it had answered, or reported an error."""
+    """The process of another library ended before its answer, or reported an error."""
 
 
 class UnsuitablePeerError(PeerError):
-    """Another library cannot express a workload; the text says why."""
+    """Another library cannot express a workload; the text is the reason."""

@@ -1,8 +1,8 @@
-"""No speed-up without agreement.
+"""Agreement of contestants, without which no speed-up is reported.
 
-Two contestants that start from the same weights and see the same batches must report the same
-losses, up to rounding.  If they do not, one of them computes something else, and its time means
-nothing.
+Two contestants that start from the same weights and use the same batches must report the same
+losses, up to rounding.  Otherwise they compute different things, and their times are not
+comparable.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nnlib_benchmarks.records import Agreement, Speedup, Target, TrainingResult
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far two results may lie apart: ``|a − b| ≤ atol + rtol·|b|``."""
+    """Allowed difference of two results: ``|a − b| ≤ atol + rtol·|b|``."""
 
     rtol: float
     atol: float
@@ -50,14 +50,14 @@ def compare_losses(
     contestant: tuple[str, Sequence[float]],
     precision: str = "fp32",
 ) -> Agreement:
-    """Hold one loss curve against another.
+    """Compare two loss curves.
 
     Parameters
     ----------
     reference, contestant : (str, sequence of float)
         Name and losses, step by step.
     precision : str
-        Of the training, which sets the tolerance.
+        Of the training; it determines the tolerance.
 
     Returns
     -------
@@ -101,10 +101,10 @@ def compare_losses(
 def compare_results(
     reference: tuple[str, Any], contestant: tuple[str, Any], precision: str = "fp32"
 ) -> Agreement:
-    """Hold the result of one operation against another's (host arrays of one shape).
+    """Compare two results of one operation (host arrays of one shape).
 
-    The tolerance scales with the largest magnitude in the reference's result, because a sum that
-    cancels keeps the rounding of its terms.
+    The tolerance is relative to the largest magnitude in the reference's result, because a sum
+    with cancellation keeps the rounding errors of its terms.
 
     Examples
     --------
@@ -133,7 +133,7 @@ def compare_results(
 
 
 def _excess(expected: Any, received: Any, room: Any) -> Any:
-    """Difference in units of the tolerance; not-finite on one side only counts as infinite."""
+    """Difference in units of the tolerance; infinite if only one side is finite."""
     with np.errstate(invalid="ignore"):
         excess = np.abs(expected - received) / room
     same = (expected == received) | (np.isnan(expected) & np.isnan(received))
@@ -141,7 +141,7 @@ def _excess(expected: Any, received: Any, room: Any) -> Any:
 
 
 def speedups(results: Sequence[TrainingResult], agreements: Sequence[Agreement]) -> list[Speedup]:
-    """Reference time by contestant time, only for those who agree with the reference."""
+    """Reference time by contestant time, only for those that agree with the reference."""
     reference = results[0]
     by_name = {result.contestant: result for result in results}
     found = []

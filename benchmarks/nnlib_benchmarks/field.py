@@ -1,4 +1,4 @@
-"""Everybody who trains one workload: how they enter, take turns and drop out."""
+"""All contestants of one workload: starting them, taking turns, handling failures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nnlib_benchmarks.workloads.base import Budget, Workload
 
 T = TypeVar("T")
 
-LEAST_ROUNDS = 3  #: so often, or more, everybody has a turn
+LEAST_ROUNDS = 3  #: least number of turns of each contestant
 
 SETTLE = 0.15
 """Seconds between turns: thread pools spin on after their last work and slow down whoever comes
@@ -33,23 +33,24 @@ class Field:
     Parameters
     ----------
     workload : Workload
-        What is trained.
+        The workload to train.
     contestants : sequence of Contestant
-        Who takes part; the first is the reference, without whom nothing is measured.
+        The first is the reference, without which nothing is measured.
     makers : mapping
-        Name → what makes the part of a contestant in a process of its own; the others are backends
-        in this process.
+        Name → function that makes the trainee of a contestant in a separate process; the others
+        are backends in this process.
     seed : int
-        For the initial weights and the order of the examples.
+        For the initial weights and the order of the samples.
     progress : Progress
-        Is told of every turn.
+        Updated after every turn.
 
     Attributes
     ----------
     trainees : dict
-        Name → part, without those who dropped out.
+        Name → trainee, without failed ones.
     absent : list of Missing
-        Who cannot express the workload (reason ``"unsuitable"``) or failed (``"failed"``).
+        Contestants that cannot express the workload (reason ``"unsuitable"``) or failed
+        (``"failed"``).
     parameters : int
         Of the model.
     """
@@ -66,7 +67,7 @@ class Field:
         self._reference = contestants[0].name
         self.trainees: dict[str, Trainee] = {}
         self.absent: list[Missing] = []
-        # The weights live no longer than this call: VGG-16's take half a gigabyte.
+        # The weights are freed after this call: VGG-16's take half a gigabyte.
         model, weights, build_s = initial_weights(workload, seed)
         self.parameters = sum(p.size for p in model.parameters())
         try:
@@ -97,21 +98,21 @@ class Field:
         self.close()
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Free all memory."""
         for trainee in self.trainees.values():
             trainee.close()
         self.trainees.clear()
         gc.collect()
 
     def each(self, what: str, action: Callable[[Trainee], T]) -> dict[str, T]:
-        """Let one after the other do something; who fails drops out."""
+        """Call a function of each trainee in order; remove those that fail."""
         self._progress.stage(f"{self._workload.name}: {what}", len(self.trainees))
         return {name: v for name in list(self.trainees) for v in self._turn(name, action)}
 
     def turns(
         self, what: str, steps: int, action: Callable[[Trainee, int], None], chain: int = 1
     ) -> int:
-        """Let everybody do at least `steps` steps, in blocks, A B A B; return how many each did.
+        """Run at least `steps` steps of each trainee, in blocks, A B A B; return their number.
 
         A block is a multiple of `chain` steps.
         """
@@ -125,21 +126,21 @@ class Field:
         return rounds * block
 
     def _turn(self, name: str, action: Callable[[Trainee], T]) -> list[T]:
-        """Let one act; return what came out, or nothing if that failed."""
+        """Run one trainee; return its result, or None if it failed."""
         found = []
         if len(self.trainees) > 1:
             time.sleep(SETTLE)
         try:
             found.append(action(self.trainees[name]))
         except Exception as error:  # noqa: BLE001 - noted; the others go on
-            with suppress(Exception):  # whoever failed may not be able to
+            with suppress(Exception):  # closing may fail, too
                 self.trainees.pop(name).close()
             self._drop(name, error)
         self._progress.advance()
         return found
 
     def _drop(self, name: str, error: Exception) -> None:
-        """Note why somebody is not measured; without the reference nobody is."""
+        """Note why a contestant is not measured; raise if it is the reference."""
         if name == self._reference:
             if isinstance(error, PeerError):
                 raise error
@@ -147,11 +148,11 @@ class Field:
         self.absent.append(missing(name, error))
         if self.absent[-1].reason == "failed":
             reason = self.absent[-1].detail
-            self._progress.note(f"{self._workload.name} goes on without {name}: {reason}")
+            self._progress.note(f"{self._workload.name} continues without {name}: {reason}")
 
 
 def missing(name: str, error: Exception) -> Missing:
-    """Write down why somebody does not take part."""
+    """Make the record of a contestant that does not take part."""
     if isinstance(error, UnsuitablePeerError):
         return Missing(name, "unsuitable", str(error), remedy="")
     words = str(error) if isinstance(error, PeerError) else _in_words(error)
@@ -159,13 +160,13 @@ def missing(name: str, error: Exception) -> Missing:
 
 
 def _in_words(error: Exception) -> str:
-    """What happened in a backend of this process, and where: its traceback is gone later."""
+    """Describe an error in a backend of this process with its location."""
     where = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({where.filename}, line {where.lineno})"
 
 
 def steps_within(budget: Budget, warmups: Mapping[str, Sequence[float]]) -> int:
-    """How many steps fit into a budget for all together, judged by everybody's fastest so far.
+    """Number of steps that fit into a budget for all, by the fastest samples so far.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a run found, in sentences: failures first, then speed-ups, then what to know about them."""
+"""Findings of a run in sentences: failures first, then speed-ups, then notes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from nnlib_benchmarks.comparison import geometric_mean, groups, peer_names, stan
 from nnlib_benchmarks.records import Claim, Contestant, Run, Training
 from nnlib_benchmarks.tables import NO_GPU, contestant
 
-BUSY = 0.1  #: share of the processor that others used, above which times mean little
-SCATTER = 0.3  #: interquartile range, as a share of the median, above which a median says little
+BUSY = 0.1  #: share of the processor used by others, above which times are unreliable
+SCATTER = 0.3  #: interquartile range, as a share of the median, above which a median is unreliable
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Finding:
 
 
 def findings(run: Run) -> list[Finding]:
-    """Say what came out, failures first."""
+    """List the findings, failures first."""
     found = [Finding("bad", f"FAILED: {failure}.") for failure in run.failures]
     for training in run.training:
         found += [Finding("good", text) for text in _speedup_sentences(run, training)]
@@ -41,7 +41,7 @@ def findings(run: Run) -> list[Finding]:
 def _speedup_sentences(run: Run, training: Training) -> Iterator[str]:
     for speedup in training.speedups:
         if speedup.contestant in peer_names(run):
-            continue  # the comparison has a sentence of its own
+            continue  # the comparison has a separate sentence
         a, b = contestant(run, speedup.reference), contestant(run, speedup.contestant)
         share = next(r.peak_share for r in training.results if r.contestant == a.name)
         yield (
@@ -58,12 +58,12 @@ def _speedup_sentences(run: Run, training: Training) -> Iterator[str]:
 
 
 def _precision(training: Training, who: Contestant) -> str:
-    """Name the precision: the workload's, or what the contestant makes of float32."""
+    """Name the precision: the workload's, or the contestant's for float32."""
     return who.precision if training.precision == "fp32" else training.precision
 
 
 def _comparison_sentences(run: Run) -> Iterator[str]:
-    """For each group of workloads, how the reference stands beside the peers, and where behind."""
+    """For each group of workloads, the ratios to the peers, and the lost workloads."""
     first, peers = run.contestants[0].name, peer_names(run)
     if not peers:
         return
@@ -81,7 +81,7 @@ def _comparison_sentences(run: Run) -> Iterator[str]:
 
 
 def _doubts(run: Run) -> Iterator[str]:
-    """What a reader should know before trusting the times."""
+    """Warnings about the reliability of the times."""
     if run.cpu_used_by_others > BUSY:
         yield (
             f"Other programs used {units.percent(run.cpu_used_by_others)} of the processor during "

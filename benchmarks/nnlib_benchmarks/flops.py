@@ -1,8 +1,8 @@
-"""How many floating-point operations a step needs, by the book.
+"""Nominal number of floating-point operations of a step.
 
 Only matrix products and convolutions count, two operations for each multiply-add, whatever
-algorithm computes them; the rest of a step (activations, pooling, the optimizer) is limited by
-memory, not arithmetic.
+the algorithm; the rest of a step (activations, pooling, the optimizer) is limited by memory, not
+arithmetic.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def conv(
 def causal_attention(batch: int, time: int, width: int) -> int:
     """Operations of scores and weighted sums, all heads together.
 
-    Only pairs of a position with itself and with those before it count: nobody needs the others.
+    Only pairs of a position with itself and with those before it count.
 
     Examples
     --------
@@ -58,8 +58,8 @@ def causal_attention(batch: int, time: int, width: int) -> int:
 def training_step(layers: Sequence[int]) -> int:
     """Operations of forward and backward: each layer three times, the first twice.
 
-    The backward pass is two products, for the weights and for the layer's input; nobody needs the
-    gradient of the first layer's input, the data.
+    The backward pass is two matrix products, for the weights and for the layer's input; the
+    gradient of the data, the first layer's input, is not needed.
 
     Examples
     --------

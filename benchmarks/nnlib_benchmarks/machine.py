@@ -1,4 +1,4 @@
-"""What a number was measured on, and how busy the processor was with other things."""
+"""Description of the machine, and the load by other programs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from nnlib_benchmarks.records import Blas, Machine
 
 
 def describe_machine(gpus: Sequence[str] = ()) -> Machine:
-    """Take down everything that a reader needs to judge a number, and nothing that names a person.
+    """Describe the machine, without personal names.
 
     Parameters
     ----------
     gpus : sequence of str
-        Names of the GPUs that take part.
+        Names of the GPUs used.
 
     Examples
     --------
@@ -27,7 +27,7 @@ def describe_machine(gpus: Sequence[str] = ()) -> Machine:
 
 
 class CpuMeter:
-    """Measures what share of the processor others use, from its making on.
+    """Measures the share of the processor that other programs use, from its creation on.
 
     Examples
     --------
@@ -39,14 +39,14 @@ class CpuMeter:
         self._all, self._busy, self._own = self._read()
 
     def used_by_others(self) -> float:
-        """Return the share so far, 0 to 1: what was used, less what this run used."""
+        """Return the share so far, 0 to 1: the total usage minus that of this run."""
         total, busy, own = self._read()
         others = (busy - self._busy) - (own - self._own)
         return min(1.0, max(0.0, others / max(total - self._all, 1e-9)))
 
     @staticmethod
     def _read() -> tuple[float, float, float]:
-        """Seconds of all processors so far: in all, not idle, in this process and its children."""
+        """Seconds of all processors so far: total, busy, in this process and its children."""
         import psutil
 
         system, own = psutil.cpu_times(), psutil.Process().cpu_times()

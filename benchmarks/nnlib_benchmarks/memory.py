@@ -1,4 +1,4 @@
-"""The most memory that a piece of work had in use."""
+"""Peak memory of a piece of work."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 
 class PeakMemory:
-    """Measures the peak between its making, or `forget`, and `bytes`, on the host or on a GPU.
+    """Measures the peak between its creation, or `forget`, and `bytes`, on the host or on a GPU.
 
-    On the host it is the resident memory of this process.  Linux can forget its earlier peak
-    (writing 5 to ``/proc/self/clear_refs``, see proc(5)), so that one workload does not report the
-    peak of another; elsewhere the peak counts from the start of the process.
+    On the host it is the resident memory of this process.  On Linux the earlier peak is reset
+    (by writing 5 to ``/proc/self/clear_refs``, see proc(5)), so that one workload does not report
+    the peak of another; elsewhere the peak counts from the start of the process.
 
     Parameters
     ----------
     backend : Backend
-        Where the work runs.
+        The backend of the work.
     kind : str
         ``"cpu"`` or ``"gpu"``.
 
@@ -37,7 +37,7 @@ class PeakMemory:
         self.before: int = self._read().used
 
     def forget(self) -> None:
-        """Forget the peak so far, where the system can."""
+        """Reset the peak, if the system can."""
         if self._on_host:
             reset_host_peak()
         else:
@@ -56,7 +56,7 @@ class PeakMemory:
 
 
 def reset_host_peak() -> bool:
-    """Forget this process's peak memory; ``False`` where the system cannot."""
+    """Reset this process's peak memory; ``False`` if the system cannot."""
     if not sys.platform.startswith("linux"):
         return False
     try:
@@ -67,7 +67,7 @@ def reset_host_peak() -> bool:
 
 
 def host_peak() -> int | None:
-    """Peak resident memory of this process in bytes, or ``None`` where /proc does not tell."""
+    """Peak resident memory of this process in bytes, or ``None`` without /proc."""
     try:
         status = Path("/proc/self/status").read_text(encoding="utf8")
     except OSError:

@@ -1,4 +1,4 @@
-"""Times single operations for everybody, checks that the results agree, and writes both down."""
+"""Times single operations on all backends, and checks that the results agree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nnlib_benchmarks.timing import Stopwatch, affordable, interleave
 from nnlib_benchmarks.workloads.base import Budget
 from nnlib_benchmarks.workloads.ops import Case
 
-LEAST_SAMPLE = 5e-4  #: seconds; one clock reading covers as many calls as this takes
+LEAST_SAMPLE = 5e-4  #: seconds of the calls in one sample
 BUDGET = Budget(seconds=0.04, least=2, most=9)  #: of one case, direction and pass
 QUICK_BUDGET = Budget(seconds=0.02, least=3, most=6)
 PASSES = 3
@@ -42,17 +42,17 @@ def run_operations(
     Parameters
     ----------
     cases : sequence of Case
-        What to measure.
+        The operations to measure.
     contestants : sequence of Contestant
         Backends; the first is the reference of the agreement.
     budget : Budget
         Seconds for one case in one direction and pass, all contestants together.
     passes : int
-        How often to go through all cases.
+        Number of passes over all cases.
     seed : int
         For the inputs.
     progress : Progress
-        Is told of every case.
+        Updated after every case.
     """
     progress.stage("ops: matmul, conv2d, activations", passes * len(cases))
     results: list[list[Operation]] = []
@@ -65,7 +65,7 @@ def run_operations(
 
 
 def join_passes(passes: Sequence[Sequence[Operation]]) -> list[Operation]:
-    """Put the samples of each operation from all passes together."""
+    """Join the samples of each operation from all passes."""
     return [
         replace(
             points[0],
@@ -105,7 +105,7 @@ def _run_case(
 def _prepare(
     case: Case, backend: str, backward: bool, seed: int
 ) -> tuple[Callable[[], object], np.ndarray[Any, Any]]:
-    """Put the inputs on a backend; return what is to be timed, and its results (flat, host)."""
+    """Copy the inputs to a backend; return the timed function, and its results (flat, host)."""
     generator = Generator(seed)
     with nnlib.use_backend(backend):
         inputs = [_normal(generator, shape, backend) for shape in case.inputs]
@@ -130,16 +130,16 @@ def _prepare(
 
 
 def _normal(generator: Generator, shape: tuple[int, ...], backend: str) -> Any:
-    """Make the same numbers for every backend: drawn on the host, then copied."""
+    """Draw the same numbers for every backend on the host, and copy them."""
     return nnlib.tensor(generator.normal(shape, backend="numpy"), backend=backend)
 
 
 def take_turns(
     actions: Mapping[str, Callable[[], object]], contestants: Sequence[Contestant], budget: Budget
 ) -> dict[str, Timing]:
-    """Time every contestant's action, A B A B, as often as the budget allows.
+    """Time every contestant's function, A B A B, as often as the budget allows.
 
-    Each was called at least once before, so first-call costs are behind it.
+    Each was called at least once before, so first-call costs are not included.
     """
     watches = {}
     round_s = 0.0

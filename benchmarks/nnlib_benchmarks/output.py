@@ -1,4 +1,4 @@
-"""Files of a run: a folder that can be written, names by time, never a half-written file."""
+"""Files of a run: checking the folder, names by time, atomic writes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from nnlib.io import make_folder, writing
 
 
 def prepare_folder(folder: str | Path) -> Path:
-    """Make the folder and prove that a file can be written into it, before anything is measured.
+    """Make the folder and check before measuring that a file can be written into it.
 
     Raises
     ------
     OutputError
-        If it cannot be made or written; the text says why and how to choose another.
+        If it cannot be made or written; the text has the reason and a remedy.
     """
     try:
         return make_folder(folder)
@@ -26,7 +26,7 @@ def prepare_folder(folder: str | Path) -> Path:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file under another name and rename it, so that it appears whole or not at all.
+    """Write a file atomically, by renaming.
 
     Raises
     ------

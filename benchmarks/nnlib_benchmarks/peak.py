@@ -1,4 +1,4 @@
-"""The best matmul rate of a backend: the yardstick for everything else that it does."""
+"""The best matmul rate of a backend, of which other rates are shares."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REPETITIONS = 5
 
 
 def matmul_sizes(kind: str, quick: bool) -> tuple[int, ...]:
-    """Return the n for which n×n products are tried on a kind of device.
+    """Return the n of the n×n products that are timed on a kind of device.
 
     Examples
     --------
@@ -29,7 +29,7 @@ def matmul_sizes(kind: str, quick: bool) -> tuple[int, ...]:
 def measure_peak(backend: str, sizes: Sequence[int]) -> Peak:
     """Time square float32 products and keep the fastest of each size.
 
-    Here the minimum is right, not the median: a peak is what the device can do undisturbed.
+    The minimum of the times is used, not the median: a peak is the rate without disturbance.
 
     Examples
     --------

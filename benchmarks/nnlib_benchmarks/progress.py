@@ -10,20 +10,20 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """What the harness tells about how far it is."""
+    """Interface of the harness's progress."""
 
     def stage(self, title: str, total: int) -> None:
         """Begin a stage of `total` units."""
 
     def advance(self, units: int = 1) -> None:
-        """Tell that `units` of the stage are done."""
+        """Advance the stage by `units`."""
 
     def note(self, text: str) -> None:
-        """Say something that stays on the screen."""
+        """Print a permanent line."""
 
 
 class SilentProgress:
-    """Says nothing."""
+    """Shows nothing."""
 
     def stage(self, title: str, total: int) -> None:
         """Do nothing."""
@@ -54,7 +54,7 @@ class PlainProgress:
         self._write(f"[{time.monotonic() - self._begin:4.0f} s] {title}")
 
     def advance(self, units: int = 1) -> None:
-        """Do nothing: a log wants no bars."""
+        """Do nothing: logs have no bars."""
 
     def note(self, text: str) -> None:
         """Print the text."""
@@ -63,7 +63,7 @@ class PlainProgress:
 
 @contextmanager
 def show_progress(quiet: bool = False) -> Iterator[Progress]:
-    """Choose the form that fits where stderr goes."""
+    """Choose the form that fits stderr: a bar on a terminal, lines elsewhere."""
     if quiet:
         yield SilentProgress()
     elif not sys.stderr.isatty():

@@ -18,7 +18,7 @@ def comparison_json(comparison: Comparison) -> str:
 
 
 def comparison_text(comparison: Comparison, width: int | None = None) -> str:
-    """Write what changed, the slower things first."""
+    """List the changes, slower measurements first."""
     tables = []
     titles = {
         "slower": "Slower",

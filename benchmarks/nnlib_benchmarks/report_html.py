@@ -15,11 +15,11 @@ from nnlib_benchmarks.tables_operations import crossover_table, operations_table
 METHOD = (
     "Every clock reading is taken with the device synchronised; a GPU's own events are reported "
     "beside the wall clock. Warm-up steps are reported (first step) and counted nowhere else.",
-    "All contestants start from the same weights, see the same batches and run the same number of "
+    "All contestants start from the same weights, use the same batches and run the same number of "
     "steps, taking turns (A B A B). The loss curves must agree within the stated tolerance "
-    "before a speed-up is written.",
-    "Beside other libraries everybody, nnlib on NumPy included, runs in a process of its own, idle "
-    "while another has its turn.",
+    "before a speed-up is shown.",
+    "In a run with other libraries each contestant, nnlib on NumPy included, runs in a separate "
+    "process, idle while another has its turn.",
     "“Batch on the device” times the step alone; “end to end” adds gathering the batch from host "
     "memory, converting it and copying it to the device.",
     "Rates count nominal operations (two for each multiply-add of matrix products and "

@@ -51,7 +51,7 @@ def render_png(run: Run) -> bytes:
 
 def _panels(run: Run) -> list[tuple[Any, Any]]:
     panels: list[tuple[Any, Any]] = []
-    if not peer_names(run):  # beside peers the tables say it
+    if not peer_names(run):  # with peers the tables show it
         panels = [(_draw_training, training) for training in run.training]
     if run.claim is not None:
         panels.append((_draw_claim, run.claim))

@@ -22,7 +22,7 @@ def render_text(run: Run, width: int | None = None) -> str:
     Parameters
     ----------
     run : Run
-        What to report.
+        The run to report.
     width : int, optional
         Columns; those of the terminal (at least 100) if not given.
     """

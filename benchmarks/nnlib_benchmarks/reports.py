@@ -1,4 +1,4 @@
-"""Writes a run's files: JSON first, for everything else is made from it."""
+"""Writes a run's files: first the JSON, then page and picture from it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Reports:
         self._stem = folder / run_name(folder)
 
     def write_json(self, run: Run) -> Path:
-        """Write the JSON file; a run that is not over yet may be written again and again.
+        """Write the JSON file; an unfinished run may be written repeatedly.
 
         Raises
         ------
@@ -43,9 +43,9 @@ class Reports:
         Parameters
         ----------
         run : Run
-            What was measured.
+            The measurements.
         warn : callable
-            Is told, with the pip command, if the picture cannot be drawn.
+            Called with a message and the pip command if the picture cannot be drawn.
 
         Raises
         ------
@@ -53,7 +53,7 @@ class Reports:
             If one cannot be written.
         """
         path = self.write_json(run)
-        written = load_run(path)  # the page shows what the file says, not what we remember
+        written = load_run(path)  # the page shows the content of the file
         return [path, *write_page_and_picture(written, self._stem, warn)]
 
 
@@ -72,7 +72,7 @@ def write_page_and_picture(run: Run, stem: Path, warn: Callable[[str], object]) 
 
 
 def with_ending(stem: Path, ending: str) -> Path:
-    """Add an ending to a name, which may hold points.
+    """Add an ending to a name, which may contain dots.
 
     Examples
     --------

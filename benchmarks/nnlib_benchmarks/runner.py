@@ -1,4 +1,4 @@
-"""One run of the harness, from the question who can take part to the finished record."""
+"""One run of the harness, from the check of backends to the finished record."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ from nnlib_benchmarks.workloads import OPERATIONS, SCALING
 from nnlib_benchmarks.workloads.ops import cases
 from nnlib_benchmarks.workloads.scaling import crossover_points, scaling_points
 
-AUTO = ("numpy", "cupy")  #: what ``--backends auto`` tries
+AUTO = ("numpy", "cupy")  #: backends of ``--backends auto``
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to run.
+    """The options of a run.
 
     Attributes
     ----------
     workloads : sequence of str
         Among `nnlib_benchmarks.workloads.NAMES` and `GROUPS`.
     backends : sequence of str or None
-        ``None``: NumPy, and CuPy if it can be used.  Named ones must be usable.
+        ``None``: NumPy, and CuPy if it works.  Named ones must work.
     peers : sequence of str
-        Other libraries.  Beside them the NumPy backend, too, runs in a process of its own.
+        Other libraries.  With peers the NumPy backend, too, runs in a separate process.
     eager : bool
         Whether each backend also takes part without `nnlib.compile`.
     quick : bool
@@ -60,9 +60,9 @@ class Request:
     epochs : int
         Of the projection.
     seed : int
-        For weights, inputs and the order of examples.
+        For weights, inputs and the order of samples.
     precisions : sequence of str
-        Of the training workloads that do not name one.
+        Of the training workloads without one in their names.
     """
 
     workloads: Sequence[str] = workloads.DEFAULT
@@ -81,25 +81,25 @@ class Request:
 
 
 def check(request: Request) -> tuple[list[str], list[Missing]]:
-    """Find out who can take part, before anything is measured.
+    """Check before measuring which contestants can take part.
 
     Returns
     -------
     backends : list of str
-        In the order in which they are shown; the first is the reference.
+        In the order of the tables; the first is the reference.
     missing : list of Missing
-        Those that ``auto`` left out, with the reason.
+        Backends left out by ``auto``, with the reason.
 
     Raises
     ------
     BackendUnavailableError, UnknownBackendError
-        If a backend was asked for by name and cannot be used.
+        If a backend is requested by name and does not work.
     MissingExtraError
         If a peer is not installed.
     OptionError
-        If a name or number makes no sense.
+        If a name or number is invalid.
     """
-    request.names  # noqa: B018 - raises if one is none
+    request.names  # noqa: B018 - raises for an unknown name
     check_peers(request.peers)
     if request.epochs < 1:
         raise OptionError(f"epochs must be at least 1. Received: {request.epochs}")
@@ -123,17 +123,17 @@ def run(
     progress: Progress | None = None,
     keep: Callable[[Run], object] = lambda run: None,
 ) -> Run:
-    """Measure everything that was asked for.
+    """Measure everything in a request.
 
     Parameters
     ----------
     request : Request
-        What to run.
+        The options.
     progress : Progress, optional
-        Is told how far it is; silent if not given.
+        Shows progress; silent if not given.
     keep : callable
-        Is given the run so far after every training workload, so that one that is ended before its
-        time leaves what it has measured.
+        Called with the run so far after every training workload, so that an aborted run keeps its
+        measurements.
 
     Raises
     ------
@@ -197,7 +197,7 @@ def _settings(request: Request) -> Settings:
 def _describe(
     names: Sequence[str], request: Request, progress: Progress
 ) -> tuple[list[Contestant], list[Missing]]:
-    """Describe everybody and measure their matmul peaks; say which peers do not work here."""
+    """Describe all contestants and measure their matmul peaks; list peers that do not work."""
     progress.stage("matmul peaks", len(names) + len(request.peers))
     found, missing = [], []
     for name in names:
@@ -214,7 +214,7 @@ def _describe(
 
 
 def _describe_twins(name: str, request: Request) -> list[Contestant]:
-    """Describe a backend, compiled and (if asked for) eager; their matrix products are the same."""
+    """Describe a backend, compiled and on request eager; their matrix products are the same."""
     first = describe_backend(name)
     sizes = matmul_sizes(first.kind, request.quick)
     if _has_process(name, request):
@@ -228,7 +228,7 @@ def _describe_twins(name: str, request: Request) -> list[Contestant]:
 def _train(
     contestants: Sequence[Contestant], request: Request, progress: Progress
 ) -> Iterator[Training | str]:
-    """Run every training workload; what could not be measured at all is a sentence."""
+    """Run every training workload; return failures as sentences."""
     gpu = any(c.on_gpu for c in contestants)
     with ExitStack() as stack:
         makers: dict[str, MakeTrainee] = {
@@ -250,19 +250,19 @@ def _train(
             ]
             try:
                 yield run_training(workload, there, makers, request.seed, progress, absent)
-            except PeerError as error:  # of the reference: an hour's other results stay
+            except PeerError as error:  # of the reference: other workloads are kept
                 yield f"{name}: {error}"
 
 
 def _has_process(name: str, request: Request) -> bool:
-    """Whether a contestant is measured in a process of its own."""
+    """Whether a contestant is measured in a separate process."""
     return bool(request.peers) and name in MODULES
 
 
 def _operations(
     contestants: Sequence[Contestant], request: Request, progress: Progress
 ) -> tuple[list[Operation], list[str]]:
-    """Measure sweeps and single operations; say in sentences who failed."""
+    """Measure sweeps and single operations; return failures as sentences."""
     chosen = request.names
     compiled = [c for c in contestants if c.kind != "peer" and not is_eager(c.name)]
     points: list[Operation] = []
@@ -283,7 +283,7 @@ def _operations(
 
 
 def failures(training: Sequence[Training], points: Sequence[Operation]) -> list[str]:
-    """Everything that went wrong, in sentences: disagreements, and peers that failed."""
+    """Failures in sentences: disagreements, and failed peers."""
     found = [f"{t.workload}: {a.message}" for t in training for a in t.agreements if not a.agree]
     found += [
         f"{t.workload}: {m.detail}" for t in training for m in t.absent if m.reason == "failed"

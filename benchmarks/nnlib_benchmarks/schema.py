@@ -83,7 +83,7 @@ def _check_header(document: dict[str, Any], source: str) -> None:
 
 
 def _parse(kind: Any, value: Any, where: str, source: str) -> Any:
-    """Turn parsed JSON into `kind`, or raise with the path of the field at fault."""
+    """Convert parsed JSON to `kind`, or raise with the path of the wrong field."""
     if kind is Any:
         return value
     origin, arguments = get_origin(kind), get_args(kind)
@@ -138,7 +138,7 @@ def _finite(value: Any) -> Any:
         return None
     if value is None or isinstance(value, str | bool | int | float):
         return value
-    return str(value)  # anything else that a backend put into its details
+    return str(value)  # other types in a backend's details
 
 
 def _name(kind: Any) -> str:

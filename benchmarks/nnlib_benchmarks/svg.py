@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-MOST_DOTS = 200  #: of the raw samples of one bar; more could not be told apart
-ROOM = 1.15  #: a bar chart's axis reaches so far beyond its longest bar; outliers may lie further
+MOST_DOTS = 200  #: of the raw samples of one bar; more would not be visible
+ROOM = 1.15  #: length of a bar chart's axis over its longest bar; outliers may lie further
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def bar_chart(bars: Sequence[Bar], title: str, *, log: bool = False, width: int 
     bars : sequence of Bar
         From top to bottom.
     title : str
-        Said by screen readers.
+        For screen readers.
     log : bool
         Logarithmic lengths, for values of very different size; bars then begin at a decade.
     width : int
@@ -197,7 +197,7 @@ def make_axis(
     Parameters
     ----------
     values : sequence of float
-        What must fit.
+        Values within the axis.
     begin, end : float
         Pixels.
     write : callable

@@ -1,4 +1,4 @@
-"""Times whole training steps over width, batch and depth: where a GPU wins, where cliffs are."""
+"""Times whole training steps over width, batch and depth, to find crossovers and cliffs."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ def run_sweep(
     seed: int,
     progress: Progress,
 ) -> tuple[list[Operation], list[tuple[str, Missing]]]:
-    """Measure every point for everybody, in turns.
+    """Measure every point for all contestants, in turns.
 
     Parameters
     ----------
     points : sequence of SweepPoint
-        What to train.
+        The networks.
     contestants : sequence of Contestant
-        Who takes part; the first is the reference of the agreement.
+        The first is the reference of the agreement.
     processes : collection of str
-        Names of those who run in a process of their own, one for all points.
+        Names of those that run in a separate process, one for all points.
     seed : int
         For weights and inputs.
     progress : Progress
-        Is told of every point.
+        Updated after every point.
 
     Returns
     -------
     operations : list of Operation
-        A point each.
+        One for each point.
     failed : list of (str, Missing)
-        Who dropped out, and at which point.
+        Points and their failed contestants.
     """
     progress.stage("training steps over width, batch and depth", len(points))
     operations, failed = [], []

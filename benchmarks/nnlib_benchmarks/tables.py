@@ -1,4 +1,4 @@
-"""What a run found, as tables; the terminal and the page show the same ones."""
+"""Tables of a run, the same on the terminal and the page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NO_GPU = "No usable GPU on this machine: not measured"
 class Table:
     """A table with its title and the notes below it; all cells are text.
 
-    The first `words` columns hold words and are set flush left, the others numbers, flush right.
+    The first `words` columns are text, aligned left, the others numbers, aligned right.
     """
 
     title: str
@@ -113,7 +113,7 @@ def _target(result: TrainingResult) -> str:
 
 
 def claim_table(run: Run, claim: Claim) -> Table:
-    """Put the projection beside the course's claim."""
+    """Compare the projection with the course's claim."""
     total = claim.images * claim.epochs
     cpu_hours = claim.claimed_cpu_days * 24
     rows = [
@@ -152,7 +152,7 @@ def _images(total: int, hours: float) -> str:
 
 
 def contestants_table(run: Run) -> Table:
-    """Who took part: device, precision, libraries, measured peak."""
+    """The contestants: device, precision, libraries, measured peak."""
     rows = []
     for c in run.contestants:
         libraries = ", ".join(f"{k} {v}" for k, v in c.libraries.items())
@@ -172,7 +172,7 @@ def contestants_table(run: Run) -> Table:
 
 
 def machine_table(run: Run) -> Table:
-    """What the run was made on and with."""
+    """Machine and software of the run."""
     m = run.machine
     blas = "; ".join(
         f"{b.name} {b.version}, {b.threads} threads, {b.architecture} ({b.library})" for b in m.blas

@@ -1,4 +1,4 @@
-"""nnlib beside other libraries, as tables: step times with ratios, memory, rates, scaling."""
+"""Tables of nnlib and other libraries: step times with ratios, memory, rates, scaling."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEPTH = "mlp depth"
 
 
 def comparison_tables(run: Run) -> list[Table]:
-    """Everything about a comparison with peers, if there were any, and about scaling."""
+    """Tables of the comparison with peers, if any, and of scaling."""
     found: list[Table] = []
     if peer_names(run) and run.training:
         found = [step_table(run, name, chosen) for name, chosen in groups(run)]
@@ -36,7 +36,7 @@ def comparison_tables(run: Run) -> list[Table]:
 
 
 def step_table(run: Run, group: str, trainings: Sequence[Training]) -> Table:
-    """Step times of everybody, and how the first stands beside PyTorch eager and the fastest."""
+    """Step times of all, and ratios of PyTorch eager and of the fastest peer to the first."""
     names = [c.name for c in run.contestants]
     first = names[0]
     standings = [standing(run, training) for training in trainings]
@@ -85,7 +85,7 @@ def throughput_table(run: Run) -> Table:
 
 
 def memory_table(run: Run) -> Table:
-    """Peak memory of everybody's training step."""
+    """Peak memory of each contestant's training step."""
     notes = [
         "Most resident memory of the contestant's own process during the counted steps, libraries "
         "included; in brackets, how much more than before the task was read. On a GPU what the "
@@ -95,7 +95,7 @@ def memory_table(run: Run) -> Table:
 
 
 def share_table(run: Run) -> Table:
-    """Everybody's rate, as a share of what this machine can do if that is one processor."""
+    """Each contestant's rate, as a share of the best matrix product on the same processor."""
     best = max(
         (c for c in run.contestants if c.peak),
         key=lambda c: c.peak.flops if c.peak else 0.0,
@@ -113,7 +113,7 @@ def share_table(run: Run) -> Table:
 
 
 def scaling_table(run: Run) -> Table:
-    """Where step times stand out most above their neighbours, and what one more layer costs."""
+    """Largest cliffs of step times, and the cost of one more layer."""
     sweeps = dict.fromkeys(p.operation for p in run.operations if p.direction == "training step")
     names = [c.name for c in run.contestants]
     rows = []
@@ -133,7 +133,7 @@ def scaling_table(run: Run) -> Table:
 
 
 def machine_line(run: Run) -> str:
-    """Everything about the machine that a reader of ratios needs, in one line."""
+    """Describe the machine in one line."""
     m = run.machine
     libraries = {k: v for c in run.contestants for k, v in c.libraries.items()}
     return (
@@ -146,7 +146,7 @@ def machine_line(run: Run) -> str:
 
 
 def absences(trainings: Sequence[Training]) -> list[str]:
-    """Say who did not take part where, and why; one line for each reason."""
+    """List contestants that did not take part, and the workloads; one line for each reason."""
     where: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for training in trainings:
         for missing in training.absent:

@@ -1,4 +1,4 @@
-"""What a run found about single operations and whole steps over their size, as tables."""
+"""Tables of single operations and whole steps over their size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DIRECTIONS = ("forward", "forward+backward")
 
 
 def crossover_table(run: Run) -> Table | None:
-    """From which size on somebody beats the reference; a row for each operation."""
+    """Crossovers; a row for each operation."""
     answers: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
     for c in run.crossovers:
         answers[c.operation, c.contestant, c.unit][c.direction] = _answer(c)
@@ -35,7 +35,7 @@ def _answer(c: Crossover) -> str:
 
 
 def operations_table(run: Run, *, smallest: bool = False) -> Table | None:
-    """Each operation at its largest size, forward and backward, and maybe at its smallest."""
+    """Each operation at its largest size, forward and backward, and optionally at its smallest."""
     groups: dict[str, dict[int, list[Operation]]] = defaultdict(lambda: defaultdict(list))
     for point in run.operations:
         groups[point.operation][point.size].append(point)

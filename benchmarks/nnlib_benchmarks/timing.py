@@ -1,8 +1,7 @@
-"""How a clock is read.
+"""Timing.
 
-Every reading is taken with the device synchronised, so that work which was only queued is never
-mistaken for work done.  Next to the wall clock, a device that has its own clock (CUDA events) tells
-how long it was busy.
+The device is synchronised before every clock reading, so that queued work is not counted as done.
+A device with its own clock (CUDA events) also measures how long it was busy.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ T = TypeVar("T")
 
 
 class Clock(Protocol):
-    """What a backend offers for timing."""
+    """Interface of a backend for timing."""
 
     def synchronize(self) -> None:
         """Wait until the device is idle."""
@@ -29,7 +28,7 @@ class Clock(Protocol):
 
 @dataclass
 class Stopwatch:
-    """Collects samples of one thing on one device.
+    """Collects samples on one device.
 
     Parameters
     ----------
@@ -68,7 +67,7 @@ class Stopwatch:
             timer.stop()
         self.clock.synchronize()
         seconds = (time.perf_counter_ns() - begin) / 1e9 / self.calls
-        seconds = round(seconds, 12)  # more digits would be none of the clock's, but of the file's
+        seconds = round(seconds, 12)  # the clock has no more digits
         self.wall.append(seconds)
         if timer is not None:
             self.device.append(timer.seconds() / self.calls)
@@ -77,7 +76,7 @@ class Stopwatch:
     def calibrate(self, action: Callable[[], object], least: float) -> float:
         """Choose `calls` so that one sample lasts at least `least` seconds; return one call's time.
 
-        Shorter trials are forgotten; a first call that is long enough is a sample already.
+        Shorter trials are dropped; a first call that is long enough is kept as a sample.
         """
         self.calls = 1
         seconds = self.measure(action)
@@ -89,15 +88,15 @@ class Stopwatch:
         return seconds
 
     def timing(self) -> Timing:
-        """Summarise what was measured."""
+        """Summarise the samples."""
         device = list(self.device) if self.device_clock else None
         return Timing.from_samples(list(self.wall), device, self.calls)
 
 
 def interleave(contestants: Sequence[T], rounds: int) -> Iterator[T]:
-    """Give every contestant its turn in each round: A B A B, never A A B B.
+    """Yield contestants in turns: A B A B, never A A B B.
 
-    A machine that warms up, throttles or gets busy during the run then slows everybody alike.
+    A machine that warms up, throttles or gets busy during the run then slows all of them equally.
 
     Examples
     --------
@@ -109,7 +108,7 @@ def interleave(contestants: Sequence[T], rounds: int) -> Iterator[T]:
 
 
 def affordable(seconds_each: float, budget: float, least: int, most: int) -> int:
-    """How many repetitions fit into a time budget, within limits.
+    """Number of repetitions that fit into a time budget, within limits.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Runs one training workload for everybody and writes down what came out."""
+"""Runs one training workload for all contestants and makes its record."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def run_training(
     progress: Progress,
     absent: Sequence[Missing] = (),
 ) -> Training:
-    """Let everybody train the workload, taking turns.
+    """Train the workload with all contestants, in turns.
 
     Parameters
     ----------
     workload : Workload
-        What to train.
+        The workload.
     contestants : sequence of Contestant
         Backends and peers; the first is the reference.
     makers : mapping
-        Name → what makes the part of a contestant in a process of its own.
+        Name → function that makes the trainee of a contestant in a separate process.
     seed : int
-        For the initial weights and the order of the examples.
+        For the initial weights and the order of the samples.
     progress : Progress
-        Is told of every turn.
+        Updated after every turn.
     absent : sequence of Missing
-        Who is left out, and why.
+        Contestants left out, with reasons.
     """
     measure = _one_by_one if workload.plan.alone else _together
     m = measure(workload, contestants, Surroundings(makers, seed, progress))
@@ -72,7 +72,7 @@ def run_training(
 
 
 class Surroundings(NamedTuple):
-    """What a field needs beside its workload and contestants."""
+    """Arguments of a field other than workload and contestants."""
 
     makers: Mapping[str, MakeTrainee]
     seed: int
@@ -81,7 +81,7 @@ class Surroundings(NamedTuple):
 
 @dataclass
 class Measured:
-    """What came out for those who trained, by name."""
+    """Measurements by contestant."""
 
     results: dict[str, TrainingResult]
     losses: dict[str, list[float]]
@@ -94,7 +94,7 @@ class Measured:
 def _together(
     workload: Workload, contestants: Sequence[Contestant], around: Surroundings
 ) -> Measured:
-    """Let everybody train in turns."""
+    """Train in turns."""
     plan, by_name = workload.plan, {c.name: c for c in contestants}
     with Field(workload, contestants, *around) as field:
         warmups = field.each("warm-up", lambda t: t.warm_up(plan.warmup))
@@ -116,7 +116,7 @@ def _together(
 def _one_by_one(
     workload: Workload, contestants: Sequence[Contestant], around: Surroundings
 ) -> Measured:
-    """Let everybody train alone, each as many steps as the first."""
+    """Train one contestant after the other, each as many steps as the first."""
     first, *others = contestants
     found = _together(workload, [first], around)
     for other in others:
@@ -130,15 +130,15 @@ def _one_by_one(
     return found
 
 
-LEAST_READING = 1e-3  #: seconds of work on a GPU between two readings of the clock
+LEAST_READING = 1e-3  #: seconds of work on a GPU in a sample
 MOST_CHAINED = 50  #: steps
 
 
 def steps_per_reading(warmups: Mapping[str, Sequence[float]]) -> int:
-    """How many steps are started before a GPU is waited for, the same number for everybody.
+    """Number of steps before a GPU is synchronised, the same for all contestants.
 
-    A program that trains does not wait after each step, and for a step of some microseconds the
-    wait would be most of what is measured.
+    Training does not synchronise after each step, and in steps of some microseconds
+    synchronisation would dominate.
 
     Examples
     --------
@@ -158,7 +158,7 @@ def _finish(
     warmup_s: list[float],
     losses: list[float],
 ) -> TrainingResult:
-    """Measure what is measured once, and write everything down."""
+    """Make the single measurements and the record."""
     plan = workload.plan
     parts, energy = trainee.breakdown(plan.breakdown), trainee.energy() if plan.energy else None
     compute = trainee.timing("compute")
@@ -182,7 +182,7 @@ def _finish(
 
 
 def _as_float32(loss: float) -> float:
-    """Return the number of fewest digits that is the same float32: more take room in the file.
+    """Return the shortest decimal number that is the same float32, to keep the file small.
 
     Examples
     --------
@@ -194,7 +194,7 @@ def _as_float32(loss: float) -> float:
 
 
 def _share(flops: float, contestant: Contestant, precision: str) -> float | None:
-    """Share of the peak, which is that of float32 products."""
+    """Share of the peak of float32 matrix products."""
     if contestant.peak is None or precision != "fp32":
         return None
     return flops / contestant.peak.flops
@@ -205,9 +205,9 @@ def compare_all(
     losses: Mapping[str, Sequence[float]],
     precision: str = "fp32",
 ) -> list[Agreement]:
-    """Hold everybody's loss curve against that of the first, within the room of a precision.
+    """Compare the loss curves with that of the first, within the tolerance of a precision.
 
-    In fp32 it is that of the contestant's own products, which a setting may have made TF32's.
+    In fp32 the tolerance is that of the contestant's own products, which a setting may make TF32.
     """
     first = contestants[0].name
     return [

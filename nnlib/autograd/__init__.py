@@ -1,4 +1,4 @@
-"""Tensors, the recorded graph, and the backward pass."""
+"""Tensors, the tape of operations, and the backward pass."""
 
 from nnlib.autograd import apply, engine, memory, numpy_protocol  # noqa: F401 - complete Tensor
 from nnlib.autograd.autocast import autocast

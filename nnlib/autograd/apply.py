@@ -1,4 +1,4 @@
-"""Calling an operation on tensors: compute, and record what the backward pass will need."""
+"""Apply an operation to tensors: compute the result and put a node on the tape."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 from nnlib.arguments import ARRAY_ERRORS, explain
 from nnlib.autograd.autocast import applied
-from nnlib.autograd.mode import is_grad_enabled, low_dtype
+from nnlib.autograd.mode import half_dtype, is_grad_enabled
 from nnlib.autograd.node import Node
 from nnlib.autograd.nodes import FusedNode, PrimitiveNode
-from nnlib.autograd.tensor import Tensor, bare
+from nnlib.autograd.tensor import Tensor, operand_array
 from nnlib.errors import describe
 from nnlib.memory import out_of_memory
 from nnlib.ops.operation import Fused, Operation, Primitive, in_float32
@@ -31,9 +31,9 @@ def apply(operation: Operation, args: Sequence[Any], options: dict[str, Any]) ->
         if isinstance(arg, Tensor):
             backend = arg.backend
             break
-    low = low_dtype()
-    if low is not None and operation.autocast is not None:
-        return applied(operation, args, options, low, operation.name in backend.mixed)
+    half = half_dtype()
+    if half is not None and operation.autocast is not None:
+        return applied(operation, args, options, half, _has_half_kernel(backend, operation))
     dtype = arg.data.dtype
     if dtype is not FLOAT32 and dtype is not FLOAT64:
         if not operation.exact and is_half(arg) and not _takes_half(backend, operation, args):
@@ -57,24 +57,24 @@ def apply(operation: Operation, args: Sequence[Any], options: dict[str, Any]) ->
             nodes.append(arg.node)
             cells.append(arg.version_cell)
         else:
-            arrays.append(arg if arg is None else bare(operation.name, arg, backend))
+            arrays.append(arg if arg is None else operand_array(operation.name, arg, backend))
             nodes.append(None)
             cells.append(None)
     if fused is not None and fused.check is not None:
         fused.check(*arrays, **options)
     tracing = current()
     if tracing is not None:
-        computed = _record(tracing, args, operation, kernel, backend, arrays, options)
+        computed = _trace(tracing, args, operation, kernel, backend, arrays, options)
     elif backend.scope is None:
         computed = _compute(operation, kernel, backend, arrays, options)
     else:
         with backend.scope:
             computed = _compute(operation, kernel, backend, arrays, options)
-    if computed is NotImplemented:  # the kernel is not made for these arrays or options
+    if computed is NotImplemented:  # the kernel does not support these arrays or options
         return operation.compute(args, options)
     y, saved = computed
     result = Tensor(y, backend)
-    if y.base is not None and fused is None:  # the result of a kernel is an array of its own
+    if y.base is not None and fused is None:  # the result of a kernel shares no memory
         _share_version(result, args)
     if nodes.count(None) < len(nodes) and is_grad_enabled() and is_floating(y.dtype):
         inputs = (arrays, cells, tuple(nodes), options)
@@ -86,22 +86,29 @@ def apply(operation: Operation, args: Sequence[Any], options: dict[str, Any]) ->
     return result
 
 
+def _has_half_kernel(backend: Backend, operation: Operation) -> bool:
+    """Whether a kernel takes data of 16 bits beside parameters of float32."""
+    table = backend.kernels if isinstance(operation, Fused) else backend.primitives
+    kernel = table.get(operation.name)
+    return kernel is not None and kernel.half
+
+
 def _takes_half(backend: Backend, operation: Operation, args: Sequence[Any]) -> bool:
-    """Whether a kernel takes these 16-bit arrays: its weight and bias must not be of 16 bits."""
-    return operation.name in backend.mixed and not any(
+    """Whether a kernel takes these 16-bit arrays: its weight and bias must not have 16 bits."""
+    return _has_half_kernel(backend, operation) and not any(
         name in ("weight", "bias") and is_half(x)
         for name, x in zip(operation.arrays[1:], args[1:], strict=False)
     )
 
 
 def _as_float(x: Any) -> Any:
-    """Make float32 of integers."""
+    """Convert integers to float32."""
     integers = hasattr(x, "dtype") and not is_floating(x.dtype)
     return x.astype("float32") if integers else x
 
 
-def _record(tracing: Guards, args: Sequence[Any], *call: Any) -> Any:
-    """Compute, and have it repeated in replays."""
+def _trace(tracing: Guards, args: Sequence[Any], *call: Any) -> Any:
+    """Compute, and add the call to the trace."""
     for arg in args:
         if isinstance(arg, Tensor):
             tracing.note_tensor(arg)
@@ -115,9 +122,9 @@ def _compute(
     arrays: list[Any],
     options: dict[str, Any],
 ) -> Any:
-    """Return the result, and what a kernel wants to find again in the backward pass.
+    """Return the result and the values that a kernel saves for its backward pass.
 
-    Or ``NotImplemented``, where the kernel declines.
+    Returns ``NotImplemented`` if the kernel does not support the arguments.
     """
     try:
         if kernel is not None:
@@ -136,7 +143,7 @@ def _compute(
     if type(y) is not backend.array_type:  # NumPy turns 0-d results into scalars
         y = backend.asarray(y)
     if y.dtype.char == "d" and "dtype" not in options and not _has_float64(arrays):
-        y = y.astype("float32")  # integers became floating-point: float64 comes only from float64
+        y = y.astype("float32")  # the result of integers: float64 comes only from float64
     return y, saved
 
 
@@ -145,7 +152,7 @@ def _has_float64(arrays: Sequence[Any]) -> bool:
 
 
 def _share_version(result: Any, args: Sequence[Any]) -> None:
-    """Let a view and the tensor that it looks into count their changes together."""
+    """Share one version counter between a view and its base."""
     for arg in args:
         if isinstance(arg, Tensor) and result.backend.xp.may_share_memory(result.data, arg.data):
             result.version_cell = arg.version_cell

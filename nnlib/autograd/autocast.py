@@ -1,11 +1,11 @@
 """Mixed precision: which operations compute in 16 bits, and which stay in float32.
 
-Parameters stay in float32; they are the master weights.  Data become 16 bits wide where they enter
-the first product, and flow on so.  An operation's `Policy` says what becomes of it; one without
-computes as ever, by NumPy's rules of promotion, and in float32 unless it is exact.
+Parameters stay in float32: they are the master weights.  The first GEMM or convolution converts the
+data to 16 bits, and later layers keep that dtype.  Each operation states its `Policy`; one without
+a policy follows NumPy's rules of promotion, and computes in float32 unless it is exact.
 
-A backend without a kernel for such arguments (`Backend.mixed`) rounds them to 16 bits, computes in
-float32, and rounds the result: the same numbers as of a tensor core, at the speed of float32.
+A backend without a kernel for such arguments (`KernelPair.half`) rounds them to 16 bits, computes
+in float32 and rounds the result: the numbers of a tensor core at the speed of float32.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from nnlib import ops
-from nnlib.autograd.mode import enter, leave, low, low_dtype, without_autocast
+from nnlib.autograd.mode import enter, half_dtype, leave, low, without_autocast
 from nnlib.autograd.tensor import Tensor
 from nnlib.errors import MissingExtraError, OptionError
 from nnlib.ops.operation import Operation, Policy, primitive
@@ -34,7 +34,7 @@ _NAMES = {
 }  # fmt: skip
 
 
-#: Name of an operation → what autocast makes of it; the operations state it themselves.
+#: Name of an operation → its policy, which the operations define.
 POLICIES = MappingProxyType(
     {
         name: policy
@@ -47,31 +47,32 @@ POLICIES = MappingProxyType(
 class autocast(ContextDecorator):  # noqa: N801 - used like a function, named as in PyTorch
     """Compute in a lower precision where that is safe: a context manager and a decorator.
 
-    Put the forward pass and the loss into it; the backward pass follows by itself.  Parameters and
-    their gradients stay float32 (optimizers need no change), losses, reductions, exponentials and
-    the insides of norms, too; :data:`nnlib.autograd.autocast.POLICIES` has the whole table.  Arrays
-    of float64 are left alone.
+    Use it around the forward pass and the loss; the backward pass has the same precision.
+    Parameters, gradients, losses, reductions, exponentials and the statistics of norms stay
+    float32; :data:`nnlib.autograd.autocast.POLICIES` has the whole table.  Arrays of float64 are
+    not converted.
 
     Parameters
     ----------
     dtype : {"bf16", "fp16", "tf32"}
-        ``"bf16"``: products, and the data between layers, in bfloat16 (8 bits of precision, the
-        range of float32).  ``"fp16"``: in float16 (11 bits, up to 65,504): small gradients vanish
-        unless the loss is scaled, see `nnlib.optim.GradScaler`.  ``"tf32"``: everything is float32,
-        and products on a GPU may round their inputs to 11 bits; elsewhere it changes nothing.
+        ``"bf16"``: GEMMs, convolutions and the data between layers are bfloat16 (8 bits of
+        precision, the range of float32).  ``"fp16"``: they are float16 (11 bits, up to 65,504);
+        small gradients become zero unless the loss is scaled, see `nnlib.optim.GradScaler`.
+        ``"tf32"``: everything is float32, and GEMMs on a GPU may round their inputs to 11 bits; no
+        effect on the CPU.
     enabled : bool
-        If false, it switches this precision off inside of another ``autocast``.
+        If false, switch this precision off inside another ``autocast``.
 
     Raises
     ------
     OptionError
-        For another word.
+        If the dtype is not one of these.
     MissingExtraError
-        For bfloat16, where the package ``ml_dtypes`` is missing, from which NumPy and CuPy have it.
+        If the package ``ml_dtypes``, which NumPy and CuPy need for bfloat16, is not installed.
 
     Notes
     -----
-    On a GPU it is about speed; on the CPU the same numbers come slower than in float32.
+    It is meant for GPUs; a CPU computes the same numbers more slowly than in float32.
 
     References
     ----------
@@ -126,13 +127,13 @@ def _dtype_of(name: str) -> Any:
 
 
 def precision() -> tuple[Any, Any]:
-    """Return what `autocast` has changed: part of what a recording depends on."""
-    return low_dtype(), tf32_allowed.get()
+    """Return the settings of `autocast`, which are part of a specialization's key."""
+    return half_dtype(), tf32_allowed.get()
 
 
 @primitive
 def rounded(xp: Any, x: Any, *, dtype: Any) -> Any:
-    """Round to the values of a shorter dtype, in the dtype as it is; the gradient passes unrounded.
+    """Round to the precision of a shorter dtype, and keep the dtype; the gradient is not rounded.
 
     Examples
     --------
@@ -149,7 +150,7 @@ def _(g: Any) -> Any:
 
 
 def applied(
-    operation: Operation, args: Sequence[Any], options: dict[str, Any], to: Any, mixed: bool
+    operation: Operation, args: Sequence[Any], options: dict[str, Any], to: Any, half: bool
 ) -> Any:
     """Apply an operation, some of whose arguments are tensors, by its policy.
 
@@ -157,10 +158,10 @@ def applied(
     ----------
     operation : Operation
     args, options
-        As it was called.
+        Its arguments.
     to : dtype
-        Of 16 bits.
-    mixed : bool
+        The 16-bit dtype.
+    half : bool
         Whether to leave parameters as they are, for a kernel that takes them so.
     """
     policy = operation.autocast
@@ -170,23 +171,23 @@ def applied(
             return operation(*args, **options)
     first = next((_name(arg) for arg in args if is_tensor(arg)), "")
     given = [
-        _argument(arg, name, policy, to, mixed)
+        _converted(arg, name, policy, to, half)
         for arg, name in zip(args, operation.arrays, strict=False)
     ] + list(args[len(operation.arrays) :])
     with without_autocast():
         result = operation(*given, **options)
-        if policy.result == "low":
+        if policy.result == "half":
             return result if result.dtype == to else astype(result, dtype=to)
         if policy.result == "same" and first in LOW_DTYPES and _name(result) != first:
             return astype(result, dtype=first)
     return result
 
 
-def _argument(arg: Any, name: str, policy: Policy, to: Any, mixed: bool) -> Any:
-    """Return an argument as the operation shall get it."""
+def _converted(arg: Any, name: str, policy: Policy, to: Any, half: bool) -> Any:
+    """Convert one argument by the policy."""
     if not is_tensor(arg) or not is_floating(arg.dtype):
         return arg
-    if mixed:
+    if half:
         return astype(arg, dtype=to) if name in policy.data and arg.dtype != to else arg
     if arg.dtype.name in LOW_DTYPES:
         return astype(arg, dtype="float32")
@@ -194,7 +195,7 @@ def _argument(arg: Any, name: str, policy: Policy, to: Any, mixed: bool) -> Any:
 
 
 def is_tensor(value: Any) -> bool:
-    """Tell whether a value is a tensor."""
+    """Whether a value is a tensor."""
     return isinstance(value, Tensor)
 
 

@@ -1,4 +1,4 @@
-"""Making tensors from data, numbers and random streams."""
+"""Make tensors from data, constants and random numbers."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def tensor(
     Parameters
     ----------
     data : array, number or nested sequence
-        An array keeps its dtype and, if it lies where the tensor goes, its memory (no copy).
+        An array keeps its dtype, and its memory if it is on the tensor's backend (no copy).
         Python floats become float32, Python integers int64.
     dtype : dtype, optional
-        Convert to it.
+        Dtype of the tensor.
     requires_grad : bool
-        Record what is computed from it, so that `Tensor.backward` can find its gradient.
+        Whether `Tensor.backward` computes its gradient.
     backend : str or Backend, optional
-        Where it goes. If not given, tensors and GPU arrays stay where they are; NumPy arrays and
-        Python data go to the current backend, so that ``NNLIB_BACKEND`` moves an untouched program.
+        Backend of the tensor.  If not given, tensors and GPU arrays keep theirs; NumPy arrays and
+        Python data go to the current backend, so that ``NNLIB_BACKEND`` moves a whole program.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def tensor(
     Raises
     ------
     DTypeError
-        If the data are no numbers, or a gradient is asked for of integers.
+        If the data are no numbers, or integers with ``requires_grad=True``.
 
     Examples
     --------
@@ -87,13 +87,13 @@ def tensor(
     try:
         array = target.asarray(data, dtype=dtype)
         if current() is not None and cell is None:
-            # a constant of the function: made anew in every replay, for it may be changed in place
+            # a constant of a traced function: copied in every replay, since it may be changed
             array = repeated(target.asarray, array, copy=True)
     except (ValueError, TypeError, OverflowError) as error:
         if isinstance(error, NnlibError):
             raise
         raise DTypeError(
-            f"a tensor needs numbers in a regular shape, and a dtype of NumPy's. {error}"
+            f"a tensor needs numbers in a regular shape, and a NumPy dtype. {error}"
         ) from error
     except MemoryError as error:
         raise out_of_memory(error, target, f"a tensor of {describe(data)}") from None
@@ -112,7 +112,7 @@ def _backend_for(data: Any, is_array: bool, backend: Where) -> Backend:
     if is_array:
         try:
             owner = backend_of(data)
-        except BackendMismatchError:  # of a library that we do not know: the backend may convert it
+        except BackendMismatchError:  # of an unknown library: the backend may convert it
             return get_backend()
         if not owner.host_memory:
             return owner
@@ -120,7 +120,7 @@ def _backend_for(data: Any, is_array: bool, backend: Where) -> Backend:
 
 
 def _default_dtype(data: Any) -> Any:
-    """float32 for Python floats (also inside lists); otherwise the array library decides."""
+    """Return float32 for Python floats, also inside lists; else None, the library's default."""
     if isinstance(data, list | tuple):
         return "float32" if not data or "float32" in map(_default_dtype, data) else None
     return "float32" if isinstance(data, float) else None
@@ -128,7 +128,7 @@ def _default_dtype(data: Any) -> Any:
 
 @explained
 def from_dlpack(array: Any) -> Tensor:
-    """Take over an array of any library without a copy, through DLPack.
+    """Make a tensor of an array of any library without a copy, through DLPack.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def from_dlpack(array: Any) -> Tensor:
     Raises
     ------
     DTypeError
-        If it is no such object, or of a dtype that cannot be exchanged (`tensor` can copy it).
+        If it is no such object, or DLPack has not its dtype (`tensor` can copy it).
 
     Examples
     --------
@@ -160,8 +160,7 @@ def from_dlpack(array: Any) -> Tensor:
         raise
     except (BufferError, RuntimeError, TypeError) as error:
         raise DTypeError(
-            f"from_dlpack cannot take over {describe(array)}: {error} "
-            "Use nnlib.tensor, which copies"
+            f"from_dlpack cannot share {describe(array)}: {error} Use nnlib.tensor, which copies"
         ) from error
 
 
@@ -182,23 +181,23 @@ def _make(function: str, *args: Any, requires_grad: bool, backend: Where, **opti
 def zeros(
     *shape: Any, dtype: Any = "float32", requires_grad: bool = False, backend: Where = None
 ) -> Tensor:
-    """Zeros of a shape, given as ``zeros(2, 3)`` or ``zeros((2, 3))``.
+    """Make a tensor of zeros: ``zeros(2, 3)`` or ``zeros((2, 3))``.
 
     Parameters
     ----------
     *shape : int, or one tuple of int
         Size along every axis.
     dtype : dtype
-        Of the values.
+        Dtype of the tensor.
     requires_grad : bool
-        Record what is computed from it.
+        Whether `Tensor.backward` computes its gradient.
     backend : str or Backend, optional
-        Where it goes; the current backend if not given.
+        Backend of the tensor; the current one if not given.
 
     Raises
     ------
     ShapeError, DTypeError
-        If a size is negative, or something is no size or no dtype.
+        If a size is negative or not an integer, or the dtype does not exist.
 
     Examples
     --------
@@ -215,23 +214,23 @@ def zeros(
 def ones(
     *shape: Any, dtype: Any = "float32", requires_grad: bool = False, backend: Where = None
 ) -> Tensor:
-    """Ones of a shape, given as ``ones(2, 3)`` or ``ones((2, 3))``.
+    """Make a tensor of ones: ``ones(2, 3)`` or ``ones((2, 3))``.
 
     Parameters
     ----------
     *shape : int, or one tuple of int
         Size along every axis.
     dtype : dtype
-        Of the values.
+        Dtype of the tensor.
     requires_grad : bool
-        Record what is computed from it.
+        Whether `Tensor.backward` computes its gradient.
     backend : str or Backend, optional
-        Where it goes; the current backend if not given.
+        Backend of the tensor; the current one if not given.
 
     Raises
     ------
     ShapeError, DTypeError
-        If a size is negative, or something is no size or no dtype.
+        If a size is negative or not an integer, or the dtype does not exist.
 
     Examples
     --------
@@ -246,16 +245,16 @@ def ones(
 
 @explained
 def zeros_like(x: Tensor, dtype: Any = None, *, requires_grad: bool = False) -> Tensor:
-    """Zeros of a tensor's shape, on its backend and, if not said otherwise, of its dtype.
+    """Make a tensor of zeros with the shape, backend and dtype of another.
 
     Parameters
     ----------
     x : Tensor, array or nested sequence
-        What it shall resemble.
+        The other tensor.
     dtype : dtype, optional
-        Another dtype than that of ``x``.
+        Dtype of the tensor, if not that of ``x``.
     requires_grad : bool
-        Record what is computed from it.
+        Whether `Tensor.backward` computes its gradient.
 
     Examples
     --------
@@ -268,16 +267,16 @@ def zeros_like(x: Tensor, dtype: Any = None, *, requires_grad: bool = False) -> 
 
 @explained
 def ones_like(x: Tensor, dtype: Any = None, *, requires_grad: bool = False) -> Tensor:
-    """Ones of a tensor's shape, on its backend and, if not said otherwise, of its dtype.
+    """Make a tensor of ones with the shape, backend and dtype of another.
 
     Parameters
     ----------
     x : Tensor, array or nested sequence
-        What it shall resemble.
+        The other tensor.
     dtype : dtype, optional
-        Another dtype than that of ``x``.
+        Dtype of the tensor, if not that of ``x``.
     requires_grad : bool
-        Record what is computed from it.
+        Whether `Tensor.backward` computes its gradient.
 
     Examples
     --------
@@ -297,7 +296,7 @@ def full(
     requires_grad: bool = False,
     backend: Where = None,
 ) -> Tensor:
-    """One value everywhere.
+    """Make a tensor filled with one value.
 
     Parameters
     ----------
@@ -306,11 +305,11 @@ def full(
     value : float
         The value.
     dtype : dtype
-        Of the values.
+        Dtype of the tensor.
     requires_grad : bool
-        Record what is computed from it.
+        Whether `Tensor.backward` computes its gradient.
     backend : str or Backend, optional
-        Where it goes; the current backend if not given.
+        Backend of the tensor; the current one if not given.
 
     Examples
     --------
@@ -332,18 +331,18 @@ def full(
 def arange(
     *limits: float, dtype: Any = None, requires_grad: bool = False, backend: Where = None
 ) -> Tensor:
-    """Evenly spaced values from start up to, but without, stop.
+    """Make a tensor of evenly spaced values from start to stop, without stop.
 
     Parameters
     ----------
     *limits : float
         ``stop``; ``start, stop``; or ``start, stop, step``.
     dtype : dtype, optional
-        If not given: int64 where all limits are integers, else float32.
+        If not given: int64 if all limits are integers, else float32.
     requires_grad : bool
-        Record what is computed from it.
+        Whether `Tensor.backward` computes its gradient.
     backend : str or Backend, optional
-        Where it goes; the current backend if not given.
+        Backend of the tensor; the current one if not given.
 
     Raises
     ------
@@ -376,20 +375,20 @@ def linspace(
     requires_grad: bool = False,
     backend: Where = None,
 ) -> Tensor:
-    """``num`` evenly spaced values from start to stop, both included.
+    """Make a tensor of ``num`` evenly spaced values from start to stop, both included.
 
     Parameters
     ----------
     start, stop : float
         First and last value.
     num : int
-        How many values.
+        Number of values.
     dtype : dtype
-        Of the values.
+        Dtype of the tensor.
     requires_grad : bool
-        Record what is computed from it.
+        Whether `Tensor.backward` computes its gradient.
     backend : str or Backend, optional
-        Where it goes; the current backend if not given.
+        Backend of the tensor; the current one if not given.
 
     Examples
     --------
@@ -403,16 +402,16 @@ def linspace(
 
 @explained
 def eye(n: int, *, dtype: Any = "float32", backend: Where = None) -> Tensor:
-    """The n × n identity matrix.
+    """Make the n × n identity matrix.
 
     Parameters
     ----------
     n : int
-        Number of rows and of columns.
+        Number of rows and columns.
     dtype : dtype
-        Of the values.
+        Dtype of the tensor.
     backend : str or Backend, optional
-        Where it goes; the current backend if not given.
+        Backend of the tensor; the current one if not given.
 
     Examples
     --------
@@ -425,16 +424,16 @@ def eye(n: int, *, dtype: Any = "float32", backend: Where = None) -> Tensor:
 
 @explained
 def rand(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Tensor:
-    """Uniform float32 numbers in [0, 1) from the default generator.
+    """Draw uniform float32 numbers in [0, 1) from the default generator.
 
     Parameters
     ----------
     *shape : int, or one tuple of int
         Size along every axis.
     requires_grad : bool
-        Record what is computed from it.
+        Whether `Tensor.backward` computes its gradient.
     backend : str or Backend, optional
-        Where it goes; the current backend if not given.
+        Backend of the tensor; the current one if not given.
 
     Examples
     --------
@@ -451,7 +450,7 @@ def rand(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Ten
 
 @explained
 def randn(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Tensor:
-    """Standard normal float32 numbers from the default generator.
+    """Draw standard normal float32 numbers from the default generator.
 
     Parameters are those of `rand`.
 
@@ -471,7 +470,7 @@ def randn(*shape: Any, requires_grad: bool = False, backend: Where = None) -> Te
 
 
 def _shape(shape: tuple[Any, ...], name: str) -> tuple[int, ...]:
-    """Return the sizes along every axis, given singly or as one sequence."""
+    """Check the sizes, given as several arguments or as one sequence."""
     sizes = shape
     if len(shape) == 1 and not isinstance(shape[0], str) and hasattr(shape[0], "__iter__"):
         sizes = tuple(shape[0])

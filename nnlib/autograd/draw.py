@@ -1,8 +1,8 @@
-"""The recorded graph as text and as a picture.
+"""The tape of a result as text and as a picture.
 
-What is drawn is what the backward pass will walk: parameters and every operation that depends on
-one.  Constants, such as the data, have no gradient; nothing is recorded of them.  To see an input
-in the picture, give it ``requires_grad=True``.
+The picture shows what the backward pass will visit: parameters and all operations that depend on
+one.  Constants, such as the data, have no node on the tape.  To see an input in the picture, set
+``requires_grad=True``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COLOURS = {LEAF: "#dbe9f6", OPERATION: "#ffffff", RESULT: "#fde3c8"}
 
 @dataclass
 class Vertex:
-    """A node in words; ``inputs`` are positions in the list of vertices."""
+    """A node to draw; ``inputs`` are indices in the list of vertices."""
 
     kind: str
     label: str
@@ -39,21 +39,20 @@ def graph_dot(result: Tensor, names: Mapping[str, Tensor] | None = None) -> str:
     Parameters
     ----------
     result : Tensor
-        Computed from tensors with ``requires_grad=True``.  A backward pass may have been through.
+        A result computed from tensors with ``requires_grad=True``, before or after ``backward()``.
     names : mapping of str to Tensor, optional
-        What to call some of the tensors, parameters or intermediate results, such as
-        ``dict(model.named_parameters())``.
+        Names of parameters or intermediate results, such as ``dict(model.named_parameters())``.
 
     Returns
     -------
     str
-        DOT: leaves (what can have a ``grad``) are boxes, operations ellipses, each with its shape.
+        DOT source with leaves as boxes and operations as ellipses, each with its shape.
         ``dot -Tsvg`` makes a picture of it.
 
     Raises
     ------
     GradientError
-        If nothing was recorded.
+        If the result depends on no tensor with ``requires_grad=True``.
 
     Examples
     --------
@@ -84,8 +83,8 @@ def graph_dot(result: Tensor, names: Mapping[str, Tensor] | None = None) -> str:
 def draw_graph(result: Tensor, names: Mapping[str, Tensor] | None = None) -> Figure:
     r"""Draw the graph behind a result, from the leaves on the left to the result on the right.
 
-    Made for graphs of up to some dozens of operations; Graphviz places larger ones better, see
-    `graph_dot`, whose parameters and errors these are.
+    Meant for graphs of up to some dozens of operations; Graphviz has a better layout for larger
+    ones.  Parameters and errors are those of `graph_dot`.
 
     Returns
     -------
@@ -110,47 +109,47 @@ def draw_graph(result: Tensor, names: Mapping[str, Tensor] | None = None) -> Fig
     except ImportError as error:
         raise missing_extra("draw_graph, unlike graph_dot, needs matplotlib", "plot") from error
     vertices = _vertices(result, names)
-    places = _places(vertices)
-    columns, rows = (1 + max(place[axis] for place in places) for axis in (0, 1))
+    positions = _layout(vertices)
+    columns, rows = (1 + max(position[axis] for position in positions) for axis in (0, 1))
     figure = Figure(figsize=(1.35 * columns + 0.5, 0.95 * rows + 0.5))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(-0.7, columns - 0.3), ylim=(-0.75, rows - 0.25))
     axes.axis("off")
-    boxes = [_write(axes, vertex, place) for vertex, place in zip(vertices, places, strict=True)]
-    for vertex, place, box in zip(vertices, places, boxes, strict=True):
+    boxes = [_draw_vertex(axes, *pair) for pair in zip(vertices, positions, strict=True)]
+    for vertex, position, box in zip(vertices, positions, boxes, strict=True):
         for i, source in enumerate(vertex.inputs):
             again = vertex.inputs[:i].count(source)  # x * x: a second arrow beside the first
-            skips = place[0] - places[source][0] > 1
+            skips = position[0] - positions[source][0] > 1
             bend = 0.3 * (skips + again)
             axes.annotate(
-                "", place, places[source],
+                "", position, positions[source],
                 arrowprops={"arrowstyle": "-|>", "color": "0.35", "patchA": boxes[source],
                             "patchB": box, "connectionstyle": f"arc3,rad={bend}"},
             )  # fmt: skip
     return figure
 
 
-def _write(axes: Any, vertex: Vertex, place: tuple[float, float]) -> Any:
-    """Write a vertex and return its frame, where arrows end."""
+def _draw_vertex(axes: Any, vertex: Vertex, position: tuple[float, float]) -> Any:
+    """Draw a vertex; return its frame, at which arrows end."""
     style = "square,pad=0.5" if vertex.kind == LEAF else "round,pad=0.5,rounding_size=0.8"
     frame = {"boxstyle": style, "facecolor": COLOURS[vertex.kind], "edgecolor": "0.35"}
-    text = axes.text(*place, vertex.label, ha="center", va="center", fontsize=9, bbox=frame)
+    text = axes.text(*position, vertex.label, ha="center", va="center", fontsize=9, bbox=frame)
     return text.get_bbox_patch()
 
 
 def _vertices(result: Tensor, names: Mapping[str, Tensor] | None) -> list[Vertex]:
-    """Everything behind a result, inputs before what uses them."""
+    """Return the vertices of a result's tape in topological order."""
     if result.node is None:
         raise GradientError(
-            "a graph is recorded of results that depend on a tensor with requires_grad=True. "
+            "a graph needs a result that depends on a tensor with requires_grad=True. "
             f"Received: {result!r}"
         )
     called = {tensor.node: name for name, tensor in (names or {}).items() if tensor.node}
-    nodes = _behind(result.node)
-    position = {node: i for i, node in enumerate(nodes)}
+    nodes = _ancestors(result.node)
+    index = {node: i for i, node in enumerate(nodes)}
     vertices: list[Vertex] = []
     for node in nodes:
-        inputs = [position[source] for source in node.inputs if source is not None]
+        inputs = [index[source] for source in node.inputs if source is not None]
         operation = getattr(node, "operation", None)  # leaves have none
         words = (called.get(node, ""), operation.name if operation else "")
         title = " = ".join(word for word in words if word) or "leaf"
@@ -159,8 +158,8 @@ def _vertices(result: Tensor, names: Mapping[str, Tensor] | None) -> list[Vertex
     return vertices
 
 
-def _behind(root: Node) -> list[Node]:
-    """All nodes from which a result was computed, oldest first, itself last."""
+def _ancestors(root: Node) -> list[Node]:
+    """Return a node and all nodes it was computed from, oldest first."""
     seen: set[Node] = set()
     stack = [root]
     while stack:
@@ -171,11 +170,10 @@ def _behind(root: Node) -> list[Node]:
     return sorted(seen, key=lambda node: node.number)
 
 
-def _places(vertices: list[Vertex]) -> list[tuple[float, float]]:
+def _layout(vertices: list[Vertex]) -> list[tuple[float, float]]:
     """Choose (x, y) for each vertex, from the result backwards.
 
-    Each stands in the column before its first use, at the mean height of what it feeds, or as near
-    to that as its column has room.
+    A vertex is in the column before its first user, near the mean height of its users.
     """
     users: list[list[int]] = [[] for _ in vertices]
     column, height = [0] * len(vertices), [0.0] * len(vertices)
@@ -186,7 +184,7 @@ def _places(vertices: list[Vertex]) -> list[tuple[float, float]]:
     for c in range(0, min(column) - 1, -1):
         members = [i for i in range(len(vertices)) if column[i] == c]
         wish = {i: sum(height[u] for u in users[i]) / max(len(users[i]), 1) for i in members}
-        # what was computed above the leaves that join it: the long path stays a straight line
+        # operations above leaves keep the longest path straight
         members.sort(key=lambda i: (wish[i], vertices[i].kind != LEAF))
         top = sum(wish.values()) / len(members) + (len(members) - 1) / 2
         for rank, i in enumerate(reversed(members)):

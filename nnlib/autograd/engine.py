@@ -1,10 +1,9 @@
-"""The backward pass: the chain rule over a recorded graph.
+"""The backward pass: the chain rule over the tape.
 
-Every recorded result has a `Node`.  A node knows the nodes of its inputs and how to turn the
-gradient by its output into the gradients by its inputs.  Nodes are numbered as they are made, so
-going through them from the highest number down visits each after everything that used it.
-
-There is no recursion: a chain of 10,000 operations is as good as one of ten.
+Each result on the tape has a `Node`, which holds the nodes of its inputs and the rule that turns
+the gradient by the result into the gradients by the inputs.  Nodes are numbered in the order of
+their creation, so descending numbers are a topological order.  The pass is a loop, not a recursion:
+the length of a chain of operations is not limited.
 """
 
 from __future__ import annotations
@@ -37,18 +36,18 @@ def backward(
     retain_graph: bool = False,
     stop_at_targets: bool = False,
 ) -> dict[Node, Gradient]:
-    """Carry gradients from the roots back through the graph.
+    """Propagate gradients from the roots back through the tape.
 
     Parameters
     ----------
     roots : pairs (node, gradient)
-        Where to start: arrays, or tensors to record the pass itself.
+        Results and the gradients by them: arrays, or tensors to put the pass itself on the tape.
     targets : nodes, optional
-        Compute the gradients by these only, and leave every ``grad`` as it is.
+        Compute only the gradients by these, and change no ``grad``.
     retain_graph : bool
-        Keep what the nodes keep, for another pass.
+        Keep the arrays of the nodes for another pass.
     stop_at_targets : bool
-        Do not go on behind a target: partial instead of total derivatives.
+        Do not propagate through a target: partial instead of total derivatives.
 
     Returns
     -------
@@ -63,7 +62,7 @@ def backward(
     wanted = None if targets is None else set(targets)
     useful = None if wanted is None else _between(gradients, wanted, stop_at_targets)
     results: dict[Node, Gradient] = {}
-    # Arrays that somebody else may hold, by id: none of them may become a leaf's grad.
+    # Ids of arrays that other code may hold: none of them may become a leaf's grad.
     handed_out: set[int] = set()
     queue: list[tuple[int, Node]] = []  # latest first
     for node, g in gradients.items():
@@ -71,12 +70,12 @@ def backward(
         heapq.heappush(queue, (-node.number, node))
     left_over: list[tuple[Node, Gradient]] = []
     root, first = queue[0][1], False
-    # Rules compute in the dtypes of what they get; TF32 is allowed where the root's was.
+    # Rules compute in the dtypes of their arguments, with TF32 if the root was computed with it.
     outer, allowed = low.set(None), tf32_allowed.set(root.tf32)
     try:
-        # A pass leaves gradients as it goes, or in the end if another thread's pass does: so passes
-        # through one model add up, and never wait for each other's hooks.  While recording it
-        # waits, for every recording must be the same.
+        # The pass that holds the lock accumulates gradients as it goes, others at their end: so the
+        # passes of several threads through one model add up, and do not wait for each other's
+        # hooks.  While tracing, a pass waits for the lock: all traces must be the same.
         first = wanted is None and _leaving.acquire(blocking=current() is not None)
         with root.backend.scope or _NO_SCOPE:  # a whole graph lives on one backend
             while queue:
@@ -105,16 +104,13 @@ def backward(
                         gradients[source] = share
                         heapq.heappush(queue, (-source.number, source))
                         if first and source.grad_buffer is not None:
-                            source.grad_buffer_claimed = (
-                                True  # what comes next would not be the first
-                            )
+                            source.grad_buffer_claimed = True  # later gradients must be added
                     elif (
                         source.grad_buffer_claimed
                         and _bare(gradients[source]) is source.grad_buffer
                     ):
-                        perform(
-                            _add, source.grad_buffer, _bare(share)
-                        )  # a kernel has written there
+                        # a kernel has written the first gradient there
+                        perform(_add, source.grad_buffer, _bare(share))
                     else:
                         gradients[source] = gradients[source] + share
                 if not retain_graph:
@@ -133,7 +129,7 @@ def backward(
     return results
 
 
-_leaving = lock_of_an_object()  # whoever holds it leaves gradients in leaves
+_leaving = lock_of_an_object()  # held while gradients are accumulated in leaves
 
 
 def _bare(g: Gradient) -> Array:
@@ -141,7 +137,7 @@ def _bare(g: Gradient) -> Array:
 
 
 def _between(roots: Iterable[Node], targets: set[Node], stop_at_targets: bool) -> set[Node]:
-    """Nodes from which a target can be reached: only those need a gradient."""
+    """Return the nodes on paths from a root to a target: only these need a gradient."""
     seen: set[Node] = set()
     stack = list(roots)
     while stack:
@@ -152,14 +148,14 @@ def _between(roots: Iterable[Node], targets: set[Node], stop_at_targets: bool) -
         if not (stop_at_targets and node in targets):
             stack.extend(source for source in node.inputs if source is not None)
     useful: set[Node] = set()
-    for node in sorted(seen, key=lambda node: node.number):  # inputs before what uses them
+    for node in sorted(seen, key=lambda node: node.number):  # inputs first
         if node in targets or any(source in useful for source in node.inputs):
             useful.add(node)
     return useful
 
 
 def leaves(root: Node) -> Iterator[Node]:
-    """Yield the leaves that a node was computed from."""
+    """Yield the leaves of a node's tape."""
     seen: set[Node] = set()
     stack = [root]
     while stack:
@@ -172,7 +168,7 @@ def leaves(root: Node) -> Iterator[Node]:
 
 
 def _fit(g: Gradient, node: Node) -> Gradient:
-    """Undo broadcasting and promotion: a gradient has its value's shape and dtype."""
+    """Reduce a gradient to the shape and dtype of its value."""
     if g.shape != node.shape:
         g = unbroadcast(g, node.shape)
     if g.dtype != node.dtype:
@@ -181,7 +177,7 @@ def _fit(g: Gradient, node: Node) -> Gradient:
 
 
 def owned(g: Gradient, node: Node, held: set[int]) -> Tensor:
-    """Return a gradient as a tensor with an array of its own: no view, none of those ``held``."""
+    """Return a gradient as a tensor; copy a view, or an array whose id is in ``held``."""
     own: Tensor = g if isinstance(g, Tensor) else Tensor(node.backend.asarray(g), node.backend)
     if own.data.base is not None or id(own.data) in held:
         own = astype(own, dtype=node.dtype)  # copies
@@ -190,17 +186,15 @@ def owned(g: Gradient, node: Node, held: set[int]) -> Tensor:
 
 
 def _accumulate(node: Node, g: Gradient, handed_out: set[int]) -> None:
-    """Add to ``node.grad``; a first gradient gets its place in the optimizer's flat buffer."""
+    """Add to ``node.grad``; a first gradient is stored in the node's gradient buffer."""
     tracing = current()
     if tracing is not None:
         tracing.note_grad_read(node)
         tracing.note_grad_written(node)
-        if (
-            node.grad_buffer is None and not node.inputs
-        ):  # an optimizer may give it one: unfrozen layers
+        if node.grad_buffer is None and not node.inputs:  # unfreezing may give it one
             tracing.note_guard(lambda: node.grad_buffer is None)
     is_tensor = isinstance(g, Tensor)
-    recorded = is_tensor and is_grad_enabled()  # g is part of a graph itself
+    recorded = is_tensor and is_grad_enabled()  # g is on the tape itself
     array = g.data if is_tensor else g
     grad = node.grad
     written, node.grad_buffer_claimed = (
@@ -234,7 +228,7 @@ def _copy(target: Array, value: Array) -> None:
 
 
 def _run_hooks(node: Node, g: Gradient) -> Gradient:
-    """Return what the hooks of a node make of its gradient."""
+    """Return the gradient after a node's hooks."""
     recorded = isinstance(g, Tensor)
     value = g if recorded else Tensor(node.backend.asarray(g), node.backend)
     for hook in (node.hooks or {}).values():
@@ -245,7 +239,7 @@ def _run_hooks(node: Node, g: Gradient) -> Gradient:
 
 
 def _checked_replacement(value: Any, node: Node) -> Tensor:
-    """Return what a hook made of a gradient, in the dtype that it must have."""
+    """Check a hook's gradient and convert its dtype."""
     if not hasattr(value, "node") or value.backend is not node.backend:
         raise GradientError(
             f"a gradient hook must return a tensor on {node.backend.name!r}, or None. "

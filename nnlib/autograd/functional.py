@@ -1,4 +1,4 @@
-"""Derivatives as functions of functions: `grad` and `value_and_grad`."""
+"""Transformations of functions into their derivatives: `grad` and `value_and_grad`."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def value_and_grad(
     function : callable
         Takes tensors (or arrays), returns a tensor with one element.
     argnums : int or sequence of int
-        Which arguments to differentiate by.
+        Indices of the arguments to differentiate by.
 
     Returns
     -------
     callable
-        ``(value, gradient)``, or ``(value, (gradients…))`` for a sequence of argnums.  It can be
-        differentiated again.
+        Returns ``(value, gradient)``, or ``(value, (gradients…))`` for a sequence of argnums.  It
+        can be differentiated again.
 
     Raises
     ------
     ShapeError
         If the value has more than one element.
     GradientError
-        If the value does not come from nnlib operations.
+        If the value is not computed by nnlib operations.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def value_and_grad(
 
 
 def _own_variable(arg: Any) -> Tensor:
-    """Return an argument as a tensor with a node of our own: not the caller's leaf."""
+    """Return an argument as a tensor with a new node, so that the caller's leaf is not changed."""
     value = arg if isinstance(arg, Tensor) else tensor(arg)
     if value.requires_grad and is_grad_enabled():
         return value.astype(value.dtype)
@@ -80,15 +80,15 @@ def _differentiate(result: Any, inputs: list[Tensor]) -> tuple[Tensor, list[Tens
     if result.size != 1:
         raise ShapeError(f"the function must return a single value. Received: shape {result.shape}")
     nodes = [value.node for value in inputs if value.node is not None]
-    # If the value depends on anything else that is recorded, somebody may differentiate by that:
-    # pass tensors back, so that this pass is recorded in turn.
+    # If the value depends on other leaves, the caller may differentiate by these: then the backward
+    # pass computes with tensors, and is itself on the tape.
     others = (leaf for leaf in leaves(result.node) if leaf.keep_grad and leaf not in nodes)
     outer = is_grad_enabled() and any(others)
     seed = result._seed(None, create_graph=outer)
     with enable_grad() if outer else no_grad():
         found = backward([(result.node, seed)], nodes, retain_graph=outer)
     for node in nodes:
-        node.keep_grad = False  # nobody will ask for it again, were it reached once more
+        node.keep_grad = False  # a later pass through this node leaves no gradient in it
     held: set[int] = set()
     gradients = [
         owned(found[node], node, held) if node in found else zeros_like(variable)

@@ -1,4 +1,4 @@
-"""Checking derivatives against finite differences."""
+"""Check derivatives against finite differences."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ def gradcheck(
 ) -> bool:
     """Compare a function's derivatives with central differences, value by value.
 
-    Each output is projected on fixed weights, so that one backward pass covers it; every input
-    value is then moved by ± eps.
+    The output is reduced to a sum with fixed weights, so that one backward pass is enough; each
+    input value is changed by ± eps.
 
     Parameters
     ----------
     function : callable
         Takes the inputs, returns one tensor of any shape.
     inputs : sequence of Tensor
-        float64; those with ``requires_grad`` are checked.
+        Inputs of dtype float64; those with ``requires_grad`` are checked.
     eps : float
-        Step of the difference; its error is of order eps² and 1e-16 / eps.
+        Step of the difference; the error has order eps² and 1e-16 / eps.
     rtol, atol : float
-        Allowed: ``|analytic − numeric| ≤ atol + rtol · max|numeric|``.
+        Tolerances: ``|analytic − numeric| ≤ atol + rtol · max|numeric|`` must hold.
 
     Returns
     -------
     bool
-        True; a disagreement raises.
+        Always true; a wrong derivative raises an error.
 
     Raises
     ------
     GradcheckError
-        Naming the input, the index, and both values.
+        If a derivative is wrong; the text names the input, the index and both values.
     DTypeError
-        If an input to be checked is not float64: differences of float32 prove nothing.
+        If a checked input is not float64: float32 is too coarse for differences.
     GradientError
-        If no input has ``requires_grad``: there is nothing to check.
+        If no input has ``requires_grad``.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def gradcheck(
 
 
 def _weights(y: Tensor) -> Any:
-    """Fixed weights between 0.5 and 1.5 that differ from place to place."""
+    """Return fixed weights between 0.5 and 1.5, all different."""
     xp = y.backend.xp
     return xp.cos(xp.arange(y.size, dtype="float64") * 2.39996).reshape(y.shape) * 0.5 + 1.0
 

@@ -1,4 +1,4 @@
-"""Hooks, functions that somebody wants called in a pass: their handles, and those of gradients."""
+"""The handle that removes a hook of a module or a tensor."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ __all__ = ["RemovableHandle"]
 
 
 class RemovableHandle:
-    """What registering a hook returns: it takes the hook away again.
+    """Handle of a registered hook, which removes it.
 
-    Call `remove`, or the handle itself, or use it in a ``with`` block, after which the hook is
-    gone.  A hook that was taken away already stays away.  A handle that is copied together with its
-    module or tensor is the handle of the copy's hook.
+    Call `remove` or the handle itself, or use the handle in a ``with`` block, which removes the
+    hook at its end.  Removing a hook twice has no effect.  A handle that is copied together with
+    its module or tensor belongs to the copy's hook.
 
     Parameters
     ----------
     owner : object
-        Has ``_remove_hook(key)``.  The handle does not keep it alive.
+        Object with a method ``_remove_hook(key)``, held by a weak reference.
     key : object
-        What the owner knows the hook by.
+        Key of the hook in its owner.
 
     Examples
     --------
@@ -40,13 +40,13 @@ class RemovableHandle:
         self._key = key
 
     def remove(self) -> None:
-        """Take the hook away."""
+        """Remove the hook."""
         owner = self._owner()
         if owner is not None:
             owner._remove_hook(self._key)
 
     def __call__(self) -> None:
-        """Take the hook away."""
+        """Remove the hook."""
         self.remove()
 
     def __enter__(self) -> RemovableHandle:
@@ -60,9 +60,9 @@ class RemovableHandle:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         owner = state["owner"]
-        self._owner = _nobody if owner is None else weakref.ref(owner)
+        self._owner = _no_owner if owner is None else weakref.ref(owner)
         self._key = state["key"]
 
 
-def _nobody() -> None:
-    """Stand for a reference to what is gone."""
+def _no_owner() -> None:
+    """Stand for a weak reference to a deleted owner."""

@@ -1,4 +1,4 @@
-"""What tensors and the graph behind them hold, for `nnlib.memory`."""
+"""Report the arrays that tensors and nodes hold to `nnlib.memory`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""How operations are computed: recorded for a backward pass or not, in 16 bits or not.
-
-Per thread and task.
-"""
+"""The modes of the current thread and task: whether gradients are enabled, and autocast's dtype."""
 
 from __future__ import annotations
 
@@ -11,7 +8,13 @@ from contextvars import ContextVar
 from typing import Any
 
 __all__ = [
-    "enable_grad", "enter", "is_grad_enabled", "leave", "low", "low_dtype", "no_grad",
+    "enable_grad",
+    "enter",
+    "half_dtype",
+    "is_grad_enabled",
+    "leave",
+    "low",
+    "no_grad",
     "without_autocast",
 ]  # fmt: skip
 
@@ -19,22 +22,22 @@ _enabled: ContextVar[bool] = ContextVar("nnlib_grad_enabled", default=True)
 is_grad_enabled: Callable[[], bool] = _enabled.get
 
 low: ContextVar[Any] = ContextVar("nnlib_autocast", default=None)
-low_dtype: Callable[[], Any] = low.get  #: the 16-bit dtype of `autocast`, or None
+half_dtype: Callable[[], Any] = low.get  #: the 16-bit dtype of `autocast`, or None
 
-# The variables that were set, each with its value before: per thread and task.
+# The variables that were set, each with its previous value.
 _before: ContextVar[tuple[tuple[ContextVar[Any], Any], ...]] = ContextVar("nnlib_modes", default=())
 
 
 def enter(variable: ContextVar[Any], value: Any) -> None:
-    """Set a variable of the mode until the matching `leave`."""
+    """Set a mode until the matching `leave`."""
     _before.set((*_before.get(), (variable, variable.get())))
     variable.set(value)
 
 
 def leave(variable: ContextVar[Any]) -> None:
-    """Set a variable of the mode to its value before the last `enter` in this thread and task."""
+    """Restore a mode's value from before the last `enter` in this thread and task."""
     entries = _before.get()
-    for i in range(len(entries) - 1, -1, -1):  # a generator may leave its mode after others
+    for i in range(len(entries) - 1, -1, -1):  # a generator may leave its mode out of order
         entered, value = entries[i]
         if entered is variable:
             _before.set(entries[:i] + entries[i + 1 :])
@@ -53,7 +56,7 @@ class _Mode(ContextDecorator):
 
 
 class no_grad(_Mode):  # noqa: N801 - used like a function, named as in PyTorch
-    """Do not record operations: a context manager and a decorator.
+    """Disable gradients, so that operations leave no tape: a context manager and a decorator.
 
     Examples
     --------
@@ -68,7 +71,7 @@ class no_grad(_Mode):  # noqa: N801 - used like a function, named as in PyTorch
 
 
 class enable_grad(_Mode):  # noqa: N801 - as above
-    """Record operations, also inside `no_grad`: a context manager and a decorator.
+    """Enable gradients, also inside `no_grad`: a context manager and a decorator.
 
     Examples
     --------
@@ -83,13 +86,13 @@ class enable_grad(_Mode):  # noqa: N801 - as above
 
 
 class without_autocast:  # noqa: N801 - as above
-    """Inside, operations compute with what they get, as outside of `autocast`.
+    """Compute as outside `autocast`: a context manager.
 
     Examples
     --------
     >>> import nnlib
     >>> with nnlib.autocast("fp16"), without_autocast():
-    ...     low_dtype()
+    ...     half_dtype()
     """
 
     def __enter__(self) -> None:

@@ -1,4 +1,4 @@
-"""A node of the tape: one value, and how its gradient is carried back to its inputs."""
+"""`Node`: a value on the tape, which propagates its gradient to its inputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nnlib.autograd.hooks import RemovableHandle
 from nnlib.errors import DTypeError, GradientError, describe
-from nnlib_backends.base import Array, Backend
+from nnlib_backends.base import ANYWHERE, Array, Backend, GradOut
 from nnlib_backends.dtypes import tf32_allowed
 
 if TYPE_CHECKING:
@@ -19,40 +19,40 @@ if TYPE_CHECKING:
 __all__ = ["Gradient", "Node", "next_number"]
 
 Gradient: TypeAlias = Any
-"""An array, or a tensor while the backward pass is itself recorded."""
+"""An array; a tensor if the backward pass is itself on the tape, or traced."""
 
 _numbers = itertools.count()
 
 
 def next_number() -> int:
-    """Return a number above those of all nodes so far, and below those of later ones."""
+    """Return a number between those of existing and of later nodes."""
     return next(_numbers)
 
 
 class Node:
-    """One value of the graph that somebody may want the gradient of.
+    """A value on the tape: a leaf, or the result of an operation.
 
     Attributes
     ----------
     number : int
-        Grows with time.
+        Increases in the order of creation.
     inputs : tuple
-        The node of each input, ``None`` for those that need no gradient.
+        Node of each input; ``None`` for an input without gradient.
     shape, dtype, backend
-        Of the value: its gradient has the same.
+        Those of the value and of its gradient.
     grad : Tensor or None
-        Where the backward pass leaves the gradient, if this is a leaf or `keep_grad` is set.
+        Gradient that the backward pass accumulates, in leaves and where `keep_grad` is set.
     hooks : dict or None
-        Key → function, called with the complete gradient (a tensor); may return another one.  A
-        dict is never changed but replaced by another.
-    home : array or None
-        Where the gradient of a parameter shall lie: in the optimizer's flat buffer.
+        Key → function that is called with the complete gradient (a tensor) and may return another.
+        The dict is replaced, never changed.
+    grad_buffer : array or None
+        Buffer for the gradient of a parameter: a view of the optimizer's flat buffer.
     tf32 : bool or None
-        Whether products might be rounded where the value was computed, see `autocast`.
+        Whether the value was computed with TF32, see `autocast`.
     """
 
     __slots__ = (
-        "__weakref__", "backend", "buffered_grad", "dtype", "grad", "grad_buffer",
+        "__weakref__", "_grad_out", "backend", "buffered_grad", "dtype", "grad", "grad_buffer",
         "grad_buffer_claimed", "hooks", "inputs", "keep_grad", "number", "shape", "tf32",
     )  # fmt: skip
 
@@ -68,53 +68,56 @@ class Node:
         self.keep_grad = not inputs
         self.hooks: dict[object, Callable[[Tensor], Tensor | None]] | None = None
         self.grad_buffer: Array | None = None
+        self._grad_out = ANYWHERE  # of `grad_buffer`, once a kernel has written there
         self.grad_buffer_claimed = False
         self.buffered_grad: weakref.ref[Tensor] | None = None
         self.tf32 = tf32_allowed.get()
 
-    def pull_back(self, g: Gradient, to_homes: bool) -> Iterable[tuple[Node | None, Gradient]]:
-        """Return the inputs, each with its share of the gradient if it needs one.
+    def pull_back(self, g: Gradient, into_buffers: bool) -> Iterable[tuple[Node | None, Gradient]]:
+        """Return (input, gradient) for each input that needs a gradient.
 
-        ``to_homes``: the gradients of parameters may be written where they shall lie in the end.
+        ``into_buffers``: the gradients of parameters may be written into their gradient buffers.
         """
         return ()  # a leaf has no inputs
 
-    def claim_grad_buffer(self, adds: bool) -> Array | list[Array] | None:
-        """Return `grad_buffer`, if a kernel may write the gradient there: once in a backward pass.
+    def claim_grad_buffer(self, accumulates: bool) -> GradOut:
+        """Return where a kernel leaves the gradient: in `grad_buffer`, once in a backward pass.
 
-        In a list, if it shall be added to the gradient of earlier passes that is there; only for a
-        kernel that ``adds``.
+        A kernel that ``accumulates`` adds it to the gradient of earlier passes that is there.
         """
-        if self.grad_buffer is None or self.grad_buffer_claimed:
-            return None
+        array = self.grad_buffer
+        if array is None or self.grad_buffer_claimed:
+            return ANYWHERE
         if self.grad is None:
             if self.buffered_grad is not None and self.buffered_grad() is not None:
                 self.release_grad_buffer()
             self.grad_buffer_claimed = True
-            return self.grad_buffer
-        if adds and self.grad.data is self.grad_buffer and not self.hooks:
+            if self._grad_out.array is not array:
+                self._grad_out = GradOut(array)
+            return self._grad_out
+        if accumulates and self.grad.data is array and not self.hooks:
             self.grad_buffer_claimed = True
-            return [self.grad_buffer]
-        return None
+            return GradOut(array, accumulate=True)
+        return ANYWHERE
 
     def release_grad_buffer(self) -> None:
-        """Let whoever holds the last gradient keep its values: what is at home will change."""
+        """Copy the last gradient out of the buffer if other code holds its tensor."""
         held = None if self.buffered_grad is None else self.buffered_grad()
         if held is not None:
             held.data = held.data.copy()
         self.buffered_grad = None
 
     def release(self) -> None:
-        """Forget what was kept for the backward pass."""
+        """Free the arrays for the backward pass."""
 
     def rebase(self, value: Array, backend: Backend) -> None:
-        """Be the leaf of another array; hooks stay, the gradient goes."""
+        """Become the leaf of another array: keep the hooks, drop the gradient."""
         hooks = self.hooks
         Node.__init__(self, value, backend)
         self.hooks = hooks
 
     def add_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
-        """Have a function called with the gradient, after those that were added before."""
+        """Add a function that is called with the gradient, after earlier hooks."""
         if not callable(hook):
             raise DTypeError(f"a hook must be a function. Received: {describe(hook)}")
         key = object()
@@ -127,7 +130,7 @@ class Node:
             self.hooks = {k: hook for k, hook in old.items() if k is not key} or None
 
     def __getstate__(self) -> tuple[Any, ...]:
-        """Return what a copy of a leaf gets: all but its place in a flat buffer."""
+        """Return the state of a leaf without its gradient buffer."""
         if self.inputs:
             raise GradientError(
                 "only leaves can be pickled or copied deeply: a copy would be cut off from the "

@@ -1,4 +1,4 @@
-"""The nodes that operations leave in the graph: what they keep, how gradients go back."""
+"""The nodes of operations on the tape: the arrays they keep, and their derivatives."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from nnlib.errors import GradientError
 from nnlib.ops.operation import Fused, Operation, Primitive, Rule
 from nnlib.tracing import current
 from nnlib_backends import KernelPair
-from nnlib_backends.base import Array
+from nnlib_backends.base import ANYWHERE, Array, GradOut
 from nnlib_backends.dtypes import is_half
 
 __all__ = ["FusedNode", "PrimitiveNode"]
 
 
 class PrimitiveNode(Node):
-    """The result of a primitive, with what its derivative rules keep."""
+    """The result of a primitive, with the arguments that its derivative rules need."""
 
     __slots__ = ("kept", "operation", "rules", "versions")
 
@@ -62,7 +62,7 @@ class PrimitiveNode(Node):
                 if cell is not None:
                     self.versions[name] = (cell, cell[0])
 
-    def pull_back(self, g: Gradient, to_homes: bool) -> Iterator[tuple[Node, Gradient]]:
+    def pull_back(self, g: Gradient, into_buffers: bool) -> Iterator[tuple[Node, Gradient]]:
         """Apply the rule of every input that needs a gradient."""
         _check(self.operation, self.kept, self.versions.values())
         differentiable = hasattr(g, "node") and is_grad_enabled()
@@ -81,7 +81,7 @@ class PrimitiveNode(Node):
             yield source, share
 
     def _by_kernel(self, fast: Callable[..., Any], g: Gradient, rule: Rule) -> Any:
-        """Let the backend's kernel compute the derivative, unless it declines."""
+        """Compute the derivative with the backend's kernel; ``NotImplemented`` if it cannot."""
         assert self.kept is not None
         values = map(self.kept.__getitem__, rule.keeps)
         tracing = current()
@@ -93,7 +93,7 @@ class PrimitiveNode(Node):
         return share if share is NotImplemented else Tensor(share, self.backend)
 
     def _as_tensors(self) -> dict[str, Any]:
-        """Return what was kept, with arrays as tensors that are part of the graph."""
+        """Return the kept arguments, with arrays as tensors on the tape."""
         assert self.kept is not None
         nodes = {**dict(zip(self.operation.arrays, self.inputs, strict=False)), "y": self}
         kept = dict(self.kept)
@@ -104,14 +104,14 @@ class PrimitiveNode(Node):
         return kept
 
     def release(self) -> None:
-        """Forget the kept arrays."""
+        """Free the kept arrays."""
         self.kept = None
 
 
 class FusedNode(Node):
-    """The result of a backend's kernel, with its inputs and what the kernel saved.
+    """The result of a kernel pair, with its inputs and the values that its forward pass saved.
 
-    The inputs are kept because the derivative of the derivative comes from the definition.
+    The inputs are kept because higher derivatives are computed from the definition.
     """
 
     __slots__ = ("arrays", "cells", "kernel", "operation", "options", "saved", "versions")
@@ -136,30 +136,30 @@ class FusedNode(Node):
             if cell is not None:
                 self.versions.append((cell, cell[0]))
 
-    def pull_back(self, g: Gradient, to_homes: bool) -> Iterable[tuple[Node | None, Gradient]]:
-        """Ask the kernel, or the definition when the pass is itself recorded."""
+    def pull_back(self, g: Gradient, into_buffers: bool) -> Iterable[tuple[Node | None, Gradient]]:
+        """Apply the kernel pair, or the definition if the pass is itself on the tape."""
         _check(self.operation, self.arrays, self.versions)
         assert self.arrays is not None
         if hasattr(g, "node") and is_grad_enabled():
             return self._by_definition(g).items()
-        to_homes = to_homes and self.backend.writes_gradients
-        adds = self.operation.name in self.backend.adds
-        wanted: list[bool | Array | list[Array]] = []
+        kernel, into_buffers = self.kernel, into_buffers and self.kernel.writes
+        grads_out: list[GradOut | None] = []
         for node in self.inputs:
-            grad_buffer = None
-            if to_homes and node is not None and node.grad_buffer is not None:
-                grad_buffer = node.claim_grad_buffer(adds)
-            wanted.append(node is not None if grad_buffer is None else grad_buffer)
-        needs = tuple(wanted)
+            if node is None:
+                grads_out.append(None)
+            elif into_buffers and node.grad_buffer is not None:
+                grads_out.append(node.claim_grad_buffer(kernel.accumulates))
+            else:
+                grads_out.append(ANYWHERE)
         tracing = current()
         if tracing is None:
             if type(g) is not self.backend.array_type:  # NumPy turns 0-d results into scalars
                 g = self.backend.asarray(g)
-            gradients = self.kernel.backward(g, self.saved, needs, *self.arrays, **self.options)
+            gradients = kernel.backward(g, self.saved, grads_out, *self.arrays, **self.options)
         else:
-            given = (g.data, self.saved, needs, *self.arrays)
-            gradients = tracing.tracer.compute(self.kernel.backward, *given, **self.options)
-            # only operations on tensors are seen while recording
+            given = (g.data, self.saved, grads_out, *self.arrays)
+            gradients = tracing.tracer.compute(kernel.backward, *given, **self.options)
+            # only operations on tensors are traced
             gradients = [None if x is None else Tensor(x, self.backend) for x in gradients]
         return zip(self.inputs, gradients, strict=True)
 
@@ -171,15 +171,15 @@ class FusedNode(Node):
         ]
         low = next((a.dtype for a in self.arrays if is_half(a)), None)
         with enable_grad():
-            if low is not None and self.operation.name in self.backend.mixed:
-                y = applied(self.operation, args, self.options, low, mixed=False)
+            if low is not None and self.kernel.half:
+                y = applied(self.operation, args, self.options, low, half=False)
             else:
                 y = self.operation.compute(args, self.options)
         targets = [node for node in self.inputs if node is not None]
         return engine.backward([(y.node, g)], targets, retain_graph=True, stop_at_targets=True)
 
     def release(self) -> None:
-        """Forget the inputs and what the kernel saved."""
+        """Free the inputs and the saved values."""
         self.arrays = self.saved = None
 
 

@@ -1,8 +1,8 @@
 """NumPy's own functions on tensors: ``np.exp(t)``, ``np.sum(t)``, ``np.concatenate([t, u])``.
 
-NumPy asks its arguments first (``__array_ufunc__``, NEP 13; ``__array_function__``, NEP 18).  The
-answer is nnlib's function of the same name, which works on either backend and is differentiable.
-Arguments are read by NumPy's signature: each means what it means to NumPy, or is refused by name.
+NumPy dispatches them to the tensor (``__array_ufunc__``, NEP 13; ``__array_function__``, NEP 18),
+which calls nnlib's function of the same name, on either backend and with gradients.  Arguments are
+bound to NumPy's signature: each has NumPy's meaning, or is refused by name.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _ARGUMENTS = {
     "correction": "ddof",
     "newshape": "shape",
 }
-#: What says the same as leaving an argument out.
+#: Values that are the same as leaving an argument out.
 _NEUTRAL = {"casting": "same_kind", "order": "K", "where": True}
-#: Functions written in C, which tell their signature from NumPy 2.4 on.
+#: Functions written in C, which have a signature from NumPy 2.4 on.
 _SIGNATURES: dict[str, Callable[..., Any]] = {
     "concatenate": lambda arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind": None,
     "dot": lambda a, b, out=None: None,
@@ -98,14 +98,14 @@ def array_function(
         if ours.variadic:
             arrays = list(arrays[0])
         elif not any(hasattr(array, "__nnlib_apply__") for array in arrays):
-            # a tensor among the options only would lead back here for ever
+            # a tensor only among the options would recurse for ever
             raise DTypeError(f"the options of {ours.name} must not be tensors")
     return ours(*arrays, **chosen)
 
 
 @functools.cache
 def _translation(function: Any) -> tuple[Callable[..., Any], inspect.Signature, int, list[str]]:
-    """Return nnlib's function, NumPy's signature, how many arrays come first, and what else."""
+    """Return nnlib's function, NumPy's signature, the number of arrays, and the known options."""
     ours = _find(function.__name__)
     takes = inspect.signature(_SIGNATURES.get(function.__name__, function))
     parameters = inspect.signature(ours).parameters.values()
@@ -130,7 +130,7 @@ def _given(
 
 
 def _is_neutral(argument: str, value: Any, default: Any) -> bool:
-    """Whether an argument asks for nothing but what happens anyway."""
+    """Whether an argument has no effect."""
     if isinstance(value, str):
         return value in (default, _NEUTRAL.get(argument))
     return argument == "subok" or value is default or value is _NEUTRAL.get(argument, default)

@@ -1,4 +1,4 @@
-"""A tensor: one backend's array, and its place in the graph that the backward pass walks."""
+"""`Tensor`: an array of one backend, with its node on the tape if it needs a gradient."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Tensor"]
 
 
 def _of_array(name: str, doc: str) -> Any:
-    """Make a property that reads an attribute of the array without calling a Python function."""
+    """Return a property that reads an attribute of the array, without a Python call."""
     return property(operator.attrgetter(f"data.{name}"), doc=doc)
 
 
@@ -35,7 +35,7 @@ Operator: TypeAlias = "Callable[[Any, Any], Tensor]"
 
 
 def _operators(operation: Operation) -> tuple[Operator, Operator]:
-    """Return the methods that compute an operation with a tensor on its left, and on its right."""
+    """Return an operator's method and its reflected one."""
 
     def left(self: Any, other: Any) -> Tensor:
         return operation(self, other)
@@ -47,15 +47,15 @@ def _operators(operation: Operation) -> tuple[Operator, Operator]:
 
 
 class Tensor:
-    """An array of one backend that can be differentiated.
+    """An array of one backend, with gradients.
 
     Make one with `nnlib.tensor`.  Operators and NumPy's own functions work on it, on either
-    backend; `backward` on a result leaves the gradient in `grad` of every tensor that asked for
-    one with ``requires_grad=True``.
+    backend; `backward` of a result stores the gradient in `grad` of every tensor with
+    ``requires_grad=True``.
 
     Leaves can be pickled, for instance for another process, and copied with `copy.deepcopy`:
-    values, gradient and hooks.  A pickled tensor names its backend, and comes back where that is;
-    move it ``to("numpy")`` first for a machine without it.
+    values, gradient and hooks.  A pickled tensor is loaded on its backend; move it ``to("numpy")``
+    first for a machine without that backend.
 
     Examples
     --------
@@ -77,18 +77,18 @@ class Tensor:
         node: Node | None = None,
         version_cell: list[int] | None = None,
     ) -> None:
-        self.data = data  #: the bare array: numpy.ndarray or cupy.ndarray
+        self.data = data  #: numpy.ndarray or cupy.ndarray
         self.backend = backend
         self.node = node
         self.version_cell = [0] if version_cell is None else version_cell
 
-    # Set by the modules that are built on this one: `apply`, `numpy_protocol`, `engine`.
+    # Set by the modules `apply`, `numpy_protocol` and `engine`.
     __nnlib_apply__: ClassVar[Callable[..., Any]]
     __array_ufunc__: ClassVar[Callable[..., Any]]
     __array_function__: ClassVar[Callable[..., Any]]
     _carry_back: ClassVar[Callable[..., Any]]
 
-    # What it is ------------------------------------------------------------------------------
+    # Properties ------------------------------------------------------------------------------
 
     shape: tuple[int, ...] = _of_array("shape", "Size along every axis.")
     ndim: int = _of_array("ndim", "Number of axes.")
@@ -97,7 +97,7 @@ class Tensor:
 
     @property
     def requires_grad(self) -> bool:
-        """Whether results computed from it are recorded.  Can be set on a tensor made by hand."""
+        """Whether operations on it are differentiated; can be set on a leaf."""
         tracing = current()
         if tracing is not None:
             tracing.note_read(self)
@@ -115,12 +115,12 @@ class Tensor:
 
     @property
     def is_leaf(self) -> bool:
-        """Whether it was made by hand rather than by a recorded operation."""
+        """Whether it is not the result of an operation on the tape."""
         return self.node is None or not self.node.inputs
 
     @property
     def grad(self) -> Tensor | None:
-        """Gradient that `backward` left here, of the tensor's own shape and dtype."""
+        """Gradient computed by `backward`, of the tensor's own shape and dtype."""
         tracing = current()
         if tracing is not None:
             tracing.note_read(self)
@@ -178,14 +178,14 @@ class Tensor:
             Gradient of the final objective by this tensor; 1 if not given, for which the tensor
             must have one element.
         retain_graph : bool
-            Keep the graph, so that another backward pass can go through it.
+            Keep the tape for another backward pass.
         create_graph : bool
-            Record the pass itself: the gradients can then be differentiated again.
+            Put the pass itself on the tape: the gradients can be differentiated again.
 
         Raises
         ------
         GradientError
-            If nothing was recorded, or the graph was already freed.
+            If the tensor has ``requires_grad=False``, or its tape was already freed.
         ShapeError
             If the gradient has another shape.
 
@@ -199,8 +199,8 @@ class Tensor:
         """
         if self.node is None:
             raise GradientError(
-                "backward() needs a recorded result. Received: a tensor with requires_grad=False "
-                "(was it computed under no_grad, or from no parameter?)"
+                "backward() needs a result with a gradient. Received: a tensor with "
+                "requires_grad=False (was it computed under no_grad, or from no parameter?)"
             )
         seed = self._seed(gradient, create_graph)
         with enable_grad() if create_graph else no_grad():
@@ -215,22 +215,22 @@ class Tensor:
                 )
             seed = Tensor(self.backend.xp.ones(self.shape, dtype=self.dtype), self.backend)
         elif isinstance(gradient, Tensor):
-            bare("backward", gradient, self.backend)  # refuses another backend's
+            operand_array("backward", gradient, self.backend)  # refuses another backend's
             seed = gradient if gradient.dtype == self.dtype else gradient.astype(self.dtype)
         else:
             seed = Tensor(self.backend.asarray(gradient, dtype=self.dtype), self.backend)
         if seed.shape != self.shape:
             raise ShapeError(f"the gradient must have shape {self.shape}. Received: {seed.shape}")
-        # operations on tensors can be recorded, those on bare arrays cannot
+        # only operations on tensors can be on the tape or traced
         return seed if create_graph or current() is not None else seed.data
 
     def retain_grad(self) -> None:
-        """Have `backward` leave the gradient of this intermediate result in `grad`, too.
+        """Store the gradient of this intermediate result in `grad`, too.
 
         Raises
         ------
         GradientError
-            If the tensor was not recorded.
+            If the tensor has ``requires_grad=False``.
 
         Examples
         --------
@@ -243,26 +243,25 @@ class Tensor:
         tensor([1., 1.])
         """
         if self.node is None:
-            raise GradientError("retain_grad() needs a recorded result")
+            raise GradientError("retain_grad() needs a tensor with requires_grad=True")
         self.node.keep_grad = True
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Call ``hook(gradient)`` in every backward pass; it may return another gradient.
 
-        Hooks are called in the order in which they were registered.  They are part of the tensor
-        while it requires a gradient: pickle and `copy.deepcopy` take them along, and setting
-        ``requires_grad = False`` drops them, like the gradient.
+        Hooks are called in the order of their registration.  Pickle and `copy.deepcopy` copy them;
+        setting ``requires_grad = False`` removes them, like the gradient.
 
         Returns
         -------
         RemovableHandle
-            To remove the hook: ``handle.remove()``, or a ``with`` block.
+            Removes the hook: ``handle.remove()``, or a ``with`` block.
 
         Raises
         ------
         GradientError
-            If the tensor has ``requires_grad=False``; in the backward pass, if the hook returns
-            something else than a tensor of the gradient's shape.
+            If the tensor has ``requires_grad=False``; in the backward pass, if the hook does not
+            return None or a tensor of the gradient's shape.
 
         Examples
         --------
@@ -279,7 +278,7 @@ class Tensor:
         return self.node.add_hook(hook)
 
     def detach(self) -> Tensor:
-        """Return the same array outside the graph.
+        """Return a tensor with the same array and no gradient.
 
         Examples
         --------
@@ -293,7 +292,7 @@ class Tensor:
     # Moving and converting -------------------------------------------------------------------
 
     def to(self, target: str | Backend) -> Tensor:
-        """Copy to a backend, ``"numpy"``, ``"cupy"``, ``"cupy:1"`` (itself if it is there).
+        """Copy to a backend, ``"numpy"``, ``"cupy"``, ``"cupy:1"``; return itself if it is there.
 
         The copy is a new leaf: gradients do not flow between backends.
 
@@ -302,7 +301,7 @@ class Tensor:
         UnknownBackendError, BackendUnavailableError
             If there is no such backend, or it cannot be used here.
         GradientError
-            If the tensor is a recorded result.
+            If the tensor is a result on the tape.
 
         Examples
         --------
@@ -316,7 +315,7 @@ class Tensor:
             return self
         if not self.is_leaf and is_grad_enabled():
             raise GradientError(
-                "to() would cut the graph: gradients do not flow between backends. "
+                "to() would lose the gradient: gradients do not flow between backends. "
                 "Use detach().to(...), or move the inputs first"
             )
         moved = Tensor(backend.asarray(self.data), backend)
@@ -394,7 +393,7 @@ class Tensor:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         self._refuse_to_leave("a NumPy array")
         refuse_reading("turning a tensor into a NumPy array")
-        # A GPU array refuses this: a copy to the host must be asked for, with numpy().
+        # A GPU array refuses this: the copy to the host must be explicit, with numpy().
         if copy is None:
             return self.data.__array__(dtype)  # type: ignore[no-any-return]
         return self.data.__array__(dtype, copy=copy)  # type: ignore[no-any-return]
@@ -405,12 +404,12 @@ class Tensor:
         return self.data.__dlpack__(**options)
 
     def _refuse_to_leave(self, into: str) -> None:
-        """Refuse to become an array where nobody asked to lose the gradient."""
+        """Refuse to become an array and lose the gradient."""
         if self.node is not None:
             raise GradientError(
-                f"a tensor with requires_grad=True must not become {into} unasked, for no gradient "
-                f"could flow back. Received: {describe(self)}. Use detach() (or numpy(), a copy), "
-                "or nnlib's functions on tensors: nnlib.stack([t, u])"
+                f"a tensor with requires_grad=True must not become {into} implicitly, which has no "
+                f"gradient. Received: {describe(self)}. Use detach() (or numpy(), a copy), or "
+                "nnlib's functions on tensors: nnlib.stack([t, u])"
             )
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -447,40 +446,40 @@ class Tensor:
     # Copying ---------------------------------------------------------------------------------
 
     def __copy__(self) -> Tensor:
-        """Return another tensor of the same array, at the same place in the graph."""
+        """Return another tensor with the same array and node."""
         twin = type(self).__new__(type(self))
-        twin._take_over(self._extras())
+        twin._set_extras(self._extras())
         Tensor.__init__(twin, self.data, self.backend, self.node, self.version_cell)
         return twin
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        """Return a leaf with an array of its own; gradient and hooks are copied, too."""
+        """Return a leaf with copies of array, gradient and hooks."""
         refuse_reading("copy.deepcopy()")
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
         array = deepcopy(self.data, memo)
         node, cell = deepcopy(self.node, memo), deepcopy(self.version_cell, memo)
-        twin._take_over(deepcopy(self._extras(), memo))
+        twin._set_extras(deepcopy(self._extras(), memo))
         Tensor.__init__(twin, array, self.backend, node, cell)
         return twin
 
     def __getstate__(self) -> tuple[Any, ...]:
-        """Return what pickle writes: the values on the host, and the name of the backend."""
+        """Return the values on the host, the backend, which pickles as its name, and the node."""
         refuse_reading("pickle")
         array = self.data if self.backend.name == "numpy" else self.backend.to_numpy(self.data)
         return array, self.backend, self.node, self._extras()
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         array, backend, node, extras = state
-        self._take_over(extras)
-        # pickle gives arrays that look into its own bytes, joblib read-only ones
+        self._set_extras(extras)
+        # pickle's arrays may be views of its own bytes, joblib's are read-only
         Tensor.__init__(self, backend.asarray(array, copy=True), backend, node)
 
     def _extras(self) -> dict[str, Any]:
-        """Return attributes that only a subclass has."""
+        """Return the attributes of a subclass."""
         return getattr(self, "__dict__", {})
 
-    def _take_over(self, extras: dict[str, Any]) -> None:
+    def _set_extras(self, extras: dict[str, Any]) -> None:
         for name, value in extras.items():
             object.__setattr__(self, name, value)
 
@@ -533,14 +532,14 @@ class Tensor:
         return ops.invert(self)
 
     def __getitem__(self, key: Any) -> Tensor:
-        return ops.getitem(self, key=_bare_key(key))
+        return ops.getitem(self, key=_key_arrays(key))
 
     def __contains__(self, value: Any) -> bool:
         return bool(ops.any(ops.equal(self, value)))
 
     # Methods with a function of the same name ------------------------------------------------
     #
-    # Keywords that they do not know go to the function, whose error says which there are.
+    # Unknown keywords are passed to the function, whose error lists the known ones.
 
     def sum(
         self, axis: Axis = None, keepdims: bool = False, dtype: Any = None, **unknown: Never
@@ -561,7 +560,7 @@ class Tensor:
         return ops.prod(self, axis=axis, keepdims=keepdims, **_more(dtype, unknown))
 
     def cumsum(self, axis: int | None = None, dtype: Any = None, **unknown: Never) -> Tensor:
-        """Running sum along an axis, or of all values in a row; in another dtype, if given."""
+        """Running sum along an axis, or of the flattened values; in another dtype, if given."""
         return ops.cumsum(self, axis=axis, **_more(dtype, unknown))
 
     def var(
@@ -603,7 +602,14 @@ class Tensor:
         return ops.all(self, axis=axis, keepdims=keepdims, **unknown)
 
     def copy(self) -> Tensor:
-        """Copy the values to new memory (differentiable)."""
+        """Copy the values to new memory (differentiable).
+
+        Examples
+        --------
+        >>> import nnlib
+        >>> nnlib.tensor([1.0, 2.0]).clone()
+        tensor([1., 2.])
+        """
         return ops.copy(self)
 
     clone = copy  #: PyTorch's name
@@ -621,7 +627,7 @@ class Tensor:
         return ops.transpose(self, **(_one("axes", axes, options) if axes else options))
 
     def round(self, decimals: int = 0, **unknown: Never) -> Tensor:
-        """Nearest numbers with so many decimals."""
+        """Round to this number of decimals."""
         return ops.round(self, decimals=decimals, **unknown)
 
     def swapaxes(self, *axes: int, **options: int) -> Tensor:
@@ -633,7 +639,14 @@ class Tensor:
         return ops.squeeze(self, axis=axis, **unknown)
 
     def flatten(self) -> Tensor:
-        """Return all values along one axis."""
+        """Return all values along one axis.
+
+        Examples
+        --------
+        >>> import nnlib
+        >>> nnlib.tensor([[1.0], [2.0]]).flatten()
+        tensor([1., 2.])
+        """
         return ops.reshape(self, shape=(-1,))
 
     @property
@@ -644,8 +657,8 @@ class Tensor:
     # In place --------------------------------------------------------------------------------
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._refuse_recorded("assignment to an index", value)
-        self._write(_bare_key(key), bare("assignment", value, self.backend))
+        self._refuse_grad("assignment to an index", value)
+        self._write(_key_arrays(key), operand_array("assignment", value, self.backend))
 
     def copy_(self, source: Any) -> Tensor:
         """Overwrite with the values of another tensor or array of any library; return self.
@@ -657,7 +670,7 @@ class Tensor:
         ShapeError
             If the values do not fit into its shape.
         DTypeError
-            If it has no values that can be converted.
+            If its values cannot be converted.
 
         Examples
         --------
@@ -665,7 +678,7 @@ class Tensor:
         >>> nnlib.zeros(2).copy_([1.0, 2.0])
         tensor([1., 2.])
         """
-        self._refuse_recorded("copy_", source)
+        self._refuse_grad("copy_", source)
         if isinstance(source, Tensor):
             source = source.data
         if not self.backend.owns(source):
@@ -687,7 +700,7 @@ class Tensor:
         >>> nnlib.zeros(2).fill_(7.0)
         tensor([7., 7.])
         """
-        self._refuse_recorded("fill_")
+        self._refuse_grad("fill_")
         self._write(..., value)
         return self
 
@@ -735,10 +748,10 @@ class Tensor:
         return self._in_place(ops.bitwise_or, other)
 
     def _in_place(self, operation: Any, other: Any) -> Tensor:
-        """``t += x`` changes the array or, where a gradient is wanted, makes a new tensor."""
+        """``t += x`` changes the array or, if the result needs a gradient, makes a new tensor."""
         what = f"in-place {operation.name}"
         if self.is_leaf:
-            self._refuse_recorded(what)
+            self._refuse_grad(what)
         result: Tensor = operation(self, other)
         if result.requires_grad:
             return result
@@ -767,42 +780,42 @@ class Tensor:
             ) from error
         self.bump_version()
 
-    def _refuse_recorded(self, what: str, *others: Any) -> None:
+    def _refuse_grad(self, what: str, *others: Any) -> None:
         if is_grad_enabled():
             for tensor in (self, *others):
                 if isinstance(tensor, Tensor) and tensor.requires_grad:
                     raise GradientError(
-                        f"{what} is not recorded, so it must not touch a tensor with "
+                        f"{what} is not differentiable, so it must not use a tensor with "
                         "requires_grad=True. Use `with nnlib.no_grad():`, detach(), or an "
                         "operation that makes a new tensor"
                     )
 
 
 def _kind(dtype: Any) -> int:
-    """Booleans, integers, floating-point numbers: each can hold those before."""
+    """Return 0 for booleans, 1 for integers, 2 for floating-point numbers."""
     return 2 if is_floating(dtype) else int(dtype.kind != "b")
 
 
 def _note_text() -> None:
-    """Tell a recording that a tensor was printed: allowed, for errors do it, but not repeated."""
+    """Note in a trace that a tensor was printed, which a replay would not repeat."""
     tracing = current()
     if tracing is not None:
         tracing.note_unrepeatable("a tensor is turned into a text")
 
 
-def bare(name: str, arg: Any, backend: Backend) -> Any:
-    """Return an argument of the operation ``name`` as an array of the backend, or as a number."""
+def operand_array(name: str, arg: Any, backend: Backend) -> Any:
+    """Return an argument of the operation ``name`` as an array of the backend, or a number."""
     if isinstance(arg, Tensor):
         if arg.backend is backend:
             return arg.data
     elif isinstance(arg, float):
-        return float(arg)  # NumPy's float64 scalars are floats: they promote nothing either
+        return float(arg)  # a NumPy float64 scalar must not promote float32 arrays
     elif arg is None or isinstance(arg, int) or backend.owns(arg):
         return arg
     elif isinstance(arg, list | tuple):
         return Operation.as_tensor(arg, backend=backend).data
     elif type(arg).__module__ == "numpy" and getattr(arg, "ndim", 1) == 0:
-        return backend.asarray(arg)  # one number of NumPy's: welcome on every backend
+        return backend.asarray(arg)  # a NumPy scalar or 0-d array, for any backend
     elif not hasattr(arg, "dtype"):
         raise DTypeError(f"{name} takes tensors, arrays and numbers. Received: {describe(arg)}")
     other = arg.backend.name if hasattr(arg, "node") else f"{type(arg).__module__} array"
@@ -813,20 +826,20 @@ def bare(name: str, arg: Any, backend: Backend) -> Any:
     )
 
 
-def _bare_key(key: Any) -> Any:
-    """Return an index with arrays in place of tensors."""
+def _key_arrays(key: Any) -> Any:
+    """Replace the tensors in an index by arrays."""
     if isinstance(key, tuple):
-        return tuple(map(_bare_key, key))
+        return tuple(map(_key_arrays, key))
     return key.data if isinstance(key, Tensor) else key
 
 
 def _more(dtype: Any, options: dict[str, Any]) -> dict[str, Any]:
-    """Return options with a dtype, if there is one."""
+    """Add a dtype to options, if it is given."""
     return options if dtype is None else {"dtype": dtype, **options}
 
 
 def _one(name: str, values: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
-    """Return options with one that may come as several arguments, as a sequence, or by name."""
+    """Add an option that may be given as several arguments, as a sequence, or by name."""
     if len(values) == 1 and hasattr(values[0], "__iter__"):
         values = tuple(values[0])
     if name not in options:

@@ -1,4 +1,4 @@
-"""The command line: one file per verb, loaded when the verb is used; packages may bring others.
+"""The command line: one file per command, loaded at its use; packages may add others.
 
 Data go to stdout, progress and errors to stderr.  Exit codes:
 
@@ -30,7 +30,7 @@ __all__ = ["CHECK_FAILED", "ERROR", "INTERRUPTED", "MISSING", "main"]
 ERROR, CHECK_FAILED, MISSING, INTERRUPTED = 1, 3, 4, 130  # 2, wrong usage, is click's own
 
 VERBS = {
-    "doctor": "Check that nnlib works here, and say how to mend what does not.",
+    "doctor": "Check that nnlib works here, and show how to fix what does not.",
     "info": "Describe this machine: what to paste into a bug report.",
     "sample": "Let a trained language model write, or translate.",
     "summary": "Show a model's layers, shapes, parameters, FLOPs and memory.",
@@ -41,14 +41,14 @@ name, which ``--help`` does not load."""
 
 
 class Verbs(click.Group):
-    """The verbs, and what becomes of their errors."""
+    """The commands, and the handling of their errors."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the verbs."""
+        """Names of the commands."""
         return sorted({*VERBS, *commands()})
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Load a verb."""
+        """Load a command."""
         if name in VERBS:
             command = getattr(import_module(f"nnlib.cli.{name}"), name)
             assert isinstance(command, click.Command)
@@ -56,7 +56,7 @@ class Verbs(click.Group):
         return load_command(commands()[name]) if name in commands() else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the verbs, loading only those of other packages."""
+        """List the commands, loading only those of other packages."""
         lines = dict(VERBS)
         for name in commands().keys() - lines:
             command = self.get_command(ctx, name)
@@ -67,7 +67,7 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb, or say which one was probably meant."""
+        """Find the command, or suggest a similar one."""
         if any("\0" in argument for argument in args):
             ctx.fail("An argument must not have a NUL byte.")
         if args[0] not in VERBS and not args[0].startswith("-"):
@@ -78,7 +78,7 @@ class Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """Run the command line, whoever goes on reading what it prints."""
+        """Run the command line; a closed pipe does not end it."""
         with standard_streams():
             try:
                 return super().main(*args, **options)
@@ -89,9 +89,9 @@ class Verbs(click.Group):
                 raise SystemExit(ERROR) from failure
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the verb; turn errors that nnlib raises on purpose into one line and an exit code.
+        """Run the command; print an error of nnlib in one line and set the exit code.
 
-        Any other exception is a bug: it passes, with its traceback, and the exit code is 1.
+        Any other exception is a bug, which ends with its traceback and exit code 1.
         """
         try:
             return super().invoke(ctx)
@@ -110,8 +110,8 @@ class Verbs(click.Group):
 @click.version_option(__version__, message="nnlib %(version)s")
 @click.option("--debug", is_flag=True, envvar="NNLIB_DEBUG", help="Show tracebacks of errors.")
 def main(debug: bool) -> None:
-    """Train networks with NumPy or CuPy, and measure what the GPU is worth.
+    """Train networks with NumPy or CuPy, and measure how much faster the GPU is.
 
-    Every verb has --help and --json. The environment variable NNLIB_BACKEND (numpy, cupy, cupy:1,
-    auto) says where to compute.
+    Every command has --help and --json. The environment variable NNLIB_BACKEND (numpy, cupy,
+    cupy:1, auto) selects the backend.
     """

@@ -1,4 +1,4 @@
-"""What ``nnlib doctor`` looks at: small functions that each yield findings."""
+"""The checks of ``nnlib doctor``: small functions that each yield findings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from nnlib_backends import config
 
 __all__ = ["CHECKS", "Check", "Finding"]
 
-PYTHON, NUMPY = (3, 11), (2, 1)  # the oldest that do
+PYTHON, NUMPY = (3, 11), (2, 1)  # oldest supported versions
 
 _NUMBA = "pip install --upgrade numba scipy"
 
@@ -33,7 +33,7 @@ Status: TypeAlias = Literal["ok", "note", "warning", "fail"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found, and what mends it."""
+    """Result of a check, and its remedy."""
 
     name: str
     status: Status
@@ -128,7 +128,7 @@ def check_backends() -> Iterator[Finding]:
     """Backends."""
     for name, error in nnlib.available_backends().items():
         if error is not None:
-            # not a failure unless it was asked for: see check_choice
+            # not a failure unless NNLIB_BACKEND names it: see check_choice
             yield Finding(f"backend {name}", "note", f"not usable: {error.detail}", error.remedy)
             continue
         try:
@@ -148,7 +148,7 @@ def check_backends() -> Iterator[Finding]:
 
 
 def _missing(backend: str) -> Iterator[Finding]:
-    """What a backend does without, at the cost of speed."""
+    """Yield the missing libraries without which a backend is slower."""
     info = nnlib.backend_info(backend)
     for library, reason in info["missing"].items():
         detail = f"slower or less complete without {library}: {reason}"
@@ -156,7 +156,7 @@ def _missing(backend: str) -> Iterator[Finding]:
 
 
 def _multiply(backend: str) -> None:
-    """Multiply integers, which float32 represents exactly, and compare with the known sum."""
+    """Multiply matrices of integers, exact in float32, and compare with the known sum."""
     n = 64
     with nnlib.use_backend(backend), nnlib.no_grad():
         row = nnlib.arange(n, dtype="float32")
@@ -172,7 +172,7 @@ def _train(backend: str) -> tuple[float, float]:
         x = nnlib.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
         y = nnlib.tensor([[0.0], [1.0], [1.0], [0.0]])
         model = nnlib.nn.Sequential(nnlib.nn.Linear(2, 3), nnlib.nn.Tanh(), nnlib.nn.Linear(3, 1))
-        with nnlib.no_grad():  # fixed weights: the outcome must not depend on chance
+        with nnlib.no_grad():  # fixed weights: the result must not be random
             for parameter in model.parameters():
                 values = nnlib.linspace(-0.9, 1.1, parameter.size)
                 parameter.copy_(values.reshape(parameter.shape))

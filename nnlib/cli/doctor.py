@@ -1,4 +1,4 @@
-"""``nnlib doctor``: whether nnlib works here, and if not, what mends it."""
+"""``nnlib doctor``: checks of the installation, with remedies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MARKS = {
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> None:
-    """Check that nnlib works here, and say how to mend what does not.
+    """Check that nnlib works here, and show how to fix what does not.
 
     The exit code is 3 if a check fails. Warnings and notes do not count.
     """
@@ -52,7 +52,7 @@ def examine(check: Check) -> Iterator[Finding]:
     """Run a check; an exception in it is a finding too."""
     try:
         yield from check()
-    except Exception as error:  # noqa: BLE001 - whatever breaks is what doctor is there to report
+    except Exception as error:  # noqa: BLE001 - doctor reports every error
         title = (check.__doc__ or check.__name__).partition(".")[0]
         yield Finding(
             title,

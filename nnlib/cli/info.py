@@ -1,4 +1,4 @@
-"""``nnlib info``: what to paste into a bug report."""
+"""``nnlib info``: description of the machine for a bug report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OPTIONAL = (
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(as_json: bool) -> None:
-    """Describe this machine: what to paste into a bug report."""
+    """Describe this machine for a bug report."""
     facts = collect()
     click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(_lines(facts)))
 
@@ -80,8 +80,8 @@ def _backend(name: str, error: BackendUnavailableError | None) -> dict[str, Any]
 
 
 def _without_home(value: str) -> str:
-    """A bug report need not tell a user's name."""
-    return value.replace(os.path.expanduser("~"), "~")  # where there is no home, it stays "~"
+    """Replace the user's folder, which contains a name, by "~"."""
+    return value.replace(os.path.expanduser("~"), "~")
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What this is: processor, BLAS, memory, system, versions, settings."""
+"""Description of the machine: processor, BLAS, memory, system, versions, settings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ENVIRONMENT = (
 
 
 def machine_facts() -> dict[str, Any]:
-    """Return everything that a bug report or a measurement needs, and nothing that names a person.
+    """Return the facts for a bug report or a measurement, without personal names.
 
     Examples
     --------
@@ -85,8 +85,7 @@ def version_of(distribution: str) -> str | None:
 def git_commit(folder: Path) -> str | None:
     """Commit of the checkout that tracks `folder`, with ``+changes`` if it was edited since.
 
-    ``None`` for an installed nnlib, also where site-packages lies inside somebody else's
-    repository.
+    ``None`` for an installed nnlib, also where site-packages lies inside another repository.
     """
     if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None

@@ -1,4 +1,4 @@
-"""Verbs of other packages: entry points of the group ``nnlib.commands``, each a click command."""
+"""Commands of other packages: entry points of the group ``nnlib.commands``."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _CHECKOUT = Path(__file__).parents[2] / "pyproject.toml"
 
 @cache
 def commands() -> dict[str, EntryPoint]:
-    """Return the entry points by the name of the verb.
+    """Return the entry points by the name of the command.
 
-    They are those of installed packages.  In a checkout those of its ``pyproject.toml`` come first:
-    it may be run without being installed, or since it was installed they may have changed.
+    They are those of installed packages.  In a checkout those of its ``pyproject.toml`` come
+    first: it may be not installed, or they may have changed since.
     """
     from importlib.metadata import entry_points  # slow to import, seldom needed
 
@@ -48,8 +48,8 @@ def _of_checkout(path: Path) -> list[EntryPoint]:
 def load_command(point: EntryPoint) -> click.Command:
     """Return the command of an entry point.
 
-    One that cannot be loaded is a command that says why: a fault of another package must not keep
-    the other verbs from working.
+    For one that cannot be loaded it is a command that shows the error, so that the other commands
+    still work.
     """
     try:
         command = point.load()
@@ -61,7 +61,7 @@ def load_command(point: EntryPoint) -> click.Command:
 
 
 class _Broken(click.Command):
-    """Stands for a command that cannot be loaded."""
+    """A command that cannot be loaded: running it raises the error."""
 
     def __init__(self, point: EntryPoint, error: Exception) -> None:
         super().__init__(point.name, short_help=f"(cannot be loaded: {error!r})")
@@ -70,6 +70,6 @@ class _Broken(click.Command):
     def make_context(self, *args: Any, **options: Any) -> NoReturn:
         kind = MissingExtraError if isinstance(self.error, ImportError) else NnlibError
         raise kind(
-            f"the verb {self.point.name!r} is {self.point.value}, which must be a click command "
+            f"the command {self.point.name!r} is {self.point.value}, which must be a click command "
             f"that can be imported. Received: {self.error!r}. Install or update that package"
         ) from self.error

@@ -1,4 +1,4 @@
-"""``nnlib sample``: let a trained language model write, or translate."""
+"""``nnlib sample``: generate or translate text with a trained model."""
 
 from __future__ import annotations
 
@@ -103,5 +103,5 @@ def _weights(path: Path) -> Path:
             f"Received: {path}, which does not exist"
         ) from error
     except OSError:
-        pass  # reading it will say what is wrong
+        pass  # reading it will raise the error
     return path

@@ -1,8 +1,8 @@
-"""Standard streams that outlast their readers.
+"""Standard streams that ignore errors of writing.
 
-A training of hours must not end because a terminal was closed or a log's disk is full.  What is
-written to stdout and stderr after that goes nowhere, and the work goes on; the exit code says
-whether what should have been on stdout is there.
+A training of hours must not end because a terminal was closed or the disk of a log is full.
+Later output to stdout and stderr is dropped, and the program continues; the exit code is 1 if
+output to stdout was lost.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ __all__ = ["gone", "lost", "standard_streams"]
 
 
 class _Outlasting(io.RawIOBase):
-    """Writes to another raw stream until that fails, and then nowhere.
+    """Writes to another raw stream until that fails, and drops later output.
 
     Attributes
     ----------
     failure : OSError or None
-        What the first failure was.
+        The first error.
     """
 
     def __init__(self, raw: Any) -> None:
@@ -38,7 +38,7 @@ class _Outlasting(io.RawIOBase):
         return True
 
     def fileno(self) -> int:
-        """Return the other stream's number."""
+        """Return the file descriptor of the other stream."""
         if self._raw is None:
             raise io.UnsupportedOperation("closed")
         number: int = self._raw.fileno()
@@ -49,7 +49,7 @@ class _Outlasting(io.RawIOBase):
         return self._raw is not None and bool(self._raw.isatty())
 
     def write(self, data: Any) -> int:
-        """Write what can be written, and say that all was."""
+        """Write as much as possible; return the full length."""
         data = memoryview(data).cast("B")
         if self.failure is None:
             try:
@@ -61,20 +61,20 @@ class _Outlasting(io.RawIOBase):
     def _write_all(self, data: memoryview) -> None:
         if self._raw is None:
             raise OSError(errno.EBADF, "it is closed")
-        place = 0
-        while place < len(data):
-            written = self._raw.write(data[place:])
+        done = 0
+        while done < len(data):
+            written = self._raw.write(data[done:])
             if written is None:  # a pipe that does not block is full
                 select.select([], [self._raw], [])
-            place += written or 0
+            done += written or 0
 
 
 @contextmanager
 def standard_streams() -> Iterator[None]:
-    """Let stdout and stderr outlast their readers inside a ``with`` block.
+    """Ignore errors of writing to stdout and stderr inside a ``with`` block.
 
-    A character that their encoding has not is shown as "?".  Streams of other kinds, as of a test
-    or a notebook, are left as they are.
+    A character outside their encoding is shown as "?".  Other kinds of streams, as of a test or a
+    notebook, are not changed.
     """
     _open_all()
     before = sys.stdout, sys.stderr
@@ -88,7 +88,7 @@ def standard_streams() -> Iterator[None]:
 
 
 def _open_all() -> None:
-    """Open what is closed: the next file would get its number, and be written by mistake."""
+    """Open closed descriptors 0 to 2: another file could get the number and be overwritten."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -114,19 +114,19 @@ def _outlasting(stream: Any) -> Any:
 
 
 def _raw(stream: Any) -> Any:
-    """Return what is below a text stream and its buffer, if it has one."""
+    """Return the raw stream below a text stream and its buffer, if there is one."""
     buffer = getattr(stream, "buffer", None)
     return getattr(buffer, "raw", buffer)
 
 
 def lost() -> OSError | None:
-    """Return why stdout could not be written; None if it was, or its reader had seen enough."""
+    """Return the error of writing stdout; None if there was none, or the reader closed it."""
     failure = _failure()
     return None if isinstance(failure, BrokenPipeError) else failure
 
 
 def gone() -> bool:
-    """Whether nobody reads stdout any more, so that more of it need not be made."""
+    """Whether stdout is closed, so that no more output is needed."""
     return _failure() is not None
 
 

@@ -68,7 +68,7 @@ def summary(
         "batch_norm": batch_norm or None,
         **_model_size(model, input_shape),
     }
-    with init.skip():  # the values do not matter
+    with init.skip():  # the values are not used
         net = models.create(model, **{k: v for k, v in given.items() if v is not None})
     table = summarize(net, input_shape, batch)
     click.echo(json.dumps(table.to_dict(), indent=2) if as_json else str(table))

@@ -1,4 +1,4 @@
-"""The adding problem: two numbers of a long sequence are to be remembered and added."""
+"""The adding problem: remember and add two numbers of a long sequence."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def adding_problem(count: int, length: int = 100, seed: int = 0) -> ArrayDataset
     values = rng.uniform(-1, 1, (count, longest)).astype(np.float32)
     first = rng.integers(10, size=count)
     second = rng.integers(length // 2 - 1, size=count)
-    second += second >= first  # the place of the first is taken
+    second += second >= first  # skip the position of the first
     values[(first == 0) | (second == 0), 0] = 0
     markers = np.zeros((count, longest), np.float32)
     markers[rows, first] = markers[rows, second] = 1

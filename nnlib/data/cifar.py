@@ -60,9 +60,9 @@ def cifar10(
         with a folder ``cifar10`` that has it.  Without it: ``NNLIB_DATA``, then the cache in the
         user's home.
     download : bool
-        Download what is not there (170 MB) to ``root`` or the cache.
+        Download missing files (170 MB) to ``root`` or the cache.
     raw : bool
-        Leave the pixels as bytes, 0 … 255: 184 MB of memory instead of 737.
+        Return the pixels as bytes, 0 … 255: 184 MB of memory instead of 737.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def cifar10(
     Raises
     ------
     DataNotFoundError
-        If the files are nowhere; the text says where they were looked for.
+        If the files are not found; the text lists the folders.
     DataError
         If a file is damaged.
     OutputError
@@ -118,10 +118,10 @@ def _unpacked(archive: Path) -> dict[str, npt.NDArray[np.uint8]]:
     ):
         stream: Any = _Limited(Content(file).stream)
         try:
-            # as a stream: what follows is never looked up, so that links lead nowhere
+            # as a stream: links are not followed
             with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20) as tar:
                 for member in tar:
-                    if not 0 <= member.size <= _LONGEST:  # it would be skipped block by block
+                    if not 0 <= member.size <= _LONGEST:  # skipping it would read block by block
                         raise ValueError(f"a member of {member.size} bytes")
                     name = Path(member.name).name
                     if name in _BATCHES and member.isreg():
@@ -140,7 +140,7 @@ def _unpacked(archive: Path) -> dict[str, npt.NDArray[np.uint8]]:
 
 
 class _Limited:
-    """A file of which no more is read than a whole archive holds."""
+    """A file that reads at most the size of a whole archive."""
 
     def __init__(self, file: Any) -> None:
         self._file, self._left = file, _LONGEST
@@ -154,7 +154,7 @@ class _Limited:
 
 
 def _check_size(name: str, size: int) -> None:
-    """Refuse what no file of the data set can be, before it is read."""
+    """Refuse a file of an impossible size before reading it."""
     if not size or size % _RECORD or size > _MOST * _RECORD:
         raise DataError(
             f"{name} must hold records of {_RECORD} bytes, at most {_MOST:,}. "

@@ -1,4 +1,4 @@
-"""Arrays that belong together, row by row."""
+"""The data set of arrays: row ``i`` of each is sample ``i``."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ __all__ = ["ArrayDataset"]
 
 
 class ArrayDataset:
-    """Arrays of equal length: row ``i`` of each belongs to example ``i``.
+    """Arrays of equal length: row ``i`` of each belongs to sample ``i``.
 
     Parameters
     ----------
     *arrays : array or Tensor
-        NumPy or CuPy arrays, all on one backend, usually inputs and targets.  They are kept as
-        they are, neither copied nor converted.  Arrays of other libraries, such as PyTorch's
-        tensors, become NumPy arrays, which share their memory if it is the host's.
+        NumPy or CuPy arrays, all on one backend, usually inputs and targets.  They are neither
+        copied nor converted.  Arrays of other libraries, such as PyTorch's tensors, become NumPy
+        arrays, which share their memory if it is the host's.
     classes : sequence of str, optional
-        What the class labels 0, 1, … stand for.
+        Names of the classes 0, 1, …
 
     Attributes
     ----------
     arrays : tuple of array
     classes : tuple of str
     backend : Backend
-        Where the arrays live.
+        Of the arrays.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The UCI 8×8 handwritten digits, which come with nnlib: real data without a download."""
+"""The UCI 8×8 handwritten digits, included in nnlib."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLASSES = tuple("0123456789")
 
 
 def digits(*, raw: bool = False) -> tuple[ArrayDataset, ArrayDataset]:
-    """Load the 1,797 handwritten digits of 8×8 pixels that ship with nnlib.
+    """Load the 1,797 handwritten digits of 8×8 pixels included in nnlib.
 
     Of each class every fifth image (the 5th, 10th, … in the order of the file) is for testing, the
     others for training: 1,442 and 355 images, the same ones always, classes in equal parts.  Both
@@ -26,7 +26,7 @@ def digits(*, raw: bool = False) -> tuple[ArrayDataset, ArrayDataset]:
     Parameters
     ----------
     raw : bool
-        Leave the pixels as they are in the file: uint8, 0 … 16.
+        Return the pixels of the file: uint8, 0 … 16.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def digits(*, raw: bool = False) -> tuple[ArrayDataset, ArrayDataset]:
     if not raw:
         images = images.astype(np.float32) / np.float32(16)
 
-    rank = np.empty(len(labels), np.int64)  # place of each image among those of its class
+    rank = np.empty(len(labels), np.int64)  # number of each image among those of its class
     for digit in range(10):
         members = np.flatnonzero(labels == digit)
         rank[members] = np.arange(len(members))

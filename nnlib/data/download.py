@@ -1,4 +1,4 @@
-"""Where the files of a published data set are: in a folder, in the cache, or on the network."""
+"""Finding the files of a published data set: in a folder, in the cache, or on the network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nnlib_backends.config import DATA
 __all__ = ["Published", "find_files"]
 
 _TIMEOUT = 30  # seconds without an answer before the next mirror is tried
-_CHUNK = 1 << 16  # bytes between two movements of the progress bar
+_CHUNK = 1 << 16  # bytes between two updates of the progress bar
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Published:
     folders : tuple of str
         Names of its own folder inside a folder of data sets; a download goes to the first.
     layouts : tuple of tuple of str
-        Sets of file names, each of which holds all of the data: packed, unpacked, …
+        Alternative sets of file names: packed, unpacked, …
     hashes : dict
         File of the download → its hash, as ``"sha256:…"`` or ``"md5:…"``.
     mirrors : tuple of str
@@ -48,14 +48,14 @@ def find_files(
 ) -> tuple[Path, ...]:
     """Return the paths of a data set's files, in the order of the layout that was found.
 
-    Looked for in ``root`` if given, otherwise in the folder ``NNLIB_DATA`` and in the cache; in
-    each directly and in a folder of the data set's name.  What is found nowhere is downloaded to
-    ``root`` or the cache, and its hash compared.
+    The search covers ``root`` if given, otherwise the folder ``NNLIB_DATA`` and the cache; each
+    directly and with a folder of the data set's name.  Missing files are downloaded to ``root`` or
+    the cache, and their hashes compared.
 
     Raises
     ------
     DataNotFoundError
-        If the files are nowhere and cannot be downloaded.
+        If the files are not found and cannot be downloaded.
     OutputError
         If the folder for the download cannot be written.
     """
@@ -132,7 +132,7 @@ def _download_file(data: Published, name: str, folder: Path) -> Path:
 
 
 class _Bar:
-    """What pooch asks of a progress bar, on rich's."""
+    """A progress bar by rich with pooch's interface."""
 
     def __init__(self, progress: Any, task: Any) -> None:
         self._progress, self._task = progress, task

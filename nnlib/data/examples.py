@@ -1,4 +1,4 @@
-"""Batches from data sets of one's own, which give rows for many indices or an example for one."""
+"""Batches of users' data sets, which return rows for many indices or a sample for one."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ Rows = tuple[Array, ...]
 
 
 def gives_examples(dataset: Any, index: Array) -> bool:
-    """Find out whether a data set must be asked for one example at a time.
+    """Whether a data set must be indexed by one integer at a time.
 
-    It is asked for two examples both ways.  Where it understands both, and the rows are not those
-    of the examples, what it does with a single integer is what its author meant.
+    Two samples are read both ways.  If both work but differ, the result for single integers is
+    taken as the intended one.
 
     Parameters
     ----------
     dataset : object with ``__getitem__``
     index : array of int64
-        Of some examples, at least one.
+        Of at least one sample.
 
     Raises
     ------
     DataError
-        If it gives neither rows nor examples.
+        If it returns neither rows nor samples.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def gives_examples(dataset: Any, index: Array) -> bool:
     True
     """
     pair = np.resize(index, 2)
-    state = default_generator.state_dict()  # a look at the data must not change the run
+    state = default_generator.state_dict()  # reading data here must not change the run
     rows = _tried(lambda: rows_of(dataset, pair))
     examples = _tried(lambda: stacked((dataset[i] for i in pair.tolist()), pair))
     default_generator.load_state_dict(state)
@@ -55,7 +55,7 @@ def gives_examples(dataset: Any, index: Array) -> bool:
 def _tried(attempt: Any) -> Rows | Exception:
     try:
         rows: Rows = attempt()
-    except Exception as error:  # noqa: BLE001 - whatever happens when it is asked in the wrong way
+    except Exception as error:  # noqa: BLE001 - any error of unsupported indexing
         return error
     return rows
 
@@ -82,7 +82,7 @@ def _on_host(value: Any) -> Array:
 
 
 def rows_of(dataset: Any, index: Array) -> Rows:
-    """Ask a data set for the rows of an array of indices.
+    """Return the rows of a data set at an array of indices.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def rows_of(dataset: Any, index: Array) -> Rows:
 
 
 def _known(row: Any) -> Array:
-    """Convert an array of a library that no backend is of."""
+    """Convert an array of a library without a backend."""
     try:
         backend_of(row)
     except BackendMismatchError:
@@ -116,24 +116,24 @@ def _known(row: Any) -> Array:
 
 
 def stacked(examples: Iterable[Any], index: Array) -> Rows:
-    """Put examples together, part by part.
+    """Stack samples, part by part.
 
     Parameters
     ----------
     examples : iterable of tuples of numbers, arrays, tensors or lists of numbers
-        An example that is no tuple or list has one part.
+        A sample that is no tuple or list has one part.
     index : array of int64
-        Which ones they are, for errors.
+        Their indices, for errors.
 
     Returns
     -------
     tuple of array
-        A row of each for each example.  Python floats become float32, Python integers int64.
+        One row for each sample.  Python floats become float32, Python integers int64.
 
     Raises
     ------
     DataError
-        If examples have other parts, or parts that differ in number or shape.
+        If samples have other parts, or parts that differ in number or shape.
 
     Examples
     --------
@@ -150,8 +150,7 @@ def stacked(examples: Iterable[Any], index: Array) -> Rows:
                 f"{len(parts[0])} in example {numbers[0]} and {len(one)} in example {i}"
             )
     return tuple(
-        _column(values, f"part {place}", numbers)
-        for place, values in enumerate(zip(*parts, strict=True))
+        _column(values, f"part {k}", numbers) for k, values in enumerate(zip(*parts, strict=True))
     )
 
 

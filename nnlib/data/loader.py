@@ -1,4 +1,4 @@
-"""Batches of a dataset: shuffled, transformed, prepared ahead, and moved to the backend."""
+"""The data loader: batches of a dataset, shuffled, transformed, prefetched, on the backend."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _STATE_KEYS = {"seed", "epoch", "batch"}
 
 
 class Dataset(Protocol):
-    """What a loader needs: a length, and an example by its index or rows by an array of indices.
+    """Interface of data sets: a length, and a sample by its index or rows by an array of indices.
 
-    Rows of many examples at once are the faster of the two.  Which of them ``__getitem__`` gives
-    is found out when the first epoch begins.
+    Rows of many samples at once are faster.  The first epoch determines which of the two
+    ``__getitem__`` supports.
 
     Examples
     --------
@@ -57,7 +57,7 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: Any, /) -> Any:
-        """Return one example, such as ``(x, y)``, for an integer.
+        """Return one sample, such as ``(x, y)``, for an integer.
 
         Or return the rows ``index`` (int64 host array) of every array, stacked.
         """
@@ -66,47 +66,46 @@ class Dataset(Protocol):
 class DataLoader:
     """Batches of a dataset, as tuples of tensors.
 
-    Each ``for`` loop over a loader is an epoch.  The order of epoch ``e`` depends on the loader's
-    seed and on ``e`` alone, as do the numbers that a random transform gets for each batch; so a
-    run that was stopped goes on with the same batches (`state_dict`), whatever else draws random
-    numbers, prefetched or not.  A pickled or copied loader gives the same batches, too; where its
-    next loop begins is where the loader's would.
+    Each ``for`` loop over a loader is an epoch.  The order of epoch ``e`` and the random numbers
+    of transforms depend only on the loader's seed and on ``e``.  So a resumed run gets the same
+    batches (`state_dict`), with or without prefetching, whatever other code draws random numbers.
+    A pickled or copied loader has the same batches and the same position.
 
     Parameters
     ----------
-    dataset : ArrayDataset, Dataset or list of examples
-        An object of your own must give ``len(dataset)``, and ``dataset[i]`` for an integer: an
-        example, a tuple of numbers and arrays such as ``(x, y)``, as data sets of PyTorch do.  Or,
-        which is faster, for an int64 array of indices: a tuple of arrays with those rows.
+    dataset : ArrayDataset, Dataset or list of samples
+        Your own object must have ``len(dataset)``, and ``dataset[i]`` for an integer: a sample,
+        a tuple of numbers and arrays such as ``(x, y)``, as in PyTorch.  Or, which is faster, for
+        an int64 array of indices: a tuple of arrays with those rows.
     batch_size : int
-        Examples in a batch.
+        Samples in a batch.
     shuffle : bool
-        Visit the examples in a new random order each epoch.
+        Use a new random order in each epoch.
     drop_last : bool
         Leave out the last batch if it is smaller than the others.
     batches_per_epoch : int, optional
-        End an epoch after so many batches: of a large set, such as all windows of a text, each
-        epoch then sees another random part (without shuffling, the same first one).
+        End an epoch after so many batches: each epoch then sees another random part of a large
+        set, such as all windows of a text (without shuffling, the same first part).
     prefetch : int
-        How many batches a background thread prepares ahead (indexing and transforms; the move to
-        the backend stays in the caller's thread and stream).  0: none.  A dataset that lies on a
-        device is indexed there at once, without a thread.
+        Number of batches that a background thread prepares ahead (indexing and transforms; the
+        caller's thread and stream move them to the backend).  0: none.  A dataset on a device is
+        indexed there, without a thread.
     transform, target_transform : callable, optional
         Applied to the first and to the second array of each batch; see `nnlib.data.transforms`.
     backend : str or Backend, optional
-        Where the tensors go; by default where a new tensor goes when the epoch starts.  A `Trainer`
-        puts them where its model is.
+        Of the tensors; by default the current backend at the start of the epoch.  A `Trainer`
+        uses its model's backend.
     generator : Generator, optional
-        Where the loader draws its seed from when it first needs one; by default the process-wide
-        stream that `nnlib.manual_seed` starts.
+        The random stream from which the seed is drawn at its first use; by default the
+        process-wide stream that `nnlib.manual_seed` starts.
 
     Raises
     ------
     OptionError
         If ``batch_size`` or ``batches_per_epoch`` is not at least 1, ``prefetch`` not at least 0.
     DataError
-        If there would be no batch at all, or ``dataset`` is not a dataset; in an epoch, if examples
-        do not fit together.
+        If there would be no batch, or ``dataset`` is not a dataset; in an epoch, if the shapes of
+        samples differ.
     UnknownBackendError, BackendUnavailableError
         If ``backend`` cannot be used.
 
@@ -155,7 +154,7 @@ class DataLoader:
         # The next batch to hand out.  An epoch that was begun is not continued by the next loop,
         # unless `load_state_dict` said so.
         self._epoch, self._batch, self._begun = 0, 0, False
-        # Whether the dataset must be asked for one example at a time; None: not known yet.
+        # Whether the dataset must be indexed by one integer at a time; None: not determined yet.
         self._one_by_one = True if isinstance(dataset, list) else None
         self._check_dataset()
 
@@ -195,7 +194,7 @@ class DataLoader:
         return self.epoch(lambda arrays: tuple([tensor(x, backend=backend) for x in arrays]))
 
     def epoch(self, place: Callable[[_Arrays], _Batch]) -> Iterator[_Batch]:
-        """Begin an epoch whose batches ``place`` makes of arrays where the dataset is.
+        """Begin an epoch whose batches ``place`` makes of arrays on the dataset's backend.
 
         Parameters
         ----------
@@ -217,11 +216,11 @@ class DataLoader:
     def _batches(
         self, epoch: int, first: int, place: Callable[[_Arrays], _Batch]
     ) -> Iterator[_Batch]:
-        home = self.dataset.backend if isinstance(self.dataset, ArrayDataset) else _host()
-        order = home.asarray(self._order(epoch))
-        self._find_out(order)
+        backend = self.dataset.backend if isinstance(self.dataset, ArrayDataset) else _host()
+        order = backend.asarray(self._order(epoch))
+        self._detect_indexing(order)
         jobs = (partial(self._arrays, order, epoch, k) for k in range(first, len(self)))
-        ahead = self.prefetch if home is _host() else 0
+        ahead = self.prefetch if backend is _host() else 0
         with closing(_results(jobs, ahead)) as results:
             for k, arrays in enumerate(results, first):
                 if epoch == self._epoch:  # not while a later loop is under way
@@ -229,19 +228,18 @@ class DataLoader:
                 yield place(arrays)
 
     def _order(self, epoch: int) -> Array:
-        """Return the indices of all examples in the order of an epoch, int64, on the host."""
+        """Return the indices of all samples in the order of an epoch, int64, on the host."""
         count = len(self.dataset)
         if not self.shuffle:
             return np.arange(count)
         return self._stream(epoch, 0).permutation(count)
 
-    def _find_out(self, order: Array) -> None:
-        """Find out how the dataset wants to be asked, here and not in the thread of `prefetch`."""
+    def _detect_indexing(self, order: Array) -> None:
+        """Detect the dataset's kind of indexing, outside the thread of `prefetch`."""
         if self._one_by_one is None and not isinstance(self.dataset, ArrayDataset):
             self._one_by_one = gives_examples(self.dataset, order[:2])
 
     def _rows(self, index: Array) -> _Arrays:
-        """Return the rows of some examples."""
         if isinstance(self.dataset, ArrayDataset):
             return self.dataset[index]
         if self._one_by_one:
@@ -271,7 +269,7 @@ class DataLoader:
 
     @property
     def seed(self) -> int:
-        """What the order of every epoch follows from, 64 bits; drawn when first asked for."""
+        """The seed of the order of every epoch, 64 bits; drawn at its first use."""
         if self._seed is None:
             source = default_generator if self._generator is None else self._generator
             low, high = source.bits(2, "numpy").tolist()
@@ -284,7 +282,7 @@ class DataLoader:
         return vars(self).copy()
 
     def state_dict(self) -> dict[str, int]:
-        """Return the seed and the place of the next batch: epoch and number in it.
+        """Return the seed and the position of the next batch: epoch and number in it.
 
         Examples
         --------
@@ -300,12 +298,12 @@ class DataLoader:
         return {"seed": self.seed, "epoch": epoch, "batch": batch}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next loop begin at the place that `state_dict` returned.
+        """Start the next loop at the position that `state_dict` returned.
 
         Raises
         ------
         StateError
-            If it is not such a state, or of a loader with fewer batches than the place.
+            If it is not such a state, or its position is beyond the last batch.
         """
         valid = set(state) == _STATE_KEYS and all(isinstance(v, int) for v in state.values())
         within = {"seed": 2**64, "epoch": 2**31, "batch": len(self)}
@@ -328,10 +326,9 @@ class DataLoader:
 def _results(
     jobs: Iterator[Callable[[], _Arrays]], ahead: int
 ) -> PythonGenerator[_Arrays, None, None]:
-    """Do jobs in order, up to ``ahead`` of them beforehand in a thread.
+    """Yield the results of jobs in order; a thread runs up to ``ahead`` of them beforehand.
 
-    An exception in a job comes out here.  Closing this generator, which also happens when it is
-    dropped, ends the thread.
+    An exception in a job is raised here.  Closing or dropping this generator ends the thread.
     """
     if not ahead:
         for job in jobs:

@@ -1,4 +1,4 @@
-"""The IDX file format, and the two data sets that come in it: MNIST and Fashion-MNIST."""
+"""The IDX file format, and two data sets in it: MNIST and Fashion-MNIST."""
 
 from __future__ import annotations
 
@@ -97,9 +97,9 @@ def mnist(
         A folder with the four IDX files (packed with gzip or not), or with a folder ``mnist`` that
         has them.  Without it: ``NNLIB_DATA``, then the cache in the user's home.
     download : bool
-        Download what is not there (11 MB) to ``root`` or the cache.
+        Download missing files (11 MB) to ``root`` or the cache.
     raw : bool
-        Leave the pixels as bytes, 0 … 255: a quarter of the memory.
+        Return the pixels as bytes, 0 … 255: a quarter of the memory.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def mnist(
     Raises
     ------
     DataNotFoundError
-        If the files are nowhere; the text says where they were looked for.
+        If the files are not found; the text lists the folders.
     DataError
         If a file is damaged.
     OutputError

@@ -21,14 +21,14 @@ _Ids = npt.NDArray[np.int64]
 
 
 class Encoder(Protocol):
-    """The half of a tokenizer that a data set needs."""
+    """The part of a tokenizer that a data set uses."""
 
     def encode(self, text: str) -> _Ids:
         """Turn a text into the numbers of its tokens."""
 
 
 class PairDataset:
-    """Pairs of sequences, filled up to common lengths when they are read.
+    """Pairs of sequences, padded to common lengths when they are read.
 
     Rows are ``(source, target_in, target_out)``: the source and its end token; the start token and
     the target; the target and its end token, so that ``target_out[t]`` follows ``target_in[t]``.
@@ -38,14 +38,14 @@ class PairDataset:
     pairs : sequence of (source, target)
         Each a sequence of integers, without special tokens.
     padding, start, end : int
-        The tokens that fill up a row, begin a target, and end a sequence.
+        The tokens that pad a row, begin a target, and end a sequence.
     multiple : int
-        Rows are filled up to a multiple of so many tokens.
+        Rows are padded to a multiple of this number of tokens.
 
     Attributes
     ----------
     lengths : array of int64
-        To what each pair is filled up.
+        Padded length of each pair.
 
     Raises
     ------
@@ -91,7 +91,7 @@ class PairDataset:
         text : ParallelText
         tokenizer : BPETokenizer or CharTokenizer
         longest : int, optional
-            Leave out pairs of which a side has more tokens, its end included.
+            Leave out pairs with more tokens on a side, including the end token.
         **options
             Those of the class.
 
@@ -113,7 +113,7 @@ class PairDataset:
         return len(self._pairs)
 
     def __getitem__(self, index: Any) -> tuple[Array, ...]:
-        """Return the rows of some pairs; -1 stands for a row of padding alone."""
+        """Return the rows of some pairs; -1 is a row of padding."""
         index = np.asarray(index, np.int64)
         shape = (len(index), max(self.lengths[i] for i in index if i >= 0))
         rows = [np.full(shape, self.padding, np.int64) for _ in range(3)]
@@ -134,11 +134,11 @@ class PairDataset:
 
 
 class PairLoader(DataLoader):
-    """Batches of pairs of about the same length, in few different shapes.
+    """Batches of pairs of similar lengths, in few different shapes.
 
-    All pairs that are filled up to one length, a multiple of ``dataset.multiple``, make batches of
-    the same shape, ``max(1, tokens // length)`` rows; what is missing in the last of them are rows
-    of padding.  So a compiled step is recorded once for each length.  The loss must ignore padding:
+    All pairs that are padded to one length, a multiple of ``dataset.multiple``, make batches of
+    the same shape, ``max(1, tokens // length)`` rows; the last batch is filled with rows of
+    padding.  So a compiled step is traced once for each length.  The loss must ignore padding:
     ``nn.CrossEntropyLoss(ignore_index=dataset.padding)``.
 
     Parameters
@@ -147,9 +147,9 @@ class PairLoader(DataLoader):
     tokens : int
         Size of a batch: rows × length of either side is at most this.
     shuffle : bool
-        Put the pairs of each length, then the batches, in a new random order each epoch.
+        Shuffle the pairs of each length, then the batches, in each epoch.
     prefetch, backend, generator
-        As of `DataLoader`.
+        See `DataLoader`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Pairs of texts that say the same in two languages."""
+"""Parallel texts: pairs of a text and its translation."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["ParallelSplit", "ParallelText", "near_duplicates", "parallel_text"]
 
 
 class ParallelSplit(NamedTuple):
-    """What `ParallelText.split` returns.
+    """Result of `ParallelText.split`.
 
     Attributes
     ----------
     train, validation, test : ParallelText
     removed : int
-        How many pairs were left out of training because they repeat a held-out one.
+        Number of pairs left out of training because they repeat a held-out one.
 
     Examples
     --------
@@ -81,7 +81,7 @@ class ParallelText:
         )
 
     def split(self, validation: int, test: int, seed: int = 0) -> ParallelSplit:
-        """Hold out random pairs, and keep what repeats them out of training.
+        """Hold out random pairs, and remove their repetitions from training.
 
         A pair is left out if the words of its source, or of its target, are those of a pair that
         is held out, whatever their capitals, spaces and punctuation.
@@ -89,14 +89,14 @@ class ParallelText:
         Parameters
         ----------
         validation, test : int
-            How many pairs to hold out; the others, but for repetitions, are for training.
+            Numbers of pairs to hold out; the others, without repetitions, are for training.
         seed : int
             The same seed holds out the same pairs.
 
         Raises
         ------
         OptionError
-            If there are not as many pairs, and one more.
+            If no pair would be left for training.
 
         Examples
         --------
@@ -181,8 +181,7 @@ def near_duplicates(text: ParallelText, others: ParallelText, share: float = 0.5
     ----------
     text, others : ParallelText
     share : float
-        In (0, 1]: how many of all groups of three words that occur in one or the other must
-        occur in both.
+        In (0, 1]: least share of the groups of three words in either that occur in both.
 
     Returns
     -------
@@ -218,6 +217,6 @@ def near_duplicates(text: ParallelText, others: ParallelText, share: float = 0.5
 
 
 def _triples(text: str) -> set[tuple[str, ...]]:
-    """Return all groups of three words; what has fewer is one group."""
+    """Return all groups of three words; a shorter text is one group."""
     all_words = words(text)
     return {all_words[i : i + 3] for i in range(max(1, len(all_words) - 2))}

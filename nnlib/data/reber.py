@@ -41,11 +41,11 @@ def embedded_reber(count: int, seed: int = 0, exclude: Collection[str] = ()) -> 
     Parameters
     ----------
     count : int
-        How many strings; some come more than once.
+        Number of strings; some occur more than once.
     seed : int
         The same strings for the same seed, always.
     exclude : collection of str
-        Strings that are not to come: the training strings, when drawing those for the test.
+        Strings that are not drawn: the training strings, when drawing those for the test.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def _reber(rng: np.random.Generator) -> str:
 
 
 def _following(string: str) -> list[str]:
-    """Which symbols may come after each one but the last of an embedded string."""
+    """Symbols that may follow each one but the last of an embedded string."""
     outer, node, found = string[1:2], 0, ["B", "TP", "B"]
     for symbol in string[2:-2]:
         if symbol not in _ARCS[node]:
@@ -107,7 +107,7 @@ def _following(string: str) -> list[str]:
 
 
 def _longest(strings: Sequence[str], length: int | None) -> int:
-    """How many steps the arrays have: a string's last symbol has no successor."""
+    """Number of steps of the arrays: a string's last symbol has no successor."""
     longest = max(map(len, strings), default=1) - 1
     if not strings or (length is not None and length < longest):
         raise DataError(
@@ -125,7 +125,7 @@ def reber_dataset(strings: Sequence[str], length: int | None = None) -> ArrayDat
     strings : sequence of str
         From `embedded_reber`.
     length : int, optional
-        Steps L of the arrays; as many as the longest string needs if not given.
+        Steps L of the arrays; those of the longest string if not given.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def reber_dataset(strings: Sequence[str], length: int | None = None) -> ArrayDat
     x = np.zeros((len(strings), longest, len(REBER_SYMBOLS)), np.float32)
     target = np.full((len(strings), longest), -100, np.int64)
     for row, string in enumerate(strings):
-        _following(string)  # is it of the grammar?
+        _following(string)  # raises for a string that is not of the grammar
         symbols = [REBER_SYMBOLS.index(symbol) for symbol in string]
         x[row, np.arange(len(string) - 1), symbols[:-1]] = 1
         target[row, : len(string) - 1] = symbols[1:]
@@ -158,7 +158,7 @@ def reber_dataset(strings: Sequence[str], length: int | None = None) -> ArrayDat
 
 
 def reber_successors(strings: Sequence[str], length: int | None = None) -> npt.NDArray[Any]:
-    """Say which symbols the grammar allows after every symbol.
+    """Return the symbols that the grammar allows after every symbol.
 
     A network has learnt the grammar if at every step its outputs for these are larger than all its
     others.
@@ -176,7 +176,7 @@ def reber_successors(strings: Sequence[str], length: int | None = None) -> npt.N
     Raises
     ------
     DataError
-        As of `reber_dataset`.
+        See `reber_dataset`.
 
     Examples
     --------

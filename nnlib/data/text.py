@@ -1,4 +1,4 @@
-"""A text as a sequence of characters, each a class."""
+"""A text as a sequence of character numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nnlib_backends.config import DATA
 __all__ = ["CharacterText", "text"]
 
 
-@dataclass(frozen=True, eq=False)  # arrays have no single truth value to compare by
+@dataclass(frozen=True, eq=False)  # comparing arrays gives no single truth value
 class CharacterText:
     """A text whose characters are numbered in the order of their code points.
 
@@ -44,7 +44,7 @@ class CharacterText:
 
     @cached_property
     def tokenizer(self) -> CharTokenizer:
-        """What turns characters into numbers and back."""
+        """The tokenizer of this vocabulary."""
         return CharTokenizer(self.vocabulary)
 
     def encode(self, text: str) -> npt.NDArray[np.int64]:
@@ -70,7 +70,7 @@ def text(path: str | os.PathLike[str], *, validation: float = 0.1) -> CharacterT
     path : path
         The file; a relative path is also looked for in the folder ``NNLIB_DATA``.
     validation : float
-        The share of the text, in [0, 1), that is kept for validation: its end.
+        The share of the text, in [0, 1), for validation: its end.
 
     Raises
     ------
@@ -105,10 +105,10 @@ def text(path: str | os.PathLike[str], *, validation: float = 0.1) -> CharacterT
 
 def read_text(path: str | os.PathLike[str]) -> str:
     """Return the content of a UTF-8 file, which may lie in the folder ``NNLIB_DATA``."""
-    places = dict.fromkeys([Path(path), Path(DATA.get(), path)])
-    for place in places:
+    candidates = dict.fromkeys([Path(path), Path(DATA.get(), path)])
+    for candidate in candidates:
         try:
-            with reading(place, DataNotFoundError, DataError) as file:
+            with reading(candidate, DataNotFoundError, DataError) as file:
                 content = file.read()
         except DataNotFoundError:
             continue
@@ -116,14 +116,14 @@ def read_text(path: str | os.PathLike[str]) -> str:
             text = content.decode("utf-8")
         except UnicodeDecodeError as error:
             raise DataError(
-                f"{place} must be UTF-8 text. Received: byte "
+                f"{candidate} must be UTF-8 text. Received: byte "
                 f"0x{error.object[error.start]:02x} at position {error.start}. "
                 "Convert it first, e.g. with iconv"
             ) from error
         if not text:
-            raise DataError(f"{place} must hold text. Received: an empty file")
+            raise DataError(f"{candidate} must hold text. Received: an empty file")
         return text
     raise DataNotFoundError(
-        f"a text file must exist. Looked for: {', '.join(map(str, places))}. "
+        f"a text file must exist. Looked for: {', '.join(map(str, candidates))}. "
         f"Give its full path, or set {DATA.name} to its folder"
     )

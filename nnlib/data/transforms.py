@@ -1,4 +1,4 @@
-"""Changes to whole batches: scaling, flattening, one-hot labels, random crops and flips.
+"""Transforms of whole batches: scaling, flattening, one-hot labels, random crops and flips.
 
 A transform is a function of a batch (first axis: examples) that returns a batch, of either
 backend's arrays.  A random one is a `RandomTransform`, which also gets a generator: the loader
@@ -74,7 +74,7 @@ def apply(transform: Transform, x: Array, generator: Generator) -> Array:
     x : array, (B, ...)
         A batch; of another library, such as PyTorch, it is converted.
     generator : Generator
-        What a `RandomTransform` draws from.
+        The random stream of a `RandomTransform`.
 
     Examples
     --------
@@ -99,7 +99,7 @@ class _Compose(RandomTransform):
 
 
 def compose(*transforms: Transform) -> RandomTransform:
-    """Do several transforms, one after another.
+    """Apply several transforms, one after another.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def compose(*transforms: Transform) -> RandomTransform:
 
 
 def flatten(x: Array) -> Array:
-    """Make a row of each example: (B, …) → (B, product of the rest).
+    """Flatten each sample: (B, …) → (B, product of the rest).
 
     Examples
     --------
@@ -119,7 +119,7 @@ def flatten(x: Array) -> Array:
     >>> flatten(np.zeros((5, 8, 8, 1))).shape
     (5, 64)
     """
-    return x.reshape(x.shape[0], math.prod(x.shape[1:]))  # -1 could not be told of no examples
+    return x.reshape(x.shape[0], math.prod(x.shape[1:]))  # -1 is ambiguous for an empty batch
 
 
 def normalize(mean: float | Sequence[float], std: float | Sequence[float]) -> Transform:
@@ -171,8 +171,8 @@ def one_hot(num_classes: int) -> Transform:
     OptionError
         If there is no class.
     LabelError
-        When called, if labels are not integers, or (checked on the host only, where looking costs
-        nothing) lie outside 0 … num_classes − 1.
+        When called, if labels are not integers, or (checked on the host only) lie outside
+        0 … num_classes − 1.
 
     Examples
     --------

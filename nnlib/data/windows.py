@@ -1,4 +1,4 @@
-"""Pieces of a long text, for training a language model."""
+"""Windows of a long text, for training a language model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["TextWindows"]
 
 
 class TextWindows:
-    """All windows of a sequence of tokens; what is to be predicted is the token after each.
+    """All windows of a sequence of tokens; the targets are the tokens one position later.
 
     A dataset for `DataLoader` and `nnlib.Trainer`.  Window ``i`` begins at token ``i · stride``:
     its input are ``context`` tokens, its target those that are one further.
@@ -22,12 +22,12 @@ class TextWindows:
     Parameters
     ----------
     tokens : array of integers, (N,)
-        On the host, such as `CharTokenizer.encode` gives; looked at, not copied.
+        On the host, such as the result of `CharTokenizer.encode`; not copied.
     context : int
         Tokens in a window.
     stride : int
-        From the start of one window to that of the next.  1, and a shuffling loader: windows at
-        random places.  ``context``: every token is a target once, as evaluation wants it.
+        From the start of one window to that of the next.  Use 1 and a shuffling loader for random
+        windows, ``context`` for evaluation, in which every token is a target once.
 
     Raises
     ------

@@ -1,7 +1,6 @@
-"""Weights in files.
+"""Save and load weights as safetensors: names, dtypes, shapes and bytes.
 
-The format is safetensors, which most of the field reads: names, dtypes, shapes and bytes, and no
-code, so that loading a stranger's file runs nothing.
+The format contains no code, so that loading an untrusted file runs nothing.
 """
 
 from nnlib.io.atomic import check_writable, make_folder, writing

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Write files atomically: whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from nnlib.reading import check_name, special_kind
 
 try:
     import fcntl
-except ImportError:  # Windows, which lets nobody remove an open file
+except ImportError:  # Windows, where an open file cannot be removed
     fcntl = None  # type: ignore[assignment]
 
 __all__ = ["check_writable", "make_folder", "writing"]
 
-_BEGIN, _END = ".nnlib-", ".tmp"  # of the names of temporary files
+_PREFIX, _SUFFIX = ".nnlib-", ".tmp"  # of temporary files
 
 _MISSING = "Make the folder first, or give another path"
 _IN_THE_WAY = "Give another path: a file stands where a folder is needed"
@@ -44,17 +44,17 @@ _REMEDIES = {
 
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Give a file to write to, which takes the place of ``path`` once it is complete.
+    """Open a temporary file for writing, which replaces ``path`` at the end of the block.
 
-    It is a temporary file in the same folder until then.  When the block is left by an error or an
-    interruption, it is removed, and a file that was at ``path`` is as it was.  What a process that
-    was killed left behind is removed when the next file is written into that folder.
+    After an error or an interruption the temporary file is removed, and a file at ``path`` is not
+    changed.  Temporary files of killed processes are removed when the next file is written into
+    their folder.
 
     Parameters
     ----------
     path : path
-        A symbolic link is followed, so that the file behind it is replaced.  A file that is
-        replaced keeps its permissions; a new one gets those of the process (``umask``).
+        Symbolic links are followed.  A replaced file keeps its permissions; a new one has those of
+        the process (``umask``).
 
     Raises
     ------
@@ -79,19 +79,19 @@ def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             with file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())  # or a power cut leaves a new name for an empty file
+                os.fsync(file.fileno())  # else a power cut may leave an empty file
                 if fcntl is not None:
-                    os.replace(temporary, target)  # before the file, and so its lock, is gone
+                    os.replace(temporary, target)  # while the file is still locked
             if fcntl is None:
                 os.replace(temporary, target)
             _sync_folder(target.parent)
         finally:
-            with suppress(OSError):  # it is there only if something went wrong
+            with suppress(OSError):  # it exists only after an error
                 temporary.unlink()
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
-    """Make a folder, and those above it, where they are missing; see that files can be made there.
+    """Make a folder and its parents, and check that files can be made in it.
 
     Raises
     ------
@@ -114,12 +114,12 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Make the folder of a file that will be written later, and see that it can be.
+    """Make the folder of a file, and check that the file can be written later.
 
     Raises
     ------
     OutputError
-        If the folder cannot be made or written, or the file not be replaced.
+        If the folder cannot be made or written, or the file cannot be replaced.
 
     Examples
     --------
@@ -133,10 +133,10 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def _typed(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn what the system refuses into an error that says what to do."""
+    """Convert an `OSError` into an error that says what to do."""
     try:
         yield
-    except NnlibError:  # some are OSErrors, but about something else
+    except NnlibError:  # may be an OSError, too
         raise
     except OSError as error:
         reason = error.strerror or str(error)
@@ -145,10 +145,7 @@ def _typed(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _replaceable(path: str | os.PathLike[str]) -> os.stat_result | None:
-    """Return what is known of the file that will be replaced; refuse what must not be.
-
-    A folder's name, a pipe, a socket or a device, and a file marked read-only.
-    """
+    """Return the status of the file to replace; refuse special files and read-only ones."""
     check_name(path)
     try:
         old = os.stat(path)
@@ -163,43 +160,43 @@ def _replaceable(path: str | os.PathLike[str]) -> os.stat_result | None:
 
 
 def _temporary(folder: Path, old: os.stat_result | None) -> tuple[Path, BinaryIO]:
-    """Make a file that nobody can read who could not read the old one, and lock it."""
+    """Make and lock a file that is not more readable than the old one."""
     while True:
-        path = folder / f"{_BEGIN}{secrets.token_hex(8)}{_END}"
+        path = folder / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
         handle = os.open(path, _NEW, 0o666 if old is None else 0o600)
         file = os.fdopen(handle, "wb")
         try:
             if old is not None:
-                _give(handle, old)
+                _copy_permissions(handle, old)
             if _lock(handle) and path.exists():
                 return path, file
         except BaseException:
             file.close()
             path.unlink()
             raise
-        file.close()  # before it was locked, somebody took it for a leftover and removed it
+        file.close()  # another process removed it as a leftover before it was locked
 
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
-def _give(handle: int, old: os.stat_result) -> None:
-    """Give an open file the owner and the permissions of an old one, as far as that is allowed."""
+def _copy_permissions(handle: int, old: os.stat_result) -> None:
+    """Copy the owner and the permissions of an old file to an open one, as far as allowed."""
     if not hasattr(os, "fchown"):
         return
     with suppress(OSError):
         os.fchown(handle, old.st_uid, old.st_gid)
     mode = stat.S_IMODE(old.st_mode)
-    if os.fstat(handle).st_gid != old.st_gid:  # what was its group's is not another group's
+    if os.fstat(handle).st_gid != old.st_gid:  # another group has the rights of others only
         mode = mode & ~0o070 | (mode & 0o007) << 3
     with suppress(OSError):
         os.fchmod(handle, mode)
 
 
 def _lock(handle: int) -> bool:
-    """Lock an open file for as long as it is open; False if somebody else has.
+    """Lock a file while it is open; False if another process has locked it.
 
-    Where files cannot be locked they are never taken for leftovers either.
+    True where files cannot be locked: there they are never removed as leftovers.
     """
     if fcntl is not None:
         try:
@@ -212,10 +209,10 @@ def _lock(handle: int) -> bool:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of processes that are gone: those that nobody has locked."""
+    """Remove the temporary files that no process has locked."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(_BEGIN) and entry.name.endswith(_END):
+            if entry.name.startswith(_PREFIX) and entry.name.endswith(_SUFFIX):
                 with suppress(OSError):
                     _remove_leftover(Path(entry.path))
 
@@ -234,10 +231,10 @@ def _remove_leftover(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the new name on the disk, too."""
+    """Flush the folder's entry to the disk."""
     if os.name != "posix":
         return
-    with suppress(OSError):  # some file systems cannot
+    with suppress(OSError):  # not supported by all file systems
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

@@ -1,7 +1,7 @@
-"""Weights of PyTorch and Keras in nnlib's layouts.
+"""Convert weights of PyTorch and Keras to nnlib's layouts.
 
-Nothing here knows a model by name: layers that have weights are paired with those of the module,
-and each kind of layer is converted in its own way.
+The layers with weights are paired with those of a module, for any architecture, and converted by
+their type.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Image = tuple[int, int, int]
 
 _BatchNorm = (BatchNorm1d, BatchNorm2d)
 _PER_FEATURE = (*_BatchNorm, LayerNorm, RMSNorm, GroupNorm, PReLU)
-_KNOWN_TO_KERAS = (Conv1d, Conv2d, Linear, *_BatchNorm, LayerNorm, Embedding)
+_KERAS_LAYERS = (Conv1d, Conv2d, Linear, *_BatchNorm, LayerNorm, Embedding)
 _COUNT = "num_batches_tracked"
 
 
@@ -52,12 +52,12 @@ def from_torch(
 ) -> State:
     """Convert a state dict of PyTorch to one of an nnlib module of the same architecture.
 
-    Names are matched from the top: children of equal names belong together (``features`` and
-    ``classifier`` of VGG), and otherwise the layers with weights in their order, so that
-    ``classifier.0`` here may be ``classifier.1`` there.  Filters go from (out, in, kh, kw) to
-    (out, kh, kw, in).  Behind a flattened image, PyTorch's features are in the order (C, H, W) and
-    nnlib's in the order (H, W, C): the module is run once to see where that happens.  All other
-    values are the same in both, those of LSTM and attention layers too.
+    Names are matched from the top: children with equal names are paired (``features`` and
+    ``classifier`` of VGG), else the layers with weights in their order, so that ``classifier.0``
+    here may be ``classifier.1`` there.  Filters are transposed from (out, in, kh, kw) to
+    (out, kh, kw, in).  After a flattened image PyTorch's features have the order (C, H, W),
+    nnlib's (H, W, C): the module is run once to find these layers.  All other values, also those of
+    LSTM and attention layers, are the same in both.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def from_torch(
         Such as ``torch.load("vgg16.pth")``, or ``nnlib.load("vgg16.safetensors")``.  Values may be
         tensors of PyTorch or nnlib, or arrays.
     module : Module
-        For which the weights are.  It is not changed.
+        Module for the weights, which is not changed.
     input_shape : sequence of int, optional
         Shape of one input, without the batch; the module's own attribute ``input_shape`` if not
         given.  Needed if there are convolutions and linear layers.
@@ -73,15 +73,15 @@ def from_torch(
     Returns
     -------
     dict of str to numpy.ndarray
-        For ``module.load_state_dict``.  Shapes are not checked here: a head for other classes can
-        be left out there, with ``skip_mismatch=True``.
+        State for ``module.load_state_dict``, which checks the shapes; its ``skip_mismatch=True``
+        leaves out a head for other classes.
 
     Raises
     ------
     StateError
         If the layers cannot be paired.
     OptionError
-        If the input's shape is needed and not known.
+        If the input's shape is needed and not given.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def _torch_value(module: Module, role: str, value: Values, image: Image | None) 
 
 
 def _flattened_images(module: Module, input_shape: Sequence[int] | None) -> dict[str, Image]:
-    """Path of each layer whose features are a flattened image → (H, W, C) of that image."""
+    """Return path → (H, W, C) for each layer whose features are a flattened image."""
     kinds = {type(m) for m in module.modules()}
     if not kinds & {Linear, *_BatchNorm, LayerNorm}:
         return {}
@@ -136,15 +136,15 @@ def _flattened_images(module: Module, input_shape: Sequence[int] | None) -> dict
                 f"{type(module).__name__} has no attribute input_shape"
             )
         return {}
-    return _watched(module, tuple(shape)) if len(shape) == 3 else {}
+    return _trace_shapes(module, tuple(shape)) if len(shape) == 3 else {}
 
 
-def _watched(module: Module, shape: tuple[int, ...]) -> dict[str, Image]:
-    """Run a module and look at what its layers take and give."""
+def _trace_shapes(module: Module, shape: tuple[int, ...]) -> dict[str, Image]:
+    """Run a module and inspect the inputs and outputs of its layers."""
     images: dict[str, Image] = {}
-    last: list[tuple[int, ...]] = [(0, *shape)]  # the last image that a layer took or gave
+    last: list[tuple[int, ...]] = [(0, *shape)]  # shape of the last image
 
-    def watch(path: str) -> Callable[[Module, tuple[Any, ...], Any], None]:
+    def inspect(path: str) -> Callable[[Module, tuple[Any, ...], Any], None]:
         def hook(layer: Module, inputs: tuple[Any, ...], output: Any) -> None:
             taken = inputs[0] if inputs else None
             if not (isinstance(taken, Tensor) and isinstance(output, Tensor)):
@@ -160,14 +160,14 @@ def _watched(module: Module, shape: tuple[int, ...]) -> dict[str, Image]:
         return hook
 
     parts = [(path, m) for path, m in module.named_modules() if not m._modules]
-    removers = [m.register_forward_hook(watch(path)) for path, m in parts]
+    handles = [m.register_forward_hook(inspect(path)) for path, m in parts]
     first = next(module.parameters())
     try:
         with inference(module), no_grad():
             module(zeros(1, *shape, dtype=first.dtype, backend=first.backend))
     finally:
-        for remove in removers:
-            remove()
+        for handle in handles:
+            handle.remove()
     return images
 
 
@@ -187,13 +187,13 @@ _ROLES = {
 def from_keras(weights: Mapping[str, Any] | Sequence[Any], module: Module) -> State:
     """Convert weights of Keras (channels last) to a state dict of an nnlib module.
 
-    Layers with weights are paired in their order.  Kernels go from (kh, kw, in, out) to
-    (out, kh, kw, in), and those of dense layers from (in, out) to (out, in).  The order of
-    features behind a flattened image is the same in both.
+    Layers with weights are paired in their order.  Filters are transposed from (kh, kw, in, out) to
+    (out, kh, kw, in), and the weights of dense layers from (in, out) to (out, in).  The order of
+    features after a flattened image is the same in both.
 
-    Not among the weights, and so yours to set: Keras adds 0.001 to the variance in batch
-    normalisation (``nn.BatchNorm2d(…, eps=1e-3)``), and ``padding="same"`` with a stride pads on
-    other sides than nnlib.
+    Two options of Keras are not among the weights: batch normalisation adds 0.001 to the variance
+    (``nn.BatchNorm2d(…, eps=1e-3)``), and ``padding="same"`` with a stride pads other sides than in
+    nnlib.
 
     Parameters
     ----------
@@ -202,18 +202,18 @@ def from_keras(weights: Mapping[str, Any] | Sequence[Any], module: Module) -> St
         for layer in model.layers}``; or path → array, with paths such as
         ``"block1_conv1/kernel"``, in the order of the layers.
     module : Module
-        For which the weights are.  It is not changed.
+        Module for the weights, which is not changed.
 
     Returns
     -------
     dict of str to numpy.ndarray
-        For ``module.load_state_dict``.  Shapes are not checked here: a head for other classes can
-        be left out there, with ``skip_mismatch=True``.
+        State for ``module.load_state_dict``, which checks the shapes; its ``skip_mismatch=True``
+        leaves out a head for other classes.
 
     Raises
     ------
     StateError
-        If the layers cannot be paired, or a kind of layer is not known here.
+        If the layers cannot be paired, or a type of layer is not supported.
 
     Examples
     --------
@@ -227,15 +227,15 @@ def from_keras(weights: Mapping[str, Any] | Sequence[Any], module: Module) -> St
     ours = layers_of(module.state_dict())
     modules = [module.get_submodule(own.path) for own in ours]
     for own, layer in zip(ours, modules, strict=True):
-        if not isinstance(layer, _KNOWN_TO_KERAS):
-            known = ", ".join(kind.__name__ for kind in _KNOWN_TO_KERAS)
+        if not isinstance(layer, _KERAS_LAYERS):
+            known = ", ".join(kind.__name__ for kind in _KERAS_LAYERS)
             raise StateError(
                 f"weights of Keras can be converted for {known}. "
                 f"Received: {type(layer).__name__} at {own.path!r}"
             )
     result: State = {}
     with parsing("the weights", "those of Keras, arrays layer by layer", StateError):
-        matched = in_order(_keras_layers(weights, ours), ours)
+        matched = in_order(_group_by_layers(weights, ours), ours)
         for (their, own), layer in zip(matched, modules, strict=True):
             for role, value in _with_roles(their, own).items():
                 result[own.name(role)] = _keras_value(layer, role, _on_host(value))
@@ -244,8 +244,8 @@ def from_keras(weights: Mapping[str, Any] | Sequence[Any], module: Module) -> St
     return result
 
 
-def _keras_layers(weights: Any, ours: Sequence[Layer]) -> list[Layer]:
-    """Group weights by layers; the values of a layer are a list, or a dict by roles."""
+def _group_by_layers(weights: Any, ours: Sequence[Layer]) -> list[Layer]:
+    """Group weights by layers, each with a list of values or a dict by roles."""
     if isinstance(weights, Mapping):
         layers: dict[str, Any] = {}
         for path, value in weights.items():
@@ -264,11 +264,11 @@ def _keras_layers(weights: Any, ours: Sequence[Layer]) -> list[Layer]:
     if sum(counts) != len(weights):
         raise StateError(
             f"the module has {sum(counts)} values in {len(ours)} layers, and as many arrays are "
-            f"needed. Received: {len(weights)}. For a layer without bias, say so: bias=False"
+            f"needed. Received: {len(weights)}. Make layers without bias with bias=False"
         )
-    rest = iter(weights)
+    values = iter(weights)
     return [
-        Layer(own.path, [next(rest) for _ in range(count)])
+        Layer(own.path, [next(values) for _ in range(count)])
         for own, count in zip(ours, counts, strict=True)
     ]
 
@@ -296,7 +296,7 @@ def _keras_value(module: Module, role: str, value: Values) -> Values:
 
 
 def _on_host(value: Any) -> Values:
-    """Return an array of nnlib, PyTorch, Keras, JAX or NumPy as one of NumPy."""
+    """Convert an array of nnlib, PyTorch, Keras or JAX to a NumPy array."""
     if isinstance(value, Tensor):
         return value.numpy()
     if type(value).__module__.partition(".")[0] == "torch":

@@ -1,4 +1,4 @@
-"""Which layer of a state belongs to which layer of a module."""
+"""Pair the layers of a state dict with those of a module."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from nnlib.nn import Module
 
 __all__ = ["Layer", "in_order", "layers_of", "pairs"]
 
-_SHOWN = 20  # layers of each side in an error
-_DEEPEST = 64  # parts of a name
+_MAX_SHOWN = 20  # layers of each side in an error
+_MAX_DEPTH = 64  # parts of a name
 
 
 @dataclass(frozen=True)
@@ -22,16 +22,16 @@ class Layer:
     Attributes
     ----------
     path : str
-        Such as ``"features.0"``.
-    values : mapping of str to array
-        Such as ``"weight"``, ``"bias"``, or a list of them.
+        Path in its module, such as ``"features.0"``.
+    values : mapping of str to array, or list of array
+        Arrays by role, such as ``"weight"`` and ``"bias"``, or in order.
     """
 
     path: str
     values: Any
 
     def name(self, role: str) -> str:
-        """Return the name of one of its values in a state dict."""
+        """Return the name of a value in a state dict."""
         return f"{self.path}.{role}" if self.path else role
 
 
@@ -51,12 +51,12 @@ def layers_of(state: Mapping[str, Any]) -> list[Layer]:
 
 
 def pairs(theirs: Sequence[Layer], module: Module) -> Iterator[tuple[Layer, Layer]]:
-    """Pair the layers of a state with those of a module: by name where names agree, else in order.
+    """Pair the layers of a state with those of a module: by equal names, else in order.
 
     Raises
     ------
     StateError
-        If their numbers differ.
+        If the numbers of layers differ.
 
     Examples
     --------
@@ -68,14 +68,14 @@ def pairs(theirs: Sequence[Layer], module: Module) -> Iterator[tuple[Layer, Laye
     [('a', 'a'), ('b.0', 'b.1')]
     """
     for layer in theirs:
-        if layer.path.count(".") > _DEEPEST:
+        if layer.path.count(".") > _MAX_DEPTH:
             raise StateError(
-                f"a name must have at most {_DEEPEST} parts. Received: {layer.path!r:.80}"
+                f"a name must have at most {_MAX_DEPTH} parts. Received: {layer.path!r:.80}"
             )
     return _pairs(_branch(theirs), _branch(layers_of(module.state_dict())))
 
 
-Branch = Sequence[tuple[list[str], Layer]]  # what is left of each path, and the layer
+Branch = Sequence[tuple[list[str], Layer]]  # pairs (remaining path, layer)
 
 
 def _branch(layers: Sequence[Layer]) -> Branch:
@@ -106,7 +106,7 @@ def _children(branch: Branch) -> dict[str, Branch]:
 
 
 def _sorted(branch: Branch) -> Iterator[Layer]:
-    """Yield layers in order, those with numbers by these: files may have 10 before 2."""
+    """Yield layers in order, numbered ones by their numbers: files may have 10 before 2."""
     if len(branch) == 1:
         yield branch[0][1]
         return
@@ -122,17 +122,17 @@ def in_order(theirs: Sequence[Layer], ours: Sequence[Layer]) -> Iterator[tuple[L
     Raises
     ------
     StateError
-        If there are more on one side.
+        If the numbers of layers differ.
     """
     if len(theirs) != len(ours):
         raise StateError(
-            f"there must be as many layers with weights on both sides. Received: {len(theirs)}, "
-            f"{_names(theirs)}, for the module's {len(ours)}, {_names(ours)}. Replace a head after "
-            "loading, or convert for a part of the module"
+            "both sides must have the same number of layers with weights. Received: "
+            f"{len(theirs)}, {_names(theirs)}, for the module's {len(ours)}, {_names(ours)}. "
+            "Replace a head after loading, or convert for a part of the module"
         )
     return zip(theirs, ours, strict=True)
 
 
 def _names(layers: Sequence[Layer]) -> str:
-    names = [layer.path or "(itself)" for layer in layers[:_SHOWN]]
-    return ", ".join(names) + (", …" if len(layers) > _SHOWN else "")
+    names = [layer.path or "(itself)" for layer in layers[:_MAX_SHOWN]]
+    return ", ".join(names) + (", …" if len(layers) > _MAX_SHOWN else "")

@@ -1,8 +1,8 @@
-"""Saving and loading weights as safetensors.
+"""Save and load weights as safetensors.
 
-A file holds eight bytes with the length of a header, the header (JSON: name → dtype, shape, place)
-and the values, without gaps.  The safetensors library checks a file; values are read and written
-here, one tensor at a time, so that a model on a GPU needs little memory on the host.
+A file has eight bytes with the length of a header, the header (JSON: name → dtype, shape, offsets)
+and the values, without gaps.  The safetensors library checks files; this module reads and writes
+the values one tensor at a time, so that a model on a GPU needs little host memory.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _CODES = {
     "float32": "F32",
     "float64": "F64",
 }
-_BYTES = {"BOOL": "u1", "BF16": "u2"}  # how to read and write what NumPy does not have so
+_BYTES = {"BOOL": "u1", "BF16": "u2"}  # dtypes that are stored as integers
 _STORED = {
     code: np.dtype(_BYTES.get(code, name)).newbyteorder("<") for name, code in _CODES.items()
 }
@@ -47,7 +47,7 @@ _METADATA = "__metadata__"
 
 
 class _Entry(NamedTuple):
-    """Where a tensor is in a file."""
+    """Name, dtype, shape and offsets of a tensor in a file."""
 
     name: str
     code: str
@@ -69,19 +69,18 @@ def save(
     Parameters
     ----------
     state : Module, or mapping of str to Tensor or array
-        Of either backend, or arrays of another library.  A module's parameters and buffers; shared
-        ones once.
+        A module's parameters and buffers, shared ones once; or tensors and arrays of any library.
     path : path
-        Replaced only when the new file is complete.  Usually ends in ``.safetensors``.
+        Usually ends in ``.safetensors``.  An old file is replaced when the new one is complete.
     metadata : mapping of str to str, optional
-        Notes to keep with the weights.
+        Texts that are saved with the weights.
 
     Raises
     ------
     DTypeError
-        If a name, value or note is of a kind that the format does not hold.
+        If the format does not support a name, value or metadata.
     OutputError
-        If the file cannot be written.  An older one is as it was then.
+        If the file cannot be written; an old file is not changed then.
 
     Examples
     --------
@@ -102,7 +101,7 @@ def save(
     state = {name: _of_a_backend(name, value) for name, value in state.items()}
     for name, value in state.items():
         _check_item(name, value)
-    # large items first, as the library does, so that every tensor is aligned in memory
+    # large items first, as in the library, so that every tensor is aligned in memory
     names = sorted(state, key=lambda name: (-state[name].dtype.itemsize, name))
     header = _header(state, names, metadata)
     with writing(path) as file:
@@ -142,16 +141,16 @@ def _header(
         content[_METADATA] = dict(metadata)
         if not all(isinstance(item, str) for pair in metadata.items() for item in pair):
             raise DTypeError(f"metadata must be texts. Received: {dict(metadata)!r}")
-    place = 0
+    begin = 0
     for name in names:
         value = state[name]
-        end = place + value.size * value.dtype.itemsize
+        end = begin + value.size * value.dtype.itemsize
         content[name] = {
             "dtype": _CODES[value.dtype.name],
             "shape": list(value.shape),
-            "data_offsets": [place, end],
+            "data_offsets": [begin, end],
         }
-        place = end
+        begin = end
     try:
         header = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError as error:
@@ -200,25 +199,25 @@ def load(
     ----------
     path : path
     backend : str or Backend, optional
-        Where the tensors go; the current backend if not given.
+        Backend of the tensors; the current one if not given.
     with_metadata : bool
-        Also return the notes in the file.
+        Also return the metadata.
 
     Returns
     -------
     dict of str to Tensor
-        In the file's dtypes, except that bfloat16, which NumPy does not have, becomes float32
-        (exactly: a bfloat16 number is a float32 number with a short mantissa).
+        Tensors of the file's dtypes; bfloat16, which NumPy does not have, is converted to float32
+        without rounding.
     dict of str to str
-        Only with ``with_metadata=True``.
+        The metadata, only with ``with_metadata=True``.
 
     Raises
     ------
     InputError
-        If the file cannot be read; where there is none, also a ``FileNotFoundError``.
+        If the file cannot be read; also a ``FileNotFoundError`` if it does not exist.
     FileFormatError
-        If it is truncated, too long, inconsistent, or no safetensors file; the text says what is
-        wrong.  Also for dtypes that neither backend has, such as 8-bit floats.
+        If it is truncated, too long, inconsistent, or no safetensors file, or has dtypes that no
+        backend supports, such as 8-bit floats.
 
     Examples
     --------
@@ -234,7 +233,7 @@ def load(
     tensors: dict[str, Tensor] = {}
     with reading(path) as file:
         _check(path)
-        # the library lets a few things pass that NumPy or JSON understand differently
+        # the library accepts a few files that NumPy or JSON refuse
         with parsing(path, "a valid safetensors file"):
             entries, metadata, start = _read_header(file)
             for entry in entries:
@@ -255,7 +254,7 @@ def load_into(
     Parameters
     ----------
     module : Module
-        On any backend.  Changed only if the whole file fits, or as much of it as was asked for.
+        A module on any backend, which is not changed if an error is raised.
     path : path
     strict : bool
         Refuse missing and unexpected names.
@@ -265,14 +264,14 @@ def load_into(
     Returns
     -------
     LoadReport
-        What was loaded and what was not, see `nnlib.nn.Module.load_state_dict`.
+        The loaded and the missing names, see `nnlib.nn.Module.load_state_dict`.
 
     Raises
     ------
     InputError, FileFormatError
-        As `load`.
+        See `load`.
     StateError
-        As `nnlib.nn.Module.load_state_dict`.
+        See `nnlib.nn.Module.load_state_dict`.
 
     Examples
     --------
@@ -293,7 +292,7 @@ def load_into(
 
 
 def _check(path: str | os.PathLike[str]) -> None:
-    """Have the library look at the whole header; it refuses gaps, overlaps and wrong sizes."""
+    """Check the header with the library, which refuses gaps, overlaps and wrong sizes."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -303,12 +302,12 @@ def _check(path: str | os.PathLike[str]) -> None:
         reason = str(error).removeprefix("Error while deserializing header: ")
         raise FileFormatError(
             f"{path} is not a whole safetensors file: {reason} (it has {os.path.getsize(path)} "
-            "bytes). It may be damaged, cut short or of another format: get it again"
+            "bytes). It may be damaged, truncated or of another format: get it again"
         ) from error
 
 
 def _read_header(file: BinaryIO) -> tuple[list[_Entry], dict[str, str], int]:
-    """Return what is in a file, its notes, and where the values begin."""
+    """Return a file's entries, its metadata and the offset of the values."""
     length = int.from_bytes(file.read(8), "little")
     content = json.loads(file.read(length), object_pairs_hook=_without_duplicates)
     metadata = content.pop(_METADATA, None) or {}

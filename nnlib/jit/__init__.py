@@ -1,4 +1,4 @@
-"""Compiled functions: recorded once for each kind of arguments, then replayed."""
+"""`nnlib.compile`: trace a function once for each kind of arguments, then replay the program."""
 
 from nnlib.jit.compiled import Compiled, compile
 

@@ -1,4 +1,4 @@
-"""Which names a Python function reads: variables, and attributes and items of what they hold."""
+"""Find the variables, attributes and items that a Python function reads, from its bytecode."""
 
 from __future__ import annotations
 
@@ -10,64 +10,63 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-__all__ = ["Path", "Reads", "Step", "reads"]
+__all__ = ["Access", "AccessPath", "Reads", "analyze_reads"]
 
 
 @dataclass(frozen=True)
-class Step:
-    """From an object to what it holds: an attribute's name, or the key of an item."""
+class Access:
+    """One attribute access (``.name``) or subscript (``[name]``)."""
 
     name: Any
-    is_key: bool = False
+    is_item: bool = False
 
     def __str__(self) -> str:
-        return f"[{self.name!r}]" if self.is_key else f".{self.name}"
+        return f"[{self.name!r}]" if self.is_item else f".{self.name}"
 
 
 @dataclass(frozen=True)
-class Path:
-    """A variable, and the attributes and items that are read from there on.
+class AccessPath:
+    """A variable and the chain of attributes and items read from it, such as ``self.table["k"]``.
 
     Attributes
     ----------
     scope : str
-        Where the variable is: "argument", "local", "free" or "global"; "super" where there is none,
-        but a call of `super`.
+        "argument", "local", "free" or "global"; "super" for a call of `super`.
     root : str
-        Its name.
-    steps : tuple of Step
+        Name of the variable.
+    accesses : tuple of Access
     line : int
-        Where that stands in the source.
+        Line of the source.
     """
 
     scope: str
     root: str
-    steps: tuple[Step, ...]
+    accesses: tuple[Access, ...]
     line: int
 
 
 @dataclass(frozen=True)
 class Reads:
-    """What the code of a function reads and writes.
+    """The names that the code of a function reads and writes.
 
     Attributes
     ----------
-    paths : tuple of Path
-    loose : frozenset of str
-        Attributes of something that no path leads to, such as a loop's variable.
-    keys : frozenset of str
-        Strings that stand in the code: perhaps keys of dicts.
-    anything : bool
-        Whether attributes are read whose names only come out at run time.
+    paths : tuple of AccessPath
+    loose_attributes : frozenset of str
+        Attributes of local values, such as a loop variable.
+    strings : frozenset of str
+        String constants in the code: possible keys of dicts.
+    dynamic : bool
+        Whether the code reads attributes whose names are computed at run time.
     """
 
-    paths: tuple[Path, ...]
-    loose: frozenset[str]
-    keys: frozenset[str]
-    anything: bool
+    paths: tuple[AccessPath, ...]
+    loose_attributes: frozenset[str]
+    strings: frozenset[str]
+    dynamic: bool
 
 
-_NOTHING = ("COPY", "CACHE", "EXTENDED_ARG", "PRECALL", "NOP", "NOT_TAKEN", "PUSH_NULL", "SWAP")
+_IGNORED = ("COPY", "CACHE", "EXTENDED_ARG", "PRECALL", "NOP", "NOT_TAKEN", "PUSH_NULL", "SWAP")
 _SCOPES = {
     "LOAD_GLOBAL": "global",
     "LOAD_NAME": "global",
@@ -77,19 +76,19 @@ _SCOPES = {
     "LOAD_FROM_DICT_OR_DEREF": "free",
 }
 _STORE_LOAD = "STORE_FAST_LOAD_FAST"
-_ANYTHING = {"getattr", "hasattr", "setattr", "vars", "attrgetter", "__dict__"}
+_DYNAMIC = {"getattr", "hasattr", "setattr", "vars", "attrgetter", "__dict__"}
 
 
 @functools.lru_cache(4096)
-def reads(code: CodeType) -> Reads:
-    """Find the paths in a function's code.
+def analyze_reads(code: CodeType) -> Reads:
+    """Find what a function's code reads.
 
     Examples
     --------
     >>> def f(self, x):
     ...     return self.config.beta * x + self.table["k"]
-    >>> for path in reads(f.__code__).paths:
-    ...     print(path.root + "".join(map(str, path.steps)))
+    >>> for path in analyze_reads(f.__code__).paths:
+    ...     print(path.root + "".join(map(str, path.accesses)))
     self.config.beta
     x
     self.table['k']
@@ -97,37 +96,39 @@ def reads(code: CodeType) -> Reads:
     count = code.co_argcount + code.co_kwonlyargcount
     count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
     arguments = set(code.co_varnames[:count])
-    paths: list[Path] = []
-    loose: set[str] = set()
+    paths: list[AccessPath] = []
+    loose_attributes: set[str] = set()
     for path in _paths(code):
         scope = "argument" if path.root in arguments and path.scope == "local" else path.scope
         if scope == "free" and path.root not in code.co_freevars:
-            scope = "argument" if path.root in arguments else "local"  # for functions inside
+            scope = "argument" if path.root in arguments else "local"  # a cell of this function
         if path.root:
-            paths.append(Path(scope, path.root, path.steps, path.line))
+            paths.append(AccessPath(scope, path.root, path.accesses, path.line))
         if scope == "local":
-            loose.update(step.name for step in path.steps[:1] if not step.is_key)
+            loose_attributes.update(
+                access.name for access in path.accesses[:1] if not access.is_item
+            )
     return Reads(
         tuple(dict.fromkeys(paths)),
-        frozenset(loose),
-        frozenset(_texts(code)),
-        not _ANYTHING.isdisjoint(code.co_names),
+        frozenset(loose_attributes),
+        frozenset(_strings(code)),
+        not _DYNAMIC.isdisjoint(code.co_names),
     )
 
 
-def _texts(code: CodeType) -> Iterator[str]:
+def _strings(code: CodeType) -> Iterator[str]:
     for value in code.co_consts:
         if isinstance(value, str):
             yield value
         elif isinstance(value, CodeType):
-            yield from _texts(value)
+            yield from _strings(value)
 
 
-def _paths(code: CodeType) -> Iterator[Path]:
-    """Yield what is loaded; without a root, where what an attribute belongs to is not known."""
-    instructions = [i for i in dis.get_instructions(code) if i.opname not in _NOTHING]
+def _paths(code: CodeType) -> Iterator[AccessPath]:
+    """Yield each path that is loaded; its root is empty where the object is a temporary value."""
+    instructions = [i for i in dis.get_instructions(code) if i.opname not in _IGNORED]
     cells = {*code.co_cellvars, *code.co_freevars}
-    path: Path | None = None
+    path: AccessPath | None = None
     after_key = False
     for i, here in enumerate(instructions):
         following = instructions[i + 1] if i + 1 < len(instructions) else None
@@ -135,16 +136,16 @@ def _paths(code: CodeType) -> Iterator[Path]:
         if after_key:  # the subscript itself
             after_key = False
         elif here.opname == "LOAD_SUPER_ATTR":
-            path = Path("super", "super()", (Step(here.argval),), line)
+            path = AccessPath("super", "super()", (Access(here.argval),), line)
         elif here.opname == "CALL" and _is_super(instructions[max(i - 1 - here.argval, 0)]):
-            path = Path("super", "super()", (), line)
+            path = AccessPath("super", "super()", (), line)
         elif here.opname in ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR"):
-            path = path or Path("local", "", (), line)
-            path = Path(path.scope, path.root, (*path.steps, Step(here.argval)), line)
+            path = path or AccessPath("local", "", (), line)
+            path = AccessPath(path.scope, path.root, (*path.accesses, Access(here.argval)), line)
         elif path and here.opname in ("LOAD_CONST", "LOAD_SMALL_INT") and _subscript(following):
             if isinstance(here.argval, str | int | float | tuple):
-                step = Step(here.argval, is_key=True)
-                path = Path(path.scope, path.root, (*path.steps, step), line)
+                access = Access(here.argval, is_item=True)
+                path = AccessPath(path.scope, path.root, (*path.accesses, access), line)
                 after_key = True
         else:
             if path:
@@ -153,13 +154,13 @@ def _paths(code: CodeType) -> Iterator[Path]:
             for scope, name in _loaded(here, cells):
                 if path:
                     yield path
-                path = Path(scope, name, (), line)
+                path = AccessPath(scope, name, (), line)
     if path:
         yield path
 
 
 def _loaded(instruction: dis.Instruction, cells: set[str]) -> list[tuple[str, str]]:
-    """Return scope and name of each variable that an instruction loads, or that it changes."""
+    """Return scope and name of each variable that an instruction loads or changes."""
     opname, value = instruction.opname, instruction.argval
     if opname in _SCOPES:
         return [(_SCOPES[opname], value)]
@@ -168,7 +169,7 @@ def _loaded(instruction: dis.Instruction, cells: set[str]) -> list[tuple[str, st
     names = value if isinstance(value, tuple) else (value,)
     if opname == _STORE_LOAD:
         names = names[1:]
-    # Since Python 3.13 a cell goes to a function inside as a variable: nothing reads its content.
+    # Since Python 3.13 a cell is loaded as a variable to build a closure: its content is not read.
     return [("local", name) for name in names if name not in cells]
 
 

@@ -1,4 +1,4 @@
-"""`nnlib.compile`: run a function once, then replay what it computed."""
+"""`nnlib.compile`: trace a function once, then replay the program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nnlib.autograd import Tensor, tensor
 from nnlib.autograd.autocast import precision
 from nnlib.autograd.mode import is_grad_enabled
 from nnlib.errors import CaptureError, CaptureWarning
-from nnlib.jit.nested import Leaves, bare, rebuilt, take_apart
+from nnlib.jit.nested import Leaves, array_of, flatten, map_leaves
 from nnlib.jit.specialization import Specialization
 from nnlib.jit.trace import Trace
 from nnlib.memory import out_of_memory
@@ -31,24 +31,24 @@ __all__ = ["Changes", "Compiled", "compile"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_MOST_KINDS = 256
-_REPLAYS_UNCHECKED = 100  # at most, where checks are asked for
+_MAX_SPECIALIZATIONS = 256
+_CHECK_INTERVAL = 100  # replays between two checks
 
 
 class Changes(Protocol):
-    """What a function changes, so that a replay can be checked against the function itself."""
+    """The arrays that a function changes, for checking a replay against the function itself."""
 
     def state(self) -> dict[str, Array] | None:
-        """Copy all that it changes, by name; None if there is no room for that."""
+        """Copy these arrays, by name; None if they are too large."""
 
     def restore(self, state: dict[str, Array]) -> None:
-        """Put a copy back."""
+        """Write such copies back."""
 
 
 class Compiled(Generic[P, R]):
-    """A function of tensors that is recorded and replayed; made by `compile`.
+    """A function of tensors that is traced and replayed; made by `compile`.
 
-    Pickled or copied it is the compiled function without its recordings.
+    Pickling and copying leave out the traces.
     """
 
     def __init__(self, function: Callable[P, R], changes: Changes | None = None) -> None:
@@ -59,38 +59,36 @@ class Compiled(Generic[P, R]):
             )
         self.function = function
         functools.update_wrapper(self, function)
-        self.uncompiled = ""  #: why the function runs as it is, if it does
+        self.uncompiled = ""  #: why the function runs uncompiled; empty if it does not
         self._changes = changes
-        self._kinds: dict[Any, Specialization] = {}
-        self._lock = lock_of_an_object()  # recordings have one memory each
+        self._specializations: dict[Any, Specialization] = {}
+        self._lock = lock_of_an_object()  # each trace has one memory for all threads
 
     def __call__(self, *args: P.args, **options: P.kwargs) -> R:
         """Compute the function."""
-        if current() is not None:  # inside another compiled function: part of its recording
+        if current() is not None:  # inside another compiled function: part of its trace
             return self.function(*args, **options)
         if self.uncompiled:
-            return cast("R", self._as_it_is(args, options))
+            return cast("R", self._run_uncompiled(args, options))
         leaves: Leaves = []
         modes = (is_grad_enabled(), precision(), get_backend())
-        positional = take_apart(args, leaves)
-        named = take_apart(options, leaves) if options else None
-        rest = (modes, positional, named, _repeated(leaves))
+        positional = flatten(args, leaves)
+        named = flatten(options, leaves) if options else None
+        key = (modes, positional, named, _aliases(leaves))
         with self._lock:
-            specialization = self._kinds.get(rest)
+            specialization = self._specializations.get(key)
             if specialization is None:
-                if len(self._kinds) >= _MOST_KINDS:
-                    last = next(reversed(self._kinds))
-                    self._give_up(
-                        _TOO_MANY.format(specializations=_MOST_KINDS, what=_unlike(last, rest))
-                    )
-                    return cast("R", self._as_it_is(args, options))
-                specialization = self._kinds[rest] = Specialization(
+                if len(self._specializations) >= _MAX_SPECIALIZATIONS:
+                    what = _first_difference(next(reversed(self._specializations)), key)
+                    self._give_up(_TOO_MANY.format(count=_MAX_SPECIALIZATIONS, what=what))
+                    return cast("R", self._run_uncompiled(args, options))
+                specialization = self._specializations[key] = Specialization(
                     self.function, args, options, leaves
                 )
             try:
                 result = cast("R", self._run(specialization, args, options, leaves))
             except MemoryError as error:
-                self._forget(rest)  # arguments and recordings of a size that does not fit
+                self._drop(key)  # its arguments and traces do not fit into memory
                 what = f"the function {self!r}"
                 raise out_of_memory(error, specialization.backend, what) from None
             if specialization.problem:
@@ -107,7 +105,7 @@ class Compiled(Generic[P, R]):
         if trace is None or not trace.confirmed:
             tracer = specialization.backend.tracer()
             if tracer is None:
-                return self._as_it_is(args, options)
+                return self._run_uncompiled(args, options)
             result = specialization.make_trace(tracer, trace, leaves)
             for other in specialization.traces:
                 other.check_due |= self._changes is not None and not other.checks
@@ -116,69 +114,68 @@ class Compiled(Generic[P, R]):
             return self._check_replay(specialization, trace, args, options, leaves)
         return specialization.replay(trace, leaves)
 
-    def _as_it_is(self, args: Any, options: Any) -> Any:
-        """Call the function itself; arrays arrive as tensors here, too."""
+    def _run_uncompiled(self, args: Any, options: Any) -> Any:
+        """Call the function itself, with arrays converted to tensors."""
         leaves: Leaves = []
-        take_apart((args, options), leaves)
+        flatten((args, options), leaves)
         if not all(isinstance(leaf, Tensor) for leaf in leaves):
-            args, options = rebuilt((args, options), tensor)
-        return rebuilt(self.function(*args, **options), _detached)
+            args, options = map_leaves((args, options), tensor)
+        return map_leaves(self.function(*args, **options), _detached)
 
     def _check_replay(
         self, specialization: Specialization, trace: Trace, args: Any, options: Any, leaves: Leaves
     ) -> Any:
-        """Replay, go back, call the function itself, and give up if it does something else."""
+        """Replay, restore, call the function itself, and give up if the results differ."""
         assert self._changes is not None
         trace.check_due, trace.checks = False, trace.checks + 1
         trace.checked_at = specialization.replayed
         before = self._changes.state()
         if before is None:
             return specialization.replay(trace, leaves)
-        places = [g.state_dict() for g in trace.streams]
+        positions = [g.state_dict() for g in trace.streams]
         changed = [leaves[i] for i in trace.changed_inputs]
-        arguments = [bare(leaf).copy() for leaf in changed]
+        arguments = [array_of(leaf).copy() for leaf in changed]
 
-        def found(result: Any) -> dict[str, Any]:
+        def outcome(result: Any) -> dict[str, Any]:
             values: Leaves = []
-            take_apart(result, values)
+            flatten(result, values)
             named = {f"result {i}": value.data for i, value in enumerate(values)}
-            named |= {f"changed argument {i}": bare(v).copy() for i, v in enumerate(changed)}
+            named |= {f"changed argument {i}": array_of(v).copy() for i, v in enumerate(changed)}
             streams = {f"random stream {i}": g.state_dict() for i, g in enumerate(trace.streams)}
             return named | streams | ((self._changes and self._changes.state()) or {})
 
-        these = found(specialization.replay(trace, leaves))
+        replayed = outcome(specialization.replay(trace, leaves))
         self._changes.restore(before)
         for leaf, value in zip(changed, arguments, strict=True):
-            bare(leaf)[...] = value
-        for generator, place in zip(trace.streams, places, strict=True):
-            generator.load_state_dict(place)
-        result = self._as_it_is(args, options)
-        those = found(result)
-        unlike = _unequal(specialization.backend, these, those)
+            array_of(leaf)[...] = value
+        for generator, position in zip(trace.streams, positions, strict=True):
+            generator.load_state_dict(position)
+        result = self._run_uncompiled(args, options)
+        unlike = _unequal_names(specialization.backend, replayed, outcome(result))
         if unlike:
             self._give_up(
                 "a replay computed something else than the function itself. It differs in "
-                f"{', '.join(unlike[:4])}. What the function reads has changed in a way that "
-                "recordings do not see"
+                f"{', '.join(unlike[:4])}. A value that the function reads has changed, and no "
+                "guard noticed it"
             )
         return result
 
     def check_replays(self) -> None:
-        """Have the next replay of every recording checked against the function itself.
+        """Check the next replay of every trace against the function itself.
 
-        Where that is asked for often, the first times count, and then every hundred replays.
+        After ten checks of a trace, further ones are at least a hundred replays apart.
         """
         with self._lock:
-            for specialization in self._kinds.values():
+            for specialization in self._specializations.values():
                 for trace in specialization.traces:
-                    often = specialization.replayed - trace.checked_at >= _REPLAYS_UNCHECKED
+                    often = specialization.replayed - trace.checked_at >= _CHECK_INTERVAL
                     trace.check_due = self._changes is not None and (often or trace.checks < 10)
 
     def _give_up(self, why: str) -> None:
-        """Run the function as it is from now on, and warn once."""
+        """Run the function uncompiled from now on, and warn once."""
         self.uncompiled = why
-        for rest in list(self._kinds):
-            self._forget(rest)
+        for key in list(self._specializations):
+            self._drop(key)
         warnings.warn(
             f"{self!r} runs uncompiled from now on: {why}. See nnlib.compile for what a compiled "
             "function may do; Trainer(…, compile=False) and calling the function itself are silent",
@@ -187,51 +184,51 @@ class Compiled(Generic[P, R]):
         )
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        """Pickle as the function is: by name, or what it is a method of; without recordings."""
+        """Pickle by name, or by the function, without the traces."""
         name = getattr(self.function, "__qualname__", "")
         module = sys.modules.get(getattr(self.function, "__module__", None) or "")
         with suppress(AttributeError):
-            if attrgetter(name)(module) is self:  # it stands where the function stood
+            if attrgetter(name)(module) is self:  # the decorated function
                 return str(name)
         return type(self), (self.function,)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Compiled[P, R]:
         return type(self)(deepcopy(self.function, memo))
 
-    def _forget(self, rest: Any) -> None:
-        specialization = self._kinds.pop(rest, None)
+    def _drop(self, key: Any) -> None:
+        specialization = self._specializations.pop(key, None)
         for trace in () if specialization is None else specialization.traces:
             trace.release()
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        """Be a method: ``self`` is an argument, by identity."""
+        """Bind as a method: ``self`` is an argument that counts by identity."""
         return self if instance is None else functools.partial(self, instance)
 
     @property
     def memory_bytes(self) -> int:
-        """Memory that all recordings hold for themselves, in bytes."""
-        return sum(v.program.nbytes for k in self._kinds.values() for v in k.traces)
+        """Memory that all traces hold, in bytes."""
+        return sum(v.program.nbytes for k in self._specializations.values() for v in k.traces)
 
     def profile(self, repeats: int = 10) -> list[tuple[str, int, float]]:
-        """Replay the recording that was made last piece by piece, and see where the time goes.
+        """Measure the time of each call in a replay of the latest trace.
 
-        The function's effects happen at each replay: a training step trains.
+        Each replay has the function's side effects: a training step trains.
 
         Parameters
         ----------
         repeats : int
-            How many replays to take the median of.
+            Number of replays, of which the median is taken.
 
         Returns
         -------
         list of (str, int, float)
-            Name of a kernel or Python function, how often it is called in one replay, and seconds
-            of these calls together; the longest first.
+            Name of a kernel or Python function, its number of calls in one replay, and their total
+            time in seconds; the longest first.
 
         Raises
         ------
         CaptureError
-            If nothing was recorded yet.
+            If there is no trace yet.
 
         Examples
         --------
@@ -242,9 +239,13 @@ class Compiled(Generic[P, R]):
         [('combine', 1)]
         """
         with self._lock:
-            traces = [v for specialization in self._kinds.values() for v in specialization.traces]
+            traces = [
+                v
+                for specialization in self._specializations.values()
+                for v in specialization.traces
+            ]
             if not traces:
-                raise CaptureError("a profile needs a recording. Call the function first")
+                raise CaptureError("a profile needs a trace. Call the function first")
             totals: dict[str, tuple[int, float]] = {}
             for name, _, seconds in traces[-1].program.profile(repeats):
                 count, total = totals.get(name, (0, 0.0))
@@ -253,10 +254,10 @@ class Compiled(Generic[P, R]):
         return sorted(rows, key=lambda row: -row[2])
 
     def clear(self) -> None:
-        """Forget all recordings and give their memory back; the next call records anew."""
+        """Delete all traces and free their memory; the next call traces anew."""
         with self._lock:
-            for rest in list(self._kinds):
-                self._forget(rest)
+            for key in list(self._specializations):
+                self._drop(key)
             self.uncompiled = ""
 
     def __repr__(self) -> str:
@@ -269,14 +270,14 @@ _LAZY = (
     inspect.isasyncgenfunction,
 )
 _TOO_MANY = (
-    "it would be traced anew for more than {specializations} shapes, dtypes and Python values "
+    "it would be traced anew for more than {count} shapes, dtypes and Python values "
     "among its arguments, the last one with {what}. Give numbers that change as tensors, and pad "
     "shapes to a few sizes"
 )
 
 
-def _unequal(backend: Backend, these: dict[str, Any], those: dict[str, Any]) -> list[str]:
-    """Return the names of the arrays and other values that differ in a bit."""
+def _unequal_names(backend: Backend, these: dict[str, Any], those: dict[str, Any]) -> list[str]:
+    """Return the names of the values that are not equal bit by bit."""
     xp, unlike, flags = backend.xp, [], {}
     for name in {**these, **those}:
         one: Any = these.get(name)
@@ -289,28 +290,28 @@ def _unequal(backend: Backend, these: dict[str, Any], those: dict[str, Any]) -> 
         elif one.size:
             bits = f"u{one.dtype.itemsize}"
             flags[name] = (one.view(bits) != other.view(bits)).any()
-    if flags:  # read at once
+    if flags:  # one transfer for all
         found = backend.to_numpy(xp.stack([backend.asarray(flag) for flag in flags.values()]))
         unlike += [name for name, flag in zip(flags, found, strict=True) if flag]
     return unlike
 
 
-def _repeated(leaves: Leaves) -> tuple[int, ...] | None:
-    """Say which arguments are one object."""
+def _aliases(leaves: Leaves) -> tuple[int, ...] | None:
+    """Return for each argument the first index of the same object; None if all are distinct."""
     if len(leaves) < 2 or len(set(map(id, leaves))) == len(leaves):
         return None
     first: dict[int, int] = {}
     return tuple([first.setdefault(id(leaf), i) for i, leaf in enumerate(leaves)])
 
 
-def _unlike(one: Any, other: Any) -> str:
-    """Say where two kinds of arguments differ."""
+def _first_difference(one: Any, other: Any) -> str:
+    """Say where two keys of arguments differ first."""
     if isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other):
         if len(one) == 2 and isinstance(one[0], type) and one[0] is other[0]:
             return f"{other[1]!r} instead of {one[1]!r}"
         pairs = [pair for pair in zip(one, other, strict=True) if pair[0] != pair[1]]
         if pairs:
-            return _unlike(*pairs[0])
+            return _first_difference(*pairs[0])
     return f"{other!r} instead of {one!r}"
 
 
@@ -319,26 +320,26 @@ def _detached(value: Any) -> Tensor:
 
 
 def compile(function: Callable[P, R]) -> Compiled[P, R]:
-    """Make a function of tensors fast: record what it computes, then replay that.
+    """Make a function of tensors fast: trace its calls, then replay them.
 
-    The function runs as it is at the first two calls with arguments of a kind (shapes, dtypes,
-    Python values); what it computes is written down, and compared the second time.  From the third
-    call on nothing of it runs in Python: the recorded calls are replayed one after the other, on
-    memory that is taken once, with the same results bit by bit.  A whole training step can be
-    compiled: forward, loss, ``backward()``, clipping, ``optimizer.step()``.
+    In the first two calls with arguments of one kind (shapes, dtypes, Python values) the function
+    runs and is traced, and the two traces are compared.  From the third call on the function does
+    not run in Python: the traced calls are replayed in order, on memory that is allocated once,
+    with the same results bit by bit.  A whole training step can be compiled: forward, loss,
+    ``backward()``, clipping, ``optimizer.step()``.
 
     Parameters
     ----------
     function : callable
-        Takes and returns tensors (in tuples, lists, dicts).  Arrays among its arguments arrive as
-        tensors; what it returns is detached from the graph.  Parameters, and other tensors that it
-        uses without getting them as arguments, are used with the values that they have at each
-        call.  Other Python values are part of what is recorded: each new one makes a new recording.
+        Takes and returns tensors (in tuples, lists, dicts).  Arrays among its arguments are
+        converted to tensors; its results are detached.  Parameters, and other tensors from outside
+        that it uses, have their current values in each call.  Other Python values are constants of
+        a trace: each new one needs a new trace.
 
     Returns
     -------
     Compiled
-        To be called like the function.  ``memory_bytes`` and ``clear()`` are for its recordings.
+        Called like the function.  ``memory_bytes`` and ``clear()`` concern its traces.
 
     Raises
     ------
@@ -349,25 +350,24 @@ def compile(function: Callable[P, R]) -> Compiled[P, R]:
     Warns
     -----
     CaptureWarning
-        If what the function does cannot be recorded; it runs as it is from then on, with the right
-        results, and the warning comes once.  The text names the line.
+        If the function cannot be replayed.  It runs uncompiled from then on, with the right
+        results, and warns once.  The text names the line.
 
     Notes
     -----
-    Before a replay all is looked at again that the function read: the mode and attributes of
-    layers, variables of closures and modules, attributes of objects, items of lists and dicts
-    (up to 256), options of the optimizer, which parameters are trained, hooks.  If something has
-    changed, the function is recorded anew; if that happens so often that recording does not pay, it
+    Each replay is guarded by the values that the function read: mode and attributes of layers,
+    variables of closures and modules, attributes of objects, items of lists and dicts (up to 256),
+    options of the optimizer, which parameters are trained, hooks.  If one has changed, the function
+    is traced anew; if that happens so often that tracing costs more than it saves, the function
     runs uncompiled, with a warning.  So does a function that changes such a value itself (a
-    counter, a state that is assigned), draws random numbers from another generator than nnlib's,
-    takes from an iterator, asks for the time, or computes with ``tensor.data``.
+    counter, an assigned state), draws random numbers from a generator that is not nnlib's, advances
+    an iterator, reads the clock, or computes with ``tensor.data``.
 
-    Python code runs while recording only: a ``print``, or numbers appended to a list, do nothing in
-    a replay.  What a library, a file or a C function returns is not looked at again, nor what is in
-    longer lists and larger arrays.  An argument
-    that is changed in place is changed for the caller; results have memory of their own.  In a
-    replay gradients are left in the same arrays: copy a gradient that shall outlive the next call.
-    On a backend that cannot record, the function runs as it is.
+    Python code runs only while tracing: a ``print``, or appending numbers to a list, does nothing
+    in a replay.  Results of libraries, files and C functions have no guard, nor have longer lists
+    and larger arrays.  An argument that is changed in place is changed for the caller; each result
+    has its own memory.  Replays leave gradients in the same arrays: copy a gradient that must
+    outlive the next call.  On a backend without a tracer the function runs uncompiled.
 
     Examples
     --------

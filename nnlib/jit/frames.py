@@ -1,4 +1,4 @@
-"""Whose code a frame runs, and what can be learnt of values of a program without changing them."""
+"""Tell the user's program from libraries, and inspect its values without side effects."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from typing import Any
 from nnlib.jit.guards import MISSING
 
 __all__ = [
-    "OUTSIDE",
-    "Garbage",
+    "NONDETERMINISTIC",
+    "GarbageCollection",
     "attributes_of",
-    "calls_programs",
-    "content_of",
-    "inside",
+    "calls_back",
+    "cell_content",
+    "flatten_containers",
+    "is_from_library",
     "is_iterator",
     "is_library",
     "item_of",
     "module_of",
     "numpy_state",
-    "of_a_library",
     "owner_of",
     "random_states",
 ]
@@ -39,22 +39,22 @@ _LIBRARIES = {
     "llvmlite", "scipy", "cudnn", "nvmath", "threadpoolctl", "psutil", "ml_dtypes",
 }  # fmt: skip
 _LIBRARIES.discard("__main__")
-#: code of nnlib's that reads attributes which a program may set
+#: modules of nnlib whose code reads attributes that a program may set
 _LAYERS = (
     "nnlib.nn.", "nnlib.models.", "nnlib.train.", "nnlib.optim.scaler", "nnlib.optim.schedules.",
 )  # fmt: skip
 
-#: what the host answers differently every time
-OUTSIDE = {
+#: functions of Python whose result differs from call to call
+NONDETERMINISTIC = {
     time.time, time.time_ns, time.monotonic, time.perf_counter, time.perf_counter_ns,
     time.process_time, datetime.now, os.urandom, open, input,
 }  # fmt: skip
 
 
 def owner_of(frame: FrameType | None) -> str:
-    """Whose code this is: "program", "layer" for what nnlib reads of it, or "" for a library.
+    """Return the owner of a frame's code: "program", "layer" (nnlib's layers) or "" (a library).
 
-    An installed package counts if the program or a layer calls it, not if a library does.
+    An installed package counts as program if the program or a layer calls it.
     """
     if frame is None:
         return ""
@@ -65,13 +65,13 @@ def owner_of(frame: FrameType | None) -> str:
         return ""
     if "-packages" in frame.f_code.co_filename:
         caller = frame.f_back
-        if not owner_of(caller) and not calls_programs(caller):
+        if not owner_of(caller) and not calls_back(caller):
             return ""
     return "program"
 
 
-class Garbage:
-    """Tells whether Python's garbage collector runs in this thread: its calls are no program's.
+class GarbageCollection:
+    """Whether Python's garbage collector runs in this thread: what it calls is not traced.
 
     Attributes
     ----------
@@ -83,13 +83,13 @@ class Garbage:
         self.collecting = False
         self._thread = threading.get_ident()
 
-    def observer(self) -> None:
-        """Be the first and the last of Python's callbacks at each collection."""
+    def install(self) -> None:
+        """Add the first and the last of Python's garbage collection callbacks."""
         gc.callbacks.insert(0, self._start)
         gc.callbacks.append(self._stop)
 
-    def leave(self) -> None:
-        """Be none of them any more."""
+    def uninstall(self) -> None:
+        """Remove these callbacks."""
         gc.callbacks.remove(self._start)
         gc.callbacks.remove(self._stop)
 
@@ -102,33 +102,33 @@ class Garbage:
             self.collecting = False
 
 
-def inside(arguments: Any) -> Iterator[Any]:
-    """Yield what is in lists and dicts of arguments: they are copies themselves."""
+def flatten_containers(arguments: Any) -> Iterator[Any]:
+    """Yield the values in nested lists, tuples and dicts."""
     for value in arguments.values() if isinstance(arguments, dict) else arguments:
         if isinstance(value, dict | list | tuple):
-            yield from inside(value)
+            yield from flatten_containers(value)
         else:
             yield value
 
 
 def module_of(frame: FrameType) -> str:
-    """Return the name of the module that a frame's code is of."""
+    """Return the name of the module of a frame's code."""
     return frame.f_globals.get("__name__") or ""
 
 
-def calls_programs(frame: FrameType | None) -> bool:
-    """Tell whether a library's frame is of those that call what a program gave them."""
+def calls_back(frame: FrameType | None) -> bool:
+    """Whether a library's frame may call a function that the program passed to it."""
     name = "" if frame is None else module_of(frame)
     return name.partition(".")[0] in ("nnlib", "contextlib", "functools")
 
 
 def is_library(name: str) -> bool:
-    """Tell whether a module is part of a library that programs do not change."""
+    """Whether a module belongs to a library that programs do not change."""
     return name.partition(".")[0] in _LIBRARIES
 
 
-def of_a_library(value: Any) -> bool:
-    """Whether a value is a module, function or class of a library: no program assigns it anew."""
+def is_from_library(value: Any) -> bool:
+    """Whether a value is a module, function or class of a library, which programs do not assign."""
     if isinstance(value, ModuleType):
         return is_library(value.__name__)
     named = value if isinstance(value, type | FunctionType | BuiltinFunctionType) else type(value)
@@ -136,11 +136,11 @@ def of_a_library(value: Any) -> bool:
     return known and is_library(named.__module__ or "builtins")
 
 
-def content_of(cell: Any) -> Any:
-    """Return what a variable of a closure holds."""
+def cell_content(cell: Any) -> Any:
+    """Return the content of a closure's cell."""
     try:
         return cell.cell_contents
-    except ValueError:  # nothing was assigned yet
+    except ValueError:  # an empty cell
         return MISSING
 
 
@@ -157,12 +157,12 @@ def item_of(value: Any, key: Any) -> Any:
     """Return an item, if there is one."""
     try:
         return value[key]
-    except Exception:  # noqa: BLE001 - whatever the program's own class raises
+    except Exception:  # noqa: BLE001 - raised by a class of the program
         return MISSING
 
 
 def is_iterator(value: Any) -> bool:
-    """Whether a value is an iterator that is not written in Python, whose state cannot be seen."""
+    """Whether a value is an iterator implemented in C, whose state cannot be read."""
     following = getattr(type(value), "__next__", None)
     return (
         following is not None
@@ -172,12 +172,12 @@ def is_iterator(value: Any) -> bool:
 
 
 def numpy_state(generator: Any) -> bytes:
-    """Return the state of a random generator of NumPy's."""
+    """Return the state of a NumPy random generator."""
     bits = getattr(generator, "bit_generator", None) or getattr(generator, "_bit_generator", None)
     return pickle.dumps(getattr(bits or generator, "state", None))
 
 
 def random_states() -> list[Any]:
-    """Return the states of Python's and NumPy's own generators."""
+    """Return the states of the global random generators of Python and NumPy."""
     numpy = sys.modules.get("numpy.random")
     return [random.getstate(), None if numpy is None else pickle.dumps(numpy.get_state())]

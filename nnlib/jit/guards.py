@@ -1,4 +1,4 @@
-"""Python values that a recording depends on: looked at again before each replay, at low cost."""
+"""Guards on the Python values that a traced function read; they are checked before each replay."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 from nnlib_backends.common.trace import is_plain, same_value
 
-__all__ = ["MISSING", "ValueGuards", "described"]
+__all__ = ["MISSING", "ValueGuards", "describe_change"]
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "missing"})()
 
 
 class ValueGuards:
-    """What was read, with the value that it had when it was read first.
+    """The Python values that a function read, each with its value at the first read.
 
     Attributes
     ----------
     refused : str
-        Why what was read cannot be looked at again, if there is such a thing.
+        Why the function cannot be guarded; empty if it can.
     """
 
     def __init__(self) -> None:
@@ -28,54 +28,54 @@ class ValueGuards:
         self._entries: dict[tuple[int, Any], list[Any]] = {}
         self._containers: dict[int, list[Any]] = {}
         self._growing: dict[int, list[Any]] = {}
-        self._sources: dict[int, list[Any]] = {}
+        self._snapshots: dict[int, list[Any]] = {}
 
-    # Noting ------------------------------------------------------------------------------------
+    # Adding guards -----------------------------------------------------------------------------
 
     def refuse(self, what: str) -> None:
-        """Note what cannot be looked at again; the first counts."""
+        """Note a read that cannot be guarded; the first one is reported."""
         self.refused = self.refused or what
 
     def attribute(self, holder: Any, name: str, value: Any, text: str, where: str) -> None:
-        """An attribute was read."""
+        """Guard an attribute."""
         self._attributes.setdefault((id(holder), name), [holder, name, value, text, where])
 
     def item(self, holder: dict[Any, Any], key: Any, text: str, where: str) -> None:
-        """A key was looked up in a dict."""
+        """Guard an item of a dict."""
         if (id(holder), key) not in self._entries:
             self._entries[id(holder), key] = [holder, key, holder.get(key), text, where]
 
     def items(self, holder: Any, text: str, where: str, most: int) -> None:
-        """All of a list, set or dict was read; of one longer than ``most`` only the length."""
+        """Guard all items of a list, set or dict; beyond ``most`` items, only its length."""
         if id(holder) not in self._containers:
             copy = _items(holder) if len(holder) <= most else len(holder)
             self._containers[id(holder)] = [holder, None, copy, text, where]
 
     def growing(self, holder: Any, text: str, where: str) -> None:
-        """Something was added to a list or set."""
+        """Note a list or set to which the function adds items."""
         self._growing.setdefault(id(holder), [holder, len(holder), None, text, where])
 
-    def source(
-        self, read: Callable[..., Any], holder: Any, text: str, where: str, guards: bool = False
+    def snapshot(
+        self, read: Callable[..., Any], holder: Any, text: str, where: str, guard: bool = False
     ) -> None:
-        """A state was there that only ``read`` can tell; ``guards``: replays depend on it."""
-        self._sources.setdefault(id(holder), [holder, read, read(holder), text, where, guards])
+        """Store the state ``read(holder)``; with ``guard``, each replay compares it."""
+        self._snapshots.setdefault(id(holder), [holder, read, read(holder), text, where, guard])
 
-    # Looking again -----------------------------------------------------------------------------
+    # Checking guards ---------------------------------------------------------------------------
 
     def changes(self) -> Iterator[str]:
-        """Say what is not as it was when it was read: in a run, the run itself has changed it."""
+        """Describe the values that have changed since they were read, after the traced run."""
         for holder, name, value, text, where in self._attributes.values():
             now = getattr(holder, name, MISSING)
             if not same_value(value, now):
-                yield described(text, where, value, now)
+                yield describe_change(text, where, value, now)
         for holder, key, value, text, where in self._entries.values():
             if not same_value(value, holder.get(key)):
-                yield described(text, where, value, holder.get(key))
+                yield describe_change(text, where, value, holder.get(key))
         for holder, _, copy, *where in self._containers.values():
             if not _unchanged(holder, copy, same_value):
                 yield "{1}: {0} has other items".format(*where)
-        for holder, read, value, *where, _ in self._sources.values():
+        for holder, read, value, *where, _ in self._snapshots.values():
             if read(holder) != value:
                 yield "{1}: {0} has another state".format(*where)
         for holder, count, _, *where in self._growing.values():
@@ -84,11 +84,11 @@ class ValueGuards:
                 yield "{1}: {0} has more tensors".format(*where)
 
     def guard(self) -> Callable[[], bool] | None:
-        """Return a function that tells whether all is as it was; short, if nothing was assigned."""
+        """Return a function that checks all guards, by identity first; None if there are none."""
         holders, names, values = _columns(self._attributes)
         dicts, keys, entries = _columns(self._entries)
         containers, _, copies = _columns(self._containers)
-        sources = [row for row in self._sources.values() if row[-1]]
+        snapshots = [row for row in self._snapshots.values() if row[-1]]
         missing = [MISSING] * len(holders)
 
         def holds() -> bool:
@@ -105,9 +105,9 @@ class ValueGuards:
             for holder, copy in zip(containers, copies, strict=True) if containers else ():
                 if not _unchanged(holder, copy, is_) and not _unchanged(holder, copy, same_value):
                     return False
-            return not sources or all(row[1](row[0]) == row[2] for row in sources)
+            return not snapshots or all(row[1](row[0]) == row[2] for row in snapshots)
 
-        return holds if holders or dicts or containers or sources else None
+        return holds if holders or dicts or containers or snapshots else None
 
 
 def _columns(rows: dict[Any, list[Any]]) -> tuple[list[Any], list[Any], list[Any]]:
@@ -127,12 +127,12 @@ def _unchanged(holder: Any, copy: Any, equal: Callable[[Any, Any], bool]) -> boo
     return len(now) == len(copy) and all(map(equal, now, copy))
 
 
-def described(text: str, where: str, then: Any, now: Any) -> str:
-    """Say that something was this and is that.
+def describe_change(text: str, where: str, then: Any, now: Any) -> str:
+    """Say what a value was and what it is now.
 
     Examples
     --------
-    >>> described("beta", "program.py:3", 0.5, 0.75)
+    >>> describe_change("beta", "program.py:3", 0.5, 0.75)
     'program.py:3: beta was 0.5 and is 0.75'
     """
     if is_plain(now) or is_plain(then) or then is MISSING or now is MISSING:

@@ -1,4 +1,4 @@
-"""Taking nested arguments and results apart into arrays and the rest."""
+"""Flatten nested arguments and results into array leaves and a hashable key, as a pytree."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 from nnlib.autograd import Tensor
 from nnlib_backends.common.trace import is_plain, number_key
 
-__all__ = ["Leaves", "bare", "is_array", "rebuilt", "take_apart"]
+__all__ = ["Leaves", "array_of", "flatten", "is_array", "map_leaves"]
 
 Leaves = list[Any]
 
 
-def take_apart(value: Any, leaves: Leaves) -> Any:
-    """Append the arrays of a nested value to ``leaves``; return the rest as something hashable.
+def flatten(value: Any, leaves: Leaves) -> Any:
+    """Append the arrays of a nested value to ``leaves``; return a hashable key of everything else.
 
-    Two values with equal rests differ only in the values of their arrays: shapes, dtypes and plain
-    Python values are part of the rest, other objects count by identity.
+    The key holds the structure, shapes, dtypes and plain Python values; other objects count by
+    identity.  Two values with equal keys differ only in the values of their arrays.
 
     Examples
     --------
     >>> import nnlib
     >>> leaves = []
-    >>> take_apart((nnlib.zeros(2), 0.5), leaves) == take_apart((nnlib.ones(2), 0.5), leaves)
+    >>> flatten((nnlib.zeros(2), 0.5), leaves) == flatten((nnlib.ones(2), 0.5), leaves)
     True
     >>> len(leaves)
     2
@@ -35,9 +35,9 @@ def take_apart(value: Any, leaves: Leaves) -> Any:
         return (array.dtype.char, array.shape, value.backend, value.node is not None)
     kind = type(value)
     if kind is tuple or isinstance(value, tuple | list):
-        return (kind, *[take_apart(item, leaves) for item in value])
+        return (kind, *[flatten(item, leaves) for item in value])
     if kind is dict or isinstance(value, dict):
-        return (kind, *[(name, take_apart(item, leaves)) for name, item in value.items()])
+        return (kind, *[(name, flatten(item, leaves)) for name, item in value.items()])
     if is_array(value):
         leaves.append(value)
         return (getattr(value.dtype, "char", value.dtype), value.shape)
@@ -46,7 +46,7 @@ def take_apart(value: Any, leaves: Leaves) -> Any:
     if kind is slice:
         return (
             slice,
-            *[take_apart(item, leaves) for item in (value.start, value.stop, value.step)],
+            *[flatten(item, leaves) for item in (value.start, value.stop, value.step)],
         )
     if kind in (range, frozenset):
         return (kind, value)
@@ -54,12 +54,12 @@ def take_apart(value: Any, leaves: Leaves) -> Any:
 
 
 def is_array(value: Any) -> bool:
-    """Tell whether a value is an array of NumPy, CuPy or another library; no scalar of NumPy's."""
+    """Whether a value is an array of NumPy, CuPy or another library, but not a NumPy scalar."""
     return hasattr(type(value), "__dlpack__") and hasattr(type(value), "dtype")
 
 
 class _Identity:
-    """An object that is equal to nothing but itself; held, so that its id stays its own."""
+    """Compare an object by identity; the reference keeps its id from being used again."""
 
     __slots__ = ("value",)
 
@@ -73,33 +73,33 @@ class _Identity:
         return id(self.value)
 
 
-def rebuilt(value: Any, replace: Callable[[Any], Any]) -> Any:
-    """Copy a nested value with its arrays replaced, in the order of `take_apart`.
+def map_leaves(value: Any, replace: Callable[[Any], Any]) -> Any:
+    """Copy a nested value with ``replace`` applied to each array, in the order of `flatten`.
 
     Examples
     --------
     >>> import nnlib
-    >>> rebuilt({"x": [nnlib.ones(2), 0.5]}, lambda x: x + 1)
+    >>> map_leaves({"x": [nnlib.ones(2), 0.5]}, lambda x: x + 1)
     {'x': [tensor([2., 2.]), 0.5]}
     """
     if isinstance(value, Tensor) or is_array(value):
         return replace(value)
     if isinstance(value, tuple) and hasattr(value, "_fields"):  # a named tuple
-        return type(value)(*[rebuilt(item, replace) for item in value])
+        return type(value)(*[map_leaves(item, replace) for item in value])
     if isinstance(value, tuple | list):
-        return type(value)([rebuilt(item, replace) for item in value])
+        return type(value)([map_leaves(item, replace) for item in value])
     if isinstance(value, dict):
-        items = {name: rebuilt(item, replace) for name, item in value.items()}
+        items = {name: map_leaves(item, replace) for name, item in value.items()}
         if type(value) is dict:
             return items
         copied = copy.copy(value)
         copied.update(items)
         return copied
     if isinstance(value, slice):
-        return slice(*[rebuilt(part, replace) for part in (value.start, value.stop, value.step)])
+        return slice(*[map_leaves(part, replace) for part in (value.start, value.stop, value.step)])
     return value
 
 
-def bare(leaf: Any) -> Any:
-    """Return the array of a tensor; an array is one."""
+def array_of(leaf: Any) -> Any:
+    """Return the array of a tensor, or the array itself."""
     return leaf.data if isinstance(leaf, Tensor) else leaf

@@ -1,4 +1,4 @@
-"""One recording of a function, with what it depends on and what it leaves behind."""
+"""`Trace`: one run of a function as a program, with its guards and its side effects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nnlib.autograd import Tensor, tensor
 from nnlib.autograd.node import next_number
 from nnlib.errors import CaptureError
 from nnlib.jit.guards import ValueGuards
-from nnlib.jit.nested import Leaves, rebuilt, take_apart
+from nnlib.jit.nested import Leaves, flatten, map_leaves
 from nnlib.jit.observer import Observer
 from nnlib.tracing import Guards
 from nnlib_backends import Backend
@@ -22,66 +22,66 @@ __all__ = ["Trace", "difference", "make_trace"]
 
 
 class Trace:
-    """A recording that can be replayed while `holds` is true.
+    """A traced run of a function, which can be replayed while `holds` is true.
 
     Attributes
     ----------
     confirmed : bool
-        Whether a second run of the function did the same.
+        Whether a second run of the function computed the same.
     check_due : bool
-        Whether the next replay shall be compared with the function itself.
+        Whether the next replay is compared with the function itself.
     checks, checked_at : int
-        How often that was done, and how often replays had been made until then.
+        Number of such comparisons, and the number of replays before the last one.
     streams : list of Generator
-        Which replays draw from.
+        Random generators that replays draw from.
     changed_inputs : list of int
-        Which arguments are changed in place.
+        Indices of the arguments that are changed in place.
     """
 
     def __init__(
         self,
         program: Program,
-        noted: Guards,
-        state: ValueGuards,
+        guards: Guards,
+        values: ValueGuards,
         result: Any,
         returned: Leaves,
     ) -> None:
         self.program = program
-        self._noted, self._state = noted, state
-        #: tells whether all that it depends on is as it was
-        self.holds: Callable[[], bool] = noted.freeze(state.guard())
+        self._guards, self._values = guards, values
+        #: checks all guards
+        self.holds: Callable[[], bool] = guards.freeze(values.guard())
         self.confirmed = self.check_due = False
         self.checks = self.checked_at = 0
         self.changed_inputs: list[int] = []
-        self.changed = noted.changed
-        self.streams = list(noted.streams.values())
+        self.changed = guards.changed
+        self.streams = list(guards.streams.values())
         self.result = result
         self._returned = list({id(value): value for value in returned}.values())
-        places = {id(value): place for place, value in enumerate(self._returned)}
-        self._order = [places[id(value)] for value in returned]
+        positions = {id(value): position for position, value in enumerate(self._returned)}
+        self._order = [positions[id(value)] for value in returned]
         self._results: list[Array] = []
         self._grads: list[tuple[Any, Tensor | None]] = []
         self._single: Array | None = None
-        self._nodes = list(noted.left_grads)
+        self._nodes = list(guards.written_grads)
         self._had_grad = [node.grad is not None for node in self._nodes]
-        self._changed = list(noted.changed.values())
-        self._backend = noted.backend
+        self._changed = list(guards.changed.values())
+        self._backend = guards.backend
         self._ready = False
 
     def changes(self) -> str:
-        """Say what is not as it was when the function read it; empty, if nothing is known of."""
-        refused = self._state.refused or self._noted.unrepeatable
-        return refused or next(chain(self._state.changes(), self._noted.changes()), "")
+        """Say why this run cannot be replayed, such as a value that it changed; empty if it can."""
+        refused = self._values.refused or self._guards.unrepeatable
+        return refused or next(chain(self._values.changes(), self._guards.changes()), "")
 
     def changes_own(self, leaves: Leaves) -> bool:
-        """Tell whether an argument is a tensor that the function changes as one of its own."""
+        """Whether an argument is also a tensor that the function uses and changes."""
         for leaf in leaves if self.changed else ():
             if isinstance(leaf, Tensor) and id(leaf.version_cell) in self.changed:
                 return True
         return False
 
     def replay(self) -> Any:
-        """Compute everything again; return new tensors."""
+        """Run the program; return new tensors."""
         if not self._ready:
             self._prepare()
         _replaying.add(self)
@@ -95,14 +95,14 @@ class Trace:
             node.grad = grad
         for cell in self._changed:
             cell[0] += 1
-        if self._single is not None:  # the usual result, a loss
+        if self._single is not None:  # the usual case: a loss
             return Tensor(self._single.copy(), self._backend)
         made = [Tensor(array.copy(), self._backend) for array in self._results]
-        values = iter([made[place] for place in self._order])
-        return rebuilt(self.result, lambda _: next(values))
+        values = iter([made[position] for position in self._order])
+        return map_leaves(self.result, lambda _: next(values))
 
     def _refuse_clashes(self) -> None:
-        """Refuse to change what another thread is changing: nobody could say what comes of it."""
+        """Refuse to change a tensor that another thread is changing."""
         cells = set(map(id, self._changed))
         for other in list(_replaying):
             if other is not self and not cells.isdisjoint(map(id, other._changed)):
@@ -113,12 +113,12 @@ class Trace:
                 )
 
     def release(self) -> None:
-        """Give memory back, once replays that a device still works on are over."""
+        """Free the memory once the device has finished pending replays."""
         self.program.release()
         self._results, self._grads, self._single = [], [], None
 
     def _prepare(self) -> None:
-        """Find the arrays that replays leave values in."""
+        """Find the arrays in which replays leave results and gradients."""
         arrays = self.program.results()
         self._results = arrays[: len(self._returned)]
         grads = iter(arrays[len(self._returned) :])
@@ -127,8 +127,8 @@ class Trace:
             for node, had in zip(self._nodes, self._had_grad, strict=True)
         ]
         self._single = self._results[0] if isinstance(self.result, Tensor) else None
-        self._returned = []  # they have served; their memory can go
-        self.result = rebuilt(self.result, lambda _: _PLACE)
+        self._returned = []  # frees the results of the traced run
+        self.result = map_leaves(self.result, lambda _: _PLACEHOLDER)
         self._ready = True
 
 
@@ -136,35 +136,31 @@ _replaying: set[Trace] = set()  # in all threads
 if hasattr(os, "register_at_fork"):  # the other threads do not exist in a child
     os.register_at_fork(after_in_child=_replaying.clear)
 
-_PLACE = Tensor.__new__(Tensor)  # stands where a tensor of the result goes
+_PLACEHOLDER = Tensor.__new__(Tensor)  # for each tensor of the result
 
 
 def make_trace(
     function: Callable[[], Any], backend: Backend, tracer: Tracer, arguments: Leaves
 ) -> tuple[Trace, Any]:
-    """Run a function; return what was recorded, and its result."""
-    noted = Guards(backend, tracer, arguments, next_number())
-    observer = Observer(function, noted)
-    with noted:
+    """Run a function; return its trace and its result."""
+    guards = Guards(backend, tracer, arguments, next_number())
+    observer = Observer(function, guards)
+    with guards:
         with observer:
             given = function()
         _refuse_lazy(given)
         results: dict[int, Tensor] = {}
-        result = rebuilt(given, lambda value: _own(value, tracer, results))
+        result = map_leaves(given, lambda value: _own(value, tracer, results))
         returned: Leaves = []
-        take_apart(result, returned)
-        left = [node.grad.data for node in noted.left_grads if node.grad is not None]
+        flatten(result, returned)
+        left = [node.grad.data for node in guards.written_grads if node.grad is not None]
         own = {id(value): value.data for value in returned}
         program = tracer.finish([*own.values(), *left])
-    return Trace(program, noted, observer.state, result, returned), result
+    return Trace(program, guards, observer.values, result, returned), result
 
 
 def _own(value: Any, tracer: Tracer, results: dict[int, Tensor]) -> Tensor:
-    """Return a result outside the graph; a copy, if others have its memory.
-
-    That is an argument, a parameter, or what another result looks into: each result of a replay has
-    memory of its own.
-    """
+    """Return a detached result; copy one that shares memory with an input or another result."""
     if id(value) not in results:
         result = tensor(value).detach()
         others = [other.data for other in results.values()]
@@ -176,7 +172,7 @@ def _own(value: Any, tracer: Tracer, results: dict[int, Tensor]) -> Tensor:
 
 
 def _refuse_lazy(result: Any) -> None:
-    """Refuse a result that is only computed when somebody takes from it."""
+    """Refuse an iterator or a coroutine as result."""
     if hasattr(type(result), "__next__") or hasattr(type(result), "__await__"):
         raise CaptureError(
             "a compiled function must compute what it returns. Received: a "
@@ -185,10 +181,8 @@ def _refuse_lazy(result: Any) -> None:
 
 
 def difference(first: Trace, second: Trace) -> str | None:
-    """Say in what two recordings of a function differ, if they do."""
+    """Say how two traces of a function differ; None if they do not."""
     what = first.program.difference(second.program)
-    if what is None:
-        mine, theirs = (take_apart(trace.result, []) for trace in (first, second))
-        if mine != theirs:
-            what = "another result: a Python value or a shape in it has changed"
+    if what is None and flatten(first.result, []) != flatten(second.result, []):
+        what = "another result: a Python value or a shape in it has changed"
     return what

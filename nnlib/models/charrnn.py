@@ -21,7 +21,7 @@ class CharRNN(LanguageModel):
     Parameters
     ----------
     vocab_size : int
-        How many characters there are.
+        Number of characters.
     width : int
         Features of a character and of a state.
     layers : int
@@ -68,13 +68,13 @@ class CharRNN(LanguageModel):
         self.output = nn.Linear(width, vocab_size)
 
     def forward(self, tokens: TensorLike) -> Tensor:
-        """(B, T) integers → (B, T, vocab_size) logits of what comes next."""
+        """(B, T) integers → (B, T, vocab_size) logits of the next character."""
         return self.advance(tokens)[0]
 
     def advance(self, tokens: TensorLike, state: Any = None) -> tuple[Tensor, Any]:
-        """Compute logits and the final state, from the final state of the text before.
+        """Compute logits and the final state, given the final state of the text before.
 
-        For back-propagation that is cut between the pieces of a long text, pass `detached` states.
+        For truncated back-propagation through a long text, pass `detached` states.
 
         Examples
         --------
@@ -96,7 +96,7 @@ class CharRNN(LanguageModel):
 
 
 def detached(state: Any) -> Any:
-    """Return a recurrent layer's state without its history.
+    """Return a recurrent layer's state, detached from the tape.
 
     Examples
     --------

@@ -55,7 +55,7 @@ _MODEL, _OPTIONS, _TOKENIZER = "nnlib.model", "nnlib.options", "nnlib.tokenizer"
 
 
 def language_model_notes(model: nn.Module, tokenizer: AnyTokenizer) -> dict[str, str]:
-    """Return what `load_language_model` needs beside the weights: metadata for `nnlib.save`.
+    """Return the metadata for `nnlib.save` that `load_language_model` reads.
 
     Raises
     ------
@@ -81,13 +81,13 @@ def language_model_notes(model: nn.Module, tokenizer: AnyTokenizer) -> dict[str,
 def save_language_model(
     model: nn.Module, tokenizer: AnyTokenizer, path: str | os.PathLike[str]
 ) -> None:
-    """Write a language model to a safetensors file that needs nothing else to be used.
+    """Write a language model with its sizes and tokenizer to a safetensors file.
 
     Parameters
     ----------
     model : GPT, CharRNN or Transformer
     tokenizer : CharTokenizer or BPETokenizer
-        What its tokens stand for.
+        The one that the model was trained with.
     path : path
 
     Raises
@@ -118,7 +118,7 @@ def load_language_model(
     ----------
     path : path
     backend : str or Backend, optional
-        Where the model goes; the current backend if not given.
+        Of the model; the current backend if not given.
 
     Returns
     -------
@@ -167,7 +167,7 @@ def load_language_model(
 
 
 def _options(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all options of a model, those that are not given too, if they are of their types."""
+    """Return all options of a model, with defaults, after checking their types."""
     bound = inspect.signature(_TAKES[kind]).bind(**given)
     bound.apply_defaults()
     for name, parameter in bound.signature.parameters.items():
@@ -178,7 +178,7 @@ def _options(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_sizes(options: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
-    """Refuse sizes that the file's tensors do not have, before a model of them is made."""
+    """Refuse sizes other than those of the file's tensors, before making the model."""
     numbers = {int(found[1] or found[2]) for name in state if (found := _LAYER.search(name))}
     if numbers != set(range(len(numbers))) or options["layers"] != len(numbers):
         raise FileFormatError(

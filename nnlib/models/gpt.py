@@ -1,4 +1,4 @@
-"""The decoder-only transformer, as GPT-2 has it."""
+"""The decoder-only transformer of GPT-2."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class GPTConfig:
     Attributes
     ----------
     vocab_size : int
-        How many tokens there are.
+        Number of tokens.
     context : int
         Longest sequence.
     layers, heads, width : int
         Blocks, attention heads in each, and features of a position.
     dropout : float
-        Of embeddings, attention weights and each block's two contributions.
+        Of embeddings, attention weights and the outputs of attention and MLP in each block.
     tied : bool
         Whether the output layer's weight is the embedding's.
     positions : {"learned", "rotary"}
-        A learned vector for every position, or queries and keys turned by an angle that grows with
-        the position (Su et al., 2021).
+        A learned vector for every position, or queries and keys rotated by an angle proportional
+        to the position (Su et al., 2021).
     bias : bool
         Whether linear layers and normalisations have one.
 
@@ -68,9 +68,9 @@ class GPTConfig:
 
 
 class GPT(LanguageModel):
-    """Token and position embeddings, blocks of attention and a small network, logits.
+    """Token and position embeddings, blocks of attention and an MLP, logits.
 
-    Sources: Radford et al. (2019), whose names the parts have; the blocks normalise first.
+    Source: Radford et al. (2019), with the same names of parameters; blocks normalise first.
 
     Parameters
     ----------
@@ -116,16 +116,16 @@ class GPT(LanguageModel):
     ) -> GPT:
         """Load GPT-2's published weights, of any size, from a safetensors file.
 
-        Names may begin with ``"transformer."``; the masks among them are not needed.  Sizes follow
-        from the shapes.
+        Names may begin with ``"transformer."``; masks are ignored.  Sizes are read from the
+        shapes.
 
         Parameters
         ----------
         path : path
         heads : int, optional
-            If not given, what ``config.json`` beside the file says, or one for every 64 features.
+            If not given, from ``config.json`` beside the file, or one for every 64 features.
         backend : Backend or str, optional
-            Where the model goes; the current backend if not given.
+            Of the model; the current backend if not given.
 
         Raises
         ------
@@ -136,7 +136,7 @@ class GPT(LanguageModel):
         StateError
             If names are missing or unknown, or shapes do not fit each other.
         OptionError
-            If the number of heads does not follow, or does not divide the width.
+            If the number of heads is unknown, or does not divide the width.
 
         Examples
         --------
@@ -170,8 +170,8 @@ class GPT(LanguageModel):
     def reset_parameters(self) -> None:
         """Draw new initial values, as GPT-2: normal of deviation 0.02, biases 0.
 
-        What a block adds to its input is divided by √(2 · layers), so that the sum of all does not
-        grow with the depth.
+        The output projections of a block are divided by √(2 · layers), so that the residual stream
+        does not grow with the depth.
         """
         last = 0.02 / (2 * self.config.layers) ** 0.5
         for name, module in self.named_modules():
@@ -182,13 +182,13 @@ class GPT(LanguageModel):
                 nn.init.zeros_(module.bias)
 
     def forward(self, tokens: TensorLike, cache: Cache | None = None) -> Tensor:
-        """(B, T) integers → (B, T, vocab_size) logits of what comes next.
+        """(B, T) integers → (B, T, vocab_size) logits of the next token.
 
         Parameters
         ----------
         tokens : Tensor of integers, (B, T)
         cache : Cache, optional
-            Keys and values of the positions before, which these tokens follow; theirs are added.
+            Keys and values of the positions before these tokens; theirs are appended.
 
         Raises
         ------
@@ -220,8 +220,8 @@ class GPT(LanguageModel):
             seen = ops.concatenate([seen, tokens], axis=1)
         context = self.config.context
         if cache is None or cache.length + tokens.shape[1] > context:
-            # Positions count from the start of what is seen, so a full window begins anew, with
-            # room for some more.
+            # Positions count from the start of the window, so a full window is computed again,
+            # shortened to leave room.
             room = min(context, max(1, context - context // 4))
             tokens = seen if seen.shape[1] <= context else seen[:, -room:]
             cache = Cache(self.config, tokens.shape[0], self.wte.weight)
@@ -238,7 +238,7 @@ class Cache:
     Attributes
     ----------
     length : int
-        How many positions there are.
+        Number of positions.
     """
 
     def __init__(self, config: GPTConfig, batch: int, like: Tensor) -> None:
@@ -250,7 +250,7 @@ class Cache:
         )
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Add keys and values (B, T, heads, D) of a layer; return all of it."""
+        """Append keys and values (B, T, heads, D) of a layer; return all of that layer."""
         end = self.length + k.shape[1]
         self.keys[layer][:, self.length : end] = k
         self.values[layer][:, self.length : end] = v
@@ -258,7 +258,7 @@ class Cache:
 
 
 class Block(nn.Module):
-    """What a position learns from those before it, then what it makes of that."""
+    """Causal self-attention, then an MLP, each added to its input."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -281,7 +281,7 @@ class Block(nn.Module):
 
 
 class CausalSelfAttention(nn.Module):
-    """Attention of every position to itself and those before."""
+    """Attention of every position to itself and those before it."""
 
     cos: Tensor
     sin: Tensor
@@ -317,16 +317,16 @@ class CausalSelfAttention(nn.Module):
         return self.drop(self.c_proj(y.reshape(B, T, width)))  # type: ignore[no-any-return]
 
     def _turn(self, x: Tensor, start: int) -> Tensor:
-        """Turn each pair of features (i, i + D/2) by an angle that grows with the position."""
+        """Rotate each pair of features (i, i + D/2) by an angle proportional to the position."""
         steps, half = slice(start, start + x.shape[1]), x.shape[-1] // 2
         cos, sin = self.cos[steps], self.sin[steps]  # (T, 1, D/2)
         a, b = x[..., :half], x[..., half:]
         return ops.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
 
 
-def rotation(context: int, features: int, place: nn.Linear) -> list[tuple[str, Tensor]]:
+def rotation(context: int, features: int, like: nn.Linear) -> list[tuple[str, Tensor]]:
     """Cosines and sines of the angles ``position / 10000 ** (2 i / D)``: (context, 1, D/2)."""
-    backend = place.weight.backend
+    backend = like.weight.backend
     xp = backend.xp
     rates = 10000.0 ** (-2.0 * xp.arange(features // 2) / features)
     angles = (xp.arange(context)[:, None] * rates)[:, None]

@@ -1,4 +1,4 @@
-"""GPT-2's published weights: their names, their layout, and the sizes that follow from them."""
+"""GPT-2's published weights: names, layout, and sizes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["read_gpt2"]
 HEAD_WIDTH = 64  # features of a head in all published sizes
 PREFIX = "transformer."
 LAYER = re.compile(r"h\.([0-9]+)\.")
-PRODUCTS = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")  # kept as (inputs, outputs)
-MASKS = (".attn.bias", ".attn.masked_bias")  # no parameters: which positions see which
+TRANSPOSED = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")  # stored (inputs, outputs)
+MASKS = (".attn.bias", ".attn.masked_bias")  # causal masks, no parameters
 FIXED = {  # what `GPT` computes, by the names of config.json
     "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
     "layer_norm_epsilon": (1e-5,),
@@ -48,13 +48,13 @@ def read_gpt2(
     if options["tied"]:
         state.pop("lm_head.weight", None)
     for name in state:
-        if name.removesuffix(".weight").endswith(PRODUCTS):
+        if name.removesuffix(".weight").endswith(TRANSPOSED):
             state[name] = state[name].T
     return options, state
 
 
 def _sizes(path: str | os.PathLike[str], state: dict[str, Tensor]) -> dict[str, Any]:
-    """Read sizes off the shapes."""
+    """Read the sizes from the shapes."""
     needed = ("wte.weight", "wpe.weight", "h.0.attn.c_attn.weight", "ln_f.weight")
     missing = [name for name in needed if name not in state]
     if missing:
@@ -92,7 +92,7 @@ def _sizes(path: str | os.PathLike[str], state: dict[str, Tensor]) -> dict[str, 
 
 
 def _heads(path: str | os.PathLike[str], width: int) -> int:
-    """Find the number of heads, which no shape tells, in the file beside or by the usual width."""
+    """Read the number of heads from ``config.json``, or compute it from the usual head width."""
     beside = Path(path).with_name("config.json")
     if os.path.isfile(beside):
         config = read_json(beside, "the description of GPT-2")

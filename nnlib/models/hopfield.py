@@ -1,4 +1,4 @@
-"""Associative memories: Hopfield's network of ±1 neurons, and its continuous descendant."""
+"""Hopfield networks: the binary one of 1982 and the continuous one of 2021."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from nnlib_backends.base import Array
 __all__ = ["RULES", "Hopfield", "ModernHopfield", "Recall"]
 
 MODES = ("asynchronous", "synchronous")
-BLOCK = 32  # neurons whose fields come from one matrix product, see _one_by_one
+BLOCK = 32  # neurons whose fields one matrix product computes, see _one_by_one
 
 
 class Recall(NamedTuple):
-    """Where recall ended, for each probe.
+    """Result of recall, for each probe.
 
     Attributes
     ----------
     states : Tensor, (B, N)
         The last states.
     steps : Tensor of integers, (B,)
-        After how many steps the state was that of the end: 0 for a probe that was a fixed point
-        itself, ``max_steps`` where no end was reached.
+        Number of steps until the final state: 0 for a probe that is a fixed point,
+        ``max_steps`` without convergence.
     period : Tensor of integers, (B,)
-        1: a fixed point.  2: two states in turn (synchronous recall only).  0: no end in
-        ``max_steps`` steps.
+        1: a fixed point.  2: two alternating states (synchronous recall only).  0: no
+        convergence in ``max_steps`` steps.
     """
 
     states: Tensor
@@ -88,19 +88,18 @@ class Hopfield(nn.Module):
         self.register_buffer("weight", zeros(size, size))
 
     def store(self, patterns: TensorLike, rule: str = "hebbian") -> Hopfield:
-        """Set the weights so that patterns become fixed points; what was stored before is lost.
+        """Set the weights so that patterns become fixed points; earlier patterns are lost.
 
         Parameters
         ----------
         patterns : (P, N)
             Of 1 and −1.
         rule : {"hebbian", "projection"}
-            Hebb's rule, ``W = Σ ξ ξᵀ / N``, adds up the patterns; those that resemble each other
-            disturb each other.  The projection (pseudo-inverse) rule, ``W = Ξᵀ (Ξ Ξᵀ)⁻¹ Ξ``
-            (Personnaz, Guyon & Dreyfus, 1986), has every pattern as a fixed point, however alike
-            they are, up to N linearly independent ones; from more than about N/2 it hardly corrects
-            errors any more.  The diagonal is set to 0 in both, for the projection after Kanter and
-            Sompolinsky (1987).
+            Hebb's rule, ``W = Σ ξ ξᵀ / N``, adds the patterns; similar patterns interfere.  The
+            projection (pseudo-inverse) rule, ``W = Ξᵀ (Ξ Ξᵀ)⁻¹ Ξ`` (Personnaz, Guyon & Dreyfus,
+            1986), makes every pattern a fixed point, however similar, up to N linearly
+            independent ones; with more than about N/2 it hardly corrects errors.  The diagonal is
+            set to 0 in both, for the projection after Kanter and Sompolinsky (1987).
 
         Returns
         -------
@@ -151,7 +150,7 @@ class Hopfield(nn.Module):
         states : (B, N)
             Of 1 and −1.
         neurons : sequence of int, optional
-            Which neurons, in this order; each sees what those before it became.  All at once
+            Neurons to update in this order; each sees the new states of earlier ones.  All at once
             (synchronously) if not given.
 
         Returns
@@ -183,16 +182,16 @@ class Hopfield(nn.Module):
         max_steps: int = 100,
         generator: Generator | None = None,
     ) -> Recall:
-        """Update until nothing changes any more.
+        """Update until the states do not change any more.
 
         Parameters
         ----------
         probes : (B, N)
             Of 1 and −1: where to start.
         mode : {"asynchronous", "synchronous"}
-            In a step all neurons are updated, one after the other in a new random order, the same
-            for all probes; or all at once, which may end in two states in turn (and in nothing
-            longer: Goles & Olivos, 1981).
+            A step updates all neurons, one after the other in a new random order, the same
+            for all probes; or all at once, which may end in two alternating states (but in no
+            longer cycle: Goles & Olivos, 1981).
         max_steps : int
             Give up after so many steps.
         generator : Generator, optional
@@ -212,7 +211,7 @@ class Hopfield(nn.Module):
 
         Notes
         -----
-        The host reads once a step which probes have not come to an end; the others are left alone.
+        The host reads once a step which probes have not converged; only these are updated.
 
         Examples
         --------
@@ -226,7 +225,7 @@ class Hopfield(nn.Module):
         source = generator or default_generator
         backend, start = self.weight.backend, self._states(probes, "probes")
         xp, s, before = backend.xp, start.data, None
-        going = xp.arange(len(s))  # the probes that have not come to an end: only they are updated
+        going = xp.arange(len(s))  # the probes that have not converged: only they are updated
         states, period = xp.empty(s.shape, dtype=s.dtype), xp.zeros(len(s), dtype="int64")
         steps = xp.zeros(len(s), dtype="int64")
         for step in range(1, max_steps + 1):
@@ -244,7 +243,7 @@ class Hopfield(nn.Module):
         return Recall(*(Tensor(value, backend) for value in (states, steps, period)))
 
     def forward(self, probes: TensorLike) -> Tensor:
-        """(B, N) probes → (B, N) states at the end of asynchronous recall."""
+        """(B, N) probes → (B, N) states after asynchronous recall."""
         return self.recall(probes).states
 
     def extra_repr(self) -> str:
@@ -252,7 +251,7 @@ class Hopfield(nn.Module):
         return str(self.size)
 
     def _states(self, states: TensorLike, name: str) -> Tensor:
-        """Return states in the weights' dtype, having looked at every value."""
+        """Check every value; return states in the weights' dtype."""
         refuse_reading(f"Hopfield, which looks at its {name},")
         states = as_tensor(states, self.weight)
         if states.ndim != 2 or states.shape[1] != self.size:
@@ -267,12 +266,12 @@ class Hopfield(nn.Module):
     def _update(self, s: Array, order: list[int] | None) -> Array:
         W, backend = self.weight.data, self.weight.backend
         xp = backend.xp
-        # A field this small is 0 but for rounding.  Only changes that truly lower the energy are
-        # made, so recall comes to an end in floating-point numbers, too.
+        # Smaller fields are 0 up to rounding.  Ignoring them makes every change lower the energy,
+        # so recall converges in floating-point arithmetic, too.
         slack = 4 * float(xp.finfo(W.dtype).eps) * xp.sum(xp.abs(W), axis=1)  # (N,)
         if order is None:
             return xp.where(ops.matmul(s, W) * s < -slack, -s, s)
-        columns = s.T.copy()  # (N, B): what belongs to a neuron lies together
+        columns = s.T.copy()  # (N, B): the states of a neuron are contiguous
         _one_by_one(backend, W, slack, columns, order)
         return columns.T.copy()
 
@@ -280,12 +279,12 @@ class Hopfield(nn.Module):
 class ModernHopfield(nn.Module):
     """Continuous associative memory whose retrieval is attention (Ramsauer et al., 2021).
 
-    A state ξ moves to ``softmax(β ξ Xᵀ) X``, an average of the stored patterns X weighted by how
-    much they resemble it.  That never raises the energy
+    A state ξ moves to ``softmax(β ξ Xᵀ) X``, an average of the stored patterns X weighted by
+    similarity.  A step never raises the energy
 
         ``E = −lse(β, ξ Xᵀ) + ½ ‖ξ‖² + ln(P)/β + ½ max ‖x‖²``,   ``lse(β, z) = ln(Σ exp(β z)) / β``
 
-    and mostly comes to rest after one step.  The number of patterns that it can hold grows
+    and mostly converges after one step.  The number of patterns that can be stored grows
     exponentially with N.
 
     Parameters
@@ -293,8 +292,8 @@ class ModernHopfield(nn.Module):
     patterns : Tensor or array, (P, N)
         Real numbers.  A `nnlib.nn.Parameter` is learned; anything else becomes a buffer.
     beta : float
-        Inverse temperature: the larger, the nearer is the result to the one most similar pattern;
-        the smaller, the nearer to the mean of all.
+        Inverse temperature: large values retrieve the most similar pattern, small ones the mean
+        of all.
 
     Attributes
     ----------
@@ -342,7 +341,7 @@ class ModernHopfield(nn.Module):
         return states
 
     def recall(self, probes: TensorLike, max_steps: int = 100, tolerance: float = 1e-5) -> Recall:
-        """Step until no value moves any more.
+        """Step until no value changes any more.
 
         Parameters
         ----------
@@ -351,12 +350,12 @@ class ModernHopfield(nn.Module):
         max_steps : int
             Give up after so many steps.
         tolerance : float
-            The end of a probe is a step in which no value moves by more than this.
+            A probe has converged if no value changes by more than this in a step.
 
         Returns
         -------
         Recall
-            ``(states, steps, period)``; the steps count those that moved.
+            ``(states, steps, period)``; steps without a change do not count.
 
         Raises
         ------
@@ -431,8 +430,8 @@ def _projection(xp: Any, patterns: Array) -> Array:
     _, sizes, basis = xp.linalg.svd(patterns.astype("float64"), full_matrices=False)
     basis = basis * (sizes > sizes[0] * max(patterns.shape) * 2.0**-52)[:, None]
     W = xp.matmul(basis.T, basis)
-    W = (W + W.T) / 2  # a product need not be symmetric to the last bit
-    return xp.where(xp.abs(W) < 1e-12, 0, W)  # 0 but for rounding: fields must be 0 then, too
+    W = (W + W.T) / 2  # rounding may make the product asymmetric
+    return xp.where(xp.abs(W) < 1e-12, 0, W)  # 0 up to rounding: fields must be exactly 0 then
 
 
 RULES = {"hebbian": _hebbian, "projection": _projection}
@@ -441,11 +440,11 @@ RULES = {"hebbian": _hebbian, "projection": _projection}
 def _one_by_one(backend: Backend, W: Array, slack: Array, s: Array, order: list[int]) -> None:
     """Update neurons of the states s (N, B) in this order, in place.
 
-    The fields of the next neurons in the order come from one product, and each neuron that turns
-    corrects those after it.  A product for every neuron reads all states for each one: measured on
-    a CPU, as fast for 1,000 neurons and 140 probes, 2 to 3 times slower from 2,000 and 560.  Fields
-    that are kept up to date whenever a neuron turns need less arithmetic near the end of recall and
-    much more at its beginning.
+    One matrix product computes the fields of the next neurons in the order, and each neuron that
+    changes corrects those after it.  A product for every neuron reads all states each time:
+    measured on a CPU, as fast for 1,000 neurons and 140 probes, 2 to 3 times slower from 2,000 and
+    560.  Updating all fields at every change needs less arithmetic near the end of recall and much
+    more at its beginning.
     """
     for start in range(0, len(order), BLOCK):
         block = order[start : start + BLOCK]

@@ -25,21 +25,21 @@ class LeNet5(nn.Module):
     S2     means of 2×2                       14×14×6
     C3     16 filters 5×5, tanh               10×10×16         2,416
     S4     means of 2×2                       5×5×16
-    C5     120 filters 5×5 (all it sees)      120             48,120
+    C5     120 filters 5×5 (all of S4)        120             48,120
     F6     84 neurons, tanh                   84              10,164
     out    10 logits, for softmax             10                 850
     =====  =================================  ============  ==========
 
-    The paper's own network, ``variant="1998"``, has **60,000** parameters.  It differs in four
-    places: S2 and S4 multiply every sum by a learned coefficient, add a learned bias (12 + 32
+    The paper's own network, ``variant="1998"``, has **60,000** parameters.  There are four
+    differences: S2 and S4 multiply every sum by a learned coefficient, add a learned bias (12 + 32
     parameters) and squash the result, too; C3 connects each filter to 3, 4 or all 6 of the maps
     below, by a table (1,516 parameters instead of 2,416); the output is the distance to fixed 7×12
     drawings of the digits (no parameters instead of 850), see
     `nnlib.models.lenet1998.DistanceToDrawings`; and its tanh is scaled, 1.7159 tanh(2x/3).  Its
-    first layer brings pixels of 0 … 1 to the paper's −0.1 … 1.175.  Its logits are large, so rates
-    must be small: 0.002 for SGD with momentum 0.9 and batches of 64, where 0.05 suits the common
-    network.  Not the paper's: the drawings, which it publishes as a picture only; the initial
-    weights, of variance 1 / fan_in; a diagonal Levenberg-Marquardt method to train.
+    first layer scales pixels of 0 … 1 to the paper's −0.1 … 1.175.  Its logits are large and need
+    small learning rates: 0.002 for SGD with momentum 0.9 and batches of 64, where 0.05 suits the
+    common network.  Three things differ from the paper: our own drawings, because it has them as a
+    picture only; initial weights of variance 1 / fan_in; no diagonal Levenberg-Marquardt method.
 
     Source: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document
     recognition", Proc. IEEE 86 (1998), section II.B.

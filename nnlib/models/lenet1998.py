@@ -1,4 +1,4 @@
-"""The layers that LeNet-5 had in 1998 and that nobody uses today.
+"""The layers of LeNet-5 as published in 1998.
 
 Source of all: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to
 document recognition", Proc. IEEE 86 (1998), section II.B and appendix A.
@@ -26,7 +26,7 @@ __all__ = [
     "initialise",
 ]
 
-#: Table I of the paper: the maps of S2 that each map of C3 sees.
+#: Table I of the paper: the maps of S2 that are inputs of each map of C3.
 CONNECTIONS: tuple[tuple[int, ...], ...] = (
     *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5)),
     *((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (0, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 5)),
@@ -52,7 +52,7 @@ DRAWINGS = """
 
 
 class Pixels(nn.Module):
-    """Pixels of 0 (background) … 1 in the paper's range, −0.1 … 1.175, framed by background.
+    """Scale pixels of 0 (background) … 1 to the paper's −0.1 … 1.175, and pad with background.
 
     Parameters
     ----------
@@ -91,12 +91,12 @@ class ScaledTanh(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape, and out comes the same."""
+        """Any shape → the same shape."""
         return ops.tanh(x * (2 / 3)) * 1.7159
 
 
 class TrainablePool(nn.Module):
-    """Sum of each 2×2 window, times a coefficient and plus a bias that each map learns.
+    """Sum of each 2×2 window times a learned coefficient, plus a learned bias, for each map.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class TrainablePool(nn.Module):
     Attributes
     ----------
     weight, bias : Parameter, (channels,)
-        At first 1/2, so that the sum of four independent values keeps their size, and 0.
+        Initially 1/2, which preserves the variance of four independent values, and 0.
 
     Examples
     --------
@@ -126,7 +126,7 @@ class TrainablePool(nn.Module):
 
 
 class TableConv2d(nn.Module):
-    """Convolution in which a table says which input maps each output map sees.
+    """Convolution with a table of the input maps of each output map.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class TableConv2d(nn.Module):
     Raises
     ------
     OptionError
-        If the table names a map that is not there, or one twice for an output map.
+        If the table names a missing map, or one twice for an output map.
 
     Examples
     --------
@@ -164,12 +164,12 @@ class TableConv2d(nn.Module):
                     f"Received: {row}"
                 )
         self.in_channels, self.kernel_size = in_channels, kernel_size
-        places = [in_channels * k + m for k, row in enumerate(table) for m in row]
-        self.weight = nn.Parameter(init.empty(len(places), kernel_size, kernel_size))
+        positions = [in_channels * k + m for k, row in enumerate(table) for m in row]
+        self.weight = nn.Parameter(init.empty(len(positions), kernel_size, kernel_size))
         self.bias = nn.Parameter(init.empty(len(table)))
-        rows = [[0.0] * len(places) for _ in range(in_channels * len(table))]
-        for connection, place in enumerate(places):
-            rows[place][connection] = 1.0
+        rows = [[0.0] * len(positions) for _ in range(in_channels * len(table))]
+        for connection, position in enumerate(positions):
+            rows[position][connection] = 1.0
         self.register_buffer("placement", tensor(rows), persistent=False)  # (out · in, connections)
         self.reset_parameters()
 

@@ -26,8 +26,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 class MLP(nn.Module):
     """Fully connected layers with an activation between them: the course's n[0], n[1], …, n[L].
 
-    The last layer gives logits, or values to regress: the loss or the caller applies the sigmoid
-    or softmax.
+    The last layer returns logits, or values of a regression: the loss or the caller applies the
+    sigmoid or softmax.
 
     Parameters
     ----------

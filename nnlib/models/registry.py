@@ -26,7 +26,7 @@ _MODELS: dict[str, Callable[..., nn.Module]] = {
 
 
 def available() -> tuple[str, ...]:
-    """Names that `create` knows.
+    """Names of models for `create`.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A recurrent network that reads a sequence and then answers."""
+"""A recurrent network for regression on whole sequences."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SequenceRegressor(nn.Module):
     inputs : int
         Features of each step.
     outputs : int
-        Values to answer with.
+        Number of outputs.
     width : int
         Features of a state.
     layers : int
@@ -32,11 +32,10 @@ class SequenceRegressor(nn.Module):
     dropout : float
         Between layers and before the output, in training.
     input_bias, forget_bias : float, optional
-        Where the biases of an LSTM's input and forget gates start; at random around 0 as all others
-        if not given.  A network that has to remember for long should begin with gates that let
-        little in (Hochreiter & Schmidhuber, 1997: −3, −6, …) and that forget little (Gers,
-        Schmidhuber & Cummins, 2000): −2 and log T for T steps.  A GRU has one gate for both, z,
-        which ``forget_bias`` sets.
+        Initial biases of an LSTM's input and forget gates; random like all others if not given.
+        For long memory use a negative input bias (Hochreiter & Schmidhuber, 1997: −3, −6, …) and a
+        positive forget bias (Gers, Schmidhuber & Cummins, 2000), such as −2 and log T for T steps.
+        A GRU has one gate for both, z, which ``forget_bias`` sets.
 
     Attributes
     ----------
@@ -46,7 +45,7 @@ class SequenceRegressor(nn.Module):
     Raises
     ------
     OptionError
-        If the cell is unknown, or has no such gate.
+        If the cell is unknown, or does not have the gate.
 
     Examples
     --------
@@ -79,7 +78,7 @@ class SequenceRegressor(nn.Module):
                 self._start_gate(_GATES[cell][name], value)
 
     def forward(self, x: TensorLike, lengths: TensorLike | None = None) -> Tensor:
-        """(B, T, inputs), and how many steps each sequence has, → (B, outputs)."""
+        """(B, T, inputs) and the number of steps of each sequence → (B, outputs)."""
         _, state = self.recurrent(x, lengths=lengths)
         hidden = state[0] if isinstance(state, tuple) else state  # (layers, B, width)
         return self.output(self.drop(hidden[-1]))  # type: ignore[no-any-return]

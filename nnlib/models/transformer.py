@@ -1,4 +1,4 @@
-"""The encoder–decoder transformer: one sequence in, another out, as for translation."""
+"""The encoder–decoder transformer, for translation."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ class TransformerConfig:
     Attributes
     ----------
     vocab_size : int
-        How many tokens there are; both languages share them.
+        Number of tokens; both languages share them.
     context : int
         Longest sequence, of either side.
     layers : int
         Layers of the encoder, and of the decoder.
     heads, width, hidden : int
-        Attention heads in a layer, features of a position, neurons of a layer's small network.
+        Attention heads in a layer, features of a position, neurons of a layer's MLP.
     dropout : float
-        Of embeddings and of everything that a layer adds.
+        Of embeddings and of the outputs of attention and MLP.
     attention_dropout : float
         Of attention weights.
     positions : {"sinusoidal", "learned"}
         Sines and cosines of the position (Vaswani et al., 2017, section 3.5), or a learned vector
         for every position.
     padding, start, end : int
-        The tokens that fill up a batch, begin a target, and end a sequence.
+        The tokens that pad a batch, begin a target, and end a sequence.
 
     Raises
     ------
@@ -81,10 +81,10 @@ class TransformerConfig:
 
 
 class Transformer(nn.Module):
-    """An encoder reads the source; a decoder writes the target, token by token, looking at both.
+    """An encoder of the source and a decoder that generates the target, token by token.
 
     Source: Vaswani et al. (2017), except that layers normalise first (Xiong et al., 2020), which
-    trains without care for the first steps.  Encoder and decoder have PyTorch's names, so a state
+    trains without warm-up.  Encoder and decoder have PyTorch's names, so a state
     dict of ``torch.nn.Transformer(norm_first=True, activation="relu")`` fits them.  One table of
     embeddings serves both sides and, transposed, the output.
 
@@ -98,7 +98,7 @@ class Transformer(nn.Module):
     ----------
     config : TransformerConfig
     embedding : nn.Embedding
-        Normal of deviation 1/√width at first; multiplied by √width where it is read.
+        Initially normal with deviation 1/√width; multiplied by √width after the lookup.
     encoder, decoder : nn.Module
 
     Examples
@@ -142,15 +142,14 @@ class Transformer(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, source: TensorLike, target: TensorLike) -> Tensor:
-        """Compute logits of what follows every target token.
+        """Compute logits of the token after every target token.
 
         Parameters
         ----------
         source : Tensor of integers, (B, S)
-            Filled up with the padding token.
+            Padded with the padding token.
         target : Tensor of integers, (B, T)
-            Begins with the start token; what stands at its end, such as padding, is seen by later
-            positions only.
+            Begins with the start token; padding at its end has no effect on earlier positions.
 
         Returns
         -------
@@ -165,20 +164,20 @@ class Transformer(nn.Module):
         return self.decode(target, memory, hidden)
 
     def encode(self, source: TensorLike) -> tuple[Tensor, Tensor]:
-        """(B, S) integers → what the encoder makes of them (B, S, width), and what is padding."""
+        """(B, S) integers → the encoder's output (B, S, width), and the mask of padding."""
         source = as_tensor(source, self.embedding.weight)
         hidden = source == self.config.padding
         return self.encoder(self._embed(source, 0), hidden), hidden
 
     def decode(self, target: TensorLike, memory: Tensor, hidden: Tensor) -> Tensor:
-        """(B, T) integers, and what `encode` returned → logits (B, T, vocab_size)."""
+        """(B, T) integers and the results of `encode` → logits (B, T, vocab_size)."""
         target = as_tensor(target, self.embedding.weight)
         return self._logits(self.decoder(self._embed(target, 0), memory, hidden))
 
     def decode_next(self, target: TensorLike, cache: DecoderCache) -> Tensor:
         """Compute logits (B, T, vocab_size) for tokens (B, T) that follow those in the cache.
 
-        Keys and values of these tokens are added to it.  For inference: nothing is dropped.
+        Keys and values of these tokens are added to it.  For inference: without dropout.
 
         Examples
         --------
@@ -195,7 +194,7 @@ class Transformer(nn.Module):
         return self._logits(self.decoder.norm(x))
 
     def alignment(self, source: TensorLike, target: TensorLike, layer: int = -1) -> Tensor:
-        """Return how much each target position looks at each source position: (B, T, S).
+        """Return the attention of each target position to each source position: (B, T, S).
 
         Parameters
         ----------
@@ -220,18 +219,18 @@ class Transformer(nn.Module):
         beam: int = 1,
         length_penalty: float = 1.0,
     ) -> Tensor:
-        """Write targets.  Call ``eval()`` before, or dropout is applied.
+        """Generate targets.  Call ``eval()`` before, or dropout is applied.
 
         Parameters
         ----------
         source : Tensor of integers, (B, S)
-            Filled up with the padding token.
+            Padded with the padding token.
         max_new_tokens : int, optional
             Longest target; ``context`` if not given.
         beam : int
-            How many beginnings to keep at each step; 1 takes the likeliest token (greedy).
+            Number of hypotheses kept at each step; 1 takes the likeliest token (greedy).
         length_penalty : float
-            Beginnings are ranked by log-probability / length ** length_penalty: 0 prefers short
+            Hypotheses are ranked by log-probability / length ** length_penalty: 0 prefers short
             ones, 1 compares means over the tokens.
 
         Returns
@@ -242,7 +241,7 @@ class Transformer(nn.Module):
         Raises
         ------
         OptionError
-            If ``beam`` or ``max_new_tokens`` is below 1, or more than ``context`` tokens are asked.
+            If ``beam`` or ``max_new_tokens`` is below 1, or ``max_new_tokens`` above ``context``.
         """
         context = self.config.context
         steps = context if max_new_tokens is None else max_new_tokens
@@ -250,7 +249,7 @@ class Transformer(nn.Module):
             raise OptionError(
                 f"max_new_tokens must be in 1 … context = {context}. Received: {max_new_tokens}"
             )
-        most = self.config.vocab_size - 2  # so many tokens can come first
+        most = self.config.vocab_size - 2  # number of possible first tokens
         if not 1 <= beam <= most:
             raise OptionError(f"beam must be in 1 … vocab_size - 2 = {most}. Received: {beam}")
         with no_grad():
@@ -289,7 +288,7 @@ class Transformer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Layers in which every source position asks all others; a normalisation at the end."""
+    """Layers of self-attention over the source; a normalisation at the end."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -304,7 +303,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Layers in which every target position asks those before it, then the source."""
+    """Layers of causal self-attention and of attention to the source."""
 
     layers: Any  # a ModuleList of DecoderLayer
 
@@ -321,20 +320,20 @@ class Decoder(nn.Module):
 
 
 class Attention(nn.MultiheadAttention):
-    """Attention whose keys and values can be kept from one token to the next."""
+    """Attention with separate functions for keys and values, so that they can be cached."""
 
     def keys_and_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, S, width) → keys and values, (B, S, heads, D) each."""
         return self._project(x, 1), self._project(x, 2)
 
     def ask(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-        """Let positions (B, T, width) ask keys; the mask says which of them may be seen."""
+        """Compute the attention of positions (B, T, width) to keys that the mask allows."""
         y = ops.attention(self._project(x, 0), k, v, mask, None, causal=causal)
         return self.out_proj(y.reshape(x.shape))  # type: ignore[no-any-return]
 
 
 class Layer(nn.Module):
-    """What both kinds of layers have."""
+    """Base class of encoder and decoder layers."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -348,7 +347,7 @@ class Layer(nn.Module):
 
 
 class EncoderLayer(Layer):
-    """Attention of the source to itself, and a small network."""
+    """Self-attention and an MLP."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__(config)
@@ -363,7 +362,7 @@ class EncoderLayer(Layer):
 
 
 class DecoderLayer(Layer):
-    """Attention to the target so far, attention to the source, and a small network."""
+    """Causal self-attention, attention to the source, and an MLP."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__(config)
@@ -380,7 +379,7 @@ class DecoderLayer(Layer):
         return x + self._feed(self.norm3(x))
 
     def look(self, x: Tensor, memory: Tensor, hidden: Tensor) -> Tensor:
-        """Return the weights (B, T, S) with which positions look at the memory."""
+        """Return the weights (B, T, S) of the attention to the memory."""
         y = self.norm2(self._before(x))
         return self.multihead_attn(y, memory, memory, hidden, need_weights=True)[1]  # type: ignore[no-any-return]
 
@@ -389,7 +388,7 @@ class DecoderLayer(Layer):
         return x + self.drop(self.self_attn(y, y, y, is_causal=True)[0])  # type: ignore[no-any-return]
 
     def advance(self, x: Tensor, cache: DecoderCache, number: int) -> Tensor:
-        """Do the same for positions (B, T, width) that follow those in the cache."""
+        """Compute `forward` for positions (B, T, width) that follow those in the cache."""
         y = self.norm1(x)
         k, v = cache.extend(number, *self.self_attn.keys_and_values(y))
         x = x + self.self_attn.ask(y, k, v, None, causal=True)
@@ -405,12 +404,12 @@ class DecoderCache:
     ----------
     model : Transformer
     memory, hidden : Tensor
-        What `Transformer.encode` returned.
+        Results of `Transformer.encode`.
 
     Attributes
     ----------
     length : int
-        How many target positions there are.
+        Number of target positions.
     batch : int
     """
 
@@ -423,7 +422,7 @@ class DecoderCache:
         self.target: list[tuple[Tensor, Tensor] | None] = [None] * model.config.layers
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Add keys and values (B, T, heads, D) of a layer; return all of it."""
+        """Append keys and values (B, T, heads, D) of a layer; return all of that layer."""
         before = self.target[layer]
         if before is not None:
             k, v = (ops.concatenate(pair, axis=1) for pair in zip(before, (k, v), strict=True))
@@ -431,14 +430,14 @@ class DecoderCache:
         return k, v
 
     def repeat(self, times: int) -> None:
-        """Let every source stand for several targets, which are neighbours in the batch."""
+        """Repeat every source for several targets, which are neighbours in the batch."""
         if times > 1:
             rows = Tensor(self.seen.backend.xp.arange(self.batch).repeat(times), self.seen.backend)
             self.memory = [(k[rows], v[rows]) for k, v in self.memory]
             self.seen = self.seen[rows]
 
     def reorder(self, rows: Tensor) -> None:
-        """Continue the targets at these rows (B,), which must be of the same sources as before."""
+        """Select the targets at these rows (B,), which must have the same sources as before."""
         self.target = [pair and (pair[0][rows], pair[1][rows]) for pair in self.target]
 
 

@@ -1,4 +1,4 @@
-"""Texts in, texts out: a `Transformer` and its tokenizer together."""
+"""Translation of texts by a `Transformer` and its tokenizer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Codec", "translate"]
 
 
 class Codec(Protocol):
-    """What `translate` needs of a tokenizer; those of `nnlib.data` have it."""
+    """Interface of a tokenizer for `translate`."""
 
     def encode(self, text: str) -> Any:
         """Turn a text into the numbers of its tokens."""
@@ -59,23 +59,23 @@ def translate(
     Parameters
     ----------
     model : Transformer
-        Used in inference mode, whatever mode it is in.
+        Used in inference mode, whatever its current mode.
     tokenizer : BPETokenizer, CharTokenizer or the like
-        With which the model was trained.
+        The one that the model was trained with.
     text : str or sequence of str
     beam, length_penalty
-        As of `Transformer.generate`.
+        See `Transformer.generate`.
     max_new_tokens : int, optional
         Longest translation; if not given, twice the source's tokens, rounded up to a multiple of
         16, but at most ``context``.
     batch_size : int
-        How many texts to translate at once; those of similar length go together.  A translation
-        does not depend on the others.
+        Number of texts to translate at once, grouped by similar length.  A translation does not
+        depend on the others.
 
     Returns
     -------
     str, or list of str
-        As the text was.
+        As the argument.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def _rounded(length: int) -> int:
 
 
 def _groups(order: list[int], lengths: list[int], size: int) -> Iterator[list[int]]:
-    """Cut sorted indices into groups of one length: its limit of steps must not be another's."""
+    """Cut sorted indices into groups with the same limit of steps."""
     for _, same in groupby(order, key=lambda i: lengths[i]):
         members = list(same)
         for first in range(0, len(members), size):

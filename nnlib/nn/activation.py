@@ -35,7 +35,7 @@ __all__ = [
 
 
 class Activation(FunctionLayer):
-    """Takes floating-point values of any shape (others are a DTypeError); returns that shape."""
+    """Applied to each value of a floating-point tensor of any shape (others are a DTypeError)."""
 
     def forward(self, x: TensorLike) -> Tensor:
         """Apply the operation."""
@@ -109,7 +109,7 @@ class Softplus(Activation, function=ops.softplus):
 
 
 class Softmax(FunctionLayer, function=F.softmax):
-    """For training, feed logits to `CrossEntropyLoss` instead, which contains it."""
+    """For training use `CrossEntropyLoss` on the logits: it contains the softmax."""
 
     dim: int = -1
 
@@ -124,9 +124,9 @@ class PReLU(Module):
     Parameters
     ----------
     num_parameters : int
-        1 slope for all, or one for each of so many channels on the last axis.
+        1: one slope for all values; C: one for each of the C channels on the last axis.
     init_value : float
-        The slope at first.
+        Initial slope.
 
     Attributes
     ----------
@@ -135,7 +135,7 @@ class PReLU(Module):
     Raises
     ------
     ShapeError
-        When called, if there are neither 1 nor as many slopes as channels.
+        When called, if the number of slopes is neither 1 nor the number of channels.
 
     Examples
     --------

@@ -24,7 +24,7 @@ __all__ = ["MultiheadAttention"]
 
 
 class MultiheadAttention(Module):
-    """Several attentions side by side, each on its own share of the features.
+    """Attention of several heads, each on a part of the features.
 
     Source: Vaswani et al. (2017), section 3.2.2.
 
@@ -33,7 +33,7 @@ class MultiheadAttention(Module):
     embed_dim : int
         Features of queries, keys, values and output.
     num_heads : int
-        Into how many heads to divide them.
+        Number of heads.
     dropout : float
         Probability of dropping an attention weight, in training.
     bias : bool
@@ -44,9 +44,9 @@ class MultiheadAttention(Module):
     Attributes
     ----------
     in_proj_weight : Parameter, (3 · embed_dim, embed_dim)
-        For queries, keys and values; Xavier-uniform at first, as in PyTorch.
+        For queries, keys and values; Xavier-uniform initially, as in PyTorch.
     in_proj_bias : Parameter, (3 · embed_dim,), or None
-        0 at first.
+        Initially 0.
     out_proj : Linear
 
     Raises
@@ -111,7 +111,7 @@ class MultiheadAttention(Module):
         *,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Let every query ask all keys.
+        """Compute the attention of every query to all keys.
 
         Parameters
         ----------
@@ -119,13 +119,13 @@ class MultiheadAttention(Module):
         key, value : Tensor, (B, S, embed_dim)
             Fastest where all three are one tensor.
         key_padding_mask : boolean Tensor, (B, S), optional
-            Which keys to *ignore*, as in PyTorch: what key and value hold there does not matter,
-            NaN included.  (A query at such a place is computed as any other.)
+            Keys to *ignore*, as in PyTorch, whatever their values, NaN included.  (Queries at
+            these positions are computed as any other.)
         need_weights : bool
-            Whether to return the weights, too, which takes about as long again.  (In PyTorch it is
-            true by default.)
+            Whether to return the weights, too, which doubles the time.  (The default in PyTorch
+            is true.)
         attn_mask : Tensor, (T, S) or (B · num_heads, T, S), optional
-            Boolean: which keys a query must *not* see, as in PyTorch.  Floating-point: added to
+            Boolean: where a query must *not* see a key, as in PyTorch.  Floating-point: added to
             the scores.
         is_causal : bool
             Whether a query must not see later keys (needs T = S); no mask is needed then.
@@ -190,7 +190,7 @@ class MultiheadAttention(Module):
     def _mask(
         self, padding: TensorLike | None, mask: TensorLike | None, shape: tuple[int, ...], q: Tensor
     ) -> Tensor | None:
-        """Combine both masks into one as `ops.attention` takes it."""
+        """Combine both masks into one for `ops.attention`."""
         B, H, T, S = shape
         parts = []
         for value, wanted, full in (

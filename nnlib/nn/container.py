@@ -1,4 +1,4 @@
-"""Modules made of modules."""
+"""Containers of modules: `ModuleList`, `Sequential`, `ModuleDict`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from nnlib.nn.module import Module
 __all__ = ["ModuleDict", "ModuleList", "Sequential"]
 
 
-#: Layers whose ``forward`` can apply an activation itself, and the layers that it spares then.
+#: Layers whose ``forward`` can fuse an activation, and the activation layers that it replaces.
 _FUSING: tuple[type[Module], ...] = (Conv2d, Linear)
 _FUSED: dict[type[Module], str] = {ReLU: "relu", Tanh: "tanh", Sigmoid: "sigmoid"}
 
 
 class _Container(Module):
-    """What lists and dicts of modules have in common."""
+    """Base class of lists and dicts of modules."""
 
     def _put(self, name: str, module: Any) -> None:
         if not isinstance(module, Module):
@@ -38,12 +38,12 @@ class ModuleList(_Container):
     Parameters
     ----------
     modules : iterable of Module
-        In their order.
+        In this order.
 
     Raises
     ------
     OptionError
-        If something is no module.
+        If an item is no module.
 
     Examples
     --------
@@ -71,14 +71,14 @@ class ModuleList(_Container):
         return self
 
     def insert(self, index: int, module: Module) -> ModuleList:
-        """Add a module before that index; those behind it get new numbers.  Return self."""
+        """Add a module before that index; the indices of later ones rise by 1.  Return self."""
         items = list(self._modules.items())
         items.insert(index, ("0", module))
         self._refill(items)
         return self
 
     def _refill(self, items: Iterable[tuple[str, Module]]) -> None:
-        """Hold these modules instead: numbers are given anew, names stay."""
+        """Replace all modules; integer names are assigned again, other names stay."""
         items = list(items)
         for name in list(self._modules):
             delattr(self, name)
@@ -107,8 +107,8 @@ class ModuleList(_Container):
 class Sequential(ModuleList):
     """Modules applied one after another.
 
-    A linear layer and the ReLU, Tanh or Sigmoid right behind it are computed in one go, unless one
-    of them has a hook: the result is the same.
+    A linear or convolution layer and a ReLU, Tanh or Sigmoid right after it are fused, with the
+    same result, unless one of them has a hook.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class Sequential(ModuleList):
     Raises
     ------
     OptionError
-        If something is no module, or a name cannot be used.
+        If an item is no module, or a name is invalid.
 
     Examples
     --------
@@ -140,7 +140,7 @@ class Sequential(ModuleList):
         modules = list(self._modules.values())
         done = False
         for module, behind in zip_longest(modules, modules[1:]):
-            if done:  # along with the one before it
+            if done:  # fused with the module before it
                 done = False
                 continue
             activation = _fused(module, behind)
@@ -150,7 +150,7 @@ class Sequential(ModuleList):
 
 
 def _fused(module: Module, behind: Module | None) -> str | None:
-    """Name of the activation that ``module`` can apply in place of the module behind it."""
+    """Return the activation that ``module`` can apply in place of the next module, if any."""
     if type(module) not in _FUSING or behind is None:
         return None
     if module._hooks or module._pre_hooks or behind._hooks or behind._pre_hooks:
@@ -162,7 +162,7 @@ def _fused(module: Module, behind: Module | None) -> str | None:
 
 
 class ModuleDict(_Container):
-    """Modules by name, for a ``forward`` that chooses among them.
+    """Modules by name, for a ``forward`` that selects some of them.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ class ModuleDict(_Container):
     Raises
     ------
     OptionError
-        If something is no module, or a name cannot be used.
+        If an item is no module, or a name is invalid.
 
     Examples
     --------
@@ -195,7 +195,7 @@ class ModuleDict(_Container):
             self[name] = module
 
     def keys(self) -> KeysView[str]:
-        """Names, in the order in which they came."""
+        """Names, in the order of insertion."""
         return self._modules.keys()
 
     def values(self) -> ValuesView[Module]:

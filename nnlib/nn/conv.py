@@ -16,7 +16,7 @@ __all__ = ["Conv1d", "Conv2d"]
 
 
 class _Conv(Module):
-    """What convolutions have in common: filters (out, *window, in / groups) and their options."""
+    """Base class of convolutions: filters (out, *window, in / groups) and their options."""
 
     bias: Parameter | None
 
@@ -75,13 +75,13 @@ class Conv2d(_Conv):
     padding : int, (int, int), "valid" or "same"
         Rows and columns of zeros on each side.
     groups : int
-        The channels fall into so many independent convolutions; must divide both numbers.
+        Number of independent groups of channels; must divide both numbers of channels.
     bias : bool
 
     Attributes
     ----------
     weight : Parameter, (out_channels, kh, kw, in_channels / groups)
-        Uniform in ± 1/√fan_in at first, as in PyTorch.
+        Initially uniform in ± 1/√fan_in, as in PyTorch.
     bias : Parameter, (out_channels,), or None
 
     Raises
@@ -116,7 +116,7 @@ class Conv2d(_Conv):
         self.padding = _padding(padding, self.stride)
 
     def forward(self, x: TensorLike, *, activation: str | None = None) -> Tensor:
-        """(N, H, W, in_channels) → (N, H', W', out_channels), and an activation as of F.conv2d."""
+        """(N, H, W, in_channels) → (N, H', W', out_channels); activation: see `F.conv2d`."""
         x = self._checked(x, "N, H, W, C")
         return F.conv2d(
             x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups,

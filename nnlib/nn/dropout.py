@@ -13,7 +13,7 @@ __all__ = ["Dropout"]
 class Dropout(Module):
     """In training, set each value to 0 with probability p and divide the others by 1 − p.
 
-    In evaluation it does nothing.  The mask comes from `nnlib.random.default_generator`.  Source:
+    In evaluation it returns its input.  `nnlib.random.default_generator` draws the mask.  Source:
     Srivastava et al. (2014).
 
     Parameters
@@ -43,7 +43,7 @@ class Dropout(Module):
         self.p = p
 
     def forward(self, x: TensorLike) -> Tensor:
-        """Any shape, and out comes the same."""
+        """Any shape → the same shape."""
         return F.dropout(x, self.p, self.training)
 
     def extra_repr(self) -> str:

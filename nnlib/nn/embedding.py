@@ -1,4 +1,4 @@
-"""Vectors for things that have numbers: words, characters, positions."""
+"""Embeddings: a vector for each index of a word, character or position."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class Embedding(Module):
     Parameters
     ----------
     num_embeddings : int
-        How many indices there are.
+        Number of indices.
     embedding_dim : int
         Size of a vector.
     padding_idx : int, optional
-        The vector of this index is 0 at first and gets no gradient.
+        The vector of this index is initially 0 and gets no gradient.
 
     Attributes
     ----------
     weight : Parameter, (num_embeddings, embedding_dim)
-        Standard normal at first, as in PyTorch.
+        Initially standard normal, as in PyTorch.
 
     Raises
     ------
     OptionError
         If a size is not a non-negative integer, or ``padding_idx`` is no index; when called, if an
-        index is out of range (looked at on the CPU only).
+        index is out of range (checked on the CPU only).
     DTypeError
         When called, if the indices are no integers.
 

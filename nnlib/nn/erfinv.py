@@ -1,4 +1,4 @@
-"""The inverse error function, which turns uniform numbers into normal ones.
+"""The inverse error function, which maps uniform numbers to normal ones.
 
 Array libraries lack it; this is M. Giles, "Approximating the erfinv function" (2010), table 5.
 """
@@ -11,7 +11,7 @@ from nnlib_backends.base import Array
 
 __all__ = ["erfinv"]
 
-# Coefficients in falling powers.
+# Coefficients, highest power first.
 _CENTRE = (
     *(2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087),
     *(-0.00125372503, -0.00417768164, 0.246640727, 1.50140941),
@@ -23,7 +23,7 @@ _TAIL = (
 
 
 def erfinv(xp: Any, x: Array) -> Array:
-    """Inverse error function of float32 values; ±1 gives a large finite number."""
+    """Inverse error function of float32 values; large but finite at ±1."""
     w = -xp.log(xp.maximum((1 - x) * (1 + x), 1e-16))
     centre = _polynomial(_CENTRE, w - 2.5)
     tail = _polynomial(_TAIL, xp.sqrt(w) - 3.0)

@@ -1,4 +1,4 @@
-"""Freezing: parts of a model that training leaves as they are."""
+"""Freezing: excluding parts of a model from training."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ __all__ = ["freeze", "unfreeze"]
 
 
 def freeze(model: Module, *patterns: str) -> list[str]:
-    """Keep parts of a model as they are while the rest is trained.
+    """Exclude parts of a model from training.
 
-    Frozen parameters get no gradient, and nothing is computed for one: a step with frozen first
-    layers is faster.  Optimizers skip them, weight decay included.  **Batch normalisation** has
-    values that change without a gradient, its running mean and variance.  Where their names match,
-    the layer is used in inference mode, ``train()`` or not, and normalises by those values: a
-    frozen network then computes what it computed where it was trained, whatever the new batches are
-    (as ``trainable = False`` does in Keras; ``requires_grad_(False)`` alone, as in PyTorch, would
-    let the statistics drift).  To train the rest on batch statistics nevertheless, freeze the
-    parameters only, ``"features.*.weight", "features.*.bias"``.  Dropout has no values to freeze
-    and goes on.
+    Frozen parameters get no gradient, so a step with frozen first layers is faster.  Optimizers
+    skip them, weight decay included.  **Batch normalisation** has values that change without a
+    gradient, its running mean and variance.  Where their names match, the layer stays in inference
+    mode, also after ``train()``, and normalises by those values, so the output of a frozen network
+    does not depend on the new batches (as with ``trainable = False`` in Keras;
+    ``requires_grad_(False)`` alone, as in PyTorch, would let the statistics change).  To train the
+    rest on batch statistics, freeze the parameters only,
+    ``"features.*.weight", "features.*.bias"``.  Dropout has no values to freeze and stays active.
 
     Parameters
     ----------
@@ -31,7 +30,7 @@ def freeze(model: Module, *patterns: str) -> list[str]:
     Returns
     -------
     list of str
-        Names of the parameters and statistics that are frozen by it, in the model's order.
+        Names of the frozen parameters and statistics, in the model's order.
 
     Raises
     ------
@@ -53,7 +52,7 @@ def freeze(model: Module, *patterns: str) -> list[str]:
 def unfreeze(model: Module, *patterns: str) -> list[str]:
     """Train parts of a model again; the opposite of `freeze`, with the same parameters and errors.
 
-    An optimizer that held the parameters all along goes on with them.
+    An optimizer that has the parameters updates them again.
 
     Examples
     --------
@@ -73,7 +72,7 @@ def _set(model: Module, patterns: tuple[str, ...], frozen: bool) -> list[str]:
         if name in chosen:
             parameter.requires_grad = not frozen
             if frozen:
-                parameter.grad = None  # or the next step would still follow it
+                parameter.grad = None  # or the next step would still use it
     statistics = set()
     for path, module in model.named_modules():
         if getattr(module, "running_mean", None) is None:

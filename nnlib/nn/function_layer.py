@@ -1,4 +1,4 @@
-"""Layers that apply a function: their options, repr and documentation are the function's."""
+"""Layers that apply a function, with its options, repr and documentation."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _ORDER = ("Parameters", "Shape", "Returns", "Raises", "Examples")
 class FunctionLayer(Module):
     """A layer that applies a function, with the function's options as attributes.
 
-    The constructor takes the parameters of the function that are options, in their order and with
-    their defaults.  A subclass annotates them once more, for type checkers.  The documentation of
-    the class is that of the function, whose example calls it with the default options; sections in
-    the docstring of the class take the place of the function's.
+    The constructor has the function's parameters that are options, in order and with defaults; a
+    subclass annotates them for type checkers.  The class has the function's docstring, whose
+    example uses the default options; sections of the class's own docstring replace those of the
+    function.
 
     Examples
     --------
@@ -36,7 +36,7 @@ class FunctionLayer(Module):
     tensor([-0.5,  1. ])
     """
 
-    inputs: ClassVar[int] = 1  #: how many parameters of the function are inputs, not options
+    inputs: ClassVar[int] = 1  #: number of the function's parameters that are inputs
     function: ClassVar[Callable[..., Tensor]]
     options: ClassVar[tuple[str, ...]]
 
@@ -63,7 +63,7 @@ class FunctionLayer(Module):
         cls.__doc__ = _documentation(cls, function, [p.name for p in parameters[: cls.inputs]])
 
     def _set_option(self, name: str, value: Any) -> None:
-        """Check an option of the constructor and keep it."""
+        """Check and store an option of the constructor."""
         setattr(self, name, value)
 
     def forward(self, x: TensorLike) -> Tensor:
@@ -77,7 +77,7 @@ class FunctionLayer(Module):
 
 
 def _documentation(cls: type, function: Callable[..., Any], inputs: list[str]) -> str:
-    """Return a function's docstring as that of a layer: inputs under Shape, calls by the class."""
+    """Convert a function's docstring to a layer's, with the inputs in a section Shape."""
     summary, sections = _sections(function.__doc__)
     sections = dict.fromkeys(_ORDER, "") | sections
     entries = re.findall(
@@ -94,14 +94,14 @@ def _documentation(cls: type, function: Callable[..., Any], inputs: list[str]) -
 
 
 def _remark(cls: type) -> str | None:
-    """Return the docstring of a class, or of the next of its bases that applies no function."""
+    """Return the docstring of a class, or of its first base class without a function."""
     bases = cls.__mro__[1 : cls.__mro__.index(FunctionLayer)]
     common = (base for base in bases if "function" not in vars(base))
     return next((c.__doc__ for c in (cls, *common) if c.__doc__), None)
 
 
 def _sections(text: str | None) -> tuple[str, dict[str, str]]:
-    """Return what stands before the first section of a docstring, and the sections."""
+    """Split a docstring into the text before its first section, and the sections."""
     parts = re.split(r"^(\w[\w ]*)\n-{3,}\n", inspect.cleandoc(text or ""), flags=re.MULTILINE)
     texts = [part.strip() for part in parts]
     return texts[0], dict(zip(texts[1::2], texts[2::2], strict=True))

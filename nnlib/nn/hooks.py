@@ -1,7 +1,7 @@
-"""Hooks of modules: what is called before and after ``forward``, and may change what goes through.
+"""Hooks of modules: functions called before and after ``forward``, which may change its values.
 
-A module holds them in two dicts, which are never changed but replaced by others: so a pass calls
-the hooks that were there when it came.
+A module holds them in two dicts, which are replaced and never changed: so a pass calls the hooks
+that existed when it began.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Hook", "add_hook", "changed_inputs", "changed_output", "remove_hook"]
 
 Hook: TypeAlias = tuple[Callable[..., Any], bool]
-"""A function, and whether it takes keyword arguments, too."""
+"""A function, and whether it has the keyword arguments as argument, too."""
 
 _STORES = ("_pre_hooks", "_hooks")
 
@@ -26,7 +26,7 @@ _STORES = ("_pre_hooks", "_hooks")
 def add_hook(
     module: Module, store: str, hook: Callable[..., Any], with_kwargs: bool, prepend: bool
 ) -> RemovableHandle:
-    """Put a hook behind, or before, those that are in a store already."""
+    """Add a hook after, or before, the others in a store."""
     if not callable(hook):
         raise DTypeError(f"a hook must be a function. Received: {describe(hook)}")
     key, old = object(), getattr(module, store)
@@ -36,7 +36,7 @@ def add_hook(
 
 
 def remove_hook(module: Module, key: object) -> None:
-    """Take a hook away, if it is there."""
+    """Remove a hook, if it is there."""
     for store in _STORES:
         old = getattr(module, store)
         if key in old:
@@ -45,13 +45,13 @@ def remove_hook(module: Module, key: object) -> None:
 
 def _set(module: Module, store: str, hooks: dict[object, Hook]) -> None:
     object.__setattr__(module, store, hooks)
-    module._note_members()  # a recording has the hooks in it
+    module._note_members()  # a trace contains the hooks
 
 
 def changed_inputs(
     module: Module, args: tuple[Any, ...], options: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments of ``forward`` as the hooks before it leave them."""
+    """Call the hooks before ``forward``; return its arguments."""
     for hook, with_kwargs in module._pre_hooks.values():
         if not with_kwargs:
             replacement = hook(module, args)
@@ -73,7 +73,7 @@ def changed_inputs(
 def changed_output(
     module: Module, args: tuple[Any, ...], options: dict[str, Any], output: Any
 ) -> Any:
-    """Return the output of ``forward`` as the hooks behind it leave it."""
+    """Call the hooks after ``forward``; return its output."""
     for hook, with_kwargs in module._hooks.values():
         given = (args, options) if with_kwargs else (args,)
         replacement = hook(module, *given, output)

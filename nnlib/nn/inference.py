@@ -1,4 +1,4 @@
-"""Using a model without training it."""
+"""Inference mode: evaluation without a tape."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["inference"]
 
 @contextmanager
 def inference(model: Module) -> Iterator[None]:
-    """Switch a model to evaluation and record nothing; each layer goes back to its own mode after.
+    """Switch a model to evaluation without a tape; each layer returns to its own mode afterwards.
 
     Parameters
     ----------

@@ -1,10 +1,10 @@
 """Initial values of parameters.
 
-Every function overwrites a tensor in place, without recording, and returns it.  Random values come
+Every function overwrites a tensor in place, without a tape, and returns it.  Random values come
 from `nnlib.random.default_generator` unless a generator is given; they are drawn in float32, so a
 seed gives the same values on every backend and for every dtype.
 
-The fans of a weight (out, …, in) are the numbers of values that flow into one output and out of one
+The fans of a weight (out, …, in) are the numbers of inputs of one output and of outputs of one
 input: fan_in = in · k and fan_out = out · k with k the product of the middle axes, which is 1 for a
 matrix (out, in) and kh · kw for convolution filters (out, kh, kw, in).
 """
@@ -47,7 +47,7 @@ T = TypeVar("T", bound=Tensor)
 
 
 def empty(*shape: int) -> Tensor:
-    """Make a float32 tensor on the current backend, to be filled by another function.
+    """Make an uninitialised float32 tensor on the current backend.
 
     Raises
     ------
@@ -69,10 +69,10 @@ _skipping: ContextVar[bool] = ContextVar("nnlib_init_skip", default=False)
 
 @contextmanager
 def skip() -> Iterator[None]:
-    """Draw no random numbers inside a ``with`` block: what would be random stays as it is.
+    """Skip random initialisation inside a ``with`` block.
 
-    New layers are then zero, without touching their memory.  For models whose weights are about to
-    be loaded or drawn otherwise, and for counting.
+    New layers are zero, without touching their memory.  Use it for models whose weights will be
+    loaded or drawn otherwise, and for counting.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def uniform_(t: T, low: float = 0.0, high: float = 1.0, generator: Generator | N
     low, high : float
         The limits.
     generator : Generator, optional
-        Where the numbers come from; the process-wide stream if not given.
+        Source of the numbers; the default generator if not given.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def normal_(t: T, mean: float = 0.0, std: float = 1.0, generator: Generator | No
     mean, std : float
         Of the distribution.
     generator : Generator, optional
-        Where the numbers come from; the process-wide stream if not given.
+        Source of the numbers; the default generator if not given.
 
     Examples
     --------
@@ -153,9 +153,9 @@ def trunc_normal_(
     ----------
     t : Tensor
     mean, std : float
-        Of the normal distribution before it is cut off.
+        Of the normal distribution before truncation.
     a, b : float
-        The limits, as values (not in standard deviations).
+        Limits of the values (not in standard deviations).
     generator : Generator, optional
 
     Raises
@@ -175,7 +175,7 @@ def trunc_normal_(
         return t
     source, xp = generator or default_generator, t.backend.xp
     low, high = (math.erf((limit - mean) / (std * math.sqrt(2))) for limit in (a, b))
-    half = (high - low) * 2.0**-25  # of a step: an end of ±1 itself is infinitely far out
+    half = (high - low) * 2.0**-25  # of a step: erfinv(±1) is infinite
     ends = low + half, high + half
     values = erfinv(xp, source.uniform(t.shape, *ends, dtype="float64", backend=t.backend))
     return _fill(t, xp.clip(values * (std * math.sqrt(2)) + mean, a, b))
@@ -204,7 +204,7 @@ def constant_(t: T, value: float) -> T:
 def zeros_(t: T) -> T:
     """Fill a tensor of any shape with 0.
 
-    Right for biases; a weight matrix of zeros keeps all hidden neurons equal for ever.
+    Use it for biases; with a weight matrix of zeros all hidden neurons stay equal.
 
     Examples
     --------
@@ -225,7 +225,7 @@ def ones_(t: T) -> T:
     return constant_(t, 1.0)
 
 
-# Distributions whose width follows from the shape --------------------------------------------
+# Distributions of a variance given by the shape ----------------------------------------------
 
 
 def fans(t: Tensor) -> tuple[int, int]:
@@ -251,7 +251,7 @@ def fans(t: Tensor) -> tuple[int, int]:
 
 
 def calculate_gain(nonlinearity: str, a: float = 0.0) -> float:
-    """Return by how much to widen the weights before an activation, as PyTorch recommends.
+    """Return the gain of the weights before an activation, as PyTorch recommends.
 
     Parameters
     ----------
@@ -262,7 +262,7 @@ def calculate_gain(nonlinearity: str, a: float = 0.0) -> float:
     Raises
     ------
     OptionError
-        For another name.
+        If the name is unknown.
 
     Examples
     --------
@@ -294,7 +294,7 @@ def xavier_uniform_(t: T, gain: float = 1.0, generator: Generator | None = None)
     gain : float
         See `calculate_gain`.
     generator : Generator, optional
-        Where the numbers come from; the process-wide stream if not given.
+        Source of the numbers; the default generator if not given.
 
     Raises
     ------
@@ -332,7 +332,7 @@ def kaiming_uniform_(
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> T:
-    """Fill uniformly with variance gain² / fan, which keeps ReLU networks in range.
+    """Fill uniformly with variance gain² / fan, which preserves the variance in ReLU networks.
 
     Source: He, Zhang, Ren & Sun (2015).
 
@@ -342,7 +342,7 @@ def kaiming_uniform_(
     a : float
         Negative slope of the leaky ReLU that follows; 0 for ReLU.
     mode : {"fan_in", "fan_out"}
-        Keep the variance of the values going forward or of the gradients going back.
+        Preserve the variance of the forward pass or of the backward pass.
     nonlinearity : str
         See `calculate_gain`.
     generator : Generator, optional
@@ -392,7 +392,7 @@ def lecun_uniform_(t: T, generator: Generator | None = None) -> T:
     t : Tensor
         A weight (out, …, in); it is overwritten.
     generator : Generator, optional
-        Where the numbers come from; the process-wide stream if not given.
+        Source of the numbers; the default generator if not given.
 
     Raises
     ------
@@ -436,7 +436,7 @@ def orthogonal_(t: T, gain: float = 1.0, generator: Generator | None = None) -> 
     gain : float
         Factor of the matrix.
     generator : Generator, optional
-        Where the numbers come from; the process-wide stream if not given.
+        Source of the numbers; the default generator if not given.
 
     Raises
     ------
@@ -457,7 +457,7 @@ def orthogonal_(t: T, gain: float = 1.0, generator: Generator | None = None) -> 
     rows, columns = t.shape[0], math.prod(t.shape[1:])
     long, short = max(rows, columns), min(rows, columns)
     q, r = xp.linalg.qr(source.normal((long, short), backend=t.backend))
-    # QR alone prefers some orthogonal matrices; with R's diagonal positive all are equally likely
+    # with the diagonal of R positive, all orthogonal matrices are equally likely
     q = q * xp.where(xp.diagonal(r) < 0, -gain, gain).astype(q.dtype)
     return _fill(t, xp.reshape(q if rows >= columns else xp.transpose(q), t.shape))
 

@@ -13,7 +13,7 @@ __all__ = ["Linear"]
 
 
 class Linear(Module):
-    """``y = x Wᵀ + b``, the course's z[l] = W[l] a[l−1] + b[l] with instances as rows.
+    """``y = x Wᵀ + b`` with samples as rows (the course's z[l] = W[l] a[l−1] + b[l]).
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class Linear(Module):
     Attributes
     ----------
     weight : Parameter, (out_features, in_features)
-        Uniform in ± 1/√in_features at first, as in PyTorch.
+        Initially uniform in ± 1/√in_features, as in PyTorch.
     bias : Parameter, (out_features,), or None
 
     Raises
@@ -59,7 +59,7 @@ class Linear(Module):
             init.uniform_(self.bias, -bound, bound)
 
     def forward(self, x: TensorLike, *, activation: str | None = None) -> Tensor:
-        """(..., in_features) → (..., out_features), and an activation as of `F.linear`."""
+        """(..., in_features) → (..., out_features); activation: see `F.linear`."""
         return F.linear(x, self.weight, self.bias, activation=activation)
 
     def extra_repr(self) -> str:

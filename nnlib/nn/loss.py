@@ -1,7 +1,7 @@
 """Losses as layers, documented by the functions that they apply.
 
-The head of a network sets its task: identity and `MSELoss` for regression, logits and
-`BCEWithLogitsLoss` for two classes, logits and `CrossEntropyLoss` for more.
+Use `MSELoss` for regression, `BCEWithLogitsLoss` on logits for two classes, and `CrossEntropyLoss`
+on logits for more.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class Loss(FunctionLayer):
-    """Called with an input and a target; weights, where there are any, move with the module."""
+    """Called with an input and a target; weights are buffers and move with the module."""
 
     inputs = 2
     reductions: ClassVar[tuple[str, ...]] = REDUCTIONS

@@ -1,4 +1,4 @@
-"""The base class of layers and models."""
+"""`Module`: the base class of layers and models."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Module(Explained):
     found by their attribute names, which make up the paths in `state_dict`.
 
     A module can be pickled, for instance for another process, and copied with `copy.deepcopy`: with
-    parameters, gradients, buffers, hooks and whatever else its attributes hold.  What is shared in
-    it is shared in the copy; an optimizer that is copied in the same call, ``copy.deepcopy((model,
-    optimizer))``, is the optimizer of the copy.  `copy.copy` gives another module of the same
-    parameters.  For weights in a file use `nnlib.save`, which needs no pickle.
+    parameters, gradients, buffers, hooks and all other attributes.  Objects shared in it are shared
+    in the copy; to copy it with its optimizer use one call, ``copy.deepcopy((model, optimizer))``.
+    `copy.copy` returns another module with the same parameters.  For weights in a file use
+    `nnlib.save`, which needs no pickle.
 
     Examples
     --------
@@ -52,25 +52,25 @@ class Module(Explained):
     """
 
     training: bool
-    frozen = False  # whether `train` leaves it as it is: see `nnlib.nn.freeze`
+    frozen = False  # whether `train` has no effect: see `nnlib.nn.freeze`
 
     def __init__(self) -> None:
-        self._members = object()  # another one whenever an attribute changes
+        self._members = object()  # replaced whenever an attribute changes
         self._parameters: dict[str, Parameter] = {}
         self._buffers: dict[str, Tensor | None] = {}
         self._passing: set[str] = set()  # buffers that are not part of the state
         self._modules: dict[str, Module] = {}
-        # these two are never changed, but replaced by others
+        # these two dicts are replaced, never changed
         self._pre_hooks: dict[object, Hook] = {}
         self._hooks: dict[object, Hook] = {}
         self.training = True
 
     def forward(self, *args: Any, **options: Any) -> Any:
-        """Compute the output; every subclass defines it."""
+        """Compute the output; defined by subclasses."""
         raise TypeError(f"{type(self).__name__} must define forward()")
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """Compute `forward` and call the hooks; errors learn the layer's path."""
+        """Compute `forward` and call the hooks; add the layer's path to errors."""
         tracing = current()
         if tracing is not None:
             tracing.note_module(self)
@@ -96,8 +96,8 @@ class Module(Explained):
         Parameters
         ----------
         hook : callable
-            ``inputs`` is the tuple of positional arguments.  What it returns takes their place: a
-            tuple, or a single value for the only argument; ``None`` leaves them.
+            ``inputs`` is the tuple of positional arguments.  Its result replaces them: a tuple, or
+            a single value for the only argument; ``None`` keeps them.
         prepend : bool
             Call it before the hooks that are there already, not after them.
         with_kwargs : bool
@@ -106,7 +106,7 @@ class Module(Explained):
         Returns
         -------
         RemovableHandle
-            To remove the hook: ``handle.remove()``, or a ``with`` block.
+            Removes the hook: ``handle.remove()``, or a ``with`` block.
 
         Examples
         --------
@@ -127,8 +127,8 @@ class Module(Explained):
         Parameters
         ----------
         hook : callable
-            ``inputs`` is the tuple of positional arguments.  What it returns takes the output's
-            place; ``None`` leaves it.
+            ``inputs`` is the tuple of positional arguments.  Its result replaces the output;
+            ``None`` keeps it.
         prepend : bool
             Call it before the hooks that are there already, not after them.
         with_kwargs : bool
@@ -137,7 +137,7 @@ class Module(Explained):
         Returns
         -------
         RemovableHandle
-            To remove the hook: ``handle.remove()``, or a ``with`` block.
+            Removes the hook: ``handle.remove()``, or a ``with`` block.
 
         Examples
         --------
@@ -159,7 +159,7 @@ class Module(Explained):
     def __copy__(self: M) -> M:
         twin = type(self).__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        for name in _HELD:  # what is assigned to one of the two is not the other's
+        for name in _HELD:  # a name is in one of the stores only
             twin.__dict__[name] = self.__dict__[name].copy()
         twin._note_members()
         return twin
@@ -173,13 +173,13 @@ class Module(Explained):
                 if other is not store and name in other:
                     del other[name]
             if store is not None:
-                store[name] = value  # a name keeps its place, so a replaced layer keeps its turn
+                store[name] = value  # a replaced layer keeps its position
         elif isinstance(value, Parameter | Module):
             raise StateError(f"{type(self).__name__} must call super().__init__() first")
         changes = self.__dict__.get(name, self) is not value
         object.__setattr__(self, name, value)
         if changes:
-            self._note_members()  # after it: who sees the mark sees the value
+            self._note_members()  # last, so that no thread sees the mark without the value
 
     def _store_for(self, name: str, value: Any) -> dict[str, Any] | None:
         if isinstance(value, Parameter | Module):
@@ -195,7 +195,7 @@ class Module(Explained):
         self._note_members()
 
     def _note_members(self) -> None:
-        """Tell recordings of this module that an attribute has changed."""
+        """Mark that an attribute has changed: the guards of traces compare the mark."""
         object.__setattr__(self, "_members", object())
 
     def register_buffer(self, name: str, value: Tensor | None, persistent: bool = True) -> None:
@@ -205,14 +205,14 @@ class Module(Explained):
         ----------
         name : str
         value : Tensor or None
-            None keeps the name for a tensor that is assigned later.
+            None reserves the name for a tensor that is assigned later.
         persistent : bool
-            Whether it is part of the state that is saved.
+            Whether it is part of `state_dict`.
 
         Raises
         ------
         DTypeError, OptionError
-            If it is no tensor, or the name cannot be used.
+            If it is no tensor, or the name is invalid.
         """
         if value is not None and not isinstance(value, Tensor):
             raise DTypeError(f"a buffer must be a tensor. Received: {type(value).__name__}")
@@ -222,14 +222,14 @@ class Module(Explained):
         (self._passing.discard if persistent else self._passing.add)(name)
 
     def register_parameter(self, name: str, value: Parameter | None) -> None:
-        """Assign a parameter under a name that is a value."""
+        """Assign a parameter by name."""
         setattr(self, name, value)
 
     def add_module(self, name: str, module: Module | None) -> None:
-        """Assign a module under a name that is a value."""
+        """Assign a module by name."""
         setattr(self, name, module)
 
-    # What is inside --------------------------------------------------------------------------
+    # Contents --------------------------------------------------------------------------------
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Direct submodules with their names."""
@@ -240,7 +240,7 @@ class Module(Explained):
         yield from self._modules.values()
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """Yield the module (named ``prefix``) and all inside it, each once, with dotted paths."""
+        """Yield the module (named ``prefix``) and all submodules, each once, with dotted paths."""
         seen: set[int] = set()
         stack: list[tuple[str, Module]] = [(prefix, self)]
         while stack:
@@ -253,7 +253,7 @@ class Module(Explained):
             stack.extend(reversed(children))
 
     def modules(self) -> Iterator[Module]:
-        """Yield the module and all inside it, each once."""
+        """Yield the module and all submodules, each once."""
         for _, module in self.named_modules():
             yield module
 
@@ -301,10 +301,10 @@ class Module(Explained):
             module = module._modules[name]
         return module
 
-    # Changing all at once --------------------------------------------------------------------
+    # Recursive changes -----------------------------------------------------------------------
 
     def apply(self: M, function: Callable[[Module], None]) -> M:
-        """Call a function on this module and all inside it, innermost first; return self."""
+        """Call a function on this module and all submodules, innermost first; return self."""
         for module in reversed(list(self.modules())):
             function(module)
         return self
@@ -312,7 +312,7 @@ class Module(Explained):
     def train(self: M, mode: bool = True) -> M:
         """Switch to training behaviour (dropout, batch statistics); return self.
 
-        Batch normalisation that `nnlib.nn.freeze` froze stays as it is.
+        Batch normalisation frozen by `nnlib.nn.freeze` does not change.
         """
         for module in self.modules():
             module.training = mode and not module.frozen
@@ -329,15 +329,15 @@ class Module(Explained):
         return self
 
     def zero_grad(self) -> None:
-        """Drop the gradients of all parameters."""
+        """Set the gradients of all parameters to None."""
         for parameter in self.parameters():
             parameter.grad = None
 
     def to(self: M, target: str | Backend) -> M:
         """Move parameters and buffers to a backend, in place; return self.
 
-        The parameters stay the same objects, so an optimizer that holds them goes on working (its
-        state follows at its next step).  Gradients are dropped.
+        The parameters stay the same objects, so their optimizer still works (its next step moves
+        its state).  Gradients are dropped.
 
         Examples
         --------
@@ -354,7 +354,7 @@ class Module(Explained):
     def astype(self: M, dtype: Any) -> M:
         """Convert floating-point parameters and buffers to another dtype, in place; return self.
 
-        Make the optimizer after it.  Gradients are dropped.
+        Make the optimizer afterwards.  Gradients are dropped.
 
         Examples
         --------
@@ -391,20 +391,19 @@ class Module(Explained):
         strict : bool
             Refuse missing and unexpected names.
         skip_mismatch : bool
-            Leave out values of another shape, as of a head for other classes, instead of refusing
-            them.
+            Skip values of another shape, such as a head for other classes, instead of raising.
 
         Returns
         -------
         LoadReport
-            What was loaded and what was not.
+            Names of loaded and of other values.
 
         Raises
         ------
         StateError
-            If names (when strict), shapes or kinds of numbers (unless skipped) do not match; a
-            float is never cut to an integer.  Also if nothing at all matches, whatever was asked
-            for.  Nothing was changed then.
+            If names (when strict), shapes or kinds of dtypes (unless skipped) do not match; a
+            float is never cut to an integer.  Also if nothing matches, whatever the options.
+            The module is unchanged then.
 
         Examples
         --------
@@ -425,7 +424,7 @@ class Module(Explained):
                 own[name].copy_(state[name])
         return report
 
-    # In words --------------------------------------------------------------------------------
+    # Text ------------------------------------------------------------------------------------
 
     def extra_repr(self) -> str:
         """Options to show in ``repr``, such as ``"in_features=2"``."""
@@ -446,7 +445,7 @@ def _join(path: str, name: str) -> str:
 
 
 def _put(value: Tensor, array: Array, backend: Backend) -> None:
-    """Have a parameter or buffer hold another array; its hooks stay."""
+    """Replace the array of a parameter or buffer; its hooks stay."""
     value.data, value.backend = array, backend
     if value.node is not None:
         value.node.rebase(array, backend)
@@ -463,7 +462,7 @@ def _check_name(module: Module, name: str) -> None:
 
 
 def _note_path(error: NnlibError, module: Module) -> None:
-    """Note on an error where in the model it happened; called by every module it passes."""
+    """Prepend the name of a module to the path noted on an error."""
     if not error.layer:
         error.layer = type(module).__name__
     else:

@@ -14,7 +14,7 @@ __all__ = ["BatchNorm1d", "BatchNorm2d", "GroupNorm", "LayerNorm", "RMSNorm"]
 
 
 class _Norm(Module):
-    """A scale, 1 at first, and a shift, 0 at first, for each feature."""
+    """A scale, initially 1, and a shift, initially 0, for each feature."""
 
     weight: Parameter | None
     bias: Parameter | None
@@ -29,7 +29,7 @@ class _Norm(Module):
         self.bias = Parameter(init.zeros_(init.empty(*shape))) if bias else None
 
     def reset_parameters(self) -> None:
-        """Set scale and shift to their first values."""
+        """Set scale and shift to their initial values."""
         if self.weight is not None:
             init.ones_(self.weight)
         if self.bias is not None:
@@ -37,7 +37,7 @@ class _Norm(Module):
 
 
 class LayerNorm(_Norm):
-    """Normalise each instance over its last axes (Ba, Kiros & Hinton, 2016).
+    """Normalise each sample over its last axes (Ba, Kiros & Hinton, 2016).
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class LayerNorm(_Norm):
         self.normalized_shape = shape
 
     def forward(self, x: TensorLike) -> Tensor:
-        """(..., *normalized_shape), and out comes the same shape."""
+        """(..., *normalized_shape) → the same shape."""
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
@@ -87,7 +87,7 @@ class LayerNorm(_Norm):
 
 
 class RMSNorm(_Norm):
-    """Divide each instance by the root mean square of its last axes (Zhang & Sennrich, 2019).
+    """Divide each sample by the root mean square of its last axes (Zhang & Sennrich, 2019).
 
     Parameters and errors are those of `LayerNorm`; there is no shift.
 
@@ -108,7 +108,7 @@ class RMSNorm(_Norm):
         self.normalized_shape = shape
 
     def forward(self, x: TensorLike) -> Tensor:
-        """(..., *normalized_shape), and out comes the same shape."""
+        """(..., *normalized_shape) → the same shape."""
         return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
     def extra_repr(self) -> str:
@@ -119,12 +119,12 @@ class RMSNorm(_Norm):
 
 
 class GroupNorm(_Norm):
-    """Normalise each instance over groups of channels and all positions (Wu & He, 2018).
+    """Normalise each sample over groups of channels and all positions (Wu & He, 2018).
 
     Parameters
     ----------
     num_groups, num_channels : int
-        The first must divide the second.
+        ``num_groups`` must divide ``num_channels``.
     eps : float
         Added to the variance.
     affine : bool
@@ -157,7 +157,7 @@ class GroupNorm(_Norm):
         self.num_groups, self.num_channels = num_groups, num_channels
 
     def forward(self, x: TensorLike) -> Tensor:
-        """(N, ..., num_channels), and out comes the same shape."""
+        """(N, ..., num_channels) → the same shape."""
         x = floating(x, "GroupNorm")
         _check_channels(x, self.num_channels, "N, ..., C", (2, 3, 4, 5))
         return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
@@ -197,7 +197,7 @@ class _BatchNorm(_Norm):
         self.register_buffer("num_batches_tracked", tensor(0, dtype="int64") if tracked else None)
 
     def reset_running_stats(self) -> None:
-        """Forget the batches seen: mean 0, variance 1."""
+        """Reset the running statistics: mean 0, variance 1."""
         if self.running_mean is not None and self.running_var is not None:
             init.zeros_(self.running_mean)
             init.ones_(self.running_var)
@@ -205,7 +205,7 @@ class _BatchNorm(_Norm):
             self.num_batches_tracked.zero_()
 
     def forward(self, x: TensorLike) -> Tensor:
-        """(N, ..., num_features), and out comes the same shape."""
+        """(N, ..., num_features) → the same shape."""
         x = floating(x, type(self).__name__)
         _check_channels(x, self.num_features, self.axes, self.ndims)
         return F.batch_norm(
@@ -220,7 +220,7 @@ class _BatchNorm(_Norm):
         )
 
     def _share_of_batch(self) -> float | Tensor:
-        """By how much this batch moves the running values."""
+        """Weight of this batch in the update of the running values."""
         if not self.training or self.num_batches_tracked is None:
             return 0.0
         with no_grad():
@@ -241,8 +241,8 @@ class _BatchNorm(_Norm):
 class BatchNorm1d(_BatchNorm):
     """Normalise each feature over the batch (Ioffe & Szegedy, 2015): x (N, C) or (N, T, C).
 
-    In training the batch's own mean and variance serve, and running ones follow them; in
-    evaluation the running ones serve.
+    Training uses the mean and variance of the batch and updates running ones; evaluation uses the
+    running ones.
 
     Parameters
     ----------
@@ -251,18 +251,18 @@ class BatchNorm1d(_BatchNorm):
     eps : float
         Added to the variance.
     momentum : float or None
-        By how much a batch moves the running values; None for the mean of all batches.
+        Weight of a batch in the running values; None for the mean of all batches.
     affine : bool
         Whether to scale and shift.
     track_running_stats : bool
-        Without, the batch's own statistics serve in evaluation too.
+        If false, evaluation uses the statistics of the batch, too.
 
     Attributes
     ----------
     weight, bias : Parameter, (num_features,), or None
     running_mean, running_var : Tensor, (num_features,), or None
-        Buffers.  The variance is the unbiased one, while the normalisation itself divides by the
-        number of values, as in PyTorch.
+        Buffers.  The running variance is unbiased; the normalisation in training uses the biased
+        one, as in PyTorch.
     num_batches_tracked : Tensor, (), int64, or None
 
     Raises
@@ -270,7 +270,7 @@ class BatchNorm1d(_BatchNorm):
     OptionError
         If ``eps`` is negative or ``momentum`` outside [0, 1].
     ShapeError
-        When called, if the input has other axes, or in training one value for each feature.
+        When called, if the input has other axes, or in training only one value per feature.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A tensor that a module learns."""
+"""`Parameter`: a tensor that is learned."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Parameter(Tensor):
     Parameters
     ----------
     data : Tensor, array or sequence
-        Initial values; the parameter takes them over without a copy.
+        Initial values, which are not copied.
     requires_grad : bool
         Set to False to freeze it.
 

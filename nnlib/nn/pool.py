@@ -1,4 +1,4 @@
-"""Pooling layers: fewer pixels from more, channel by channel."""
+"""Pooling layers: the maximum or mean of each window, channel by channel."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class AvgPool2d(Pool, function=F.avg_pool2d):
 
 
 class AdaptiveAvgPool2d(Pool, function=F.adaptive_avg_pool2d):
-    """Takes images (N, H, W, C) of whatever size.
+    """Takes images (N, H, W, C) of any size.
 
     Examples
     --------

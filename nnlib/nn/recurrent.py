@@ -25,10 +25,10 @@ __all__ = ["GRU", "LSTM", "RNN"]
 
 
 class _Recurrent(Module):
-    """Layers one above the other, each in one direction or both; subclasses say what a cell is."""
+    """Stacked layers, each in one direction or both; subclasses define the cell."""
 
-    gates = 1  #: how many times the hidden size the weights have rows
-    states = 1  #: how many arrays the state consists of
+    gates = 1  #: rows of the weights as a multiple of the hidden size
+    states = 1  #: number of arrays in a state
 
     def __init__(
         self,
@@ -100,8 +100,8 @@ class _Recurrent(Module):
                 x = F.dropout(x, self.dropout, self.training)
             outputs = []
             for direction in range(self.directions):
-                place = layer * self.directions + direction
-                start = [None if s is None else s[place] for s in starts]
+                index = layer * self.directions + direction
+                start = [None if s is None else s[index] for s in starts]
                 found = self._scan(
                     x, start, lengths, self._suffix(layer, direction), direction == 1
                 )
@@ -162,7 +162,7 @@ class RNN(_Recurrent):
     input_size, hidden_size : int
         Features of an input and of the state.
     num_layers : int
-        Each layer reads the states of the one below.
+        Number of layers; each has the states of the one below as input.
     nonlinearity : {"tanh", "relu"}
     bias : bool
         Whether there are b and d.
@@ -171,19 +171,19 @@ class RNN(_Recurrent):
     dropout : float
         Probability of dropping a value between layers, in training.
     bidirectional : bool
-        Whether a second network reads every sequence backwards; the outputs are side by side.
+        Whether a second network reads every sequence backwards; the outputs are concatenated.
 
     Attributes
     ----------
     weight_ih_l{k}, weight_hh_l{k} : Parameter
         W (hidden_size, inputs) and R (hidden_size, hidden_size) of layer k.
     bias_ih_l{k}, bias_hh_l{k} : Parameter, (hidden_size,)
-        b and d.  All names also with ``_reverse``, if bidirectional.
+        b and d.  If bidirectional, all names also with ``_reverse``.
 
     Raises
     ------
     OptionError
-        If an option is out of its range; when called, if a length is (looked at on the CPU only).
+        If an option is out of range; when called, if a length is (checked on the CPU only).
     ShapeError, DTypeError
         When called, if the shapes do not fit, or the lengths are no integers.
 
@@ -227,14 +227,14 @@ class RNN(_Recurrent):
             Initial state, 0 if not given.  To cut the gradient between pieces of a long sequence,
             pass the last final state detached.
         lengths : (B,) integers, optional
-            How many steps each sequence has; outputs beyond are 0.
+            Number of steps of each sequence; later outputs are 0.
 
         Returns
         -------
         y : Tensor, (B, T, directions · hidden_size)
             The last layer's states.
         state : Tensor, (num_layers · directions, B, hidden_size)
-            Final states, of each sequence's own last step.
+            States after the last step of each sequence.
         """
         y, (h,) = self._run(x, [_state(state, x)], lengths)
         return y, h
@@ -311,8 +311,8 @@ class LSTM(_Recurrent):
     input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
         See `RNN`.
     peepholes : bool
-        Whether the gates i and f also see the old cell state and o the new one (Gers &
-        Schmidhuber, 2000), by ``weight_peephole_l{k}`` (3 · hidden_size,) in the order i, f, o.
+        Whether the gates i and f depend on the old cell state and o on the new one (Gers &
+        Schmidhuber, 2000), with ``weight_peephole_l{k}`` (3 · hidden_size,) in the order i, f, o.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Layers that only change the shape, or nothing."""
+"""Layers that change the shape only, and the identity."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Flatten", "Identity", "Unflatten"]
 
 
 class Identity(Module):
-    """Returns its input: a place holder for a layer that is left out.
+    """Returns its input: the placeholder of an omitted layer.
 
     Examples
     --------
@@ -30,7 +30,7 @@ class Identity(Module):
 class Flatten(Module):
     """Join axes to one, by default all but the first.
 
-    An image (H, W, C) becomes its pixels row by row, each with its channels.
+    The values keep their order: of an image (H, W, C) the pixels row by row with their channels.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class Unflatten(Module):
     dim : int
         The axis to split.
     unflattened_size : tuple of int
-        Their sizes; one may be −1.
+        Sizes of the new axes; one may be −1.
 
     Raises
     ------

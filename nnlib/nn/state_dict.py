@@ -1,4 +1,4 @@
-"""Whether a saved state fits a module, and what was loaded of it."""
+"""Comparison of a saved state with a module, and the report of loading it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from nnlib_backends.interop import from_library
 
 __all__ = ["LoadReport", "compare", "misfits"]
 
-_MOST_LINES = 12  # of each kind in a report
+_MAX_LINES = 12  # per list in a report
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What `Module.load_state_dict` loaded and what it did not; print it to read it.
+    """Names that `Module.load_state_dict` loaded and did not load; print it to read it.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class LoadReport:
     unexpected : list of str
         Names in the state that the module does not have.
     mismatched : dict of str to str
-        Name → in words, how shape or kind of numbers differ.
+        Name → description of the difference of shape or kind of dtype.
 
     Examples
     --------
@@ -53,11 +53,11 @@ class LoadReport:
 
     @property
     def complete(self) -> bool:
-        """Whether everything was loaded and nothing was left over."""
+        """Whether all values of module and state were loaded."""
         return not (self.missing or self.unexpected or self.mismatched)
 
     def check(self, strict: bool, skip_mismatch: bool) -> None:
-        """Raise `StateError` unless what does not fit was to be left out."""
+        """Raise `StateError` if a difference is not allowed."""
         problems = []
         if strict and self.missing:
             problems.append(f"missing: {', '.join(self.missing)}")
@@ -84,16 +84,16 @@ class LoadReport:
         ):
             if names:
                 lines.append(f"  {what} ({len(names)}):")
-                lines += [f"    {name}" for name in names[:_MOST_LINES]]
-                if len(names) > _MOST_LINES:
-                    lines.append(f"    … and {len(names) - _MOST_LINES} more")
+                lines += [f"    {name}" for name in names[:_MAX_LINES]]
+                if len(names) > _MAX_LINES:
+                    lines.append(f"    … and {len(names) - _MAX_LINES} more")
         return "\n".join(lines)
 
     __repr__ = __str__
 
 
 def compare(model: str, own: Mapping[str, Tensor], state: Mapping[str, Any]) -> LoadReport:
-    """Tell which values of a state belong to a module's tensors, and which do not.
+    """Sort the values of a state into those for a module's tensors and others.
 
     Examples
     --------
@@ -112,10 +112,10 @@ def compare(model: str, own: Mapping[str, Tensor], state: Mapping[str, Any]) -> 
 
 
 def misfits(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> dict[str, str]:
-    """Say in words which values cannot be copied into the tensors of the same names.
+    """Describe the values that cannot be copied into the tensors of the same names.
 
-    The shapes must be equal, and real numbers must not become whole ones or booleans, nor the other
-    way round: such a file is of something else, for instance of quantised weights.
+    The shapes must be equal, and floats must not become integers or booleans, nor the other
+    way round: such a file has other contents, for instance quantised weights.
 
     Examples
     --------
@@ -141,7 +141,7 @@ def _fits(value: Any, own: Tensor) -> bool:
     if not isinstance(value, Tensor):
         try:
             value = from_library(value)
-        except BackendMismatchError:  # sparse, or without values
+        except BackendMismatchError:  # a sparse array, or one without values
             return False
     if not (hasattr(value, "shape") and hasattr(value, "dtype")):
         return False

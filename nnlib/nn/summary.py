@@ -1,4 +1,4 @@
-"""What a model is made of: layers, shapes, parameters, FLOPs and memory."""
+"""Summary of a model: layers, shapes, parameters, FLOPs and memory."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Row:
         Their number of values; 0 if they were counted in an earlier row (a shared layer).
     flops : int or None
         Of the forward pass: matrix products and convolutions, a multiply-add counted as 2.
-        ``None`` for a layer with weight matrices whose arithmetic is not known here.
+        ``None`` for a layer with weight matrices for which no formula is known.
     activation_bytes : int
-        Size of its output; 0 for a layer that only looks at its input in another way.
+        Size of its output; 0 for a layer whose output is a view of its input.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """A table of a model's layers; print it, or go through `rows`.
+    """A table of a model's layers; print it, or iterate over `rows`.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class Summary:
     flops : int
         Of the forward pass. Training takes about three times as many.
     flops_complete : bool
-        False if some layers' arithmetic is not known, so that there are more.
+        False if `flops` omits layers for which no formula is known.
     activation_bytes : int
         Outputs of all layers together, which training keeps for the backward pass.
     """
@@ -125,20 +125,19 @@ def summary(
 ) -> Summary:
     """List a model's layers with the shapes of their weights and outputs.
 
-    The shapes are those of real forward passes on zeros, in evaluation mode, on the model's
-    backend.  A model is run on one and on two instances only: every size is assumed to grow
-    linearly with the batch.
+    The model is run on zeros in evaluation mode, on batches of one and two samples; the sizes for
+    ``batch`` are extrapolated linearly.
 
     Parameters
     ----------
     model : nn.Module
     input_shape : sequence of int, optional
-        Shape of one instance, without the batch; the model's own attribute ``input_shape`` if not
+        Shape of one sample, without the batch; the model's own attribute ``input_shape`` if not
         given.
     batch : int
-        Number of instances.
+        Number of samples.
     dtype : dtype, optional
-        Of the input; that of the model's first parameter if not given.
+        Dtype of the input; that of the model's first parameter if not given.
 
     Returns
     -------
@@ -149,7 +148,7 @@ def summary(
     OptionError
         If no input shape is known, or the batch is not positive.
     ShapeError
-        If the model cannot take such an input.
+        If the model refuses such an input.
 
     Examples
     --------
@@ -199,13 +198,13 @@ def _instance_shape(model: nn.Module, input_shape: Sequence[int] | None) -> Shap
     shape = getattr(model, "input_shape", None) if input_shape is None else input_shape
     if shape is None or not all(isinstance(n, int) and n >= 0 for n in shape):
         raise OptionError(
-            "input_shape must be the shape of one instance, non-negative integers without the "
+            "input_shape must be the shape of one sample, non-negative integers without the "
             f"batch, such as (28, 28, 1). Received: {input_shape!r} for a {type(model).__name__}"
         )
     return tuple(shape)
 
 
-# From what was seen to a row -----------------------------------------------------------------
+# Rows ----------------------------------------------------------------------------------------
 
 
 def _row(calls: tuple[Call, Call], batch: int) -> Row:
@@ -226,7 +225,7 @@ def _row(calls: tuple[Call, Call], batch: int) -> Row:
 
 
 def _at_batch(one: Shape, two: Shape, batch: int) -> Shape:
-    """Sizes at a batch, by a straight line through those of one and two instances."""
+    """Sizes at a batch, extrapolated linearly from those of one and two instances."""
     return tuple(a + (b - a) * (batch - 1) for a, b in zip(one, two, strict=True))
 
 
@@ -235,23 +234,23 @@ _VIEWS = (nn.Flatten, nn.Identity)
 
 def _flops(module: nn.Module, own: dict[str, Shape], output_shape: Shape) -> int | None:
     if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
-        # every output value is a product of one filter with what it sees
+        # every output value is a product of one filter with its window
         return 2 * math.prod(output_shape) * math.prod(own["weight"][1:])
-    if isinstance(module, nn.Embedding):  # looks rows up
+    if isinstance(module, nn.Embedding):  # a lookup of rows
         return 0
     return None if any(len(shape) > 1 for shape in own.values()) else 0
 
 
-# The table -----------------------------------------------------------------------------------
+# Table ---------------------------------------------------------------------------------------
 
 _HEADINGS = ("layer", "kind", "output", "weights", "parameters", "FLOPs", "activations")
-_NUMBERS = 3  # the last columns are aligned to the right
+_RIGHT_ALIGNED = 3  # the last columns, with numbers
 
 
 def _columns(table: list[tuple[str, ...]]) -> list[str]:
-    """Align columns; put lines below the headings and above the totals."""
+    """Align columns, with lines below the headings and above the totals."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    numbers = len(widths) - _NUMBERS
+    numbers = len(widths) - _RIGHT_ALIGNED
     lines = [
         "  ".join(
             cell.rjust(width) if i >= numbers else cell.ljust(width)
@@ -264,7 +263,7 @@ def _columns(table: list[tuple[str, ...]]) -> list[str]:
 
 
 def _bytes(count: int) -> str:
-    """Bytes in binary units.
+    """Format a number of bytes in binary units.
 
     Examples
     --------

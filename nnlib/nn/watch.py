@@ -1,4 +1,4 @@
-"""Watching the layers of a model during a forward pass."""
+"""Observe the layers of a model during a forward pass."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Call:
-    """What a hook saw: a layer, called on a shape, with a result."""
+    """One call of a layer: input shape and result."""
 
     name: str
     module: nn.Module
@@ -25,11 +25,11 @@ class Call:
     output_shape: Shape
     itemsize: int
     own: dict[str, Shape]  # shapes of its parameters
-    counted: int  # parameters that no earlier call had
+    counted: int  # values of parameters that no earlier call counted
 
 
 def watch_forward(model: nn.Module, x: Tensor) -> list[Call]:
-    """Run a model on an input, in evaluation mode, and note every call of every layer."""
+    """Run a model in evaluation mode; return every call of every layer."""
     calls: list[Call] = []
     seen: set[int] = set()
 
@@ -66,7 +66,7 @@ def watch_forward(model: nn.Module, x: Tensor) -> list[Call]:
 
 
 def _first_tensor(value: Any) -> Tensor | None:
-    """Layers may take and return tuples, such as a recurrent layer's output and state."""
+    """Return the first tensor of nested tuples, such as a recurrent layer's output and state."""
     while isinstance(value, tuple | list) and value:
         value = value[0]
     return value if isinstance(value, Tensor) else None

@@ -1,8 +1,8 @@
-"""Differentiable functions, one file per family of mathematics.
+"""Differentiable operations, one file per family.
 
-Arrays of a backend give an array.  A tensor among the arguments gives a tensor, and so do Python
-numbers and lists alone.  Nothing here imports an array library: every function gets its arrays' own
-namespace.  Each file lists in ``__all__`` what is public.
+Applied to arrays of a backend they return an array; applied to tensors, or to Python numbers and
+lists alone, a tensor.  No file imports an array library: every operation uses the namespace of its
+arrays' backend.  ``__all__`` of each file lists its public names.
 """
 
 from nnlib.ops.activation import *

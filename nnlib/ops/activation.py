@@ -1,4 +1,4 @@
-"""Activation functions, the nonlinearity between layers: of any shape, value by value.
+"""Activation functions, elementwise.
 
 At a kink the derivative is the left one, as in every framework: ReLU'(0) = 0 (the course takes 1).
 """
@@ -113,7 +113,7 @@ def elu(xp, x, *, alpha=1.0):
     ----------
     x : Tensor or array, any shape
     alpha : float
-        Minus the value for very negative x.
+        The limit for x → −∞ is ``-alpha``.
 
     Examples
     --------
@@ -160,7 +160,7 @@ def gelu(x, *, approximate="none"):
     Raises
     ------
     OptionError
-        If ``approximate`` is another word.
+        If ``approximate`` is neither.
 
     Examples
     --------
@@ -168,7 +168,7 @@ def gelu(x, *, approximate="none"):
     array([-0.1587,  0.    ,  0.8413], dtype=float32)
     """
     inside = clip(x, min=-NORMAL, max=NORMAL)
-    if approximate == "tanh":  # (1 + tanh(z)) / 2 would be 0 long before its limit
+    if approximate == "tanh":  # for negative z, (1 + tanh(z)) / 2 would underflow too early
         cubic = inside + 0.044715 * inside * inside * inside
         return maximum(x, -NORMAL) * sigmoid(2 * SQRT_TWO_OVER_PI * cubic)
     return maximum(x, -NORMAL) * ndtr(inside)
@@ -237,7 +237,7 @@ def relu6(x):
 
 @explained
 def hardsigmoid(x):
-    """``min(max(x + 3, 0), 6) / 6``, a sigmoid of straight lines.
+    """``min(max(x + 3, 0), 6) / 6``, a piecewise linear sigmoid.
 
     Examples
     --------
@@ -287,7 +287,7 @@ def logsigmoid(x):
     >>> logsigmoid([-1.0, 0.0, 1.0]).numpy().round(4)
     array([-1.3133, -0.6931, -0.3133], dtype=float32)
     """
-    return -softplus(multiply(x, -1.0))  # not -x, which leaves the range of some integers
+    return -softplus(multiply(x, -1.0))  # -x would overflow for some integers
 
 
 log_sigmoid = logsigmoid  #: an older name

@@ -1,4 +1,4 @@
-"""Addition to power: the operations behind a tensor's operators."""
+"""Elementwise arithmetic, from addition to power."""
 
 import math
 
@@ -136,8 +136,8 @@ def _(g):
 def power(xp, a, b):
     """``a ** b``, elementwise with broadcasting.
 
-    The derivative by ``a`` is right everywhere, ``a = 0`` included; for the derivative by ``b``,
-    ``a`` must not be negative.
+    The derivative by ``a`` is correct everywhere, including ``a = 0``; the derivative by ``b``
+    needs ``a`` ≥ 0.
 
     Examples
     --------
@@ -159,7 +159,7 @@ def _(g, a, b):
 def _(g, a, y):
     if not hasattr(a, "dtype"):
         return g * y * (math.log(a) if a > 0 else 0.0 if a == 0 else math.nan)
-    return g * y * log(where((a == 0) * (y <= 1), 1, a))  # positive powers of 0 are equal
+    return g * y * log(where((a == 0) * (y <= 1), 1, a))  # 0 ** b does not depend on a positive b
 
 
 @primitive(autocast=TO_FLOAT32)
@@ -200,7 +200,7 @@ def _(g, y):
 
 @primitive
 def sign(xp, x):
-    """Minus one, zero or one; its derivative is zero, so none is recorded.
+    """Minus one, zero or one; the derivative is zero, so there is no rule.
 
     Examples
     --------

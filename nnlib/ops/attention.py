@@ -1,7 +1,7 @@
-"""Attention: every position asks all others, and averages their answers (Vaswani et al., 2017).
+"""Scaled dot-product attention (Vaswani et al., 2017).
 
-Queries, keys and values are (B, T, H, D): batch, time, heads, features of a head, as a linear layer
-gives them.
+Queries, keys and values are (B, T, H, D): batch, time, heads, features per head, which is the
+layout of a linear layer's result.
 """
 
 from nnlib.errors import ShapeError, describe
@@ -15,12 +15,12 @@ from nnlib_backends.dtypes import is_floating
 __all__ = ["attention", "hide_future", "self_attention"]
 
 INFINITY = float("inf")
-HIDDEN = -1e30  # exp gives 0; the difference of two infinities would be no number
+HIDDEN = -1e30  # exp(HIDDEN) is 0; −∞ − (−∞) would be NaN
 
 
 @primitive
 def hide_future(xp, scores, *, value=-INFINITY):
-    """Put a value where a query (row) would see a later key (column); the last query sees all.
+    """Mask the later keys (columns) of each query (row) with a value; the last query sees all.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def _(g):
 
 
 def _check(q, k, v, mask, factor, **_):
-    """Refuse shapes that do not fit each other."""
+    """Check that the shapes fit."""
     fit = len(q.shape) == len(k.shape) == len(v.shape) == 4
     if fit:
         B, T, H, D = q.shape
@@ -78,7 +78,7 @@ _QKV = ((2, 5, 3, 4), (2, 6, 3, 4), (2, 6, 3, 4))
         ([*[(1, 33, 2, 16)] * 3, None, None], {"causal": True}),
     ],
     check=_check,
-    autocast=Policy(("q", "k", "v"), result="low"),
+    autocast=Policy(("q", "k", "v"), result="half"),
 )
 def attention(q, k, v, mask=None, factor=None, *, causal=False, scale=None):
     """Scaled dot-product attention, ``softmax(q kᵀ / √D) v``, head by head.
@@ -87,17 +87,17 @@ def attention(q, k, v, mask=None, factor=None, *, causal=False, scale=None):
     ----------
     q : (B, T, H, D)
     k, v : (B, S, H, D)
-        The features of v may be another number.
+        The last axis of v may have another size.
     mask : broadcastable to (B, H, T, S), optional
-        Boolean (or integer): which keys a query may see; one that may see none gets 0.
-        Floating-point: added to the scores; −inf hides a key as False does.  What a hidden key and
-        its value hold does not matter, NaN included.
+        Boolean or integer: whether a query attends to a key; without any key the result is 0.
+        Floating-point: added to the scores; −inf masks a key like False.  Masked keys and their
+        values have no effect, even if they are NaN.
     factor : broadcastable to (B, H, T, S), optional
-        By what to multiply the weights (for dropout: 0 or 1/(1 − p)).
+        Multiplied with the weights (for dropout: 0 or 1/(1 − p)).
     causal : bool
-        Whether a query must not see later keys; the last query sees all.
+        Mask the later keys of each query; the last query attends to all.
     scale : float, optional
-        By what to multiply the scores; ``D ** -0.5`` if not given.
+        Factor of the scores; ``D ** -0.5`` if not given.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def attention(q, k, v, mask=None, factor=None, *, causal=False, scale=None):
     visible, added = mask, None
     if mask is not None and is_floating(mask.dtype):
         visible, added = mask > -INFINITY, mask
-    if visible is not None:  # keys that no query sees; 0 · NaN would be NaN
+    if visible is not None:  # clear keys that are masked for all queries: 0 · NaN would be NaN
         seen = any(visible, axis=-2) if visible.ndim > 1 else visible
         k, v = (where(expand_dims(seen, axis=-1), x, 0.0) for x in (k, v))
     scores = matmul(q, swapaxes(k, axis1=2, axis2=3)) * (
@@ -128,7 +128,7 @@ def attention(q, k, v, mask=None, factor=None, *, causal=False, scale=None):
     if causal:
         scores = hide_future(scores, value=HIDDEN)
     weights = softmax(scores)
-    if visible is not None:  # a query that sees nothing
+    if visible is not None:  # a query without keys
         weights = where(visible, weights, 0.0)
     if causal:
         weights = hide_future(weights, value=0.0)
@@ -144,12 +144,10 @@ def attention(q, k, v, mask=None, factor=None, *, causal=False, scale=None):
         ([(1, 33, 3, 2, 16), None, None], {"causal": True}),
     ],
     check=_check_packed,
-    autocast=Policy(("qkv",), result="low"),
+    autocast=Policy(("qkv",), result="half"),
 )
 def self_attention(qkv, mask=None, factor=None, *, causal=False, scale=None):
-    """`attention` of a sequence to itself, with q, k and v in one array.
-
-    So they can be the output of one linear layer, and nothing is copied.
+    """`attention` of a sequence to itself, with q, k and v in the result of one linear layer.
 
     Parameters
     ----------

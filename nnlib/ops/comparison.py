@@ -223,7 +223,7 @@ def isfinite(xp, x):
 
 @primitive
 def isnan(xp, x):
-    """Not a number, elementwise.
+    """Whether a value is NaN, elementwise.
 
     Examples
     --------
@@ -285,7 +285,7 @@ def _(g, condition):
 
 @primitive
 def clip(xp, x, min=None, max=None):
-    """Limit to [min, max], numbers or arrays; the gradient passes to x within, limits included.
+    """Limit to [min, max], numbers or arrays; x has the gradient inside and at the limits.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Convolution, as deep learning uses the word: correlation of images with small filters.
+"""Two-dimensional convolution, which in deep learning is a correlation, and im2col.
 
 Images are (N, H, W, C), filters (O, kh, kw, C / groups).
 """
@@ -14,13 +14,13 @@ __all__ = ["conv2d", "extract_patches", "fold_patches"]
 
 @primitive
 def extract_patches(xp, x, *, size, stride=(1, 1), dilation=(1, 1)):
-    """Every window of an image: (N, H, W, C) → (N, H', W', kh, kw, C).
+    """im2col: return every window of an image, (N, H, W, C) → (N, H', W', kh, kw, C).
 
     Parameters
     ----------
     x : (N, H, W, C)
     size, stride, dilation : pairs of int
-        Height and width: of the window, between windows, between a window's own pixels.
+        Of a window, between windows, between the pixels of a window; each (height, width).
 
     Examples
     --------
@@ -41,8 +41,8 @@ def _(g, x_shape, size, stride, dilation):
 
 
 @primitive(exact=False)
-def fold_patches(xp, patches, *, shape, size, stride=(1, 1), dilation=(1, 1)):
-    """The adjoint of `extract_patches`: add every window back to where it came from.
+def fold_patches(xp, windows, *, shape, size, stride=(1, 1), dilation=(1, 1)):
+    """col2im, the adjoint of `extract_patches`: add every window to the image.
 
     Examples
     --------
@@ -51,8 +51,8 @@ def fold_patches(xp, patches, *, shape, size, stride=(1, 1), dilation=(1, 1)):
     >>> ops.fold_patches(nnlib.ones(1, 1, 2, 1, 2, 1), shape=(1, 1, 3, 1), size=(1, 2)).flatten()
     tensor([1., 2., 1.])
     """
-    image = xp.zeros(shape, dtype=patches.dtype)
-    rows, columns = patches.shape[1], patches.shape[2]
+    image = xp.zeros(shape, dtype=windows.dtype)
+    rows, columns = windows.shape[1], windows.shape[2]
     for i in range(size[0]):
         for j in range(size[1]):
             top, left = i * dilation[0], j * dilation[1]
@@ -60,17 +60,17 @@ def fold_patches(xp, patches, *, shape, size, stride=(1, 1), dilation=(1, 1)):
                 :,
                 top : top + rows * stride[0] : stride[0],
                 left : left + columns * stride[1] : stride[1],
-            ] += patches[:, :, :, i, j]
+            ] += windows[:, :, :, i, j]
     return image
 
 
-@fold_patches.vjp("patches")
+@fold_patches.vjp("windows")
 def _(g, size, stride, dilation):
     return extract_patches(g, size=size, stride=stride, dilation=dilation)
 
 
 def check_window(x, size, padding=(0, 0), dilation=(1, 1)):
-    """Refuse what is no image (N, H, W, C), or smaller than a window.
+    """Check that an array is an image (N, H, W, C) and not smaller than a window.
 
     Examples
     --------
@@ -115,7 +115,7 @@ def _check_filters(x, weight, bias, *, padding, dilation, groups, **_):
         ([(2, 5, 6, 4), (4, 3, 3, 1), (4,)], {"groups": 4, "activation": "sigmoid"}),
     ],
     check=_check_filters,
-    autocast=Policy(("x",), parameters=True, result="low"),
+    autocast=Policy(("x",), parameters=True, result="half"),
 )
 def conv2d(
     x,
@@ -128,7 +128,7 @@ def conv2d(
     groups=1,
     activation=None,
 ):
-    """Two-dimensional convolution (correlation), by patches and one matrix product.
+    """Two-dimensional convolution (correlation), defined by im2col and a GEMM per group.
 
     Parameters
     ----------
@@ -136,11 +136,11 @@ def conv2d(
     weight : (O, kh, kw, C / groups)
     bias : (O,), optional
     stride, padding, dilation : pairs of int
-        For height and width; the padding is zeros on both sides.
+        Each (height, width); the padding is zeros on both sides.
     groups : int
-        The channels fall into so many independent convolutions.
+        Number of independent convolutions among which the channels are divided.
     activation : {None, "relu", "tanh", "sigmoid"}
-        Applied to the result.
+        Activation of the result.
 
     Returns
     -------
@@ -161,12 +161,12 @@ def conv2d(
     """
     kh, kw = weight.shape[1:3]
     x = pad(x, pad_width=((0, 0), (padding[0],) * 2, (padding[1],) * 2, (0, 0)))
-    patches = extract_patches(x, size=(kh, kw), stride=stride, dilation=dilation)
-    n, rows, columns = patches.shape[:3]
+    windows = extract_patches(x, size=(kh, kw), stride=stride, dilation=dilation)
+    n, rows, columns = windows.shape[:3]
     c_in, c_out = weight.shape[3], weight.shape[0] // groups
     parts = []
     for i in range(groups):
-        part = patches[..., i * c_in : (i + 1) * c_in]
+        part = windows[..., i * c_in : (i + 1) * c_in]
         part = reshape(part, shape=(n * rows * columns, kh * kw * c_in))
         filters = reshape(weight[i * c_out : (i + 1) * c_out], shape=(c_out, kh * kw * c_in))
         parts.append(matmul(part, transpose(filters)))

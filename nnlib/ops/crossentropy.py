@@ -1,4 +1,4 @@
-"""Cross-entropies, stable because they start from logits (the values before sigmoid or softmax)."""
+"""Cross-entropies of logits (the values before sigmoid or softmax), numerically stable."""
 
 from nnlib.errors import ShapeError, describe
 from nnlib.ops.arithmetic import abs, maximum
@@ -41,8 +41,8 @@ def softmax_cross_entropy(logits, labels):
     ----------
     logits : (N, C)
     labels : (N,) integers in [0, C)
-        Or `nnlib_backends.base.IGNORED`: whatever the logits of such a row are, NaN included,
-        its loss and its gradient are 0.
+        Or `nnlib_backends.base.IGNORED`: loss and gradient of such a row are 0, even if its logits
+        are NaN.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def softmax_cross_entropy(logits, labels):
     """
     labels = expand_dims(labels, axis=-1)
     counts = labels != IGNORED
-    # not logsumexp − logit: their difference would lose all digits between large logits
+    # logsumexp − logit would lose all digits between large logits
     scores = log_softmax(where(counts, logits, 0.0), axis=-1)
     chosen = take_along_axis(scores, where(counts, labels, 0), axis=-1)
     return squeeze(where(counts, -chosen, 0.0), axis=-1)
@@ -81,5 +81,5 @@ def sigmoid_cross_entropy(logits, targets):
     >>> ops.sigmoid_cross_entropy(tensor([0.0, 1e4]), tensor([1.0, 0.0])).numpy().round(4)
     array([6.931e-01, 1.000e+04], dtype=float32)
     """
-    # not softplus(x) − t x, which loses a small loss between two large terms
+    # softplus(x) − t x would lose a small loss between two large terms
     return maximum(logits, 0) - targets * logits + log1p(exp(-abs(logits)))

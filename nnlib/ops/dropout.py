@@ -1,4 +1,4 @@
-"""Dropout, whose mask is a function of a position in the random stream."""
+"""Dropout, with a mask from a position in the random stream."""
 
 from nnlib.errors import ShapeError, describe
 from nnlib.ops.comparison import where
@@ -10,7 +10,7 @@ __all__ = ["dropout", "dropout_factor"]
 
 @primitive(exact=False)
 def dropout_factor(xp, key, *, shape, p, dtype):
-    """0 with probability p, else ``1 / (1 - p)``: what `dropout` multiplies by.
+    """Factor of `dropout`: 0 with probability p, else ``1 / (1 - p)``.
 
     Parameters
     ----------
@@ -67,4 +67,4 @@ def dropout(x, key, *, p):
     tensor([2., 0., 0.])
     """
     factor = dropout_factor(key, shape=x.shape, p=p, dtype=x.dtype)
-    return where(factor > 0, x * factor, 0.0)  # not 0 · x, which is NaN for an infinite x
+    return where(factor > 0, x * factor, 0.0)  # 0 · x would be NaN for an infinite x

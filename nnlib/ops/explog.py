@@ -1,4 +1,4 @@
-"""Exponentials and logarithms."""
+"""Exponentials, logarithms and the normal distribution."""
 
 from nnlib.ops.comparison import isfinite, logical_not, where
 from nnlib.ops.operation import TO_FLOAT32, primitive
@@ -95,7 +95,7 @@ def logaddexp(xp, a, b):
     return xp.logaddexp(a, b)
 
 
-# not exp(a − y): y is rounded, for large values to multiples of more than 1
+# not exp(a − y), for the rounding error of a large y may be above 1
 @logaddexp.vjp("a")
 def _(g, a, b):
     return g * _share(a, b)
@@ -107,7 +107,7 @@ def _(g, a, b):
 
 
 def _share(a, b):
-    """``e**a / (e**a + e**b)``; of two equal infinities a half."""
+    """``e**a / (e**a + e**b)``; one half for equal infinities."""
     infinite = (a == b) * logical_not(isfinite(a))
     return sigmoid(where(infinite, 0, a - b))
 

@@ -1,4 +1,4 @@
-"""Reading by index, and its adjoint: adding at an index."""
+"""Gathering by index, and its adjoint, scattering."""
 
 from nnlib.errors import ShapeError, describe
 from nnlib.ops.operation import Integers, Policy, fused, primitive
@@ -14,7 +14,7 @@ def getitem(xp, x, *, key):
     Raises
     ------
     IndexingError
-        If an index is out of bounds (arrays on a GPU are not looked at), or is no index.
+        If an index is out of bounds (arrays on a GPU are not checked), or of an invalid type.
 
     Examples
     --------
@@ -37,7 +37,7 @@ def _is_basic(key):
 
 @primitive(exact=False)
 def add_at(xp, values, *, key, shape):
-    """Zeros of a shape with ``values`` added at ``key``: places named twice get both."""
+    """Zeros of a shape with ``values`` added at ``key``; values with equal indices are summed."""
     if not _is_basic(key):
         return scattered(xp, shape, key, values)
     out = xp.zeros(shape, dtype=values.dtype)
@@ -52,12 +52,12 @@ def _(g, key):
 
 @primitive
 def take_along_axis(xp, x, indices, *, axis=-1):
-    """Pick one value per index along an axis (as ``numpy.take_along_axis``).
+    """Pick one value per index along an axis, see ``numpy.take_along_axis``.
 
     Raises
     ------
     IndexingError
-        If an index is out of bounds (they are not looked at on a GPU).
+        If an index is out of bounds (not checked on a GPU).
 
     Examples
     --------
@@ -77,7 +77,7 @@ def _(g, x_shape, indices, axis):
 
 @primitive(exact=False)
 def _put_along_axis(xp, values, indices, *, axis, shape):
-    """Zeros with ``values`` added where ``indices`` point along an axis."""
+    """Zeros with ``values`` added at ``indices`` along an axis."""
     grid = list(xp.meshgrid(*(xp.arange(n) for n in shape), indexing="ij", sparse=True))
     grid[axis] = indices
     return scattered(xp, shape, tuple(grid), values)
@@ -102,7 +102,7 @@ def _check(weight, indices):
         ([(3, 4), Integers((), 3)], {}),
     ],
     check=_check,
-    autocast=Policy(result="low"),
+    autocast=Policy(result="half"),
 )
 def embedding(weight, indices):
     """Rows of a table: ``weight[indices]``.

@@ -11,9 +11,9 @@ from nnlib.ops.shaping import expand_dims, reshape, swapaxes
 __all__ = ["dot", "matmul", "outer"]
 
 
-@primitive(autocast=Policy(("a", "b"), result="low"))
+@primitive(autocast=Policy(("a", "b"), result="half"))
 def matmul(xp, a, b):
-    """Matrix product ``a @ b``: vectors, matrices and stacks of matrices, as ``numpy.matmul``.
+    """Matrix product ``a @ b`` of vectors, matrices and stacks of matrices, see ``numpy.matmul``.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def matmul(xp, a, b):
 def _(g, b, a_shape):
     if b.ndim == 1:  # g (..., m), a (..., m, k) or (k,)
         return expand_dims(g, axis=-1) * b
-    if len(a_shape) == 1:  # (..., n) · (..., k, n): to a (..., k) that the engine sums down
+    if len(a_shape) == 1:  # (..., n) · (..., k, n) → (..., k), which the engine sums
         return sum(expand_dims(g, axis=-2) * b, axis=-1)
     return matmul(g, swapaxes(b, axis1=-1, axis2=-2))
 
@@ -50,7 +50,7 @@ def _(g, a, b_shape):
         return g * a if len(b_shape) == 1 else expand_dims(a, axis=-1) * expand_dims(g, axis=-2)
     if len(b_shape) == 1:  # (..., m, k) · (..., m)
         return sum(a * expand_dims(g, axis=-1), axis=-2)
-    if len(b_shape) == 2:  # (..., m, k), (..., m, n): one product instead of a sum of many
+    if len(b_shape) == 2:  # (..., m, k), (..., m, n): one GEMM instead of a sum of many
         rows = math.prod(a.shape[:-1])
         a, g = (reshape(x, shape=(rows, x.shape[-1])) for x in (a, g))
     return matmul(swapaxes(a, axis1=-1, axis2=-2), g)

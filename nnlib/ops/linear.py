@@ -1,4 +1,4 @@
-"""The fully connected layer: a matrix product, a bias and an activation."""
+"""The fully connected layer: a GEMM, a bias and an activation."""
 
 from functools import partial
 from typing import Any
@@ -48,10 +48,10 @@ def _check_linear(x, weight, bias, activation):
         ([(6, 5), (7, 5), None], {"activation": "gelu_tanh"}),
     ],
     check=_check_linear,
-    autocast=Policy(("x",), parameters=True, result="low"),
+    autocast=Policy(("x",), parameters=True, result="half"),
 )
 def linear(x, weight, bias=None, *, activation=None):
-    """``x Wᵀ + b``, the course's z = W a + b with instances as rows, then an activation.
+    """``x Wᵀ + b`` with samples as rows (the course's z = W a + b), then an activation.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Normalisations: subtract a mean, divide by a deviation, scale and shift."""
+"""Normalisation over the last axis or over the batch."""
 
 from nnlib.errors import ShapeError, describe
 from nnlib.ops.operation import IN_FLOAT32, fused
@@ -74,7 +74,7 @@ def rms_norm(x, weight=None, *, eps=1e-6):
 def batch_norm(x, weight=None, bias=None, *, eps=1e-5):
     """Normalise each channel (the last axis) over all others (Ioffe & Szegedy, 2015).
 
-    The statistics are the batch's own; keeping running ones is the layer's business.
+    The statistics are those of the batch; `nnlib.nn.BatchNorm1d` keeps running ones.
 
     Parameters
     ----------

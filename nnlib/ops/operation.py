@@ -1,7 +1,7 @@
-"""What an operation is: a function of arrays with its derivative beside it.
+"""`Operation`: a differentiable function of arrays, a primitive or a fused operation.
 
 A *primitive* is written with a backend's namespace ``xp``; each of its array arguments may have a
-derivative rule::
+derivative rule (vjp)::
 
     @primitive
     def tanh(xp, x):
@@ -11,7 +11,7 @@ derivative rule::
     def _(g, y):
         return g * (1 - y * y)
 
-The names of a rule's parameters say what the backward pass needs, and so what is kept until then:
+A rule's parameters name the values that it needs, which are kept until the backward pass:
 
 ==================  =====================================================
 ``g``               gradient of the loss by the output
@@ -21,19 +21,19 @@ an argument's name  that argument (array, or keyword with its default)
 ``index``           position in a variadic argument (``*arrays``)
 ==================  =====================================================
 
-Rules are written in operators and other primitives.  So they work on arrays (the usual backward
-pass) and on tensors (when the backward pass is itself recorded, for higher derivatives).  A rule
-may ignore broadcasting: the engine sums a gradient down to the shape of its argument.
+Rules are written in operators and other primitives, so they work on arrays (the usual backward
+pass) and on tensors (when the pass is itself on the tape, for higher derivatives).  A rule may
+ignore broadcasting: the engine sums a gradient to the shape of its argument.
 
-A *fused* operation is ordinary code on primitives, its **definition**; a backend may offer a faster
-`KernelPair` under the same name.
+A *fused* operation is a function of primitives, its **definition**; a backend may have a faster
+`KernelPair` of the same name.
 
-**Dtypes.** Functions whose results are fractions make float32 of integers, see `primitive` and
-`Fused`.  Arguments of 16 bits (float16, bfloat16) are computed with in float32, and the result is
-rounded once, at the end, unless the operation is ``exact``: see `primitive`.
+**Dtypes.** Operations with fractional results convert integers to float32, see `primitive` and
+`Fused`.  With 16-bit arguments (float16, bfloat16) they compute in float32 and round the result
+once, unless the operation is ``exact``, see `primitive`.
 
-**Arguments.** Arrays give an array, so that rules work on arrays.  A tensor among the arguments
-gives a tensor, and so do Python numbers and lists alone: they become tensors first.
+**Arguments.** Of arrays the result is an array, so that rules work on arrays.  With a tensor among
+the arguments it is a tensor, and with Python numbers and lists alone, too.
 """
 
 from __future__ import annotations
@@ -69,15 +69,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Policy:
-    """What `nnlib.autocast` makes of an operation.
+    """How `nnlib.autocast` converts the arguments and the result of an operation.
 
     Attributes
     ----------
     data : tuple of str
-        Its arguments that are rounded to 16 bits if they are float32; parameters are rounded too,
-        if ``parameters``, by the kernel itself where the backend has one.
+        Arguments that are rounded to 16 bits if they are float32.
     parameters : bool
-    result : {"low", "same", "float32"}
+        Whether all other arguments are rounded, too; a kernel for mixed precision does it itself.
+    result : {"half", "same", "float32"}
         Dtype of the result: 16 bits; that of the first argument; float32.
     """
 
@@ -93,14 +93,14 @@ _PYTHON_DATA = {bool, int, float, list, tuple}
 
 
 class Operation:
-    """A function of arrays, then keyword options.
+    """A function of arrays and keyword options.
 
-    Called with arrays of a backend it computes at once; called with tensors it lets them record it
-    (through their method ``__nnlib_apply__``, so that this layer need not know tensors).  Python
-    numbers and lists alone become tensors.
+    Of arrays it computes an array.  Of tensors it calls their method ``__nnlib_apply__``, which
+    puts the result on the tape, so that this module does not import tensors.  Python numbers and
+    lists alone are converted to tensors.
     """
 
-    #: Makes a tensor of Python data; `nnlib.autograd.creation` sets it.
+    #: Converts Python data to a tensor; set by `nnlib.autograd.creation`.
     as_tensor: ClassVar[Callable[..., Any]]
 
     def __init__(
@@ -119,12 +119,12 @@ class Operation:
         arrays = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
         self.arrays = tuple(p.name for p in arrays)
         self.options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-        #: converts an argument to ``dtype=``, if the operation takes that, see `shaping.converting`
+        #: converts to ``dtype=`` if the operation has that option, see `shaping.converting`
         self.convert: Callable[..., Any] | None = None
-        # how many arrays, and which options, a call must at least have
+        # the number of required arrays, and the required options
         self._least = 1 if self.variadic else sum(p.default is p.empty for p in arrays)
         self._needed = frozenset(n for n, v in self.options.items() if v is inspect.Parameter.empty)
-        # help(), doctest and inspect see the function itself
+        # for help(), doctest and inspect
         self.__name__ = self.__qualname__ = function.__name__
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
@@ -132,7 +132,7 @@ class Operation:
         self.__signature__ = inspect.Signature(parameters)
 
     def __call__(self, *args: Any, **options: Any) -> Tensor:
-        """Compute on arrays, or compute and record on tensors."""
+        """Compute on arrays or tensors."""
         if options and not options.keys() <= self.options.keys():
             if self.convert is not None and "dtype" in options:
                 return self._converted(args, options)  # type: ignore[no-any-return]
@@ -159,19 +159,19 @@ class Operation:
             explain(error, self.name, args, options)
 
     def __reduce__(self) -> str:
-        """Pickle like a function, by its name; a copy is the operation itself."""
+        """Pickle by name, like a function."""
         return self.name
 
     def _positional_options(
         self, args: tuple[Any, ...], options: dict[str, Any]
     ) -> tuple[Any, ...]:
-        """Return the arrays alone; the options behind them join those that came by name."""
+        """Return the arrays; add the positional options to the keyword options."""
         count = len(self.arrays)
         self._name_options(args[count:], options)
         return args[:count]
 
     def _name_options(self, values: tuple[Any, ...], options: dict[str, Any]) -> None:
-        """Add options that came by position to those that came by name."""
+        """Add positional options to the keyword options."""
         if len(values) > len(self.options):
             takes = len(self.arrays) + len(self.options)
             raise ArgumentError(
@@ -189,7 +189,7 @@ class Operation:
     def _by_name(
         self, args: tuple[Any, ...], options: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Move arrays given by name to their places: ``linear(x, weight=w)``."""
+        """Convert keyword arrays to positional ones: ``linear(x, weight=w)``."""
         if self.variadic:
             if not args and self.arrays[0] in options:
                 args = (options.pop(self.arrays[0]),)
@@ -199,7 +199,7 @@ class Operation:
             args = self._positional_options(args, options)
         call = check_call(self.name, args, options, self.__signature__)
         given = {name: call.arguments[name] for name in self.options if name in options}
-        call.apply_defaults()  # what is absent in between
+        call.apply_defaults()  # for absent arrays in between
         return tuple(call.arguments[name] for name in self.arrays), given
 
     def _converted(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -216,7 +216,7 @@ class Operation:
         return astype(self(*args, **options), dtype=dtype)
 
     def _misfit(self, args: tuple[Any, ...], options: dict[str, Any]) -> Exception:
-        """Make the error about a call that lacks arguments."""
+        """Return the error about missing arguments."""
         if self.variadic and not args:
             return ShapeError(f"{self.name} needs at least one array. Received: none")
         lacks = [*self.arrays[len(args) : self._least], *sorted(self._needed - options.keys())]
@@ -226,24 +226,24 @@ class Operation:
         )
 
     def compute(self, args: Sequence[Any], options: dict[str, Any]) -> Any:
-        """Compute on bare arrays."""
-        raise NotImplementedError  # abstract: Primitive and Fused say how
+        """Compute on arrays."""
+        raise NotImplementedError  # abstract
 
     def __repr__(self) -> str:
         return f"<nnlib operation {self.name}{self.__signature__}>"
 
 
 def in_float32(operation: Callable[..., Any], args: Sequence[Any], options: dict[str, Any]) -> Any:
-    """Call an operation with arguments of 16 bits as float32, and round its result to them.
+    """Call an operation with 16-bit arguments in float32, and round the result to 16 bits.
 
-    Beside floating-point arguments of another dtype it stays float32, as NumPy promotes.
+    With floating-point arguments of several dtypes the result is not rounded, as NumPy promotes.
 
     Parameters
     ----------
     operation : callable
-        Of arrays or tensors.
+        A function of arrays or tensors.
     args, options
-        As it was called.
+        Its arguments.
 
     Examples
     --------
@@ -261,14 +261,14 @@ def in_float32(operation: Callable[..., Any], args: Sequence[Any], options: dict
 
 @dataclass(frozen=True)
 class Rule:
-    """The derivative of an operation by one array argument: a function and what it keeps."""
+    """The derivative of an operation by one array argument, and the values that it keeps."""
 
     function: Callable[..., Any]
     keeps: tuple[str, ...]
 
 
 class Primitive(Operation):
-    """An operation written with ``xp``, with a derivative rule for each argument that has one."""
+    """An operation written with ``xp``, with derivative rules for its array arguments."""
 
     def __init__(
         self,
@@ -312,11 +312,11 @@ class Primitive(Operation):
         return found
 
     def compute(self, args: Sequence[Any], options: dict[str, Any]) -> Any:
-        """Compute on bare arrays."""
+        """Compute on arrays."""
         return self.run(backend_for(*args), args, options)
 
     def run(self, backend: Backend, args: Sequence[Any], options: dict[str, Any]) -> Any:
-        """Compute on a backend's arrays, by its own kernel if it has one for them."""
+        """Compute on a backend's arrays, with its kernel if there is one for them."""
         kernel = backend.primitives.get(self.name)
         if kernel is not None:
             y = kernel.forward(*args, **options)
@@ -328,10 +328,10 @@ class Primitive(Operation):
 
 
 def _as_floats(args: Sequence[Any]) -> Sequence[Any]:
-    """Make floats of integers, unless they are beside floats.
+    """Convert integers to floats, unless another argument is a float.
 
-    Those of 8 and 16 bits fit into float32.  Of longer ones float64 is made, and the result is
-    rounded to float32 where tensors are computed with.
+    Integers of 8 and 16 bits fit into float32; longer ones are converted to float64, and `apply`
+    rounds the result of tensors to float32.
     """
     arrays = [x for x in args if hasattr(x, "dtype")]
     if any(is_floating(x.dtype) for x in arrays):
@@ -361,14 +361,14 @@ def primitive(
     ----------
     function : callable
     floats : bool
-        Whether the result is made of fractions whatever the argument: then the function gets
-        floating-point arrays, never integers.
+        Whether the result is fractional for integers, too: then integers are converted to
+        floating-point numbers before the call.
     exact : bool, optional
-        Whether it computes with numbers of 16 bits as they are, because it moves, chooses or
-        compares them, or rounds once; if not, it computes in float32.  By default it is exact
-        unless ``floats`` or ``autocast`` is given.
+        Whether it computes in 16 bits, because it moves, selects or compares values, or rounds
+        once; if not, it computes in float32.  By default it is exact unless ``floats`` or
+        ``autocast`` is given.
     autocast : Policy, optional
-        What `nnlib.autocast` makes of it; without, it gets what there is.
+        Conversions by `nnlib.autocast`; none if not given.
 
     Examples
     --------
@@ -386,26 +386,26 @@ def primitive(
 
 @dataclass(frozen=True)
 class Integers:
-    """In a fused operation's samples: an integer array with values in [0, high)."""
+    """A sample argument of a fused operation: an integer array with values in [0, high)."""
 
     shape: tuple[int, ...]
     high: int
 
 
 class Fused(Operation):
-    """An operation defined by other operations, which a backend may compute in one piece.
+    """An operation defined by other operations, for which a backend may have a kernel pair.
 
     Attributes
     ----------
     samples : list of (arguments, options)
-        On what the conformance test compares kernels with the definition: shapes for float arrays,
-        `Integers`, or ``None`` for an absent argument.
+        Inputs for the conformance test, which compares kernels with the definition: shapes of
+        float arrays, `Integers`, or ``None`` for an absent argument.
     floats : tuple of int
-        Positions of the arguments that never are `Integers` in the samples: those must be
-        floating-point, and integers are converted to float32.
+        Positions of the arguments that are `Integers` in no sample: they must be floating-point,
+        and integers are converted to float32.
     check : callable or None
-        ``check(*arrays, **options)`` raises `ShapeError` where the shapes do not fit each other:
-        kernels believe them.
+        ``check(*arrays, **options)`` raises `ShapeError` if the shapes do not fit; kernels do not
+        check them.
     """
 
     registry: ClassVar[dict[str, Fused]] = {}
@@ -426,7 +426,7 @@ class Fused(Operation):
         Fused.registry[self.name] = self
 
     def compute(self, args: Sequence[Any], options: dict[str, Any]) -> Any:
-        """Compute on bare arrays, by the definition."""
+        """Compute on arrays with the definition."""
         if self.check is not None:
             arrays, every = self.bind(args, options)
             self.check(*arrays, **every)
@@ -435,7 +435,7 @@ class Fused(Operation):
     def bind(
         self, args: Sequence[Any], options: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Fill in absent array arguments (``None``) and options (defaults) for a kernel."""
+        """Add the defaults of absent arrays (``None``) and options for a kernel."""
         missing = len(self.arrays) - len(args)
         return (*args, *(None,) * missing), {**self.options, **options}
 
@@ -464,5 +464,5 @@ def fused(
 
 
 def fused_operations() -> Iterator[Fused]:
-    """All fused operations, by name."""
+    """Yield all fused operations, sorted by name."""
     yield from (Fused.registry[name] for name in sorted(Fused.registry))

@@ -1,4 +1,4 @@
-"""Pooling: one number from each window of an image (N, H, W, C)."""
+"""Pooling over the windows of an image (N, H, W, C)."""
 
 from nnlib.ops.comparison import argmax
 from nnlib.ops.convolution import check_window, extract_patches
@@ -36,7 +36,7 @@ def max_pool2d(x, *, size, stride, padding=(0, 0)):
     Returns
     -------
     (N, H', W', C)
-        Among equal values of a window the first one gets the gradient, as in PyTorch.
+        Of equal values in a window the first one has the gradient, as in PyTorch.
 
     Examples
     --------
@@ -46,9 +46,9 @@ def max_pool2d(x, *, size, stride, padding=(0, 0)):
     >>> ops.max_pool2d(x, size=(2, 2), stride=(2, 2)).flatten()
     tensor([ 5.,  7., 13., 15.])
     """
-    patches = extract_patches(_pad(x, padding, float("-inf")), size=size, stride=stride)
-    n, rows, columns, kh, kw, channels = patches.shape
-    values = reshape(patches, shape=(n, rows, columns, kh * kw, channels))
+    windows = extract_patches(_pad(x, padding, float("-inf")), size=size, stride=stride)
+    n, rows, columns, kh, kw, channels = windows.shape
+    values = reshape(windows, shape=(n, rows, columns, kh * kw, channels))
     winner = expand_dims(argmax(values, axis=3), axis=3)
     return squeeze(take_along_axis(values, winner, axis=3), axis=3)
 

@@ -1,9 +1,9 @@
 """Recurrent networks over whole sequences: one layer, one direction, all time steps.
 
-Sequences are (B, T, D); B sequences of T steps of D features.  Every function returns the state
-after *every* step.  With ``lengths``, sequence b has ``lengths[b]`` steps, and the state stands
-still outside them, whatever x holds there; so the state after the last step processed (the last
-one, or with ``reverse`` the first) is the final state of every sequence, however long.
+Sequences are (B, T, D): B sequences of T steps with D features.  Every function returns the state
+after *every* step.  With ``lengths``, sequence b has ``lengths[b]`` steps; beyond them x has no
+effect and the state does not change.  So the state after the last processed step (the first one
+with ``reverse``) is the final state of every sequence.
 """
 
 from nnlib.errors import ShapeError, describe
@@ -28,10 +28,10 @@ def _samples(gates, states):
 
 
 def _check(gates, x, weight_ih, weight_hh, biases, states, lengths, peepholes=None):
-    """Refuse shapes that do not fit each other."""
+    """Check that the shapes fit."""
     if len(x.shape) == 3 and len(weight_hh.shape) == 2:
         (B, T, D), H = x.shape, weight_hh.shape[1]
-        wanted = [
+        expected = [
             (weight_ih, (gates * H, D)),
             (weight_hh, (gates * H, H)),
             *((bias, (gates * H,)) for bias in biases),
@@ -39,7 +39,7 @@ def _check(gates, x, weight_ih, weight_hh, biases, states, lengths, peepholes=No
             (lengths, (B,)),
             (peepholes, (3 * H,)),
         ]
-        if min(T, D, H) > 0 and all(a is None or a.shape == shape for a, shape in wanted):
+        if min(T, D, H) > 0 and all(a is None or a.shape == shape for a, shape in expected):
             return
     raise ShapeError(
         f"a recurrent network needs x (B, T ≥ 1, D), weights ({gates}H, D) and ({gates}H, H), "
@@ -89,10 +89,10 @@ def lstm(
         Initial states, 0 if not given.
     lengths : (B,) integers, optional
     peepholes : (3H,), optional
-        Weights by which i and f also see the old cell state and o the new one, value by value (Gers
-        & Schmidhuber, 2000).
+        Elementwise weights of the old cell state in i and f, and of the new one in o (Gers &
+        Schmidhuber, 2000).
     reverse : bool
-        From the last step to the first.
+        Process the steps from the last to the first.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def lstm(
     size = weight_hh.shape[1]
     if peepholes is not None:
         to_i, to_f, to_o = _parts(peepholes, size, 3)
-    projected = linear(_within(x, lengths), weight_ih, bias_ih)
+    projected = linear(_masked(x, lengths), weight_ih, bias_ih)
     h, c, states = h0, c0, {}
     for t in _order(x, reverse):
         i, f, g, o = _parts(projected[:, t] + _recurrent(h, weight_hh, bias_hh), size, 4)
@@ -152,7 +152,7 @@ def gru(
         Initial state, 0 if not given.
     lengths : (B,) integers, optional
     reverse : bool
-        From the last step to the first.
+        Process the steps from the last to the first.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def gru(
             [0.283]]], dtype=float32)
     """
     size = weight_hh.shape[1]
-    projected = linear(_within(x, lengths), weight_ih, bias_ih)
+    projected = linear(_masked(x, lengths), weight_ih, bias_ih)
     h, states = h0, {}
     for t in _order(x, reverse):
         xr, xz, xn = _parts(projected[:, t], size, 3)
@@ -207,7 +207,7 @@ def rnn(
     lengths : (B,) integers, optional
     nonlinearity : {"tanh", "relu"}
     reverse : bool
-        From the last step to the first.
+        Process the steps from the last to the first.
 
     Returns
     -------
@@ -222,7 +222,7 @@ def rnn(
     array([1., 2., 3.], dtype=float32)
     """
     activation = relu if nonlinearity == "relu" else tanh
-    projected = linear(_within(x, lengths), weight_ih, bias_ih)
+    projected = linear(_masked(x, lengths), weight_ih, bias_ih)
     h, states = h0, {}
     for t in _order(x, reverse):
         new = activation(projected[:, t] + _recurrent(h, weight_hh, bias_hh))
@@ -230,7 +230,7 @@ def rnn(
     return _in_time(states)
 
 
-# A state of None is 0.
+# In these functions a state of None is 0.
 
 
 def _order(x, reverse):
@@ -238,8 +238,8 @@ def _order(x, reverse):
     return reversed(steps) if reverse else steps
 
 
-def _within(x, lengths):
-    """Return the sequences with zeros outside their lengths, whatever is there."""
+def _masked(x, lengths):
+    """Set the steps beyond the lengths to zero."""
     if lengths is None:
         return x
     return stack(
@@ -255,19 +255,19 @@ def _recurrent(h, weight, bias):
 
 
 def _parts(z, size, count):
-    """Cut the last axis into parts of one size."""
+    """Cut the last axis into parts of equal size."""
     if isinstance(z, int):  # no state and no bias: 0
         return [z] * count
     return [z[..., k * size : (k + 1) * size] for k in range(count)]
 
 
 def _keep(old, new, lengths, t):
-    """Return the new state where the sequence has a step ``t``, else the old one."""
+    """Return the new state of sequences that have a step ``t``, else the old one."""
     if lengths is None:
         return new
     return where(expand_dims(lengths > t, axis=-1), new, 0 if old is None else old)
 
 
 def _in_time(states, part=None):
-    """Step → state (or a part of it) as one array (B, T, H)."""
+    """Stack the states (or a part of them) to one array (B, T, H)."""
     return stack([states[t] if part is None else states[t][part] for t in sorted(states)], axis=1)

@@ -1,4 +1,4 @@
-"""Sums, means, extremes: fewer numbers from more."""
+"""Reductions over axes: sums, means, extrema and others."""
 
 import math
 
@@ -24,7 +24,7 @@ __all__ = ["cumsum", "logsumexp", "max", "mean", "min", "prod", "std", "sum", "v
 
 
 def count(shape, axis):
-    """How many values of an array of this shape go into each result of a reduction.
+    """Return the number of values that a reduction combines into each result.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def count(shape, axis):
 
 def spread(g, shape, axis, keepdims):
     """Repeat a reduced array over the axes that the reduction removed."""
-    if axis is not None and not keepdims and shape:  # a single number may be reduced, too
+    if axis is not None and not keepdims and shape:  # a 0-d array may be reduced, too
         axes = axis if isinstance(axis, tuple) else (axis,)
         g = expand_dims(g, axis=tuple(i % len(shape) for i in axes))
     return broadcast_to(g, shape=shape)
@@ -66,7 +66,7 @@ def _(g, x_shape, axis, keepdims):
 
 
 def unbroadcast(g, shape):
-    """Undo broadcasting: sum ``g`` down to ``shape``.
+    """Undo broadcasting: sum ``g`` to ``shape``.
 
     Examples
     --------
@@ -136,9 +136,9 @@ def _(g, x, x_shape, axis, keepdims):
 
 
 def product_of_others(x):
-    """For each value of the last axis the product of all others, or None if there are none.
+    """Return for each value of the last axis the product of all others; None if there are none.
 
-    There is no division, so this and its derivatives are right where values are 0.
+    Without a division: the result and its derivatives are correct where values are 0.
 
     Examples
     --------
@@ -160,7 +160,7 @@ def product_of_others(x):
 
 @primitive(exact=False)
 def max(xp, x, *, axis=None, keepdims=False):
-    """Largest value; equal ones share the gradient.
+    """Largest value; equal values share the gradient.
 
     Examples
     --------
@@ -173,7 +173,7 @@ def max(xp, x, *, axis=None, keepdims=False):
 
 @primitive(exact=False)
 def min(xp, x, *, axis=None, keepdims=False):
-    """Smallest value; equal ones share the gradient.
+    """Smallest value; equal values share the gradient.
 
     Examples
     --------
@@ -202,7 +202,7 @@ def logsumexp(xp, x, *, axis=None, keepdims=False):
     >>> print(f"{nnlib.logsumexp(nnlib.tensor([1000.0, 1000.0])):.2f}")
     1000.69
     """
-    if x.size == 0:  # a maximum of nothing would be refused
+    if x.size == 0:  # NumPy refuses the maximum of an empty array
         return xp.sum(x, axis=axis, keepdims=keepdims) - xp.inf
     peak = xp.max(x, axis=axis, keepdims=True)
     shift = xp.where(xp.isfinite(peak), peak, 0)
@@ -214,9 +214,9 @@ def logsumexp(xp, x, *, axis=None, keepdims=False):
 
 @logsumexp.vjp("x")
 def _(g, x, x_shape, axis, keepdims):
-    if 0 in x_shape:  # a maximum of nothing would be refused
+    if 0 in x_shape:
         return spread(g, x_shape, axis, keepdims)
-    # not exp(x − y): y is rounded, for large x to multiples of more than 1
+    # not exp(x − y), for the rounding error of a large y may be above 1
     peak = max(x, axis=axis, keepdims=True)
     shares = exp(x - where(isfinite(peak), peak, 0))
     whole = sum(shares, axis=axis, keepdims=True)
@@ -227,7 +227,7 @@ def _(g, x, x_shape, axis, keepdims):
 @converting
 @primitive(autocast=TO_FLOAT32)
 def cumsum(xp, x, *, axis=None):
-    """Running sum along an axis, or of all values in a row.
+    """Running sum along an axis, or of the flattened values.
 
     Examples
     --------
@@ -247,15 +247,15 @@ def _(g, x_shape, axis):
 
 @explained
 def var(x, axis=None, keepdims=False, ddof=0):
-    """Variance, the mean squared distance from the mean (two passes, so it cannot be negative).
+    """Variance, the mean squared deviation from the mean; two passes, so it is never negative.
 
     Parameters
     ----------
     x : Tensor or array
     axis : int or tuple of int, optional
-        Over which axes; all if not given.
+        Axes to reduce; all if not given.
     keepdims : bool
-        Leave the axes in place, with size 1.
+        Keep the reduced axes with size 1.
     ddof : int
         The divisor is the number of values minus this: 1 gives the unbiased estimate.  With a
         divisor of 0 or less the result is NaN.
@@ -266,7 +266,7 @@ def var(x, axis=None, keepdims=False, ddof=0):
     >>> nnlib.var(nnlib.tensor([[1.0, 2.0], [3.0, 6.0]]), axis=0)
     tensor([1., 4.])
     """
-    if is_half(x):  # the squares would leave its range
+    if is_half(x):  # the squares would overflow
         return in_float32(var, [x], {"axis": axis, "keepdims": keepdims, "ddof": ddof})
     centred = x - mean(x, axis=axis, keepdims=True)
     squares = sum(centred * centred, axis=axis, keepdims=keepdims)
@@ -287,6 +287,6 @@ def std(x, axis=None, keepdims=False, ddof=0):
     if is_half(x):
         return in_float32(std, [x], {"axis": axis, "keepdims": keepdims, "ddof": ddof})
     variance = var(x, axis, keepdims, ddof)
-    # the root's derivative at 0 is infinite, but that of the variance is 0 there
+    # at 0 the derivative of the root is infinite, but that of the variance is 0
     equal = variance == 0
     return where(equal, variance, sqrt(where(equal, 1, variance)))

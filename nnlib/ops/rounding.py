@@ -1,7 +1,6 @@
-"""Rounding, and division with a whole quotient and a remainder.
+"""Rounding, and division with integer quotient and remainder.
 
-A rounded number does not change with its input but in jumps, so its derivative is zero and none is
-recorded.
+The derivative of a rounded value is zero, so these operations have no rule.
 """
 
 from nnlib.ops.operation import primitive
@@ -11,7 +10,7 @@ __all__ = ["ceil", "floor", "floor_divide", "fmod", "remainder", "round", "trunc
 
 @primitive(exact=False)
 def floor(xp, x):
-    """The largest integer that is not above; its derivative is zero, so none is recorded.
+    """The largest integer ≤ x; the derivative is zero.
 
     Examples
     --------
@@ -24,7 +23,7 @@ def floor(xp, x):
 
 @primitive(exact=False)
 def ceil(xp, x):
-    """The smallest integer that is not below; its derivative is zero, so none is recorded.
+    """The smallest integer ≥ x; the derivative is zero.
 
     Examples
     --------
@@ -37,7 +36,7 @@ def ceil(xp, x):
 
 @primitive(exact=False)
 def trunc(xp, x):
-    """The integer next towards zero; its derivative is zero, so none is recorded.
+    """The nearest integer towards zero; the derivative is zero.
 
     Examples
     --------
@@ -50,7 +49,7 @@ def trunc(xp, x):
 
 @primitive(exact=False)
 def round(xp, x, *, decimals=0):
-    """The nearest number with so many decimals, the even one of two; no derivative is recorded.
+    """Round to ``decimals`` decimals, ties to even; the derivative is zero.
 
     Examples
     --------
@@ -58,14 +57,14 @@ def round(xp, x, *, decimals=0):
     >>> nnlib.round(nnlib.tensor([0.5, 1.5, 2.6]))
     tensor([0., 2., 3.])
     """
-    if x.dtype.kind == "b":  # NumPy would round truth values to float16
+    if x.dtype.kind == "b":  # NumPy would return float16
         return xp.logical_and(x, decimals >= 0)
     return xp.round(x, decimals)
 
 
 @primitive(exact=False)
 def floor_divide(xp, a, b):
-    """``a // b``, the quotient rounded down; its derivative is zero, so none is recorded.
+    """``a // b``, the quotient rounded down; the derivative is zero.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The same numbers in another shape."""
+"""Operations that change the shape or the order of values."""
 
 import inspect
 import math
@@ -121,7 +121,7 @@ def _(g, axis1, axis2):
 
 @primitive
 def moveaxis(xp, x, *, source, destination):
-    """Move axes to new places, the others keep their order.
+    """Move axes to new positions; the others keep their order.
 
     Examples
     --------
@@ -153,12 +153,12 @@ def broadcast_to(xp, x, *, shape):
 
 @broadcast_to.vjp("x")
 def _(g):
-    return g  # the engine sums it down
+    return g  # the engine sums it to the shape of x
 
 
 @primitive
 def concatenate(xp, *arrays, axis=0):
-    """Join arrays along an axis (``None``: all their values), given singly or as a sequence.
+    """Join arrays along an axis (``None``: flattened); several arguments or one sequence.
 
     Examples
     --------
@@ -181,7 +181,7 @@ def _(g, index, arrays_shape, axis):
 
 @primitive
 def stack(xp, *arrays, axis=0):
-    """Join arrays of one shape along a new axis, given singly or as a sequence.
+    """Join arrays of one shape along a new axis; several arguments or one sequence.
 
     Examples
     --------
@@ -200,9 +200,9 @@ def _(g, index, axis):
 
 @primitive
 def pad(xp, x, *, pad_width, value=0):
-    """Add a constant around: ``pad_width`` is one (before, after) pair for each axis.
+    """Pad with a constant; ``pad_width`` is one (before, after) pair for each axis.
 
-    As in NumPy, one pair or one number is for all axes and sides.
+    As in NumPy, a single pair or number applies to all axes and sides.
 
     Raises
     ------
@@ -232,7 +232,7 @@ def _(g, x_shape, pad_width):
 
 
 def _pairs(pad_width, shape):
-    """Return one (before, after) pair for each axis of any form that ``numpy.pad`` takes."""
+    """Convert all forms of ``numpy.pad``'s argument to one (before, after) pair for each axis."""
     pairs = _listed(pad_width)
     if all(not hasattr(n, "__len__") for n in pairs):  # (before, after) or (both,) for all axes
         pairs = [pairs]
@@ -272,9 +272,7 @@ def _(g, axis):
 
 @primitive
 def roll(xp, x, *, shift, axis=None):
-    """Move values along an axis, what leaves at the end comes in at the start.
-
-    Without an axis the values move as if they stood in a row.
+    """Shift values cyclically along an axis; without an axis, the flattened values.
 
     Examples
     --------
@@ -328,7 +326,7 @@ def _(g):
 
 
 def converting(operation: Primitive) -> Primitive:
-    """Let a primitive take ``dtype=``, in which it computes and returns (a decorator)."""
+    """Add the option ``dtype=`` to a primitive, the dtype of computation and result (decorator)."""
     parameter = inspect.Parameter("dtype", inspect.Parameter.KEYWORD_ONLY, default=None)
     takes = operation.__signature__
     operation.__signature__ = takes.replace(parameters=[*takes.parameters.values(), parameter])

@@ -17,7 +17,7 @@ def softmax(xp, x, *, axis=-1):
     >>> softmax([0.0, 0.0, -1000.0])
     tensor([0.5, 0.5, 0. ])
     """
-    if x.size == 0:  # a maximum of nothing would be refused
+    if x.size == 0:  # NumPy refuses the maximum of an empty array
         return x.copy()
     e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
     return e / total(xp, e, axis, keepdims=True)

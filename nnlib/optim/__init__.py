@@ -1,7 +1,4 @@
-"""Optimizers: how parameters follow their gradients.
-
-PyTorch's names, formulas and defaults.
-"""
+"""Optimizers, with PyTorch's names, formulas and defaults."""
 
 from nnlib.optim import schedules
 from nnlib.optim.adagrad import Adagrad

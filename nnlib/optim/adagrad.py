@@ -44,7 +44,7 @@ class Adagrad(Optimizer):
     weight_decay : float
         Adds ``weight_decay · W`` to the gradient (an L2 penalty).
     initial_accumulator_value : float
-        Where the sum of squares begins.
+        Initial value of the sum of squares.
     eps : float
         Added to the denominator.
 

@@ -53,8 +53,8 @@ def adam(
 ) -> None:
     """Divide the running mean of the gradient by the root of the running mean of its square.
 
-    Both means start at zero; dividing by 1 − βᵗ undoes that bias.  The corrections are numbers, so
-    they are applied to the step size and to eps instead of to the arrays.
+    Both means start at zero; dividing by 1 − βᵗ corrects that bias.  The corrections are scalars:
+    ``step_size`` and ``eps`` contain them, which saves passes over the arrays.
     """
     if decayed and decoupled:
         p *= decay  # 1 − lr · weight_decay
@@ -78,13 +78,13 @@ class Adam(Optimizer):
     params : iterable of Tensor, or of dict
         See `Optimizer`.
     lr : float
-        Learning rate: about the size of a step, since the direction's entries are about 1.
+        Learning rate: about the size of a step of each entry.
     betas : (float, float)
         Decay of the running means of the gradient and of its square, each in [0, 1).
     eps : float
         Added to the denominator.
     weight_decay : float
-        Adds ``weight_decay · W`` to the gradient (an L2 penalty; see `AdamW` for the other way).
+        Adds ``weight_decay · W`` to the gradient (an L2 penalty; `AdamW` decays the weights).
     amsgrad : bool
         Divide by the largest mean square so far (Reddi, Kale & Kumar, 2018).
 
@@ -116,7 +116,7 @@ class Adam(Optimizer):
         "eps": Range(),
         "weight_decay": Range(),
     }
-    decoupled = False  # whether weight decay stays out of the gradient
+    decoupled = False  # whether weight decay is not part of the gradient
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class Adam(Optimizer):
         return means | {"max_exp_avg_sq": 0.0} if options["amsgrad"] else means
 
     def flags(self, options: dict[str, Any]) -> dict[str, bool]:
-        """Say whether there is weight decay, and of which kind."""
+        """Return whether there is weight decay, and whether it is decoupled."""
         return {"decayed": options["weight_decay"] != 0, "decoupled": self.decoupled}
 
     def scalars(self, options: dict[str, Any], step: int) -> dict[str, float]:
@@ -171,7 +171,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay: W ← (1 − lr · weight_decay) W, apart from the gradient.
+    """Adam with decoupled weight decay: W ← (1 − lr · weight_decay) W before each step.
 
     Parameters
     ----------

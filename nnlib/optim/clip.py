@@ -1,15 +1,16 @@
-"""Limiting gradients before a step."""
+"""Clip gradients before a step, by their norm or by their values."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from numbers import Real
 from typing import Any
 
 from nnlib.autograd import Tensor, zeros
 from nnlib.errors import BackendMismatchError, NonFiniteError, OptionError
 from nnlib.optim.options import Range, list_of_tensors
+from nnlib.optim.update import call_update
 from nnlib.tracing import perform, repeated
 from nnlib_backends import Backend
 from nnlib_backends.base import Array
@@ -30,14 +31,14 @@ def clip_grad_norm_(
     Parameters
     ----------
     params : Tensor or iterable of Tensor
-        Those without a gradient are passed over; without any gradient the norm is 0.
+        Those without a gradient are skipped; without any gradient the norm is 0.
     max_norm : float
-        The limit; ``math.inf`` to measure the norm only, which leaves the gradients alone.
+        The limit; with ``math.inf`` the gradients are not changed.
     norm_type : float
         p of the p-norm; ``math.inf`` for the largest absolute value.
     error_if_nonfinite : bool
-        Read the norm and raise if it is NaN or infinite.  Otherwise nothing is read from the
-        device, and a norm that is not finite makes the gradients NaN or zero.
+        Raise an error if the norm is NaN or infinite, which waits for the device.  Otherwise a norm
+        that is not finite makes the gradients NaN or zero.
 
     Returns
     -------
@@ -47,14 +48,14 @@ def clip_grad_norm_(
     Raises
     ------
     OptionError
-        If ``max_norm`` is negative or NaN, ``norm_type`` not positive, or ``params`` an iterator
-        that was used up before.
+        If ``max_norm`` is negative or NaN, ``norm_type`` not positive, or ``params`` an exhausted
+        iterator.
     DTypeError
         If ``params`` are no tensors.
     BackendMismatchError
-        If the gradients live on several backends.
+        If the gradients are on several backends.
     NonFiniteError
-        If it was asked for.
+        If ``error_if_nonfinite`` and the norm is NaN or infinite.
 
     References
     ----------
@@ -77,7 +78,6 @@ def clip_grad_norm_(
     if not gradients:
         return zeros(())
     backend = gradients[0].backend
-    xp = backend.xp
     for grad in gradients:
         if grad.backend is not backend:
             raise BackendMismatchError(
@@ -85,12 +85,12 @@ def clip_grad_norm_(
                 f"{backend.name!r} and {grad.backend.name!r}"
             )
     arrays = [grad.data for grad in gradients]
-    norm = repeated(_norm, xp, backend.global_norm, arrays, float(norm_type))
+    norm = repeated(_norm, backend, arrays, float(norm_type))
     result = Tensor(backend.asarray(norm), backend)
     if error_if_nonfinite:
         perform(_check_finite, result.data)
     if limit < math.inf:
-        perform(_shrink, backend, arrays, norm, limit)
+        perform(_clip, backend, arrays, norm, limit)
         for grad in gradients:
             grad.bump_version()
     return result
@@ -103,9 +103,9 @@ def _check_finite(norm: Array) -> None:
         )
 
 
-def _shrink(backend: Backend, arrays: list[Array], norm: Array, limit: float) -> None:
-    """Bring the norm down to the limit, if it is above."""
-    if backend.shrink(arrays, norm, limit):
+def _clip(backend: Backend, arrays: list[Array], norm: Array, limit: float) -> None:
+    """Scale the gradients if their norm is above the limit."""
+    if call_update(backend, "clip", arrays, norm, limit) is not NotImplemented:
         return
     factor = backend.xp.minimum(limit / (norm + 1e-6), 1.0)
     for array in arrays:
@@ -118,14 +118,14 @@ def clip_grad_value_(params: Tensor | Iterable[Tensor], clip_value: float) -> No
     Parameters
     ----------
     params : Tensor or iterable of Tensor
-        Those without a gradient are passed over.
+        Those without a gradient are skipped.
     clip_value : float
         The limit; ``math.inf`` changes nothing.
 
     Raises
     ------
     OptionError
-        If ``clip_value`` is negative or NaN, or ``params`` an iterator that was used up before.
+        If ``clip_value`` is negative or NaN, or ``params`` an exhausted iterator.
     DTypeError
         If ``params`` are no tensors.
 
@@ -148,11 +148,12 @@ def _gradients(params: Tensor | Iterable[Tensor]) -> list[Tensor]:
     return [p.grad for p in list_of_tensors("params", params) if p.grad is not None]
 
 
-def _norm(xp: Any, fast: Callable[..., Array | None], arrays: list[Array], p: float) -> Any:
+def _norm(backend: Backend, arrays: list[Array], p: float) -> Any:
     """Norm of all values together, in float32 at least; a 0-d array or scalar."""
-    norm = fast(arrays) if p == 2 else None
-    if norm is not None:
+    norm = call_update(backend, "norm", arrays) if p == 2 else NotImplemented
+    if norm is not NotImplemented:
         return norm
+    xp = backend.xp
     arrays = [
         array.astype(xp.float32) if array.dtype.itemsize < 4 else array
         for array in arrays
@@ -160,13 +161,13 @@ def _norm(xp: Any, fast: Callable[..., Array | None], arrays: list[Array], p: fl
     ]
     if not arrays:
         return xp.zeros((), dtype=xp.float32)
-    if p == math.inf:  # without |g|, a temporary as large as g
+    if p == math.inf:  # max and min need no temporary for |g|
         parts = [xp.maximum(array.max(), -array.min()) for array in arrays]
         largest = parts[0]
         for part in parts[1:]:
             largest = xp.maximum(largest, part)
         return largest
-    if p == 2:  # in float64: BLAS adds up float32 numbers with few correct digits
+    if p == 2:  # in float64: BLAS sums float32 numbers with a large rounding error
         pieces = [piece for array in arrays for piece in _pieces(array.reshape(-1))]
         wide = (piece.astype(xp.float64) for piece in pieces)
         norm = xp.sqrt(_total([xp.vdot(piece, piece) for piece in wide]))
@@ -175,7 +176,7 @@ def _norm(xp: Any, fast: Callable[..., Array | None], arrays: list[Array], p: fl
 
 
 def _pieces(array: Array) -> Iterator[Array]:
-    """Cut a vector, so that temporaries are small."""
+    """Cut a vector into pieces, so that temporaries are small."""
     for start in range(0, array.size, _PIECE):
         yield array[start : start + _PIECE]
 

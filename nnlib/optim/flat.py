@@ -1,7 +1,7 @@
-"""Parameters, gradients and optimizer state as views of one buffer each.
+"""`Flat`: parameters, gradients and optimizer state as views of one flat buffer each.
 
-One update then serves all parameters, and the backward pass leaves gradients where the update finds
-them.  A parameter stays the same tensor; only its array moves.
+One call updates all parameters, and the backward pass writes gradients into the flat buffer.  A
+parameter remains the same tensor: only its array is replaced.
 """
 
 from __future__ import annotations
@@ -20,21 +20,20 @@ from nnlib_backends.dtypes import is_half
 
 __all__ = ["Flat", "Run", "flattened", "state_dtype"]
 
-_BOUNDARY = 64  # bytes between which parameters begin: a cache line, and the widest vector
+_ALIGNMENT = 64  # of each parameter, in bytes: a cache line, and the widest SIMD vector
 
 
 @dataclass(eq=False)
 class Run:
-    """Neighbouring parameters of one step count, which are changed at once.
+    """Adjacent parameters with the same step count, which are updated in one call.
 
     Attributes
     ----------
     group : int
-        Position of their group.
+        Index of their group.
     params : list of Tensor
     scalars : array or list of float
-        Of their next update.  What changes from step to step is never baked into a recording, so
-        it is an array where the host can write into arrays without waiting.
+        Scalar inputs of their next update: an array in host memory, else a list.
     """
 
     group: int
@@ -43,20 +42,20 @@ class Run:
 
 
 class Flat:
-    """Some parameters of one dtype on one backend, one after the other.
+    """Flat buffers of parameters of one dtype on one backend.
 
-    A parameter that looks into somebody else's array is left where it is, in a `Flat` of its own.
+    A parameter that is a view of another array is not moved: it has a `Flat` of its own.
 
     Attributes
     ----------
     params : list of Tensor
-    places : list of slice
-        Where each lies.
+    slices : list of slice
+        Slice of the flat buffers for each parameter.
     moved : bool
-        Whether the parameters are views of `data`, and their gradients shall be of `grad`.
+        Whether the parameters are views of `data`, and their gradient buffers of `grad`.
     data, grad : arrays, one axis if ``moved``
     state_dtype : dtype
-        Of the state, and of the scalars of an update.
+        Dtype of the state and of an update's scalars.
     """
 
     def __init__(self, params: list[Tensor], moved: bool) -> None:
@@ -64,78 +63,78 @@ class Flat:
         self.backend: Backend = params[0].backend
         self.dtype = params[0].dtype
         self.state_dtype = state_dtype(params[0])
-        self.places: list[slice] = []
-        self.homes: list[Array] = []
+        self.slices: list[slice] = []
+        self.grad_buffers: list[Array] = []
         self.arrays: list[Array] = []
         self.runs: dict[tuple[int, int], Run] = {}
         self._state: dict[str, tuple[Array, list[Array]]] = {}
         if not moved:
-            self.data, self.places = params[0].data, [slice(None)]
+            self.data, self.slices = params[0].data, [slice(None)]
             self.arrays = [self.data]
             return
-        step = _BOUNDARY // self.dtype.itemsize
+        step = _ALIGNMENT // self.dtype.itemsize
         start = 0
         for p in params:
-            self.places.append(slice(start, start + p.size))
+            self.slices.append(slice(start, start + p.size))
             start += -(-p.size // step) * step
         xp = self.backend.xp
         self.data = xp.zeros((start,), dtype=self.dtype)
         self.grad = xp.zeros((start,), dtype=self.dtype)
-        for p, place in zip(params, self.places, strict=True):
-            array = self.data[place].reshape(p.shape)
+        for p, part in zip(params, self.slices, strict=True):
+            array = self.data[part].reshape(p.shape)
             array[...] = p.data
             p.data = array
             self.arrays.append(array)
-            self.homes.append(self.grad[place].reshape(p.shape))
+            self.grad_buffers.append(self.grad[part].reshape(p.shape))
             if p.grad is not None and p.grad.dtype == p.dtype and p.grad.backend is p.backend:
-                self.homes[-1][...] = p.grad.data
-                p.grad = Tensor(self.homes[-1], p.backend)
-        self.settle()
+                self.grad_buffers[-1][...] = p.grad.data
+                p.grad = Tensor(self.grad_buffers[-1], p.backend)
+        self.set_grad_buffers()
 
     def new_scalars(self, count: int) -> Any:
-        """Return room for the scalars of an update."""
+        """Return a buffer for the scalars of an update."""
         if self.backend.host_memory:
             return self.backend.xp.zeros((count,), dtype=self.state_dtype)
         return [0.0] * count
 
     def is_intact(self) -> bool:
-        """Tell whether the parameters still are where they were put."""
+        """Whether all parameters still have their arrays from here."""
         return all(map(is_, map(attrgetter("data"), self.params), self.arrays))
 
-    def settle(self) -> None:
-        """Have the backward pass leave gradients in `grad`."""
+    def set_grad_buffers(self) -> None:
+        """Make the backward pass write gradients into `grad`."""
         if self.moved:
-            for p, grad_buffer in zip(self.params, self.homes, strict=True):
+            for p, grad_buffer in zip(self.params, self.grad_buffers, strict=True):
                 if p.node is not None:
                     p.node.grad_buffer = grad_buffer
 
-    def take_gradient(self, i: int, grad: Tensor) -> None:
-        """Copy a parameter's gradient to its place."""
+    def store_gradient(self, i: int, grad: Tensor) -> None:
+        """Copy a parameter's gradient into its gradient buffer."""
         node = self.params[i].node
         assert node is not None
         node.release_grad_buffer()
-        perform(_copy, self.homes[i], grad.data)
+        perform(_copy, self.grad_buffers[i], grad.data)
 
     def state(self, name: str) -> list[Array]:
-        """Return each parameter's part of a state array, which is made if there is none."""
+        """Return each parameter's part of a state array, which is created on first use."""
         if name not in self._state:
             whole = self.backend.xp.zeros(self.data.shape, dtype=self.state_dtype)
             parts = [whole]
             if self.moved:
-                pairs = zip(self.places, self.params, strict=True)
-                parts = [whole[place].reshape(p.shape) for place, p in pairs]
+                pairs = zip(self.slices, self.params, strict=True)
+                parts = [whole[part].reshape(p.shape) for part, p in pairs]
             self._state[name] = (whole, parts)
         return self._state[name][1]
 
     def state_arrays(self) -> list[Array]:
-        """Return the state of all parameters together, one array for each name."""
+        """Return the state of all parameters, one array per name."""
         return [whole for whole, _ in self._state.values()]
 
     def part(self, first: int, last: int, names: Iterable[str | None]) -> list[Array | None]:
-        """Return data, gradients and state of the parameters ``first`` … ``last``, each as one."""
+        """Return data, gradient and state arrays of the parameters ``first`` … ``last``."""
         part: Any = ...
         if self.moved:
-            part = slice(self.places[first].start, self.places[last].stop)
+            part = slice(self.slices[first].start, self.slices[last].stop)
             arrays = [self.data[part], self.grad[part]]
         else:
             grad = self.params[0].grad
@@ -147,7 +146,7 @@ class Flat:
 
 
 def state_dtype(p: Tensor) -> Any:
-    """Return the dtype in which a parameter is updated: float32 for one of 16 bits.
+    """Return the dtype in which a parameter is updated: float32 if it has 16 bits.
 
     Examples
     --------
@@ -160,18 +159,18 @@ def state_dtype(p: Tensor) -> Any:
 
 def flattened(params: list[Tensor]) -> list[Flat]:
     """Move parameters into flat buffers, one for each backend and dtype."""
-    kinds: dict[tuple[Backend, Any], list[Tensor]] = {}
-    loose = []
+    movable_params: dict[tuple[Backend, Any], list[Tensor]] = {}
+    others = []
     for p in params:
-        # its own array, or a place in the buffer of an earlier optimizer
+        # an array of its own, or a view of an earlier optimizer's flat buffer
         movable = p.data.base is None or (p.node is not None and p.node.grad_buffer is not None)
         if movable and math.prod(p.shape) > 0:
-            kinds.setdefault((p.backend, p.dtype), []).append(p)
+            movable_params.setdefault((p.backend, p.dtype), []).append(p)
         else:
-            loose.append(p)
+            others.append(p)
     return [
-        *[Flat(members, moved=True) for members in kinds.values()],
-        *[Flat([p], moved=False) for p in loose],
+        *[Flat(members, moved=True) for members in movable_params.values()],
+        *[Flat([p], moved=False) for p in others],
     ]
 
 

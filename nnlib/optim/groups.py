@@ -1,4 +1,4 @@
-"""Groups of parameters, each with options of its own: by name, and what an optimizer checks."""
+"""Parameter groups with their own options: made from patterns of names, and checked."""
 
 from __future__ import annotations
 
@@ -19,31 +19,30 @@ if TYPE_CHECKING:
 
 __all__ = ["param_groups"]
 
-#: Groups, each with the parameters that it had.
-Known: TypeAlias = list[tuple[dict[str, Any], list[Tensor]]]
+#: Pairs (group, its parameters at that time).
+Snapshot: TypeAlias = list[tuple[dict[str, Any], list[Tensor]]]
 
 
 def param_groups(
     model: Module, options: Mapping[str, float | Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Give parts of a model learning rates, or other options, of their own.
+    """Make parameter groups with their own learning rates or other options.
 
-    Small rates for what was learned before and larger ones for what is new are called
-    discriminative fine-tuning (Howard & Ruder, "Universal language model fine-tuning for text
-    classification", ACL 2018, §3.2).  A schedule scales the rate of every group.
+    Discriminative fine-tuning uses small learning rates for pretrained layers and larger ones for
+    new layers (Howard & Ruder, "Universal language model fine-tuning for text classification", ACL
+    2018, §3.2).  A schedule scales the learning rate of every group.
 
     Parameters
     ----------
     model : Module
     options : mapping of str to float or dict
-        Pattern of names, as of `nnlib.nn.freeze` → learning rate, or options of the optimizer.  A
+        Pattern of names, see `nnlib.nn.freeze` → learning rate, or options of the optimizer.  A
         parameter belongs to the first pattern that matches.
 
     Returns
     -------
     list of dict
-        For any optimizer.  Frozen parameters are in it, too, and are skipped until they are
-        unfrozen.
+        Groups for an optimizer, including frozen parameters, which it skips.
 
     Raises
     ------
@@ -83,8 +82,8 @@ def param_groups(
 
 
 def as_groups(params: Any) -> list[dict[str, Any]]:
-    """Return what an optimizer is made for as a list of groups."""
-    refused = (Tensor, Mapping, str, Set)  # a set has another order in each process
+    """Return an optimizer's argument ``params`` as a list of groups."""
+    refused = (Tensor, Mapping, str, Set)  # the order of a set differs between processes
     if isinstance(params, refused) or not isinstance(params, Iterable):
         raise DTypeError(
             "params must be an iterable of tensors or of groups, such as model.parameters(), with "
@@ -116,23 +115,23 @@ def checked_group(optimizer: Optimizer, group: Any, taken: set[int]) -> dict[str
 
 
 def edited_group(optimizer: Optimizer, group: Any, taken: set[int]) -> dict[str, Any]:
-    """Return a group that was edited by hand, with its own list, which may have become empty."""
+    """Check a group that was edited by hand; its list of parameters may be empty."""
     params = group.get("params") if isinstance(group, Mapping) else None
     if type(params) is not list:
         return checked_group(optimizer, group, taken)
     return {**(checked_group(optimizer, group, taken) if params else group), "params": params}
 
 
-def known(groups: list[dict[str, Any]]) -> Known:
-    """Remember groups as they are, for `are_known`."""
+def snapshot(groups: list[dict[str, Any]]) -> Snapshot:
+    """Return a snapshot of groups for `is_unchanged`."""
     return [(group, [*group["params"]]) for group in groups]
 
 
-def are_known(groups: list[dict[str, Any]], as_they_were: Known) -> bool:
-    """Tell whether groups and their lists of parameters are as they were."""
-    if len(groups) != len(as_they_were):
+def is_unchanged(groups: list[dict[str, Any]], before: Snapshot) -> bool:
+    """Whether groups and their lists of parameters equal a snapshot."""
+    if len(groups) != len(before):
         return False
-    for i, (group, params) in enumerate(as_they_were):
+    for i, (group, params) in enumerate(before):
         now = group.get("params") if group is groups[i] else None
         if type(now) is not list or len(now) != len(params) or not all(map(is_, now, params)):
             return False
@@ -140,7 +139,7 @@ def are_known(groups: list[dict[str, Any]], as_they_were: Known) -> bool:
 
 
 def check_names(optimizer: Optimizer, group: dict[str, Any]) -> None:
-    """Raise unless a group has all options of its optimizer, and no others."""
+    """Check that a group has all options of its optimizer, and no others."""
     _check_known(optimizer, group.keys() - {"params"})
     missing = [name for name in optimizer.defaults if name not in group]
     if missing:

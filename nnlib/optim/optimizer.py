@@ -1,4 +1,4 @@
-"""What all optimizers share: groups of parameters, their state, and the walk over them."""
+"""`Optimizer`: the base class, with parameter groups, state and the step."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from nnlib.errors import (
 )
 from nnlib.optim.flat import Flat, Run, flattened
 from nnlib.optim.groups import (
-    Known,
-    are_known,
+    Snapshot,
     as_groups,
     check_names,
     checked_group,
     edited_group,
-    known,
+    is_unchanged,
+    snapshot,
 )
 from nnlib.optim.options import Range
 from nnlib.optim.state_dict import checked_state, copied
 from nnlib.optim.update import UpdateRule
-from nnlib.tracing import Guards, current, perform, repeated, scalar_inputs
+from nnlib.tracing import Guards, current, perform, scalar_inputs
 from nnlib_backends.base import Array
 
 __all__ = ["Optimizer"]
 
 
 class Checked(NamedTuple):
-    """The options of a group as they were checked, and what follows from them."""
+    """The checked options of a group, and the state arrays and flags for them."""
 
-    given: Any  #: number and values of the options
+    given: Any  #: number and values of the options before the check
     options: dict[str, Any]
-    initial: dict[str, float]  #: the state arrays that are needed, with the value that fills each
-    names: tuple[str | None, ...]  #: of all state arrays; None for one that is not needed
+    initial: dict[str, float]  #: needed state arrays → initial value
+    names: tuple[str | None, ...]  #: names of all state arrays; None for one that is not needed
     flags: dict[str, bool]
 
 
 class Optimizer(Explained):
-    """Base class: keeps groups of parameters and changes those that have a gradient.
+    """Base class of optimizers, which updates the parameters that have a gradient.
 
     A subclass states its update rule, the names of the state arrays, and the ranges of its
     options; see ``nnlib/optim/sgd.py``.
@@ -53,39 +53,39 @@ class Optimizer(Explained):
     Parameters
     ----------
     params : iterable of Tensor, or of dict
-        The parameters; or groups, each a dict with ``"params"`` and any options that differ from
-        the optimizer's own.  Parameters may live on different backends: each is updated where it
-        is, and its state follows when it is moved.
+        The parameters; or groups, each a dict with ``"params"`` and options that differ from the
+        optimizer's.  Parameters may be on different backends: each is updated on its own, and its
+        state moves with it.
     defaults : dict
         Options by name.
 
     Attributes
     ----------
     param_groups : list of dict
-        The groups with all their options.  Options may be changed between steps, as schedules do
-        with ``"lr"``; so may the groups and their lists of parameters, which are checked then.
+        The groups with all their options.  Options, groups and their lists of parameters may be
+        changed between steps, as schedules change ``"lr"``; they are checked at the next step.
     state : dict
-        Parameter → its step count and the tensors that belong to it.  Of a parameter that is taken
-        out of its group it is forgotten at the next step.
+        Parameter → step count and state tensors.  The next step deletes the state of a parameter
+        that was removed from its group.
 
     Raises
     ------
     OptionError
-        If there is no parameter, one comes twice, an option is unknown or outside its range.
+        If there is no parameter, one is given twice, an option is unknown or outside its range.
     DTypeError
-        If something is not a floating-point tensor.
+        If a parameter is not a floating-point tensor.
     GradientError
-        If a parameter is itself the result of a recorded operation.
+        If a parameter is the result of an operation.
 
     Notes
     -----
-    An optimizer knows tensors, not the model: where a layer or parameter of the model is replaced
-    afterwards, ``model.head = nn.Linear(4, 3)``, it goes on with the old one, as in PyTorch.  Make
-    it after that, or change `param_groups`.  (`nnlib.Trainer` notices.)
+    An optimizer holds tensors, not the model.  If a layer of the model is replaced afterwards,
+    ``model.head = nn.Linear(4, 3)``, it keeps the parameters of the old layer, as in PyTorch: make
+    the optimizer after that, or change `param_groups`.  (`nnlib.Trainer` raises an error.)
 
-    An optimizer can be pickled and copied with `copy.deepcopy`.  On its own it gets copies of its
-    parameters; copied together with the model, ``copy.deepcopy((model, optimizer))``, it is the
-    optimizer of the model's copy.
+    An optimizer can be pickled and copied with `copy.deepcopy`.  Copied alone, it has copies of its
+    parameters; copied with the model, ``copy.deepcopy((model, optimizer))``, it optimizes the
+    model's copy.
 
     Examples
     --------
@@ -98,21 +98,21 @@ class Optimizer(Explained):
     """
 
     rule: ClassVar[UpdateRule]
-    slots: ClassVar[tuple[str, ...]]  # state arrays, in the order in which the rule takes them
+    slots: ClassVar[tuple[str, ...]]  # names of the state arrays, in the rule's order
     ranges: ClassVar[dict[str, Range]]
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self.defaults = self.checked(defaults)
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
-        self._forget_places()
+        self._reset_flats()
         for group in as_groups(params):
             self.add_param_group(group)
 
-    # What a subclass says --------------------------------------------------------------------
+    # For subclasses --------------------------------------------------------------------------
 
     def checked(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the options with all numbers in range and of Python's own type."""
+        """Check the ranges of the options; return them with numbers as Python floats."""
         result = dict(options)
         for name, allowed in self.ranges.items():
             value = result[name]
@@ -123,11 +123,11 @@ class Optimizer(Explained):
         return result
 
     def initial_state(self, options: dict[str, Any]) -> dict[str, float]:
-        """Return the state arrays that these options need, with the value that fills each."""
+        """Return the state arrays that these options need, each with its initial value."""
         raise NotImplementedError  # abstract
 
     def flags(self, options: dict[str, Any]) -> dict[str, bool]:
-        """Return the rule's switches, which say what it computes."""
+        """Return the flags of the rule."""
         raise NotImplementedError  # abstract
 
     def scalars(self, options: dict[str, Any], step: int) -> dict[str, float]:
@@ -144,50 +144,50 @@ class Optimizer(Explained):
         group : dict
             ``"params"`` (a tensor or an iterable of tensors) and options.
         """
-        self._take_over_groups()
+        self._sync_groups()
         taken = {id(p) for other in self.param_groups for p in other["params"]}
         checked = checked_group(self, group, taken)
         self.param_groups.append(checked)
-        self._known += known([checked])
+        self._snapshot += snapshot([checked])
         self._flats.append(flattened(checked["params"]))
 
-    def _forget_places(self) -> None:
+    def _reset_flats(self) -> None:
         self._flats: list[list[Flat]] = []
-        # each group with the parameters that it had when its flat buffers were made
-        self._known: Known = []
+        # the groups for which the flat buffers were made
+        self._snapshot: Snapshot = []
         self._checked: dict[int, Checked] = {}
         # the values of a group's options; an optimizer may have none
-        self._pick = itemgetter(*self.defaults) if self.defaults else len
+        self._option_values = itemgetter(*self.defaults) if self.defaults else len
 
-    def _take_over_groups(self) -> None:
-        """Check groups that were edited by hand, and forget the state of what is gone."""
-        if are_known(self.param_groups, self._known):
+    def _sync_groups(self) -> None:
+        """Check groups that were edited by hand; delete the state of removed parameters."""
+        if is_unchanged(self.param_groups, self._snapshot):
             return
         taken: set[int] = set()
         groups = [edited_group(self, group, taken) for group in self.param_groups]
         for i, (group, complete) in enumerate(zip(self.param_groups, groups, strict=True)):
             if isinstance(group, dict):
-                group.update(complete)  # whoever holds it goes on holding it
+                group.update(complete)  # keep the dict, which other code may hold
             else:
                 self.param_groups[i] = complete
-        self._forget_places()
-        self._known = known(self.param_groups)
+        self._reset_flats()
+        self._snapshot = snapshot(self.param_groups)
         self._flats = [flattened(group["params"]) for group in self.param_groups]
         self.state = {p: entries for p, entries in self.state.items() if id(p) in taken}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy gets: it puts its parameters into flat buffers of its own."""
-        return {k: v for k, v in vars(self).items() if k not in ("_flats", "_known", "_checked")}
+        """Return the state without the flat buffers, which a copy makes anew."""
+        return {k: v for k, v in vars(self).items() if k not in ("_flats", "_snapshot", "_checked")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._forget_places()
+        self._reset_flats()
 
     # Training --------------------------------------------------------------------------------
 
     def zero_grad(self) -> None:
-        """Drop the gradients of all parameters."""
-        self._take_over_groups()
+        """Set the gradients of all parameters to None."""
+        self._sync_groups()
         tracing = current()
         for group in self.param_groups:
             for p in group["params"]:
@@ -197,69 +197,67 @@ class Optimizer(Explained):
                     p.node.grad = None
 
     def step(self, *, skip: Tensor | None = None) -> None:
-        """Change every parameter that has a gradient, in place.
-
-        Nothing is read from the device.
+        """Update every parameter that has a gradient, in place and without waiting for the device.
 
         Parameters
         ----------
         skip : Tensor, (), optional
-            If it is not 0, parameters and their state stay as they are: see `GradScaler`.
+            If it is not 0, parameters and state are not changed, see `GradScaler`.
 
         Raises
         ------
         OptionError
-            If an option was set to a value outside its range, or a group edited so that it is none.
+            If an option was set to a value outside its range, or a group is invalid.
         BackendMismatchError, DTypeError
-            If a gradient was set by hand that is not like its parameter.
+            If a gradient has another backend or dtype than its parameter.
         """
-        self._arrange()
+        self._flatten()
         tracing = current()
         if tracing is not None:
-            self._note(tracing)
+            self._add_guards(tracing)
         for i, flats in enumerate(self._flats):
             options = self._options(i)
             for flat in flats:
                 try:
                     self._step_flat(i, options, flat, None if skip is None else skip.data)
                 except MemoryError as error:
-                    what = f"{type(self).__name__}, for its state and what it computes with,"
+                    what = f"{type(self).__name__}, for its state and temporary arrays,"
                     raise memory.out_of_memory(error, flat.backend, what) from None
 
-    def _arrange(self) -> None:
-        """Put the parameters into flat buffers, if they are not or no longer there."""
-        self._take_over_groups()
+    def _flatten(self) -> None:
+        """Move the parameters into flat buffers, unless they are there already."""
+        self._sync_groups()
         if not all(map(Flat.is_intact, chain.from_iterable(self._flats))):
             self._flats = [flattened(group["params"]) for group in self.param_groups]
         for group in self._flats:
             for flat in group:
-                flat.settle()
+                flat.set_grad_buffers()
 
-    def _note(self, tracing: Guards) -> None:
-        """A recorded step is right while parameters, state and kinds of options are the same."""
+    def _add_guards(self, tracing: Guards) -> None:
+        """Guard a traced step by the parameters, the state, and the options' structure."""
         flats, state = self._flats, self.state
         for group in self.param_groups:
             for p in group["params"]:
                 tracing.note_tensor(p)
-        kinds = [self._kind(i) for i in range(len(flats))]
+        structures = [self._structure(i) for i in range(len(flats))]
 
         def unchanged() -> bool:
             if self._flats is not flats or self.state is not state:
                 return False
-            if not are_known(self.param_groups, self._known):
+            if not is_unchanged(self.param_groups, self._snapshot):
                 return False
-            for i, kind in enumerate(kinds):  # noqa: SIM110 - at every replay: no generator
-                if self._kind(i) != kind:
+            for i, structure in enumerate(structures):  # noqa: SIM110 - faster at every replay
+                if self._structure(i) != structure:
                     return False
             return True
 
         tracing.note_guard(unchanged)
 
     def _options(self, i: int) -> Checked:
-        """Return the checked options of group ``i``; checked again only if one has changed."""
+        """Return the checked options of group ``i``, from a cache while none has changed."""
         group = self.param_groups[i]
         try:
-            given = (len(group), self._pick(group))
+            given = (len(group), self._option_values(group))
         except KeyError:
             check_names(self, group)
             raise
@@ -272,8 +270,8 @@ class Optimizer(Explained):
             checked = self._checked[i] = Checked(given, options, initial, names, flags)
         return checked
 
-    def _kind(self, i: int) -> Any:
-        """Return what cannot change in a recorded step: state arrays and flags."""
+    def _structure(self, i: int) -> Any:
+        """Return the names of the state arrays and the flags, which are constants of a trace."""
         options = self._options(i)
         return options.names, options.flags
 
@@ -285,16 +283,7 @@ class Optimizer(Explained):
                 run = flat.runs[first, last] = Run(i, flat.params[first : last + 1], scalars)
             arrays = flat.part(first, last, options.names)
             scalars = scalar_inputs(run.scalars, self._advance, run, dtype=flat.state_dtype)
-            flags: dict[str, Any] = options.flags
-            own = before = None
-            if skip is not None and self.rule.can_skip(flat.backend):
-                flags = {**flags, "skip": skip}
-            elif skip is not None:
-                own = [array for array in (arrays[0], *arrays[2:]) if array is not None]
-                before = repeated(_copies, own)
-            perform(self.rule, flat.backend, *arrays, scalars=scalars, **flags)
-            if before is not None:
-                perform(_restore, flat.backend.xp, own, before, skip)
+            perform(self.rule, flat.backend, *arrays, scalars=scalars, skip=skip, **options.flags)
             tracing = current()
             for p in run.params:
                 p.version_cell[0] += 1
@@ -302,10 +291,10 @@ class Optimizer(Explained):
                     tracing.note_change(p.version_cell)
 
     def _runs(self, flat: Flat, initial: dict[str, float]) -> list[tuple[int, int]]:
-        """First and last of the parameters to change: neighbours with one step count at once."""
+        """Return (first, last) of each run of neighbouring parameters with the same step count."""
         runs: list[tuple[int, int]] = []
         steps = -1
-        slots = None  # no state is made where there is no gradient
+        slots = None  # without a gradient no state is made
         for i, p in enumerate(flat.params):
             grad = p.grad
             if grad is None:
@@ -314,13 +303,13 @@ class Optimizer(Explained):
                 slots = [(name, value, flat.state(name)) for name, value in initial.items()]
             if grad.backend is not p.backend or grad.dtype != p.dtype:
                 _refuse_gradient(p, grad)
-            if flat.moved and grad.data is not flat.homes[i]:
-                flat.take_gradient(i, grad)
+            if flat.moved and grad.data is not flat.grad_buffers[i]:
+                flat.store_gradient(i, grad)
             state = self.state.setdefault(p, {"step": 0})
             for name, value, arrays in slots:
                 tensor = state.get(name)
                 if tensor is None or tensor.data is not arrays[i]:
-                    self._place_state(p, name, arrays[i], value)
+                    self._store_state(p, name, arrays[i], value)
             if runs and runs[-1][1] == i - 1 and state["step"] == steps:
                 runs[-1] = (runs[-1][0], i)
             else:
@@ -328,15 +317,15 @@ class Optimizer(Explained):
                 steps = state["step"]
         return runs
 
-    def _place_state(self, p: Tensor, name: str, array: Array, value: float) -> None:
-        """Have a state tensor lie in the flat buffer; a new one is filled with ``value``."""
+    def _store_state(self, p: Tensor, name: str, array: Array, value: float) -> None:
+        """Move a state tensor into the flat buffer; a new one is filled with ``value``."""
         state = self.state[p]
-        # loaded before, or the parameter has moved
+        # existing state was loaded, or its parameter was moved
         array[...] = copied(state[name], p).data if name in state else value
         state[name] = Tensor(array, p.backend)
 
     def _advance(self, run: Run) -> list[float]:
-        """Count a step of some parameters; return the scalars of their update."""
+        """Increase the step count of a run; return the scalars of its update."""
         for p in run.params:
             self.state[p]["step"] += 1
         options = self._options(run.group).options
@@ -346,43 +335,42 @@ class Optimizer(Explained):
     # State -----------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that continuing needs, besides the parameters themselves.
+        """Return the options and the state.
 
         Returns
         -------
         dict
-            ``"param_groups"``: the options of each group, with the positions of its parameters
-            instead of the parameters; ``"state"``: position → step count and tensors, which share
-            the optimizer's memory.
+            ``"param_groups"``: the options of each group, with indices instead of parameters;
+            ``"state"``: index → step count and tensors, which share the optimizer's memory.
         """
-        self._take_over_groups()
+        self._sync_groups()
         groups: list[dict[str, Any]] = []
-        positions: dict[Tensor, int] = {}
+        indices: dict[Tensor, int] = {}
         for group in self.param_groups:
-            places = [positions.setdefault(p, len(positions)) for p in group["params"]]
-            groups.append({**group, "params": places})
-        state = {positions[p]: dict(entries) for p, entries in self.state.items()}
+            params = [indices.setdefault(p, len(indices)) for p in group["params"]]
+            groups.append({**group, "params": params})
+        state = {indices[p]: dict(entries) for p, entries in self.state.items()}
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from what `state_dict` returned, for the same parameters in the same order.
+        """Load the result of `state_dict`, for the same parameters in the same order.
 
         Parameters
         ----------
         state : mapping
-            Its arrays may be tensors or arrays of any backend; they are copied.
+            With tensors or arrays of any backend, which are copied.
 
         Raises
         ------
         StateError
-            If groups, names or shapes do not match.  Nothing was changed then.
+            If groups, names or shapes do not match.  Then nothing is changed.
         OptionError
-            If an option is outside its range.  Nothing was changed then.
+            If an option is outside its range.  Then nothing is changed.
         """
-        self._take_over_groups()
+        self._sync_groups()
         groups, entries = checked_state(self, state)
         for group, options in zip(self.param_groups, groups, strict=True):
-            for name in ("initial_lr", "scheduled_lr"):  # of a schedule that the state has not seen
+            for name in ("initial_lr", "scheduled_lr"):  # of a schedule that is not in the state
                 group.pop(name, None)
             group.update(options)
         self.state = {
@@ -396,16 +384,6 @@ class Optimizer(Explained):
             options = ", ".join(f"{k}={v!r}" for k, v in group.items() if k not in hidden)
             lines.append(f"  {len(group['params'])} parameters: {options}")
         return f"{type(self).__name__}(\n" + "\n".join(lines) + "\n)"
-
-
-def _copies(arrays: list[Array]) -> list[Array]:
-    return [array.copy() for array in arrays]
-
-
-def _restore(xp: Any, arrays: list[Array], before: list[Array], skip: Array) -> None:
-    """Take back what was changed, if ``skip`` is not 0."""
-    for array, old in zip(arrays, before, strict=True):
-        array[...] = xp.where(skip != 0, old, array)
 
 
 def _refuse_gradient(p: Tensor, grad: Tensor) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Checks of what optimizers and schedules are given: numbers, and parameters."""
+"""Check the arguments of optimizers and schedules."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ class Range:
 
 
 def list_of_tensors(what: str, params: Any) -> list[Tensor]:
-    """Return the tensors of an iterable, or a tensor alone, as a new list.
+    """Return a tensor, or an iterable of tensors, as a new list.
 
     Raises
     ------
     DTypeError
-        If it is something else.
+        If ``params`` is neither.
     OptionError
-        If it is an iterator that gives none: it was used up before.  A list may be empty.
+        If it is an exhausted iterator.  A list may be empty.
 
     Examples
     --------

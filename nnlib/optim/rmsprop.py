@@ -82,9 +82,9 @@ class RMSprop(Optimizer):
     weight_decay : float
         Adds ``weight_decay · W`` to the gradient (an L2 penalty).
     momentum : float
-        Decay of a running sum of the scaled gradients, which then is the direction.
+        Decay of a running sum of the scaled gradients, the direction of a step.
     centered : bool
-        Divide by the standard deviation instead: the mean gradient is subtracted (Graves, 2013).
+        Divide by the running standard deviation of the gradient instead (Graves, 2013).
 
     Raises
     ------
@@ -139,7 +139,7 @@ class RMSprop(Optimizer):
         )
 
     def initial_state(self, options: dict[str, Any]) -> dict[str, float]:
-        """Return the mean square, and the mean and the running sum where asked for."""
+        """Return the mean square; with ``centered`` the mean, with ``momentum`` a running sum."""
         state = {"square_avg": 0.0}
         if options["centered"]:
             state["grad_avg"] = 0.0
@@ -152,6 +152,6 @@ class RMSprop(Optimizer):
         return {"decayed": options["weight_decay"] != 0}
 
     def scalars(self, options: dict[str, Any], step: int) -> dict[str, float]:
-        """Return the options that are numbers."""
+        """Return the numeric options."""
         given = {name: options[name] for name in self.ranges}
         return {**given, "one_minus_alpha": 1 - options["alpha"]}

@@ -1,4 +1,4 @@
-"""Loss scaling: float16 gradients that are neither zero nor infinite."""
+"""`GradScaler`: loss scaling for float16."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from nnlib.arguments import positive_integer
 from nnlib.autograd import Tensor
 from nnlib.errors import OptionError, StateError
 from nnlib.optim.optimizer import Optimizer
+from nnlib.optim.update import call_update
 from nnlib.tracing import perform
 from nnlib_backends import Backend
 from nnlib_backends.base import Array
@@ -16,24 +17,24 @@ __all__ = ["GradScaler"]
 
 
 class GradScaler:
-    """Multiply the loss, so that gradients in float16 do not vanish; find the factor by itself.
+    """Scale the loss, so that small gradients do not become zero in float16.
 
-    The gradients are divided by the factor before the optimizer sees them.  If one is infinite or
-    NaN then, the step is left out and the factor is made smaller; after a number of good steps it
-    is made larger again.  All of that is decided on the device: nothing waits for it, and it can
-    be compiled.
+    The gradients are divided by the same factor before the optimizer's step.  If one of them is
+    infinite or NaN, the step is skipped and the factor decreases; after a number of steps without
+    that it increases again.  The device decides, so the host never waits, and a step can be
+    compiled.
 
     Parameters
     ----------
     init_scale : float
-        The factor to begin with.
+        Initial factor.
     growth_factor, backoff_factor : float
-        What it is multiplied by after good steps (above 1), and after one that was left out
-        (between 0 and 1).
+        The factor is multiplied by ``growth_factor`` (above 1) after good steps, and by
+        ``backoff_factor`` (between 0 and 1) after a skipped one.
     growth_interval : int
-        How many good steps in a row make it grow.
+        Number of good steps in a row before the factor increases.
     enabled : bool
-        If false, all methods do as if there were no factor: one program for every precision.
+        If false, the factor is 1 and no step is skipped: one program serves every precision.
 
     Raises
     ------
@@ -42,9 +43,8 @@ class GradScaler:
 
     Notes
     -----
-    As in PyTorch, with one difference: the step count of Adam, which the host keeps, goes on when a
-    step is left out.  Its bias correction then divides by a little too much: the first steps are
-    somewhat shorter.
+    As in PyTorch, with one difference: a skipped step increases Adam's step count, which the host
+    keeps.  The bias correction is then slightly too small, and the first steps are shorter.
 
     References
     ----------
@@ -92,14 +92,14 @@ class GradScaler:
         return loss * self._on(loss.backend)[0]
 
     def unscale_(self, optimizer: Optimizer) -> None:
-        """Divide an optimizer's gradients by the factor, in place: before they are clipped.
+        """Divide an optimizer's gradients by the factor, in place, such as before clipping.
 
-        `step` does it by itself if this was not called.
+        `step` calls it if it was not called before.
 
         Raises
         ------
         OptionError
-            If it was done since the last `update`.
+            If it was called twice since the last `update`.
         """
         if not self.enabled:
             return
@@ -117,9 +117,9 @@ class GradScaler:
                 gradient.bump_version()
 
     def step(self, optimizer: Optimizer) -> None:
-        """Make the optimizer's step, unless a gradient is infinite or NaN.
+        """Call the optimizer's step, which is skipped if a gradient is infinite or NaN.
 
-        "A gradient": of this optimizer, or of one that was unscaled before since the last `update`.
+        This includes the gradients of all optimizers that were unscaled since the last `update`.
         """
         if not self.enabled:
             optimizer.step()
@@ -129,7 +129,7 @@ class GradScaler:
         optimizer.step(skip=None if self._state is None else self._state[2])
 
     def update(self) -> None:
-        """Adapt the factor: once, after the steps of all optimizers."""
+        """Adapt the factor; to be called once, after the steps of all optimizers."""
         self._unscaled.clear()
         if self._state is not None:
             options = (self.growth_factor, self.backoff_factor, self.growth_interval)
@@ -144,17 +144,17 @@ class GradScaler:
         return self._start[0] if self._state is None else float(self._state[0])
 
     def state_dict(self) -> dict[str, float]:
-        """Return the factor and how many good steps there were since it changed."""
+        """Return the factor and the number of good steps since its last change."""
         state = [float(t) for t in self._state[:2]] if self._state is not None else self._start
         return {"scale": state[0], "good_steps": state[1]}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Continue with what `state_dict` returned.
+        """Load the result of `state_dict`.
 
         Raises
         ------
         StateError
-            If it is something else.
+            If the names or the factor are wrong.
         """
         if set(state) != {"scale", "good_steps"} or not float(state["scale"]) > 0:
             raise StateError(f"a scaler's state has scale and good_steps. Received: {state!r}")
@@ -168,7 +168,7 @@ class GradScaler:
         if self._state is None or self._state[0].backend is not backend:
             if self._state is not None:
                 self._start = list(self.state_dict().values())
-            # arrays from outside, also if a recording is under way: its replays change them
+            # made outside a trace, so that replays change these arrays
             values = [backend.asarray(v, dtype="float32", copy=True) for v in (*self._start, 0.0)]
             scale, steps, found = (Tensor(value, backend) for value in values)
             self._state = scale, steps, found
@@ -183,7 +183,7 @@ class GradScaler:
 
 def _unscale(backend: Backend, gradients: list[Array], scale: Array, found: Array) -> None:
     """Divide gradients by the scale; leave 1 in ``found`` if one is not finite."""
-    if backend.unscale(gradients, scale, found):
+    if call_update(backend, "unscale", gradients, scale, found) is not NotImplemented:
         return
     xp = backend.xp
     for gradient in gradients:

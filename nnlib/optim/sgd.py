@@ -41,7 +41,7 @@ def sgd(
     nesterov: bool,
     decayed: bool,
 ) -> None:
-    """Go against the gradient, or against a running sum of gradients."""
+    """Subtract the gradient, or a running sum of gradients, times the learning rate."""
     if decayed:
         g = g + weight_decay * p
     if momentum_buffer is not None:
@@ -63,16 +63,17 @@ class SGD(Optimizer):
     momentum : float
         μ in v ← μ v + (1 − dampening) g, the direction that replaces the gradient g.
     dampening : float
-        Does not apply to a parameter's first step, which starts with v = g.
+        Not applied in a parameter's first step, where v = g.
     weight_decay : float
         Adds ``weight_decay · W`` to the gradient (an L2 penalty).
     nesterov : bool
-        Go along g + μ v instead of v.
+        Use the direction g + μ v instead of v.
 
     Raises
     ------
     OptionError
-        If an option is outside its range, or ``nesterov`` comes without momentum or with dampening.
+        If an option is outside its range, or ``nesterov`` is set without momentum or with
+        dampening.
 
     References
     ----------
@@ -120,7 +121,7 @@ class SGD(Optimizer):
         )
 
     def checked(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Check ranges, and that Nesterov's momentum has what it needs."""
+        """Check ranges, and the options that Nesterov momentum needs."""
         options = super().checked(options)
         if options["nesterov"] and (options["momentum"] == 0 or options["dampening"] != 0):
             raise OptionError(
@@ -130,15 +131,15 @@ class SGD(Optimizer):
         return options
 
     def initial_state(self, options: dict[str, Any]) -> dict[str, float]:
-        """Return a running sum, if there is momentum."""
+        """Return a running sum if there is momentum."""
         return {"momentum_buffer": 0.0} if options["momentum"] else {}
 
     def flags(self, options: dict[str, Any]) -> dict[str, bool]:
-        """Say which kind of momentum, and whether there is weight decay."""
+        """Return whether there is Nesterov momentum and weight decay."""
         return {"nesterov": options["nesterov"], "decayed": options["weight_decay"] != 0}
 
     def scalars(self, options: dict[str, Any], step: int) -> dict[str, float]:
-        """Return the options; the first step is not dampened, which makes v = g there."""
+        """Return the options, without dampening in the first step."""
         return {
             "lr": options["lr"],
             "momentum": options["momentum"],

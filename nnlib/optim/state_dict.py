@@ -1,4 +1,4 @@
-"""Whether a saved state fits an optimizer."""
+"""Check a saved state against an optimizer."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 __all__ = ["NOTES", "checked_state", "copied"]
 
-#: What a group may hold besides its parameters and options; the rates are notes of schedules.
+#: Keys of a group besides its parameters and options; schedules set the learning rates.
 NOTES = ("name", "initial_lr", "scheduled_lr")
 
 
 def checked_state(
     optimizer: Optimizer, state: Mapping[str, Any]
 ) -> tuple[list[dict[str, Any]], dict[Tensor, dict[str, Any]]]:
-    """Return the options of each group and the entries of each parameter, if all of them fit.
+    """Return the options of each group and the state of each parameter.
 
     Raises
     ------
     StateError
-        If they are of another optimizer or of other parameters.
+        If the state is of another optimizer or of other parameters.
     """
     groups = _checked_groups(optimizer, state)
     entries: dict[Tensor, dict[str, Any]] = {}
@@ -93,7 +93,7 @@ def _check_entries(
 
 
 def copied(value: Any, p: Tensor) -> Tensor:
-    """Copy a tensor or array of any backend to a parameter's, in the dtype of its state."""
+    """Copy a tensor or array to a parameter's backend, in the dtype of its state."""
     if isinstance(value, Tensor):
         value = value.data if value.backend is p.backend else value.numpy()
     return Tensor(p.backend.asarray(value, dtype=state_dtype(p), copy=True), p.backend)

@@ -1,51 +1,53 @@
-"""What an update rule is: how an optimizer changes one parameter, in place.
+"""`UpdateRule`: the in-place update of one parameter by an optimizer.
 
-A rule is written in operators on bare arrays, its **definition**::
+A rule is written in operators on arrays, its **definition**::
 
     @update_rule(scalars=("lr",), samples=[((), {"lr": 0.1}, {})])
     def plain(xp, p, g, *, lr):
         p -= lr * g
 
-Its scalars change from step to step.  They come together: as a list of floats, or as an array of
-the state's dtype and the parameter's backend where a recorded step must find the new ones.  The
-definition gets them by name.  What an option switches on or off is a flag, a Python value.
+Its scalars change from step to step.  A rule is called with all of them in one list of floats, or
+in one array of the state's dtype that a replay can refill; the definition has them as keywords.
+Its flags are Python values, constants of a trace, that select parts of the rule.
 
-Like a fused operation it can be replaced: a backend that has a faster way lists it under the same
+Like a fused operation, a rule can be replaced: a backend lists a faster function under the same
 name in ``Backend.updates``, and the conformance test compares it with the definition on the
-samples.  A replacement is called without ``xp``, gets the scalars as one array, and must give the
-same values, or return ``NotImplemented`` and change nothing.
+samples.  A replacement is called without ``xp``, gets the scalars as one array, and ``skip`` if a
+step may have to be left out (see `UpdateRule`).  It must give the same values, or return
+``NotImplemented`` and change nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any, ClassVar, TypeAlias
 
 from nnlib_backends.base import Array, Backend
 from nnlib_backends.dtypes import is_half
 
-__all__ = ["UpdateRule", "update_rule"]
+__all__ = ["UpdateRule", "call_update", "update_rule"]
 
-SLICE = 1 << 14  # elements that pass through a definition at once on the CPU
+SLICE = 1 << 14  # elements per call of a definition on the CPU
 
 Sample: TypeAlias = tuple[tuple[bool, ...], dict[str, float], dict[str, bool]]
 
 
 class UpdateRule:
-    """An in-place update of a parameter and of the state that belongs to it.
+    """An in-place update of a parameter and its state.
 
     Attributes
     ----------
     name : str
-        Under which a backend may offer a replacement.
+        Name of a replacement in ``Backend.updates``.
     definition : callable
         ``definition(xp, p, g, *state, **scalars, **flags)``: changes ``p`` and the state arrays,
-        but not the gradient ``g``.  All have one shape and dtype (a parameter of 16 bits comes as
-        float32, and is rounded afterwards); a state array that the options leave out is ``None``.
+        but not the gradient ``g``.  All have one shape and dtype (a 16-bit parameter is converted
+        to float32, and rounded afterwards); a state array that is not needed is ``None``.
     scalars : tuple of str
-        Names of its scalars, in their order.
+        Names of its scalars, in order.
     samples : list of (present, scalars, flags)
-        For the conformance test: which state arrays are there, scalars and flags by name.
+        For the conformance test: which state arrays are not None, scalars and flags by name.
     registry : dict
         All rules by name.
 
@@ -87,36 +89,38 @@ class UpdateRule:
         skip: Array | None = None,
         **flags: Any,
     ) -> None:
-        """Update with the backend's replacement, or else by the definition.
+        """Update with the backend's replacement, or else with the definition.
 
-        If ``skip``, a 0-d array, is not 0, nothing changes: only where `can_skip`.
+        If ``skip``, a 0-d array, is not 0, nothing changes.
         """
-        if skip is not None:
-            flags["skip"] = skip
         if backend.scope is None:
-            self._update(backend, p, g, *state, scalars=scalars, **flags)
+            self._update(backend, p, g, *state, scalars=scalars, skip=skip, **flags)
         else:
             with backend.scope:
-                self._update(backend, p, g, *state, scalars=scalars, **flags)
-
-    def can_skip(self, backend: Backend) -> bool:
-        """Tell whether the backend's replacement knows ``skip``."""
-        return backend.skips_updates and self.name in backend.updates
+                self._update(backend, p, g, *state, scalars=scalars, skip=skip, **flags)
 
     def _update(
-        self, backend: Backend, p: Array, g: Array, *state: Array | None, scalars: Any, **flags: Any
-    ) -> None:
+        self, backend: Backend, p: Array, g: Array, *state: Array | None, scalars: Any,
+        skip: Array | None, **flags: Any,
+    ) -> None:  # fmt: skip
         if is_half(p):  # the state is float32, too: 16 bits hold neither an eps nor small squares
-            wide = p.astype("float32")
-            self._update(backend, wide, g.astype("float32"), *state, scalars=scalars, **flags)
+            wide, g = p.astype("float32"), g.astype("float32")
+            self._update(backend, wide, g, *state, scalars=scalars, skip=skip, **flags)
             p[...] = wide
             return
         arrays = (p, g, *state)
-        replacement = backend.updates.get(self.name)
-        if replacement is None or replacement(*arrays, scalars, **flags) is NotImplemented:
-            named = {name: scalars[i] for i, name in enumerate(self.scalars)}
-            for part in _slices(arrays) if backend.host_memory else [arrays]:
-                self.definition(backend.xp, *part, **named, **flags)
+        replacement, xp = backend.updates.get(self.name), backend.xp
+        if replacement is not None:
+            given = flags if skip is None else {**flags, "skip": skip}
+            if replacement(*arrays, scalars, **given) is not NotImplemented:
+                return
+        named = {name: scalars[i] for i, name in enumerate(self.scalars)}
+        for part in _slices(arrays) if backend.host_memory else [arrays]:
+            own = [] if skip is None else [a for a in (part[0], *part[2:]) if a is not None]
+            before = [array.copy() for array in own]
+            self.definition(xp, *part, **named, **flags)
+            for array, old in zip(own, before, strict=True):
+                array[...] = xp.where(skip != 0, old, array)
 
     def __reduce__(self) -> str:
         """Pickle like a function, by its name; a copy is the rule itself."""
@@ -126,8 +130,24 @@ class UpdateRule:
         return f"<nnlib update rule {self.name}>"
 
 
+def call_update(backend: Backend, name: str, *args: Any) -> Any:
+    """Call the function of this name in `Backend.updates`; ``NotImplemented`` where there is none.
+
+    Examples
+    --------
+    >>> from nnlib_backends import load_backend
+    >>> call_update(load_backend("numpy"), "no such name")
+    NotImplemented
+    """
+    update = backend.updates.get(name)
+    if update is None:
+        return NotImplemented
+    with backend.scope or nullcontext():
+        return update(*args)
+
+
 def _slices(arrays: Sequence[Array | None]) -> Iterator[Sequence[Array | None]]:
-    """Yield matching slices of contiguous arrays, whose temporaries then fit into the cache."""
+    """Yield matching slices of contiguous arrays, so that temporaries fit into the cache."""
     given = [a for a in arrays if a is not None]
     if given[0].size <= SLICE or not all(a.flags.c_contiguous for a in given):
         yield arrays
@@ -145,9 +165,9 @@ def update_rule(
     Parameters
     ----------
     scalars : sequence of str
-        Names of the scalars, in the order in which their array holds them.
+        Names of the scalars, in the order of their array.
     samples : list of (present, scalars, flags)
-        For the conformance test: which state arrays are there, scalars and flags by name.
+        For the conformance test: which state arrays are not None, scalars and flags by name.
 
     Examples
     --------

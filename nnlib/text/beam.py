@@ -1,4 +1,4 @@
-"""Beam search: the likeliest sequences, as far as keeping a few beginnings finds them."""
+"""Beam search: approximately the likeliest sequences."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ __all__ = ["Tokens", "search"]
 
 
 class Tokens(Protocol):
-    """The tokens with a meaning of their own."""
+    """The special tokens."""
 
     @property
     def padding(self) -> int:
-        """What follows the end."""
+        """Follows the end token."""
 
     @property
     def start(self) -> int:
-        """What a sequence begins with."""
+        """First token of a sequence."""
 
     @property
     def end(self) -> int:
-        """What a sequence ends with."""
+        """Last token of a sequence."""
 
 
 def search(
@@ -39,22 +39,21 @@ def search(
     length_penalty: float,
     like: Tensor,
 ) -> Tensor:
-    """Extend ``beam`` beginnings of every sequence by a token at a time, and keep the best.
+    """Extend ``beam`` hypotheses of every sequence by a token at a time, and keep the best.
 
-    Beginnings are ranked by log-probability / length ** length_penalty; one that has ended stays
-    among them as it is.  With a beam of 1 that is greedy decoding.  The host reads one value a
-    step: whether all have ended.
+    Hypotheses are ranked by log-probability / length ** length_penalty; finished ones are kept.
+    A beam of 1 is greedy decoding.  The host reads one value a step: whether all are finished.
 
     Parameters
     ----------
     advance : callable
         Last tokens (batch · beam, 1) → logits of what follows (batch · beam, V).
     reorder : callable
-        Told which rows (batch · beam,) are continued.
+        Called with the rows (batch · beam,) that are continued.
     tokens : TransformerConfig
         Has the numbers ``padding``, ``start`` and ``end``.
     batch, steps, beam : int
-        Sequences, tokens at most, beginnings that are kept.
+        Number of sequences, most tokens, hypotheses that are kept.
     length_penalty : float
     like : Tensor
         Of the backend to compute on.
@@ -72,11 +71,11 @@ def search(
     backend, xp = like.backend, like.backend.xp
     last = xp.full((batch * beam, 1), tokens.start, dtype="int64")
     written = xp.zeros((batch, beam, 0), dtype="int64")
-    # at first all beginnings are equal: only one of them is continued
+    # all initial hypotheses are equal: only one of them is continued
     scores = xp.where(xp.arange(beam) > 0, -xp.inf, xp.zeros((batch, 1), dtype="float32"))
     ended = xp.zeros((batch, beam), dtype=bool)
     lengths = xp.zeros((batch, beam), dtype="float32")
-    home = xp.arange(batch)[:, None]
+    row = xp.arange(batch)[:, None]
     for _ in range(steps):
         gains = ops.log_softmax(advance(Tensor(last, backend)), axis=-1).data
         check_logits(gains.max(axis=-1), backend)
@@ -90,17 +89,17 @@ def search(
         scores = xp.take_along_axis(totals, chosen, axis=1)
         lengths = xp.take_along_axis(lengths, parent, axis=1)
         ended = xp.take_along_axis(ended, parent, axis=1) | (token == tokens.end)
-        written = xp.concatenate([written[home, parent], token[:, :, None]], axis=2)
+        written = xp.concatenate([written[row, parent], token[:, :, None]], axis=2)
         if bool(ended.all()):
             break
         if beam > 1:
-            reorder(Tensor((home * beam + parent).reshape(-1), backend))
+            reorder(Tensor((row * beam + parent).reshape(-1), backend))
         last = token.reshape(-1, 1)
     return Tensor(written[:, 0], backend)
 
 
 def _allowed(xp: Any, gains: Array, ended: Array, tokens: Tokens) -> Array:
-    """What has ended goes on with padding, for certain; nothing else begins or is padding."""
+    """Gains of allowed tokens: padding only after the end, no padding or start token before."""
     number = xp.arange(gains.shape[-1])
     padding = number == tokens.padding
     gains = xp.where(padding | (number == tokens.start), -xp.inf, gains)

@@ -1,4 +1,4 @@
-"""Continuing a text: what language models share."""
+"""Generation of text: the base class of language models."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["LanguageModel", "stream_text"]
 
-_HALF = "\N{REPLACEMENT CHARACTER}"  # what bytes that are no whole character are decoded to
+_HALF = "\N{REPLACEMENT CHARACTER}"  # stands for incomplete characters in decoded text
 _LONGEST = 4  # bytes of a character in UTF-8
 
 
 class LanguageModel(nn.Module):
-    """Base class of models that say what comes next in a text of tokens.
+    """Base class of models that predict the next token of a text.
 
     A subclass maps (B, T) tokens to (B, T, vocab_size) logits, and writes `continued`.
 
@@ -38,14 +38,14 @@ class LanguageModel(nn.Module):
     """
 
     def continued(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Compute the logits (B, vocab_size) of what comes after some more tokens (B, T).
+        """Compute the logits (B, vocab_size) of the token after some more tokens (B, T).
 
         Parameters
         ----------
         tokens : Tensor
-            What follows on the tokens that the state is of.
+            They follow the tokens of the state.
         state
-            What was returned with the logits before; ``None`` at the beginning of a text.
+            Returned by the last call; ``None`` at the beginning of a text.
         """
         raise NotImplementedError  # abstract
 
@@ -83,7 +83,7 @@ class LanguageModel(nn.Module):
         tokens : Tensor of integers, (B, T)
             At least one token of every text.
         max_new_tokens : int
-            How many tokens to add.
+            Number of tokens to add.
         temperature, top_k, top_p, generator
             See `nnlib.models.sample`; a temperature of 0 takes the likeliest token.
 
@@ -107,7 +107,7 @@ def stream_text(
     generator: Generator | None = None,
     stop: str | None = None,
 ) -> Iterator[str]:
-    """Continue a prompt, piece by piece as it is made, without dropout.
+    """Continue a prompt, without dropout; yield pieces as they are generated.
 
     Parameters
     ----------
@@ -126,15 +126,15 @@ def stream_text(
     Yields
     ------
     str
-        What is new, without the prompt.  A token that ends within a character is held back until
-        the character is whole.
+        New text, without the prompt.  A token that ends within a character is held back until
+        the character is complete.
 
     Raises
     ------
     OptionError
         If the prompt is empty, ``stop`` is no token, or an option of `sample` is out of range.
     DataError
-        If the tokenizer does not know a character of the prompt.
+        If a character of the prompt is not in the vocabulary.
 
     Examples
     --------
@@ -148,28 +148,28 @@ def stream_text(
     if not ids:
         raise OptionError("a prompt must have at least one token. Received: an empty one")
     last = None if stop is None else tokenizer.token_id(stop)
-    place = next(model.parameters()).backend
+    backend = next(model.parameters()).backend
     options = (max_new_tokens, temperature, top_k, top_p, generator)
-    tokens = model.stream(tensor([ids], backend=place), *options)
+    tokens = model.stream(tensor([ids], backend=backend), *options)
     return _pieces(model, tokenizer, tokens, last)
 
 
 def _pieces(
     model: LanguageModel, tokenizer: Tokenizer, tokens: Iterator[Tensor], stop: int | None
 ) -> Iterator[str]:
-    ids: list[int] = []  # all of them: some tokenizers' texts depend on what is before
-    told, held = "", 0
+    ids: list[int] = []  # all tokens: the text of a token may depend on those before
+    yielded, held = "", 0
     while True:
-        with inference(model):  # not between the pieces, when the model may go on training
+        with inference(model):  # not between the pieces, when the caller may train the model
             chosen = next(tokens, None)
         token = None if chosen is None else int(chosen.tolist()[0])
         if token is None or token == stop:
             break
         ids.append(token)
         text, held = tokenizer.decode(ids), held + 1
-        if text != told and (not text.endswith(_HALF) or held >= _LONGEST):
-            yield text[len(told) :]
-            told, held = text, 0
-    rest = tokenizer.decode(ids)[len(told) :]
+        if text != yielded and (not text.endswith(_HALF) or held >= _LONGEST):
+            yield text[len(yielded) :]
+            yielded, held = text, 0
+    rest = tokenizer.decode(ids)[len(yielded) :]
     if rest:
         yield rest

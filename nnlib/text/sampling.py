@@ -30,14 +30,14 @@ def sample(
     ----------
     logits : Tensor, (B, V)
     temperature : float
-        Divides the logits: below 1 the likelier tokens come more often; 0 takes the likeliest.
+        Divides the logits: below 1 likelier tokens are drawn more often; 0 takes the likeliest.
     top_k : int, optional
         Draw among the k likeliest only; of equally likely ones the first.
     top_p : float, optional
         Draw among the likeliest only, as few as together have this probability (Holtzman et al.,
         2020).
     generator : Generator, optional
-        Where the random numbers come from; the process-wide stream if not given.
+        The random stream; the process-wide one if not given.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def sample(
         If the logits are not (B, V), with at least one token.
     NonFiniteError
         If the largest of a row is not finite: NaN, infinity, or only −∞.  Not checked on a device,
-        nor while a step is recorded.
+        nor while a step is traced.
 
     Examples
     --------
@@ -84,12 +84,12 @@ def sample(
 
 
 def check_logits(peak: Array, backend: Backend) -> None:
-    """Refuse rows whose largest value, ``peak``, is not finite: nothing can be drawn from them.
+    """Refuse rows whose largest value, ``peak``, is not finite.
 
     Raises
     ------
     NonFiniteError
-        If there is one.  Arrays on a device and recorded steps are not looked at.
+        If there is one.  Arrays on a device and in traced steps are not checked.
     """
     if backend.host_memory and current() is None and not bool(backend.xp.isfinite(peak).all()):
         raise NonFiniteError(
@@ -107,10 +107,10 @@ def _largest(xp: Any, scores: Array, least: Array, count: Any) -> Array:
 
 
 def _noise(scores: Array, backend: Backend, generator: Generator | None) -> Array:
-    """Gumbel's noise: the largest of logits with it is drawn from their softmax (Yellott, 1977).
+    """Gumbel noise: the argmax of logits plus noise is drawn from their softmax (Yellott, 1977).
 
-    It is −log E, E exponentially distributed: always finite, and finest where E is small, where it
-    decides.
+    It is −log E, E exponentially distributed: always finite, and most precise for small E, which
+    determine the argmax.
     """
     xp, source = backend.xp, generator or default_generator
     words = source.bits(scores.size, backend).reshape(scores.shape)

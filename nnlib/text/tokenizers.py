@@ -1,4 +1,4 @@
-"""Texts as numbers: one for a character, or one for a frequent piece of text."""
+"""Tokenizers of characters and of byte pairs."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = ["BPETokenizer", "CharTokenizer", "Ids", "Tokenizer", "tokenizer_from_
 Ids: TypeAlias = Sequence[int] | npt.NDArray[Any]
 """Numbers of tokens on the host, one axis."""
 
-_CHARACTERS = "characters"  # what a CharTokenizer's JSON is known by
+_CHARACTERS = "characters"  # marks a CharTokenizer's JSON
 
 
 class Tokenizer(Protocol):
-    """What `CharTokenizer` and `BPETokenizer` have in common."""
+    """Base class of `CharTokenizer` and `BPETokenizer`."""
 
     @property
     def vocab_size(self) -> int:
@@ -198,8 +198,8 @@ class CharTokenizer:
 class BPETokenizer:
     """Byte-level byte pair encoding: any text in pieces, the frequent ones long.
 
-    Tokens are bytes at first, and the most frequent pair of neighbours becomes a token until there
-    are enough (Sennrich et al., 2016; on bytes: Radford et al., 2019).  Nothing is unknown to it:
+    The initial tokens are bytes; the most frequent pair of neighbours becomes a token until there
+    are enough (Sennrich et al., 2016; on bytes: Radford et al., 2019).  It encodes any text:
     ``decode(encode(text)) == text``.  Made by `train`, `from_file` or `from_json`; needs the extra
     ``text``, the ``tokenizers`` library.
 
@@ -228,10 +228,10 @@ class BPETokenizer:
         texts : iterable of str
             Such as the lines of a file.  A single text is not one: give ``[text]``.
         vocab_size : int
-            How many tokens there should be, among them 256 bytes and the special ones.  Texts
-            with few pairs give fewer.
+            Number of tokens, including 256 bytes and the special ones.  Texts with few pairs
+            give fewer.
         special : sequence of str
-            Tokens that are never cut, such as ``"<s>"``; they are the first, from number 0.
+            Tokens that are never cut, such as ``"<s>"``; their numbers begin at 0.
 
         Raises
         ------
@@ -310,7 +310,7 @@ class BPETokenizer:
             If it is no text.
         """
         if isinstance(text, str):
-            code_points(text)  # refuses surrogates that stand alone
+            code_points(text)  # refuses lone surrogates
         with _typed("a text must be one that the tokenizer can cut", DataError):
             ids = self._tokenizer.encode(text, add_special_tokens=False).ids
         return np.array(ids, np.int64)
@@ -318,7 +318,7 @@ class BPETokenizer:
     def decode(self, ids: Ids, skip_special: bool = False) -> str:
         """Turn numbers into a text.
 
-        Bytes that are no whole character become "\N{REPLACEMENT CHARACTER}".
+        Incomplete characters become "\N{REPLACEMENT CHARACTER}".
 
         Parameters
         ----------
@@ -379,7 +379,7 @@ class BPETokenizer:
         library = _library()
         with _typed("a tokenizer must be in the tokenizers library's format", FileFormatError):
             tokenizer = library.Tokenizer.from_str(text)
-            tokenizer.no_padding()  # published files may ask for a length; here a text has its own
+            tokenizer.no_padding()  # published files may set a length
             tokenizer.no_truncation()
             return cls(tokenizer)
 
@@ -437,7 +437,7 @@ def _parsed(text: str) -> dict[str, Any]:
 
 @contextmanager
 def _typed(kind: str, error: type[NnlibError]) -> Iterator[None]:
-    """Turn what the tokenizers library raises into a typed error; panics of Rust, too."""
+    """Convert errors of the tokenizers library, panics of Rust included, to a typed error."""
     try:
         yield
     except (NnlibError, KeyboardInterrupt, SystemExit, GeneratorExit):
@@ -456,7 +456,7 @@ def _library() -> Any:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let the library start no threads: with them a later fork, as of a data loader, may hang."""
+    """Turn off the library's threads: with them a later fork, as of a data loader, may hang."""
     name = "TOKENIZERS_PARALLELISM"
     before = os.environ.get(name)
     os.environ[name] = "false"

@@ -1,4 +1,4 @@
-"""From whatever holds the data to batches of tensors, and where these go."""
+"""Batches of tensors from any kind of data, on the model's backend."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Data: TypeAlias = Any
 
 
 class Placement:
-    """Where the batches of a model go: nothing else decides that.
+    """Backend and dtype of the batches of a model.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ class Placement:
     dtype : dtype or None
         Of its parameters; floats of another width are converted to it.
     from_host : bool
-        Leave what is on the host there: a compiled step copies it to the device itself, while the
-        step before is still computed.
+        Leave arrays of the host there: a compiled step copies them to the device, while the
+        step before is still running.
 
     Examples
     --------
@@ -48,7 +48,7 @@ class Placement:
 
     @classmethod
     def of(cls, model: Module, *, compiled: bool = False) -> Placement:
-        """Return that of a model, of steps that are compiled or not."""
+        """Return the placement for a model and its compiled or eager steps."""
         values = [*model.parameters(), *model.buffers()]
         floats = [value for value in values if is_floating(value.dtype)]
         first = next(iter(floats or values), None)
@@ -58,16 +58,16 @@ class Placement:
 
     @property
     def eager(self) -> Placement:
-        """That of steps which are not compiled."""
+        """The placement for eager steps."""
         return Placement(self.backend, self.dtype)
 
     def place(self, arrays: Any) -> Batch:
-        """Check a batch, and bring each of its arrays to where a step takes it from.
+        """Check a batch, and move its arrays to the placement.
 
         Raises
         ------
         DataError
-            If it is no tuple of arrays with the examples along their first axis.
+            If it is no tuple of arrays with the samples along their first axis.
         """
         if hasattr(arrays, "shape"):
             arrays = (arrays,)
@@ -80,20 +80,20 @@ class Placement:
             raise _no_batch(batch)
         is_tensor = isinstance(array, Tensor)
         data = array.data if is_tensor else array
-        home = self._host if self.from_host and self._host.owns(data) else self.backend
-        if not home.owns(data) or data.dtype.kind not in "biuf":
-            value = tensor(array, backend=home)
+        backend = self._host if self.from_host and self._host.owns(data) else self.backend
+        if not backend.owns(data) or data.dtype.kind not in "biuf":
+            value = tensor(array, backend=backend)
         else:
-            value = array if is_tensor else Tensor(home.asarray(data), home)
+            value = array if is_tensor else Tensor(backend.asarray(data), backend)
         dtype = value.data.dtype
         if self.dtype is None or dtype == self.dtype or not is_floating(dtype):
             return value
         return value.astype(self.dtype)  # float64 data must not make a float32 model slow
 
     def arguments(self, batch: Batch) -> tuple[Any, ...]:
-        """Return a batch as a step takes it: what it copies from the host itself as arrays.
+        """Return the arguments of a step: tensors of the host as bare arrays.
 
-        A tensor says where it is, and a compiled function copies no tensor to another backend.
+        A compiled function copies arrays to its backend, but refuses tensors of another one.
         """
         if not self.from_host:
             return batch
@@ -101,7 +101,7 @@ class Placement:
 
 
 def _no_batch(batch: Any) -> DataError:
-    """Say what is wrong with a batch."""
+    """Make the error for a wrong batch."""
     hint = "Single examples become batches in a nnlib.data.DataLoader"
     if not isinstance(batch, tuple | list) or not all(hasattr(a, "shape") for a in batch):
         kind = type(batch).__name__
@@ -147,12 +147,12 @@ def as_loader(data: Data, batch_size: int, *, shuffle: bool) -> Iterable[Any]:
 
 
 def batches(loader: Iterable[Any], placement: Placement, skip: int = 0) -> Iterator[Batch]:
-    """Begin an epoch: its batches, each brought to its place once.
+    """Begin an epoch: return an iterator over its batches, on the placement.
 
     Parameters
     ----------
     skip : int
-        Leave out that many batches at first: for a loader that cannot start in mid-epoch itself.
+        Leave out the first batches, for a loader that cannot start in mid-epoch.
 
     Raises
     ------

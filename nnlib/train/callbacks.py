@@ -1,4 +1,4 @@
-"""What may happen between steps and epochs, and two callbacks that take notes."""
+"""Callbacks: the base class and two loggers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ PathLike = str | os.PathLike[str]
 
 
 class Callback:
-    """Something that `Trainer.fit` calls as it goes along; subclass it and write what you need.
+    """Base class of callbacks; subclass it and define the methods that you need.
 
-    A callback sees the trainer: its ``model``, ``optimizer``, ``history``, ``epoch`` (epochs
+    Each method gets the trainer, with ``model``, ``optimizer``, ``history``, ``epoch`` (epochs
     done), ``step`` (steps done), ``last_batch``; it may call ``trainer.stop(reason)``.  Reading a
-    tensor's value in `on_step_end` makes the device wait in every step; in the other places the
-    trainer has just read values itself.
+    tensor's value in `on_step_end` makes every step wait for the device; before the other calls
+    the trainer has just read values.
 
     Examples
     --------
@@ -34,28 +34,28 @@ class Callback:
     """
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """Before the first step; the place to find out that a folder cannot be written."""
+        """Before the first step: check here whether a folder can be written."""
 
     def on_epoch_begin(self, trainer: Trainer) -> None:
-        """Before the first step of an epoch (of its rest, after `Trainer.resume` in mid-epoch)."""
+        """Before the first step of an epoch, or of its rest after `Trainer.resume` in mid-epoch."""
 
     def on_step_end(self, trainer: Trainer) -> None:
         """After every update of the parameters."""
 
     def on_read(self, trainer: Trainer, losses: list[float]) -> None:
-        """After losses were read, those of the last steps, in order; also when an epoch ends."""
+        """After the losses of the last steps were read, in order; also at the end of an epoch."""
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
-        """After an epoch and its validation, with the numbers that went into the history."""
+        """After an epoch and its validation, with the values added to the history."""
 
     def on_checkpoint(self, trainer: Trainer) -> None:
-        """After every callback's `on_epoch_end`, when all about the epoch is settled: save here."""
+        """After every callback's `on_epoch_end`: save here."""
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """After the last epoch; not if training ended by an exception."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint must hold to continue: numbers, texts, tensors."""
+        """State for a checkpoint: numbers, texts, tensors."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -63,9 +63,9 @@ class Callback:
 
 
 class CSVLogger(Callback):
-    """Write the history to a CSV file after every epoch, a line each.
+    """Write the history to a CSV file after every epoch, one line an epoch.
 
-    The file is replaced as a whole, so it is never half written, and after `Trainer.resume` it has
+    The file is replaced as a whole, so it is never incomplete, and after `Trainer.resume` it has
     the earlier epochs, too.
 
     Parameters
@@ -96,7 +96,7 @@ class CSVLogger(Callback):
         self.path = Path(path)
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """See whether the folder can be written."""
+        """Check that the folder can be written."""
         check_writable(self.path)
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
@@ -134,7 +134,7 @@ class LearningRateLogger(Callback):
             self.rates = []
 
     def on_step_end(self, trainer: Trainer) -> None:
-        """Write down the rate that the step used."""
+        """Append the learning rate of the step."""
         self.rates.append(trainer.learning_rate)
 
     def state_dict(self) -> dict[str, Any]:

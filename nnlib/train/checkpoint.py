@@ -1,7 +1,7 @@
-"""A whole training run in one safetensors file, so that it can go on where it was.
+"""Checkpoints: the whole state of a training run in one safetensors file.
 
-Nested dicts and lists of tensors, numbers and texts are taken apart: the tensors go into the file
-under the path of their keys, everything else goes into its metadata, as JSON.
+Nested dicts and lists of tensors, numbers and texts are separated: tensors are stored
+under the path of their keys, everything else in the metadata, as JSON.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ VERSION = "1"
 
 
 def save_state(state: Mapping[str, Any], path: Path) -> None:
-    """Write a nested state to a file, whole or not at all.
+    """Write a nested state to a file, atomically.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def save_state(state: Mapping[str, Any], path: Path) -> None:
 
 
 def pack(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
-    """Return ``value`` as JSON has it; its tensors go to ``tensors``, by their paths.
+    """Return ``value`` in terms of JSON; add its tensors to ``tensors``, by their paths.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def pack(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
         tensors[path] = value.detach()
         return {"tensor": path}
     if isinstance(value, Mapping):
-        # as pairs, because the keys of JSON's objects are texts and ours may be numbers
+        # as pairs, because keys in JSON are texts, and these may be numbers
         return {
             "dict": [[key, pack(item, tensors, _join(path, key))] for key, item in value.items()]
         }

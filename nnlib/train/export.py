@@ -1,4 +1,4 @@
-"""Results of training as files: texts and pictures, written whole or not at all."""
+"""Results of training as files: texts and pictures, written atomically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training run measured: a dict of numbers for each epoch, and every step's loss."""
+"""The history of a training run: a dict of values for each epoch, and the loss of every step."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["History"]
 
-_VALUES = (int, float, bool, str, type(None))  # what an epoch may have
+_VALUES = (int, float, bool, str, type(None))  # types in an epoch's dict
 
 
 @dataclass
 class History:
-    """The course of a training run.
+    """Losses, metrics and times of a training run.
 
     Attributes
     ----------
@@ -31,10 +31,9 @@ class History:
         together while the model was learning, ``val_loss`` and ``val_…`` after it, ``lr`` (learning
         rate at its last step), ``seconds`` (training) and ``val_seconds`` of wall time.
     step_losses : list of float
-        The loss of every step; it reaches the host when an epoch ends, and every ``log_every``
-        steps.
+        The loss of every step, read at the end of an epoch and every ``log_every`` steps.
     backend : str
-        Where it ran.
+        Name of the backend.
     machine : dict
         Device, cores, libraries (`nnlib.backend_info`).
     stopped : str
@@ -72,7 +71,7 @@ class History:
         return [epoch.get(name, float("nan")) for epoch in self.epochs]
 
     def names(self) -> list[str]:
-        """What there is for the epochs, in the order of its first appearance."""
+        """Names of the values, in the order of their first appearance."""
         return list(dict.fromkeys(name for epoch in self.epochs for name in epoch))
 
     def best(self, name: str, *, higher_is_better: bool | None = None) -> dict[str, float]:

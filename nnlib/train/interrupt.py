@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the end of a step, so that the model is never half updated."""
+"""Deferring Ctrl-C to the end of a step, so that the model is never half updated."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ __all__ = ["Interrupt", "deferred_interrupt"]
 
 
 class Interrupt:
-    """Whether Ctrl-C was pressed."""
+    """Flag set by Ctrl-C."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if it was."""
-        if self.asked:
-            self.asked = False
+        if self.requested:
+            self.requested = False
             raise KeyboardInterrupt
 
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Interrupt]:
-    """Note the first Ctrl-C instead of raising at once; the second one raises where it falls.
+    """Note the first Ctrl-C instead of raising at once; the second one raises immediately.
 
-    Outside the main thread, and where a program has a handler of its own, nothing is changed.
+    Outside the main thread, and in a program with its own handler, Ctrl-C is not deferred.
 
     Examples
     --------
@@ -42,9 +42,9 @@ def deferred_interrupt() -> Iterator[Interrupt]:
         return
 
     def note(number: int, frame: FrameType | None) -> None:
-        if interrupt.asked:
+        if interrupt.requested:
             raise KeyboardInterrupt
-        interrupt.asked = True
+        interrupt.requested = True
 
     signal.signal(signal.SIGINT, note)
     try:

@@ -1,4 +1,4 @@
-"""How much more data would help: models trained on more and more examples of the same data."""
+"""Learning curves: scores of models trained on subsets of growing size."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class LearningCurve:
     Attributes
     ----------
     metric : str
-        What the scores are.
+        Name of the score.
     models : tuple of str
         Names.
     train_sizes : tuple of int
@@ -78,7 +78,7 @@ class LearningCurve:
     seconds : dict of array, float64 (sizes, seeds)
         Wall time of the trainings; of the first one with what is compiled then.
     parameters : dict of int
-        How many numbers each model learns.
+        Number of trained values of each model.
     backend : str
         Where it ran.
     machine : dict
@@ -233,7 +233,7 @@ class LearningCurve:
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
                 raise StateError(
-                    f"a learning curve is gone on with by the same {name}, {theirs!r}. "
+                    f"a learning curve must be continued with the same {name}, {theirs!r}. "
                     f"Received: {mine!r}. Repeat the arguments, or give another path"
                 )
 
@@ -309,10 +309,10 @@ def learning_curve(
     progress: bool = True,
     compile: bool = True,
 ) -> LearningCurve:
-    """Train models on more and more examples, and score each on the same test data.
+    """Train models on subsets of growing size, and score each on the same test data.
 
-    The subsets of a seed are nested, contain every class in its share of the whole, and are the
-    same for all models, as are the batches.  Each training begins with new weights.
+    The subsets of a seed are nested, stratified by class, and the same for all models, as are
+    the batches.  Each training begins with new weights.
 
     Parameters
     ----------
@@ -325,15 +325,15 @@ def learning_curve(
     train_sizes : sequence of int or float
         Numbers of examples; a float in (0, 1] is a share of all (1 is one example, 1.0 all).
     seeds : int or sequence of int
-        Each decides a choice of examples, their order, and the initial weights; n stands for
+        Each determines the subsets, the order of samples, and the initial weights; n means
         0 … n − 1.
     steps, epochs : int
-        The budget of a training; one of them must be given.  ``steps``: as many updates of the
-        weights for every size, so that the sizes differ in their data and in nothing else: the
-        honest choice, if the largest set gets enough (steps × batch_size / size passes).
-        ``epochs``: as many passes, so that training on less data also stops earlier.
+        The budget of a training; one of them is required.  ``steps``: the same number of updates
+        for every size, so that the sizes differ in their data only, which is the fair choice if
+        the largest set gets enough (steps × batch_size / size passes).
+        ``epochs``: the same number of passes, so that training on less data also stops earlier.
     batch_size : int
-        Every batch has it: passes run on into each other, also within a batch.
+        Size of all batches: a batch may contain the end of a pass and the beginning of the next.
     loss : str or callable
         As for `Trainer`.
     metric : str, Metric or callable
@@ -344,8 +344,8 @@ def learning_curve(
         Of the learning rate, by steps: ``"constant"``, ``"cosine"``, ``"warmup"``, ``"onecycle"``,
         ``"step"``, or a function (optimizer, steps) → schedule.
     path : path, optional
-        Keep the results here as JSON, after every training.  If the file exists, its trainings are
-        not done again: after Ctrl-C (which waits for the end of a step) the same call goes on.
+        Save the results here as JSON, after every training.  Trainings in an existing file are
+        not repeated: after Ctrl-C (which waits for the end of a step) the same call continues.
     progress, compile : bool
         As for `Trainer`.
 
@@ -409,7 +409,7 @@ def learning_curve(
 
 @dataclass(frozen=True)
 class _Parts:
-    """What a training is put together from."""
+    """The parts of a training."""
 
     models: Mapping[str, MakeModel]
     optimizer: MakeOptimizer
@@ -419,7 +419,7 @@ class _Parts:
     compile: bool
 
     def trainer(self, name: str, seed: int, steps: int, callback: Callback) -> Trainer:
-        """Make a new model, and all that trains it."""
+        """Make a new model and its trainer."""
         manual_seed(seed)
         model = self.models[name]()
         if not isinstance(model, Module):
@@ -451,7 +451,7 @@ class _Study:
     progress: Progress
 
     def run(self) -> None:
-        """Do the trainings that are missing."""
+        """Run the missing trainings."""
         curve, batch = self.curve, self.curve.batch_size
         targets = self.train.backend.to_numpy(self.train.arrays[-1])
         self.last: dict[str, weakref.ref[Module]] = {}
@@ -470,21 +470,21 @@ class _Study:
         finally:
             self.progress.end()
 
-    def _one(self, name: str, place: tuple[int, int], rows: Any, subset: Any) -> None:
-        """Do one training, write its results into the curve, and that to the file."""
+    def _one(self, name: str, index: tuple[int, int], rows: Any, subset: Any) -> None:
+        """Run one training, add its results to the curve, and save it."""
         curve = self.curve
         self.number += 1
-        if np.isfinite(curve.seconds[name][place]):
+        if np.isfinite(curve.seconds[name][index]):
             return
-        steps, seed = curve.steps[place[0]], curve.seeds[place[1]]
+        steps, seed = curve.steps[index[0]], curve.seeds[index[1]]
         self.progress.begin_epoch(self.number, steps)
         trainer = self.parts.trainer(name, seed, steps, _Bar(self.progress))
         self._check_model(name, trainer.model)
         history = trainer.fit(DataLoader(Rows(self.train, rows), curve.batch_size))
         seen = trainer.evaluate(Rows(self.train, subset))[curve.metric]
         score = trainer.evaluate(self.test)[curve.metric]
-        curve.train_scores[name][place], curve.test_scores[name][place] = seen, score
-        curve.seconds[name][place] = history["seconds"][0]
+        curve.train_scores[name][index], curve.test_scores[name][index] = seen, score
+        curve.seconds[name][index] = history["seconds"][0]
         curve.backend, curve.machine = history.backend, history.machine
         if self.path is not None:
             curve.to_json(self.path)
@@ -511,7 +511,7 @@ class _Study:
 
 
 class _Bar(Callback):
-    """Moves the bar."""
+    """Callback that advances the progress bar."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -525,7 +525,7 @@ class _Bar(Callback):
 
 @contextmanager
 def _stream_kept() -> Iterator[None]:
-    """Leave the process-wide random stream as it was."""
+    """Restore the process-wide random stream at the end of a ``with`` block."""
     state = default_generator.state_dict()
     try:
         yield
@@ -570,7 +570,7 @@ def _data(given: Any) -> tuple[ArrayDataset, Data]:
 
 
 def _sizes(given: Sequence[int | float], available: int) -> tuple[int, ...]:
-    """Count the examples of every size: whole numbers, or shares of all."""
+    """Return the number of samples of every size: integers, or shares of all."""
     sizes = []
     for size in given:
         known = isinstance(size, Real) and not isinstance(size, bool)
@@ -598,7 +598,7 @@ def _seeds(given: int | Sequence[int]) -> tuple[int, ...]:
 def _steps(
     sizes: Sequence[int], batch_size: int, steps: int | None, epochs: int | None
 ) -> tuple[int, ...]:
-    """How many updates each size gets."""
+    """Number of updates of each size."""
     if (steps is None) == (epochs is None):
         raise OptionError(
             "the budget of a training must be given as steps or as epochs (steps: equally many "
@@ -625,7 +625,7 @@ def _schedule(given: str | MakeSchedule) -> MakeSchedule:
 
 
 def _mean(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Mean over the seeds that are there; NaN where there is none."""
+    """Mean over the finished seeds; NaN where there is none."""
     known = np.isfinite(scores)
     count = np.maximum(known.sum(axis=1), 1)
     mean = np.where(known, scores, 0.0).sum(axis=1) / count
@@ -642,7 +642,7 @@ def _std(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _column(scores: npt.NDArray[np.float64]) -> list[str]:
-    """Means with their deviations, as many digits as the smallest mean needs."""
+    """Format means and deviations, with as many digits as the smallest mean needs."""
     means, deviations = _mean(scores), _std(scores)
     digits = ".4f" if np.nanmin(np.abs(means), initial=1.0) >= 0.001 else ".2e"
     cells = []

@@ -1,4 +1,4 @@
-"""Losses: by name, of a batch with what they are the mean over, and gathered on the device."""
+"""Losses: by name, of a batch with their divisor, and collected on the device."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nnlib_backends.base import Array
 
 __all__ = ["LOSSES", "LossFunction", "Losses", "get_loss", "ignore_index_of", "mean", "measured"]
 
-_CHUNK = 1024  # so many separate values are put into one array, without reading them
+_CHUNK = 1024  # separate values that are joined to one array, without reading them
 
 LossFunction: TypeAlias = "Callable[[Any, Tensor], Tensor | tuple[Tensor, Tensor | float]]"
 
@@ -61,7 +61,7 @@ def get_loss(loss: str | LossFunction) -> LossFunction:
 
 
 def ignore_index_of(loss: LossFunction) -> int | None:
-    """Return which label a loss ignores: its own ``ignore_index``, or that of a loss inside it.
+    """Return the label that a loss ignores: its own ``ignore_index``, or that of a loss inside it.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def ignore_index_of(loss: LossFunction) -> int | None:
     parts = loss.modules() if isinstance(loss, Module) else [loss]
     found = {part.ignore_index for part in parts if hasattr(part, "ignore_index")}
     if not found and not isinstance(loss, Module):
-        with suppress(TypeError, ValueError):  # a function whose parameters nobody knows
+        with suppress(TypeError, ValueError):  # a function without a signature
             found = {
                 parameter.default
                 for name, parameter in signature(loss).parameters.items()
@@ -88,16 +88,16 @@ def ignore_index_of(loss: LossFunction) -> int | None:
 def measured(
     function: Callable[[Any, Tensor], Any], output: Any, target: Tensor, what: str
 ) -> tuple[Tensor, Count]:
-    """Compute a loss or metric of a batch, and what it is the mean over.
+    """Compute a loss or metric of a batch, and the divisor of its mean.
 
     Returns
     -------
     value : Tensor
         One value.
     count : Tensor, float or None
-        Of a loss of `nnlib.nn`, by what it was divided: the number of values, of labels that are
-        not ignored, or the sum of their weights; None if it is a sum.  Of another function, what it
-        returned as the second of a pair, or else the number of examples.
+        Divisor of a loss of `nnlib.nn`: the number of values, of labels that are not ignored, or
+        the sum of their weights; None if it is a sum.  Of another function the second of a
+        returned pair, or else the number of samples.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def _is_single(value: object) -> bool:
 
 
 class Losses:
-    """The losses of batches, kept where they were computed; `read` copies all at once.
+    """The losses of batches, kept on their device; `read` copies all at once.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class Losses:
         self._batches: list[tuple[int, Count]] = []  # (step, count) of each
 
     def add(self, loss: Tensor, step: int, count: Count) -> None:
-        """Keep a batch's loss and what it is the mean over, see `measured`; nothing is read."""
+        """Add a batch's loss and its divisor, see `measured`; nothing is read."""
         self._keep(loss)
         self._batches.append((step, count))
         if isinstance(count, Tensor):
@@ -162,17 +162,17 @@ class Losses:
             self._values = []
 
     def read(self, extras: Sequence[Tensor] = ()) -> tuple[list[tuple[float, float]], list[float]]:
-        """Wait for the device, copy all losses in one piece, and start anew.
+        """Wait for the device, copy all losses together, and start a new list.
 
         Parameters
         ----------
         extras : sequence of Tensor
-            Other single values to read on the way.
+            Other single values to read at the same time.
 
         Returns
         -------
         steps : list of (loss, count)
-            One for each step, for `mean`; of a step of several batches that of one larger batch.
+            One for each step, for `mean`; several batches of a step count as one larger batch.
         extras : list of float
         """
         for extra in extras:
@@ -186,7 +186,7 @@ class Losses:
             loss = next(values)
             weight = next(values) if isinstance(count, Tensor) else count or 0.0
             if weight == 0 and loss != loss:
-                loss = 0.0  # the mean of nothing
+                loss = 0.0  # an empty mean
             by_step.setdefault(step, []).append((loss, weight))
         self._chunks, self._batches = [], []
         steps = [(mean(batches), sum(n for _, n in batches)) for batches in by_step.values()]
@@ -194,9 +194,9 @@ class Losses:
 
 
 def mean(losses: Sequence[tuple[float, float]]) -> float:
-    """Mean over all that several losses are means over, each a pair (loss, count).
+    """Mean of losses weighted by their divisors, each a pair (loss, count).
 
-    A count of 0 stands for a sum, which was divided by nothing: sums add up.
+    A count of 0 marks a sum without a divisor: sums are added.
 
     Examples
     --------

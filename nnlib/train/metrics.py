@@ -1,4 +1,4 @@
-"""Metrics: sums that stay on the device while batches go by, each read once, at the end."""
+"""Metrics: sums that stay on the device during an epoch, each read once, at its end."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Measured: TypeAlias = "tuple[Tensor, Tensor | float]"
 
 
 class Metric(ABC):
-    """The mean of something over all targets that were seen, whatever the batches' sizes.
+    """Base class of metrics: a mean over all targets, whatever the sizes of the batches.
 
     Subclass it, give it a `name`, and write `total`.
 
@@ -50,12 +50,12 @@ class Metric(ABC):
     name : str
         Its key in the history.
     higher_is_better : bool
-        What early stopping and the best checkpoint go by.
+        The direction of improvement, for early stopping and the best checkpoint.
 
     Raises
     ------
     StateError
-        When a result is asked for before there was an example.
+        When a result is computed without a sample.
 
     Examples
     --------
@@ -78,26 +78,26 @@ class Metric(ABC):
         """Sum over the batch's targets, as a tensor without axes."""
 
     def count(self, target: Tensor) -> Tensor | float:
-        """How many values `total` is the sum of: a number, or a tensor without axes."""
+        """Number of values in the sum `total`: a number, or a tensor without axes."""
         return target.size
 
     def reset(self) -> None:
-        """Forget what was seen."""
+        """Clear the sum and the count."""
         self._total: Tensor | float | None = None
         self._count: Tensor | float = 0
 
     def update(self, output: Tensor, target: Tensor) -> None:
-        """Take in a batch; nothing is read from the device."""
+        """Add a batch; nothing is read from the device."""
         output, target = from_library(output), from_library(target)
         self.add(self.measure(output, target), target)
 
     def measure(self, output: Tensor, target: Tensor) -> Measured:
-        """Compute what a batch adds to the sum and to the count (in a compiled step)."""
+        """Compute the sum and the count of a batch (in a compiled step)."""
         with no_grad():
             return _wide(self.total(output, target)), self.count(target)
 
     def add(self, value: Measured, target: Tensor) -> None:
-        """Take in what `measure` made of a batch with this target."""
+        """Add the result of `measure` for a batch with this target."""
         total, count = value
         with no_grad():
             self._total = total if self._total is None else total + self._total
@@ -108,7 +108,7 @@ class Metric(ABC):
         if self._total is None:
             raise StateError(f"{self.name} needs at least one example before it has a result")
         total, count = self._total, self._count
-        if not isinstance(total, Tensor):  # from a checkpoint, and nothing came since
+        if not isinstance(total, Tensor):  # from a checkpoint, and no batch since
             total = tensor(total, dtype="float64")
         if isinstance(count, Tensor):
             return total / ops.where(count > 0, count, 1)
@@ -119,7 +119,7 @@ class Metric(ABC):
         return float(self.result())
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was seen so far, for a checkpoint (waits for the device)."""
+        """Return sum and count, for a checkpoint (waits for the device)."""
         total = self._total
         return {"total": None if total is None else float(total), "count": float(self._count)}
 
@@ -141,7 +141,7 @@ class Metric(ABC):
 
 
 class LabelMetric(Metric):
-    """The mean of one value for each target, without those that are to be ignored.
+    """Base class of metrics with one value for each target; ignored targets do not count.
 
     Subclass it, give it a `name`, and write `values`.
 
@@ -183,7 +183,7 @@ class LabelMetric(Metric):
         return target.size if kept is None else ops.sum(kept)
 
     def _kept(self, target: Tensor) -> Tensor | None:
-        """Tell which targets count; None if all do."""
+        """Mask of the targets that count; None if all do."""
         index, kind = self.ignore_index, target.dtype.kind
         if index is None or not (kind == "i" or (kind == "u" and index >= 0)):
             return None
@@ -199,11 +199,11 @@ class FunctionMetric(Metric):
     ----------
     function : callable
         ``function(output, target)`` returns a tensor with one value: a loss of `nnlib.nn`, or the
-        mean over the batch's examples, or a pair, the mean and the number that it was divided by.
+        mean over the batch's samples, or a pair, the mean and its divisor.
     name : str
         Its key in the history; the function's own name if not given.
     higher_is_better : bool
-        What early stopping and the best checkpoint go by.
+        The direction of improvement, for early stopping and the best checkpoint.
 
     Raises
     ------
@@ -237,7 +237,7 @@ class FunctionMetric(Metric):
         return self.measure(output, target)[0]
 
     def measure(self, output: Tensor, target: Tensor) -> Measured:
-        """Undo the mean, and return by what it was divided."""
+        """Undo the mean, and return the divisor."""
         with no_grad():
             value, count = measured(self.function, output, target, f"the metric {self.name}")
             value = _wide(ops.reshape(value, shape=()))
@@ -304,7 +304,7 @@ class ErrorRate(Accuracy):
     Parameters
     ----------
     ignore_index : int, optional
-        As of `Accuracy`.
+        See `Accuracy`.
 
     Examples
     --------
@@ -332,7 +332,7 @@ class TopKAccuracy(_ClassMetric):
     k : int
         As a name: ``"top5"`` for 5.
     ignore_index : int, optional
-        As of `Accuracy`.
+        See `Accuracy`.
 
     Raises
     ------
@@ -369,7 +369,7 @@ class TopKAccuracy(_ClassMetric):
         if kept is not None:  # an ignored label need not be a class
             labels = ops.where(kept, labels, 0)
         right = ops.take_along_axis(output, ops.expand_dims(labels, axis=-1), axis=-1)  # (…, 1)
-        # counted this way round, NaN is above everything: an output of NaN is never right
+        # with this comparison NaN is above everything: an output of NaN is never right
         above = ops.subtract(1, ops.astype(ops.greater_equal(right, output), dtype="int64"))
         return ops.less(ops.sum(above, axis=-1), self.k)
 
@@ -573,7 +573,7 @@ def get_metric(metric: MetricLike) -> Metric:
 
 
 def _labels(name: str, output: Tensor, target: Tensor) -> Tensor:
-    """Class numbers of the targets, after the shapes were checked."""
+    """Check the shapes; return the class numbers of the targets."""
     if output.ndim == 0 or output.shape[-1] < 2:
         raise ShapeError(
             f"{name} needs outputs of two classes or more, (…, C). Received: output "
@@ -612,8 +612,8 @@ def unique_names(metrics: Sequence[Metric]) -> None:
 def ignoring(metric: Metric, index: int | None) -> Metric:
     """Return a copy of a metric that ignores these targets.
 
-    It is the metric itself where there is nothing to ignore, or its own ``ignore_index`` is set, or
-    it has none.
+    The metric itself is returned if no label is ignored, or if its own ``ignore_index`` is set or
+    missing.
 
     Examples
     --------
@@ -628,5 +628,5 @@ def ignoring(metric: Metric, index: int | None) -> Metric:
 
 
 def _wide(total: Tensor) -> Tensor:
-    """Convert to float64: a sum over many batches loses nothing that a batch's own sum had."""
+    """Convert to float64: a sum over many batches keeps the precision of each batch's sum."""
     return total.astype("float64")

@@ -1,4 +1,4 @@
-"""Callbacks that watch a number of the history: stop when it gets no better, save when it does."""
+"""Callbacks that monitor a value of the history: early stopping and checkpoints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Checkpoint", "EarlyStopping"]
 
 
 class _Monitor:
-    """The best value so far of one of the numbers in the history."""
+    """The best value so far of a name in the history."""
 
     def __init__(self, name: str, mode: str, min_delta: float = 0.0) -> None:
         if mode not in ("auto", "min", "max"):
@@ -32,7 +32,7 @@ class _Monitor:
         self.best: float | None = None
 
     def begin(self, trainer: Trainer) -> None:
-        """Check the name, and find out which direction is the better one."""
+        """Check the name, and determine the direction of improvement."""
         self.sign = -1.0 if trainer.higher_is_better(self.name) else 1.0
         if self.mode != "auto":
             self.sign = 1.0 if self.mode == "min" else -1.0
@@ -40,7 +40,7 @@ class _Monitor:
             self.best = None
 
     def improved(self, logs: Mapping[str, float]) -> bool:
-        """Take in an epoch's value; NaN is never an improvement."""
+        """Add an epoch's value; NaN is never an improvement."""
         value = logs[self.name]
         if math.isnan(value):
             return False
@@ -51,27 +51,27 @@ class _Monitor:
 
 
 class EarlyStopping(Callback):
-    """Stop when a number has not become better for some epochs.
+    """Stop when a value has not improved for some epochs.
 
     Parameters
     ----------
     monitor : str
-        One of the history's: ``"val_loss"``, ``"val_accuracy"``, ``"loss"``, …
+        A name in the history: ``"val_loss"``, ``"val_accuracy"``, ``"loss"``, …
     patience : int
-        So many epochs in a row without improvement stop the training.
+        Number of consecutive epochs without improvement that stops the training.
     min_delta : float
-        What counts as an improvement must be larger than this.
+        Smallest difference that counts as an improvement.
     mode : {"auto", "min", "max"}
         Whether small or large is good; ``"auto"`` asks the metric.
     restore_best : bool
-        Give the model the parameters of its best epoch in the end, also if all epochs were run.
+        Restore the parameters of the best epoch at the end, also if all epochs were run.
         A copy of them is kept on the device.
 
     Raises
     ------
     OptionError
         If an option is out of range, or, when training begins, the history will have no such
-        number (``"val_…"`` needs validation data).
+        name (``"val_…"`` needs validation data).
 
     Examples
     --------
@@ -134,7 +134,7 @@ class EarlyStopping(Callback):
             )
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """Go back to the best parameters."""
+        """Restore the best parameters."""
         if self._best_state:
             trainer.model.load_state_dict(self._best_state)
 
@@ -163,19 +163,19 @@ class EarlyStopping(Callback):
 
 
 class Checkpoint(Callback):
-    """Save everything that is needed to continue, after every epoch or after the best ones.
+    """Save the whole state of the run, after every epoch or after the best ones.
 
     Parameters
     ----------
     path : path
-        A safetensors file; ``{epoch}`` in it becomes the number of the epoch, so that each has a
-        file of its own.  Without it the file is replaced, at once, when the new one is whole.
+        A safetensors file; ``{epoch}`` in it becomes the number of the epoch, so that each has
+        its own file.  Otherwise the file is replaced atomically.
     monitor : str, optional
-        Save only when this number of the history is better than ever.
+        Save only when this value of the history is the best so far.
     mode : {"auto", "min", "max"}
         Whether small or large is good; ``"auto"`` asks the metric.
     every : int
-        Look only at every so many epochs.
+        Consider only every n-th epoch.
 
     Raises
     ------
@@ -204,7 +204,7 @@ class Checkpoint(Callback):
         self.every = every
         self._monitor = None if monitor is None else _Monitor(monitor, mode)
         self._due = False
-        self._path(1)  # a wrong placeholder shows now
+        self._path(1)  # raises now for a wrong placeholder
 
     def _path(self, epoch: int) -> Path:
         try:
@@ -215,7 +215,7 @@ class Checkpoint(Callback):
             ) from error
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """See whether the folder can be written, before time is spent."""
+        """Check before training that the folder can be written."""
         check_writable(self._path(1))
         if self._monitor is not None:
             self._monitor.begin(trainer)
@@ -227,7 +227,7 @@ class Checkpoint(Callback):
         )
 
     def on_checkpoint(self, trainer: Trainer) -> None:
-        """Save, if it is time to."""
+        """Save, if `on_epoch_end` decided to."""
         if self._due:
             trainer.save(self._path(trainer.epoch))
 

@@ -1,4 +1,4 @@
-"""When the loss becomes NaN or infinite: stop, and find the layer where it began."""
+"""Stopping when the loss becomes NaN or infinite, and finding the layer where it began."""
 
 from __future__ import annotations
 
@@ -34,24 +34,23 @@ _ADVICE = (
 class NaNStop(Callback):
     """Raise NonFiniteError when the loss is NaN or infinite, and name the layer where it began.
 
-    Losses are looked at where the trainer reads them anyway: every ``log_every`` steps and at the
-    end of an epoch.  By then NaN is everywhere.  So a copy of parameters and optimizer state is
-    kept from the last such place; the steps since then are done again from there, this time looking
-    at every gradient, up to the first that is not finite.  The last batch alone is looked at if
-    there is no copy.
+    Losses are checked when the trainer reads them: every ``log_every`` steps and at the end of an
+    epoch.  By then NaN has spread.  So each read makes a copy of parameters and optimizer state;
+    after a loss that is not finite the steps from that copy on are repeated, with a check of every
+    gradient, up to the first that is not finite.  Without a copy only the last batch is checked.
 
-    `Trainer` has one of these unless it is told ``nan_stop=False``.  After the error the model and
-    the optimizer are as they were before the step that went wrong.
+    `Trainer` has one unless ``nan_stop=False``.  After the error the model and the optimizer are in
+    their state before the faulty step.
 
     Parameters
     ----------
     copy_limit : int
-        Keep no copy of a state of more bytes than this.
+        Largest state, in bytes, that is copied.
 
     Raises
     ------
     NonFiniteError
-        The text names step, layer and batch, and says what to do.
+        The text names step, layer and batch, and a remedy.
 
     Examples
     --------
@@ -79,7 +78,7 @@ class NaNStop(Callback):
         self._renew(trainer)
 
     def on_read(self, trainer: Trainer, losses: list[float]) -> None:
-        """Look at the losses; renew the copy if all is well."""
+        """Check the losses; renew the copy if all are finite."""
         for i, loss in enumerate(losses, trainer.step - len(losses) + 1):
             if not math.isfinite(loss):
                 self._stop(trainer, f"the loss was {loss} at step {i} (epoch {trainer.epoch + 1})")
@@ -87,20 +86,20 @@ class NaNStop(Callback):
             self._renew(trainer)
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
-        """Look at the validation loss: the epoch's last step can have spoilt the model."""
+        """Check the validation loss: the epoch's last step may have made parameters NaN."""
         loss = logs.get("val_loss", 0.0)
         if not math.isfinite(loss):
             self._stop(trainer, f"val_loss was {loss} after epoch {trainer.epoch}")
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """Let go of the copy."""
+        """Free the copy."""
         self._copy = None
 
     def _renew(self, trainer: Trainer) -> None:
-        self._copy = None  # before the new one is made: there is never a third in memory
-        place = position(trainer)
-        if size_in_bytes(place) <= self.copy_limit:
-            self._copy = copied(place)
+        self._copy = None  # before the new one is made, so that memory never holds a third
+        start = position(trainer)
+        if size_in_bytes(start) <= self.copy_limit:
+            self._copy = copied(start)
 
     def _stop(self, trainer: Trainer, what: str) -> None:
         cause = None
@@ -121,16 +120,16 @@ _NOT_FOUND = (
 )
 
 
-def _repeat(trainer: Trainer, place: dict[str, Any]) -> str | None:
-    """Do the steps since a position again, up to the first that is not finite; say what is."""
+def _repeat(trainer: Trainer, start: dict[str, Any]) -> str | None:
+    """Repeat the steps from a position up to the first that is not finite; describe it."""
     last = trainer.step
-    for step, group in repeat_from(trainer, place):
+    for step, group in repeat_from(trainer, start):
         if step > last:
             return None
         random = default_generator.state_dict()
         buffers = copied(dict(trainer.model.named_buffers()))
         losses = [loss for loss, *_ in trainer.compute_gradients(group)]
-        # scaled ones may be infinite: then their step is left out, and the scale made smaller
+        # scaled ones may be infinite: the scaler skips such a step and lowers the scale
         looked_at = () if trainer.scaler.enabled else trainer.model.parameters()
         gradients = (p.grad for p in looked_at if p.grad is not None)
         if all(is_finite(value) for value in (*losses, *gradients)):
@@ -147,7 +146,7 @@ def _repeat(trainer: Trainer, place: dict[str, Any]) -> str | None:
 
 
 def find_cause(trainer: Trainer, batch: Batch) -> str:
-    """Run a batch forward and backward with hooks, and say in words what is not finite first."""
+    """Run a batch forward and backward with hooks; describe the first value that is not finite."""
     facts = _facts(batch)
     if not all(is_finite(array) for array in batch):
         return f"the data of this batch {_BAD_DATA} ({facts})"
@@ -172,7 +171,7 @@ def find_cause(trainer: Trainer, batch: Batch) -> str:
 
 
 def _bad_validation_data(trainer: Trainer) -> str | None:
-    """Say which batch of the validation data is not finite, if one is."""
+    """Describe the first batch of the validation data that is not finite."""
     if trainer.val is not None:
         for number, batch in enumerate(batches(trainer.val, trainer.placement.eager), 1):
             if not all(is_finite(array) for array in batch):
@@ -185,12 +184,12 @@ def _facts(batch: Batch) -> str:
 
 
 class _Watch:
-    """Hooks on every layer; `found` says what was not finite first, forward and then backward."""
+    """Hooks on every layer; `found` describes the first value that is not finite."""
 
     def __init__(self, model: Module) -> None:
         self.model = model
         self.found = ""
-        self._gradient = 0  # id of the gradient that `found` is about
+        self._gradient = 0  # id of the gradient that `found` describes
 
     def __enter__(self) -> _Watch:
         self._removals: list[Callable[[], None]] = [
@@ -223,8 +222,8 @@ class _Watch:
             return
 
         def look(gradient: Tensor) -> None:
-            # The layer that made a value and the one that used it see the same gradient.  The one
-            # that used it has computed it, so its title replaces the other's.
+            # The producer and the consumer of a value have the same gradient.  The consumer
+            # computed it, so its title replaces the other's.
             better = by_consumer and self._gradient == id(gradient)
             if better or (not self.found and not is_finite(gradient)):
                 self.found = (
@@ -235,7 +234,7 @@ class _Watch:
         value.register_hook(look)
 
     def look_at_parameters(self) -> None:
-        """After the backward pass: the gradients of the parameters, the last layer's first."""
+        """Check the gradients of the parameters after the backward pass, the last layer first."""
         for path, parameter in reversed(list(self.model.named_parameters())):
             gradient = parameter.grad
             if not self.found and gradient is not None and not is_finite(gradient):
@@ -259,7 +258,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def is_finite(value: Tensor) -> bool:
-    """Tell whether all values are finite (waits for the device).
+    """Whether all values are finite (waits for the device).
 
     Examples
     --------
@@ -274,7 +273,7 @@ def is_finite(value: Tensor) -> bool:
 
 
 def describe_values(value: Tensor) -> str:
-    """Say what an array holds.
+    """Describe the values of an array.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A model's outputs for many batches, joined to one."""
+"""Joining a model's outputs for many batches."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ __all__ = ["joined"]
 
 
 def joined(outputs: Sequence[Any], rows: Sequence[int], dtype: Any, where: str = "") -> Any:
-    """Join what a model returned for batches of so many rows, and copy it to the host.
+    """Join a model's outputs for batches of these numbers of rows, and copy them to the host.
 
     Parameters
     ----------
     outputs : sequence of Tensor, or of nested tuples, lists and dicts of tensors
     rows : sequence of int
     dtype : dtype or None
-        What floats of other widths become.
+        Dtype of the floats in the result.
     where : str
         Names a part of the outputs in an error.
 
     Raises
     ------
     DTypeError
-        If the outputs have other parts than tensors with the examples along their first axis.
+        If the outputs have other parts than tensors with the samples along their first axis.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""How far training is, on stderr: a bar on a terminal, one line an epoch elsewhere, or nothing."""
+"""Progress of training on stderr: a bar on a terminal, one line an epoch elsewhere, or nothing."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 __all__ = ["Progress", "epoch_line", "make_progress"]
 
 _WHOEVER_READS = suppress(OSError, ValueError)
-"""Training goes on when the reader is gone, the disk of a log is full, or stderr was closed."""
+"""Training continues if the pipe is closed, the disk of a log is full, or stderr was closed."""
 
 
 class Progress:
-    """Says nothing; the base of those that do."""
+    """Shows nothing; the base class of the others."""
 
     def begin(self, epochs: int, unit: str = "epoch") -> None:
-        """A run of that many epochs begins, or of other units that consist of steps."""
+        """A run begins, of that many epochs or other units of steps."""
 
     def begin_epoch(self, epoch: int, steps: int | None, done: int = 0) -> None:
         """An epoch begins; the number of its steps is known for most loaders."""
@@ -32,17 +32,17 @@ class Progress:
         """An epoch is over, validation included."""
 
     def note(self, text: str) -> None:
-        """Say something that stays on the screen."""
+        """Print a permanent line."""
 
     def end(self) -> None:
-        """The run is over, however it ended."""
+        """The run is over, also by an exception."""
 
 
 class PlainProgress(Progress):
     """One line an epoch, for logs and pipes."""
 
     def begin(self, epochs: int, unit: str = "epoch") -> None:
-        """Remember how many epochs there will be."""
+        """Store the number of epochs."""
         self.epochs = epochs
 
     def end_epoch(self, logs: Mapping[str, float]) -> None:
@@ -57,7 +57,7 @@ class PlainProgress(Progress):
 
 
 class RichProgress(Progress):
-    """A bar for the epoch that runs, above it the lines of those that are done."""
+    """A bar for the current epoch, below one line for each finished one."""
 
     def begin(self, epochs: int, unit: str = "epoch") -> None:
         """Show the bar."""
@@ -125,7 +125,7 @@ class RichProgress(Progress):
 
 
 def make_progress(show: bool = True) -> Progress:
-    """Choose the form that fits where stderr goes."""
+    """Choose the form that fits stderr: a bar on a terminal, lines elsewhere."""
     if not show or sys.stderr is None or sys.stderr.closed:
         return Progress()
     return RichProgress() if sys.stderr.isatty() else PlainProgress()

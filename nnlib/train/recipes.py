@@ -1,4 +1,4 @@
-"""What ``nnlib train`` does unless it is told otherwise, and optimizers and schedules by name."""
+"""Defaults of ``nnlib train`` for each model, and optimizers and schedules by name."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ SCHEDULES: dict[str, Callable[[optim.Optimizer, int], schedules.LRScheduler | No
     "constant": lambda optimizer, steps: None,
     "cosine": _cosine,  # from the initial rate to 0
     "warmup": _warmup,  # up for a twentieth of the steps, then the cosine
-    "warmup-tenth": _warmup_tenth,  # the same, but down to a tenth of the rate
+    "warmup-tenth": _warmup_tenth,  # the same, but down to a tenth of the learning rate
     "onecycle": _onecycle,
     "step": _step,  # a tenth of it after each third of the steps
 }
@@ -75,7 +75,7 @@ LEARNING_RATES = {"sgd": 0.05, "adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3, "ad
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train a model well without looking for it.
+    """Default options for training a model.
 
     Attributes
     ----------
@@ -84,8 +84,8 @@ class Recipe:
     lr, weight_decay : float
     batch_size : int
     decay : {"all", "matrices"}
-        Which parameters the weight decay is for: all, or those of two and more axes, which leaves
-        out biases and the scales of normalisations.
+        Parameters with weight decay: all, or those of two and more axes, which excludes biases and
+        the scales of normalisations.
     betas : (float, float), optional
         Of Adam and AdamW, if not their own.
     clip_norm : float, optional
@@ -103,7 +103,7 @@ class Recipe:
     clip_norm: float | None = None
 
     def changed(self, **given: Any) -> Recipe:
-        """Replace what is given; another optimizer without a learning rate gets a usual one.
+        """Replace the given options; another optimizer without a learning rate gets a usual one.
 
         Examples
         --------
@@ -114,7 +114,7 @@ class Recipe:
         optimizer = given.get("optimizer", self.optimizer)
         if optimizer != self.optimizer and optimizer in LEARNING_RATES:
             given.setdefault("lr", LEARNING_RATES[optimizer])
-            given.setdefault("betas", None)  # were meant for the recipe's own
+            given.setdefault("betas", None)  # belong to the recipe's own optimizer
         return replace(self, **given)
 
     def make_optimizer(self, model: Module) -> optim.Optimizer:
@@ -149,7 +149,7 @@ class Recipe:
         return schedule
 
     def transform(self) -> transforms.Transform | None:
-        """Return the random change of training images."""
+        """Return the augmentation of training images."""
         change: transforms.Transform | None = _lookup(AUGMENTATIONS, self.augment, "augment")
         return change
 
@@ -193,8 +193,8 @@ def recipe_for(model: str, examples: int = 60_000) -> Recipe:
     recipe: Recipe = _lookup(RECIPES, model.rstrip("0123456789"), "model")
     if examples >= 10_000:
         return recipe
-    # smaller batches, or an epoch has too few steps: SGD's rate goes down with them, and Adam's,
-    # which does not depend on the batch, may go up
+    # smaller batches, because an epoch would have too few steps: SGD's learning rate falls with
+    # them, and Adam's, which does not depend on the batch, may rise
     lr = recipe.lr * (16 / recipe.batch_size if recipe.optimizer == "sgd" else 3)
     return replace(recipe, batch_size=16, lr=lr)
 

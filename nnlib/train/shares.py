@@ -1,4 +1,4 @@
-"""The gradient of several batches as of one larger batch."""
+"""Weighting the losses of several batches so that their gradient is that of one larger batch."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["Shares"]
 
 
 class Shares:
-    """How much each batch's loss contributes to that of a group of batches.
+    """The weight of each batch's loss in that of a group of batches.
 
-    Each counts as much as what it is the mean over, and what that is together is known after the
-    last forward pass only.  So the losses are divided by an estimate, and the gradients are
-    corrected once, at the end, if the estimate was wrong.  Nothing is read from a device.
+    The weight is proportional to the divisor of the loss, but the sum of all divisors is known
+    only after the last forward pass.  So the losses are divided by an estimate, and the gradients
+    are corrected once, at the end, if the estimate was wrong.  Nothing is read from a device.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Shares:
         self._total: Tensor | float = 0.0
 
     def of(self, loss: Tensor, count: Count) -> Tensor:
-        """Return a loss times its share in the whole; sums, whose count is None, add up."""
+        """Return a loss times its weight; sums, whose count is None, are added."""
         if count is None:
             return loss
         if isinstance(count, Tensor):
@@ -57,11 +57,11 @@ class Shares:
         return loss * share
 
     def _estimated(self, first: Tensor | float) -> float:
-        """Estimate what all batches are the mean over, from the first one's count."""
+        """Estimate the sum of all divisors from the first one."""
         sizes = [target.shape[0] for target in self._targets]
         if isinstance(first, Tensor) or not first or not sizes[0]:
             return float(max(1, sum(target.size for target in self._targets)))
-        return first / sizes[0] * sum(sizes)  # right if every example counts as much
+        return first / sizes[0] * sum(sizes)  # exact if all samples count equally
 
     def settle(self, params: Iterable[Tensor]) -> None:
         """Correct the gradients, after the last backward pass."""
@@ -76,7 +76,7 @@ class Shares:
 
 
 def _or_one(count: Tensor | float) -> Tensor | float:
-    """Return by what a sum is divided: not by 0 where nothing counts."""
+    """Return the divisor of a sum, 1 in place of 0."""
     return ops.where(count > 0, count, 1) if isinstance(count, Tensor) else count or 1
 
 

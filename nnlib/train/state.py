@@ -1,4 +1,4 @@
-"""What a training run consists of, for checkpoints and for doing steps again."""
+"""The state of a training run, for checkpoints and for repeating steps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["place_loaders", "position", "repeat_from", "rest_of_epoch", "resume"
 
 
 def position(trainer: Trainer) -> dict[str, Any]:
-    """Return everything that the coming steps follow from; tensors are not copied."""
+    """Return the state that determines the next steps; tensors are not copied."""
     schedule = trainer.schedule
     return {
         "model": trainer.model.state_dict(),
@@ -38,42 +38,42 @@ def position(trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def go_to(trainer: Trainer, place: Mapping[str, Any]) -> None:
-    """Set model, optimizer, schedule and random stream as they were at a position."""
+def go_to(trainer: Trainer, start: Mapping[str, Any]) -> None:
+    """Restore model, optimizer, schedule and random stream of a position."""
     schedule = trainer.schedule
-    if (schedule is None) != (place["schedule"] is None):
+    if (schedule is None) != (start["schedule"] is None):
         raise StateError(
             "a run must be continued with the schedule that it had. "
-            f"Received: {schedule!r}, and a state {'with' if place['schedule'] else 'without'} one"
+            f"Received: {schedule!r}, and a state {'with' if start['schedule'] else 'without'} one"
         )
-    scaler = place.get("scaler")  # absent in files of earlier versions
+    scaler = start.get("scaler")  # absent in files of earlier versions
     if (scaler is not None) != trainer.scaler.enabled:
         raise StateError(
             "a run must be continued in the precision that it had. Received: "
             f"precision={trainer.precision!r}, and a state {'of' if scaler else 'without'} fp16"
         )
-    trainer.model.load_state_dict(place["model"])
+    trainer.model.load_state_dict(start["model"])
     if scaler is not None:
         trainer.scaler.load_state_dict(scaler)
-    if schedule is not None:  # it sets its rates; those of the optimizer's state were in use
-        schedule.load_state_dict(place["schedule"])
-    trainer.optimizer.load_state_dict(place["optimizer"])
-    default_generator.load_state_dict(place["generator"])
+    if schedule is not None:  # it sets the learning rates; the optimizer's state has those in use
+        schedule.load_state_dict(start["schedule"])
+    trainer.optimizer.load_state_dict(start["optimizer"])
+    default_generator.load_state_dict(start["generator"])
 
 
 def rest_of_epoch(trainer: Trainer) -> Iterator[list[Batch]]:
-    """Groups of batches from where the loader stands."""
+    """Groups of batches from the loader's position on."""
     return _groups(trainer, trainer.loader, trainer.batch, trainer.placement)
 
 
-def repeat_from(trainer: Trainer, place: Mapping[str, Any]) -> Iterator[tuple[int, list[Batch]]]:
-    """Go to a position of this epoch; yield the number and the batches of each step from there."""
-    go_to(trainer, place)
+def repeat_from(trainer: Trainer, start: Mapping[str, Any]) -> Iterator[tuple[int, list[Batch]]]:
+    """Restore a position of this epoch; yield the number and the batches of each later step."""
+    go_to(trainer, start)
     trainer.model.train()
     loader = copy.copy(trainer.loader)
-    _place(loader, place["loader"])
+    _place(loader, start["loader"])
     yield from enumerate(
-        _groups(trainer, loader, place["batch"], trainer.placement.eager), place["step"] + 1
+        _groups(trainer, loader, start["batch"], trainer.placement.eager), start["step"] + 1
     )
 
 
@@ -82,7 +82,7 @@ def _groups(
 ) -> Iterator[list[Batch]]:
     where = _state_of(loader)
     if done and where is not None and where.get("batch") == 0:
-        return iter(())  # the loader stands before the next epoch already
+        return iter(())  # the loader is at the beginning of the next epoch already
     skip = 0 if where is not None else done
     return grouped(batches(loader, placement, skip), trainer.accumulate)
 
@@ -104,7 +104,7 @@ def save(trainer: Trainer, path: Path) -> None:
     losses = history.pop("step_losses")
     val = _state_of(trainer.val)
     if val is not None and "batch" in val:
-        val["batch"] = 0  # a validation that was interrupted is done again, as a whole
+        val["batch"] = 0  # an interrupted validation is repeated as a whole
     whole = {
         **position(trainer),
         "val_loader": val,
@@ -164,7 +164,7 @@ def _check_metrics(trainer: Trainer, metrics: Mapping[str, Any]) -> None:
 
 
 def _load_callbacks(trainer: Trainer, saved: list[Mapping[str, Any]]) -> None:
-    """Give each callback the state of the first saved one of its class that is left."""
+    """Load into each callback the first unused state of its class."""
     for callback in trainer.callbacks:
         for entry in saved:
             if entry["kind"] == type(callback).__name__:
@@ -174,7 +174,7 @@ def _load_callbacks(trainer: Trainer, saved: list[Mapping[str, Any]]) -> None:
 
 
 def _run_of(whole: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the trainer's attributes that a checkpoint gives, all of them checked."""
+    """Return the trainer's attributes in a checkpoint, all checked."""
     losses, epoch_losses = (_numbers(whole, name) for name in ("step_losses", "epoch_losses"))
     if losses.ndim != 1 or (epoch_losses.size and epoch_losses.shape[1:] != (2,)):
         raise ValueError("losses of another shape")
@@ -188,13 +188,13 @@ def _run_of(whole: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in times.items():
         if not math.isfinite(value):
             raise ValueError(f"{name} {value}")
-    places = {name: whole[name] for name in ("loader", "val_loader", "generator")}
+    positions = {name: whole[name] for name in ("loader", "val_loader", "generator")}
     return {
         **counts,
         **times,
         "history": History.from_dict({**whole["history"], "step_losses": losses.tolist()}),
         "epoch_losses": [(loss, count) for loss, count in epoch_losses.tolist()],
-        "resume_from": places,
+        "resume_from": positions,
     }
 
 
@@ -205,11 +205,11 @@ def _numbers(whole: Mapping[str, Any], name: str) -> Any:
 
 
 def place_loaders(trainer: Trainer) -> None:
-    """Put the loaders where a resumed run left them; let new ones draw their seeds now."""
+    """Restore the loaders' positions of a resumed run; make new loaders draw their seeds now."""
     where = trainer.resume_from
     with parsing("the checkpoint", "of a run with such loaders", StateError):
         for loader, name in ((trainer.loader, "loader"), (trainer.val, "val_loader")):
             _place(loader, where.get(name))
             _state_of(loader)
-    if where:  # what has drawn random numbers since then must not change the run
+    if where:  # random numbers drawn since then must not change the run
         default_generator.load_state_dict(where["generator"])

@@ -1,4 +1,4 @@
-"""One step of training: forward, loss, backward, update; replayed, if it is compiled."""
+"""One training step: forward, loss, backward, update; replayed if compiled."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = ["Results", "StepState", "Stepper", "positional"]
 
 Results: TypeAlias = tuple[Tensor, Count, list[Measured]]
 
-_LARGEST_STATE = 512 << 20  # bytes that a check of a replay may copy, twice
+_LARGEST_STATE = 512 << 20  # bytes that a check of a replay may copy twice
 
 
 class Stepper:
-    """Model, loss and optimizer, and one step of training or validation with them.
+    """One step of training or validation with a model, a loss and an optimizer.
 
     Nothing here reads a value from the device.
 
@@ -39,7 +39,7 @@ class Stepper:
     Attributes
     ----------
     scaler : optim.GradScaler
-        Of the loss; it does nothing but in float16.
+        Of the loss; it has an effect in float16 only.
     compiled : bool
         Whether steps are replayed.
     """
@@ -81,7 +81,7 @@ class Stepper:
         self._make_steps()
 
     def _make_steps(self) -> None:
-        """Compile the steps, unless that is not wanted."""
+        """Make the step functions, compiled or not."""
         self._train = self._train_eagerly
         self._test = self._test_eagerly
         if self.compiled:
@@ -96,40 +96,41 @@ class Stepper:
         self._make_steps()
 
     def check_optimizer(self) -> None:
-        """Raise unless the optimizer is for the model as it is now: a layer may be another one.
+        """Raise if a layer was replaced after the optimizer was made.
 
-        It may leave parameters out, and it may have others, of a loss for instance.  Both together
-        mean that a layer was replaced: the old one would be trained, and the new one would not.
+        An optimizer may lack parameters of the model, and it may have others, of a loss for
+        instance.  Both together mean that a layer was replaced: the old one would be trained
+        instead of the new one.
 
         Raises
         ------
         OptionError
-            If it has no parameter of the model, or not those of a layer that has been replaced.
+            If it has no parameter of the model, or those of a replaced layer.
         """
         given = {id(p) for p in _trained(self.optimizer)}
         own = {id(p): (name, p) for name, p in self.model.named_parameters()}
         if not given & own.keys():
             raise OptionError(
                 "the optimizer must have parameters of this model. Received: only others (was the "
-                "model made anew after the optimizer?)"
+                "model made again after the optimizer?)"
             )
         left_out = [name for key, (name, p) in own.items() if p.requires_grad and key not in given]
         if left_out and given - own.keys():
             raise OptionError(
                 "the optimizer must be for the model as it is. Received: one with parameters that "
                 f"the model does not have, and without {', '.join(left_out)}. If a layer was "
-                "replaced, make the optimizer after that, or call optimizer.add_param_group; what "
-                "shall not be trained can be frozen: nnlib.nn.freeze"
+                "replaced, make the optimizer after that, or call optimizer.add_param_group; "
+                "freeze layers that are not to be trained: nnlib.nn.freeze"
             )
 
     def check_replays(self) -> None:
-        """Have the next replays compared with the eager step, bit by bit."""
+        """Compare the next replays with the eager step, bit by bit."""
         for step in (self._train, self._test):
             if isinstance(step, Compiled):
                 step.check_replays()
 
     def lowered(self) -> AbstractContextManager[None]:
-        """Return what model, loss and metrics are computed in: the run's precision."""
+        """Return the context of the run's precision for model, loss and metrics."""
         return self._autocast
 
     def output_of(self, inputs: Sequence[Tensor]) -> Any:
@@ -138,7 +139,7 @@ class Stepper:
         Raises
         ------
         DataError
-            If these are more or fewer inputs than it takes.
+            If the number of inputs is wrong.
         """
         try:
             return self.model(*inputs)
@@ -155,7 +156,7 @@ class Stepper:
             ) from error
 
     def loss_of(self, output: Any, target: Tensor) -> tuple[Tensor, Count]:
-        """Compute the loss, which must be a single value, and what it is the mean over.
+        """Compute the loss, which must be a single value, and its divisor.
 
         Raises
         ------
@@ -166,7 +167,7 @@ class Stepper:
         return measured(self.loss, output, target, f"the loss {name}")
 
     def compute_gradients(self, group: list[Batch]) -> list[tuple[Tensor, Count, Any]]:
-        """Leave in every parameter the gradient of the loss of a group as of one larger batch.
+        """Compute the gradient of the loss of a group as of one larger batch.
 
         Returns
         -------
@@ -202,8 +203,8 @@ class Stepper:
         Returns
         -------
         list of (loss, count, values)
-            Of each batch, outside the graph: the loss, what it is the mean over, and what each
-            metric makes of the outputs (see `Metric.measure`).
+            Of each batch, outside the graph: the loss, its divisor, and the result of
+            `Metric.measure` of each metric.
         """
         return self._train(group)
 
@@ -229,7 +230,7 @@ class Stepper:
 
 
 class NoState:
-    """What a step of validation changes: nothing."""
+    """The state that a validation step changes: none."""
 
     def state(self) -> dict[str, Any]:
         """Return nothing."""
@@ -240,9 +241,9 @@ class NoState:
 
 
 class StepState:
-    """What a training step changes, copied and put back, so that a replay can be checked.
+    """Copies and restores the state that a training step changes, to check a replay.
 
-    These are parameters, gradients, buffers, the optimizer's state and the scale of the loss.
+    It consists of parameters, gradients, buffers, the optimizer's state and the scale of the loss.
 
     Parameters
     ----------
@@ -261,7 +262,7 @@ class StepState:
         return copies | dict(self._numbers())
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Put a copy back; what has been made since stays, for the step makes it again."""
+        """Restore a copy; tensors made since then stay, because the step makes them again."""
         for name, tensor in self._tensors():
             saved = state.get(name)
             if saved is not None and tensor is not None:
@@ -279,7 +280,7 @@ class StepState:
             self._stepper.scaler.load_state_dict({name: state[name] for name in names})
 
     def _parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield all that is trained, with the names that model and loss have for it."""
+        """Yield all trained parameters, with their names in model and loss."""
         seen = set()
         for owner, part in (("model", self._stepper.model), ("loss", self._stepper.loss)):
             for name, parameter in part.named_parameters() if isinstance(part, Module) else ():
@@ -308,7 +309,7 @@ class StepState:
 
 
 def positional(function: Callable[..., Any]) -> tuple[int, float]:
-    """Return how many arguments without a name a function needs at least, and takes at most.
+    """Return the least and the largest number of positional arguments of a function.
 
     Examples
     --------
@@ -319,7 +320,7 @@ def positional(function: Callable[..., Any]) -> tuple[int, float]:
     """
     try:
         parameters = list(signature(function).parameters.values())
-    except (TypeError, ValueError):  # nobody knows
+    except (TypeError, ValueError):  # it has no signature
         return 0, math.inf
     single = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     most = math.inf if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(single)

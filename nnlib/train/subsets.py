@@ -1,4 +1,4 @@
-"""Parts of a training set: nested, with every class in its share, gone through again and again."""
+"""Subsets of a training set: nested, stratified by class, in repeated passes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Indices = npt.NDArray[np.int64]
 
 
 class Rows:
-    """Rows of a data set in an order of their own, repeated or not; nothing is copied.
+    """Rows of a data set in a given order, repeated or not; nothing is copied.
 
     Parameters
     ----------
     dataset : ArrayDataset
     rows : array of int64, (N,)
-        Their places in it.
+        Their indices in it.
 
     Examples
     --------
@@ -42,17 +42,16 @@ class Rows:
 
 
 def stratified_order(targets: npt.NDArray[Any], generator: Generator) -> Indices:
-    """Order examples at random so that every beginning has each class in its share of the whole.
-
-    So the first 100 of it are a part of the first 1,000, and both are about as balanced as all.
+    """Order samples at random so that the first n are stratified by class, for every n.
 
     Parameters
     ----------
     targets : array
-        One row for each example.  Where that is one value, equal values are a class.  Numbers to
-        regress are all different, so the order is random; so it is for targets of several values.
+        One row for each sample.  If a row is one value, equal values are a class.  Targets of
+        regression are all different, so their order is random; so is that of rows of several
+        values.
     generator : Generator
-        Where the randomness comes from.
+        Draws the order.
 
     Returns
     -------
@@ -60,7 +59,7 @@ def stratified_order(targets: npt.NDArray[Any], generator: Generator) -> Indices
 
     Notes
     -----
-    The k-th of the n examples of a class gets the place (k + ½) / n between 0 and 1.
+    The k-th of the n samples of a class is sorted by (k + ½) / n.
 
     Examples
     --------
@@ -76,16 +75,16 @@ def stratified_order(targets: npt.NDArray[Any], generator: Generator) -> Indices
     by_class = classes.argsort(kind="stable")  # within a class in random order
     sizes = np.bincount(classes)
     rank = np.arange(count) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    place = np.empty(count)
-    place[by_class] = (rank + 0.5) / np.repeat(sizes, sizes)
-    # stable: classes of one size, whose places are equal, come in random order
-    return np.asarray(order[place.argsort(kind="stable")])
+    keys = np.empty(count)
+    keys[by_class] = (rank + 0.5) / np.repeat(sizes, sizes)
+    # stable: classes of one size have equal keys, and stay in random order
+    return np.asarray(order[keys.argsort(kind="stable")])
 
 
 def passes(rows: Indices, count: int, generator: Generator) -> Indices:
-    """Go through rows in a new random order each time, until there are ``count``.
+    """Repeat rows, in a new random order each pass, until there are ``count``.
 
-    Batches cut from the result run on across the ends of passes, so that all have one shape.
+    Batches of the result may cross the end of a pass, so that all have one shape.
 
     Examples
     --------

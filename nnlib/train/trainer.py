@@ -1,4 +1,4 @@
-"""The trainer: epochs of steps, readings, validation and callbacks, for a model and its data."""
+"""The trainer: epochs of steps, reads of losses, validation and callbacks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = ["Trainer"]
 
 
 def _of_stepper(name: str) -> Any:
-    """Return an attribute of a trainer that is its stepper's, to be read and set."""
+    """Return a property of the trainer that reads and sets an attribute of its stepper."""
 
     def assign(trainer: Trainer, value: Any) -> None:
         setattr(trainer.stepper, name, value)
@@ -47,60 +47,60 @@ def _of_stepper(name: str) -> Any:
 
 
 class Trainer:
-    """Train, evaluate and apply a model, on the backend where its parameters are.
+    """Train, evaluate and apply a model, on the backend of its parameters.
 
-    Losses and metrics stay on the device while steps go by.  They are read, all in one piece, when
-    an epoch ends, and the losses also every ``log_every`` steps; so a GPU is never made to wait in
-    every step.
+    Losses and metrics stay on the device during steps.  They are read, all together, at the end
+    of an epoch, and the losses also every ``log_every`` steps, so not every step waits for the
+    device.
 
     Parameters
     ----------
     model : nn.Module
     loss : str or callable
         ``"cross_entropy"``, ``"bce_with_logits"``, ``"mse"``, ``"mae"``, ``"huber"``; or a module
-        or function ``(output, target)`` that returns the mean over the batch's examples, or a pair:
-        the mean over what counts in the batch, and the number that it was divided by.
+        or function ``(output, target)`` that returns the mean over the batch's samples, or a pair:
+        the mean and its divisor.
     optimizer : optim.Optimizer
-        Made for the model's parameters, where they are now.
+        Made for the model's parameters, on their current backend.
     metrics : sequence of str, Metric or callable
         See `get_metric`.
     schedule : LRScheduler, optional
     schedule_every : {"epoch", "step"}, optional
-        What the schedule counts: epochs if not given, but steps for OneCycleLR.  ReduceLROnPlateau
+        Unit of the schedule: epochs if not given, but steps for OneCycleLR.  ReduceLROnPlateau
         gets the epoch's ``val_loss``, or ``loss`` without validation.
     clip_norm : float, optional
         Upper limit of the gradients' common norm.
     callbacks : sequence of Callback
     accumulate : int
-        So many batches make one step, as if they were one larger batch: each counts as much as
-        its loss says, such as by its labels that are not ignored.
+        Number of batches of one step, as if they were one larger batch: the weight of each is the
+        divisor of its loss, such as the number of labels that are not ignored.
     log_every : int or None
-        Read the losses every so many steps; ``None``: when an epoch ends only.
+        Read the losses every so many steps; ``None``: at the end of an epoch only.
     seed : int, optional
         Start the process-wide random stream (shuffling, dropout) with it in `fit`.  For the
         initial weights call `nnlib.manual_seed` before making the model.
     nan_stop : bool
-        Stop when the loss is NaN or infinite, and say where it came from: see `NaNStop`.
+        Stop when the loss is NaN or infinite, and name the layer where it began: see `NaNStop`.
     progress : bool
-        Show on stderr how far training is: a bar on a terminal, one line an epoch elsewhere.
+        Show progress on stderr: a bar on a terminal, one line an epoch elsewhere.
     compile : bool
-        Record a step and replay it, see `nnlib.compile`: faster, with the same results bit by bit.
-        Python code in model, loss and metrics then runs in the first steps only, and when a number
+        Trace a step and replay it, see `nnlib.compile`: faster, with the same results bit by bit.
+        Python code in model, loss and metrics then runs in the first steps only, and when a value
         that it reads has changed.  Once an epoch a step is compared with the uncompiled one.
     precision : {"bf16", "fp16", "tf32"}, optional
         Of model and loss, see `nnlib.autocast`; ``"fp16"`` with a scaled loss (`optim.GradScaler`).
-        Parameters, and what `predict` returns, stay as they are.
+        Parameters, and the results of `predict`, keep their dtype.
 
     Attributes
     ----------
     history : History
-        Of the run that `fit` began last; after Ctrl-C, too, with every step that was done.
+        Of the last run of `fit`; after Ctrl-C, too, with all finished steps.
     epoch, step : int
-        How many are done.
+        Numbers of finished ones.
     stepper : Stepper
-        Does the steps; ``model``, ``loss``, ``optimizer``, ``metrics`` and so on are its own.
+        Computes the steps; holds ``model``, ``loss``, ``optimizer``, ``metrics`` and so on.
     last_batch : tuple of Tensor or None
-        On the host, if a compiled step brings what is there to the device itself.
+        On the host, if a compiled step copies it to the device.
 
     Raises
     ------
@@ -199,12 +199,12 @@ class Trainer:
         ----------
         data : DataLoader, dataset, tuple of arrays or iterable of batches
             A batch is ``(x, y)``, or ``(x1, x2, …, y)`` for a model of several inputs.  A dataset
-            or arrays are shuffled; NumPy arrays are fine for a model on a GPU.  Floats are
+            or arrays are shuffled; NumPy arrays are moved to the model's backend.  Floats are
             converted to the dtype of the parameters.
         val : the same, optional
-            What to evaluate on after every epoch.
+            Data to evaluate after every epoch.
         epochs : int
-            At which epoch to end.  After `resume` those that were done before count.
+            Last epoch.  After `resume` earlier ones are included.
         batch_size : int
             For datasets and arrays.
         initial_epoch : int
@@ -213,7 +213,7 @@ class Trainer:
         Returns
         -------
         History
-            Also in `history`, which after Ctrl-C has everything that was done.
+            Also in `history`, which after Ctrl-C has all finished steps.
 
         Raises
         ------
@@ -227,7 +227,7 @@ class Trainer:
         positive_integer("epochs", epochs)
         self._prepare(data, val, batch_size, initial_epoch)
         progress = make_progress(self.progress)
-        with self._in_grad_buffer(), deferred_interrupt() as interrupt:
+        with self._on_model_backend(), deferred_interrupt() as interrupt:
             self.call("on_fit_begin")
             progress.begin(epochs)
             try:
@@ -273,7 +273,7 @@ class Trainer:
         self._begin_epoch()
 
     def _begin_epoch(self) -> None:
-        """Forget the epoch that is over."""
+        """Reset the state of the last epoch."""
         self.batch = 0  #: batches of this epoch that are done
         self.training_done = False  #: whether only validation is left of this epoch
         self.elapsed = 0.0  #: seconds of training in this epoch
@@ -283,12 +283,12 @@ class Trainer:
             metric.reset()
 
     def _begin_readings(self) -> None:
-        """Have no losses on the device, and none that the callbacks do not know."""
+        """Start with no losses on the device, and none that the callbacks have not got."""
         self._losses = Losses(self.backend)
-        self.told = len(self.history.step_losses)
+        self.reported = len(self.history.step_losses)
 
     def _run_epoch(self, progress: Progress, interrupt: Interrupt) -> None:
-        """Train, validate, write down, tell the callbacks."""
+        """Train, validate, update the history, call the callbacks."""
         logs: dict[str, float] = {"epoch": self.epoch + 1}
         logs |= self._train_epoch(progress, interrupt)
         times = {"lr": self.learning_rate, "seconds": round(self.elapsed, 6)}
@@ -311,10 +311,10 @@ class Trainer:
         interrupt.check()
 
     def _train_epoch(self, progress: Progress, interrupt: Interrupt) -> dict[str, float]:
-        """Do the steps of an epoch (the rest of it, after `resume`); return loss and metrics."""
+        """Make the steps of an epoch (of its rest, after `resume`); return loss and metrics."""
         self.model.train()
         self.stepper.check_replays()
-        groups = state.rest_of_epoch(self)  # from now on the loader stands in this epoch
+        groups = state.rest_of_epoch(self)  # from now on the loader's position is in this epoch
         self.call("on_epoch_begin")
         progress.begin_epoch(self.epoch + 1, self._steps(), self.batch // self.accumulate)
         begin = time.perf_counter() - self.elapsed
@@ -332,13 +332,13 @@ class Trainer:
             interrupt.check()
         self.training_done = True
         values = self.read_losses([metric.result() for metric in self.metrics])
-        self.elapsed = time.perf_counter() - begin  # the device has done all of it now
+        self.elapsed = time.perf_counter() - begin  # after the read: includes the device's time
         self._tell_losses()
         names = [metric.name for metric in self.metrics]
         return {"loss": mean(self.epoch_losses), **dict(zip(names, values, strict=True))}
 
     def compute_gradients(self, group: list[Batch]) -> list[tuple[Tensor, Count, Any]]:
-        """Leave in every parameter the gradient of the loss of a group as of one larger batch.
+        """Compute the gradient of the loss of a group as of one larger batch.
 
         Returns
         -------
@@ -348,7 +348,7 @@ class Trainer:
         return self.stepper.compute_gradients(group)
 
     def apply_gradients(self) -> None:
-        """Clip the gradients, update the parameters, go on with a schedule that counts steps."""
+        """Clip the gradients, update the parameters, advance a schedule that counts steps."""
         self.stepper.update()
         self._advance_schedule()
 
@@ -372,12 +372,12 @@ class Trainer:
                 metric.add(value, batch[-1])
 
     def read_losses(self, extras: Sequence[Tensor] = ()) -> list[float]:
-        """Wait for the device; take the losses since the last reading into the history.
+        """Wait for the device; append the losses since the last read to the history.
 
         Returns
         -------
         list of float
-            The values of ``extras``, read on the way.
+            The values of ``extras``, read at the same time.
         """
         steps, values = self._losses.read(extras)
         self.epoch_losses += steps
@@ -385,9 +385,9 @@ class Trainer:
         return values
 
     def _tell_losses(self) -> list[float]:
-        """Tell the callbacks what they have not been told yet: a checkpoint may have read some."""
-        losses = self.history.step_losses[self.told :]
-        self.told = len(self.history.step_losses)
+        """Pass all new losses to the callbacks: a checkpoint may have read some of them."""
+        losses = self.history.step_losses[self.reported :]
+        self.reported = len(self.history.step_losses)
         if losses:
             self.call("on_read", losses)
         return losses
@@ -398,27 +398,27 @@ class Trainer:
         return math.ceil(len(self.loader) / self.accumulate)
 
     def call(self, event: str, *args: Any) -> None:
-        """Tell the callbacks."""
+        """Call a method of every callback."""
         for callback in self.callbacks:
             getattr(callback, event)(self, *args)
 
     def _locate(self) -> None:
-        """Find out where the model is now: the next batches go there."""
+        """Determine the model's backend, to which the next batches are moved."""
         self.placement = Placement.of(self.model, compiled=self.stepper.compiled)
         self.backend, self.dtype = self.placement.backend, self.placement.dtype
 
     @contextmanager
-    def _in_grad_buffer(self) -> Iterator[None]:
-        """Let new arrays go where the model is."""
+    def _on_model_backend(self) -> Iterator[None]:
+        """Make the model's backend the current one."""
         with use_backend(self.backend), self.backend.scope or nullcontext():
             yield
 
     def stop(self, reason: str = "a callback asked for it") -> None:
-        """Let `fit` end after this epoch; the history's ``stopped`` says why."""
+        """End `fit` after this epoch; the history's ``stopped`` is the reason."""
         self.history.stopped = reason
 
     def higher_is_better(self, name: str) -> bool:
-        """Tell in which direction a number of the history should go.
+        """Whether an improvement of a value of the history is an increase.
 
         Raises
         ------
@@ -434,7 +434,7 @@ class Trainer:
             raise OptionError(f"this run has {', '.join(names)}. Received: {name!r}.{hint}")
         return known[name.removeprefix("val_")]
 
-    # Using -----------------------------------------------------------------------------------
+    # Evaluation ------------------------------------------------------------------------------
 
     def evaluate(self, data: Data, *, batch_size: int = 256) -> dict[str, float]:
         """Compute loss and metrics, in inference mode.
@@ -448,14 +448,14 @@ class Trainer:
         Returns
         -------
         dict
-            ``"loss"`` and every metric's name; of all batches together as of a single one.
+            ``"loss"`` and every metric by name, as of one batch of all samples.
         """
         self._locate()
-        with self._in_grad_buffer():
+        with self._on_model_backend():
             return self._evaluate(as_loader(data, batch_size, shuffle=False), Interrupt())
 
     def _evaluate(self, loader: Iterable[Any], interrupt: Interrupt) -> dict[str, float]:
-        """Compute loss and metrics in inference mode; one reading, at the end."""
+        """Compute loss and metrics in inference mode; read once, at the end."""
         metrics: list[Metric] = [copy.copy(metric) for metric in self.metrics]
         for metric in metrics:
             metric.reset()
@@ -477,21 +477,22 @@ class Trainer:
         ----------
         data : array, or as for `fit`
             An array holds inputs.  Of batches of several arrays the model gets the first ones, as
-            many as its ``forward`` takes; what follows, such as targets, is left out.  Where
-            ``forward`` takes some of its arguments or not, the model gets as many as in training;
-            before that all arrays but the last.
+            many as its ``forward`` takes; later ones, such as targets, are left out.  If
+            ``forward`` has optional arguments, the model gets as many as in training, or without
+            training all arrays but the last.
         batch_size : int
             For datasets and arrays.
 
         Returns
         -------
         numpy.ndarray, or tuple, list or dict of them
-            One row for each example, copied to the host at the end; as the model returns it.
+            One row for each sample, copied to the host at the end, in the structure of the
+            model's output.
 
         Raises
         ------
         DTypeError
-            If the model returns anything else than tensors with the examples along their first
+            If the model returns anything else than tensors with the samples along their first
             axis, alone or in nested tuples, lists and dicts.
         DataError
             If a batch has fewer arrays than the model takes.
@@ -504,7 +505,7 @@ class Trainer:
         if count is None and self.last_batch is not None:
             count = len(self.last_batch) - 1
         outputs, rows = [], []
-        with self._in_grad_buffer(), inference(self.model), self.stepper.lowered():
+        with self._on_model_backend(), inference(self.model), self.stepper.lowered():
             loader = as_loader(data, batch_size, shuffle=False)
             for batch in batches(loader, self.placement.eager):
                 outputs.append(
@@ -516,10 +517,10 @@ class Trainer:
     # Saving ----------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything that is needed to continue this run to a safetensors file, at once.
+        """Write the whole state of this run to a safetensors file, atomically.
 
-        Parameters, optimizer, schedule, random stream, place in the data, metrics, history and
-        callbacks.  For the parameters alone use ``nnlib.save(model, path)``.
+        It contains parameters, optimizer, schedule, random stream, position in the data, metrics,
+        history and callbacks.  For the parameters alone use ``nnlib.save(model, path)``.
 
         Raises
         ------
@@ -530,13 +531,13 @@ class Trainer:
         """
         if not self.consistent:
             raise StateError(
-                "an exception left the last step half done, so this state belongs to no moment of "
-                "the run. Resume from an earlier checkpoint"
+                "a state must be saved after a complete step. Received: an exception in the last "
+                "step. Resume from an earlier checkpoint"
             )
         state.save(self, Path(path))
 
     def resume(self, path: str | os.PathLike[str]) -> None:
-        """Let the next `fit` continue a run that `save` wrote, as if it had not been interrupted.
+        """Load a run that `save` wrote, which the next `fit` continues.
 
         Model, optimizer, schedule, loss, metrics, data, batch size and ``accumulate`` must be those
         of that run.  On NumPy the continuation is bit-identical.
@@ -544,9 +545,9 @@ class Trainer:
         Raises
         ------
         InputError, FileFormatError
-            If the file cannot be read, is damaged or no checkpoint.  Nothing was changed then.
+            If the file cannot be read, is damaged or no checkpoint.  The trainer is unchanged then.
         StateError
-            If it is of another model, optimizer or schedule.  Nothing was changed then.
+            If it is of another model, optimizer or schedule.  The trainer is unchanged then.
         """
         state.resume(self, Path(path))
 

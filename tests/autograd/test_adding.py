@@ -7,28 +7,27 @@ import strict_backend
 import nnlib
 from nnlib import nn, optim
 from nnlib_backends import KernelPair, register_backend, registered_backends, use_backend
-from nnlib_backends.common.fused import into_targets
+from nnlib_backends.common.fused import stored
 
 
 class AddingBackend(strict_backend.StrictBackend):
     """The strict backend, whose ``linear`` and ``embedding`` can write and add gradients."""
 
     name = "adding"
-    writes_gradients = True
-    adds = frozenset({"linear", "embedding"})
 
     def __init__(self):
         self.told = []
         self.kernels = {
-            name: self.noting(into_targets(kernel)) for name, kernel in super().kernels.items()
+            name: self.noting(kernel, accumulates=name in ("linear", "embedding"))
+            for name, kernel in super().kernels.items()
         }
 
-    def noting(self, kernel):
-        def backward(g, saved, needs, *arrays, **options):
-            self.told.append(needs[1] if len(needs) > 1 else None)
-            return kernel.backward(g, saved, needs, *arrays, **options)
+    def noting(self, kernel, accumulates):
+        def backward(g, saved, grads_out, *arrays, **options):
+            self.told.append(grads_out[1] if len(grads_out) > 1 else None)
+            return stored(kernel, g, saved, grads_out, *arrays, **options)
 
-        return KernelPair(kernel.forward, backward)
+        return KernelPair(kernel.forward, backward, writes=True, accumulates=accumulates)
 
 
 @pytest.fixture
@@ -41,12 +40,12 @@ def adding():
 
 
 def gradients(function, backend, passes=1, **options):
-    """Weights' gradients after some passes of a function of a layer, with an optimizer's homes."""
+    """Gradients of a layer after some passes, with gradient buffers of an optimizer."""
     with use_backend(backend):
         nnlib.manual_seed(2)
         layer = nn.Linear(4, 4, **options)
         optimizer = optim.SGD(layer.parameters(), lr=0.1)
-        optimizer.step()  # gives them homes
+        optimizer.step()  # creates gradient buffers
         for i in range(passes):
             x = nnlib.randn(3, 4) * (i + 1)
             function(layer, x).backward()
@@ -76,9 +75,8 @@ def test_the_sum_is_right(adding, use, passes):
 def test_a_kernel_adds_from_the_second_pass_on(adding):
     _, layer = gradients(USES["once"], "adding", passes=3)
     grad_buffer = layer.weight.node.grad_buffer
-    first, *others = adding.told
-    assert first is grad_buffer
-    assert [other[0] is grad_buffer for other in others] == [True, True]
+    assert [out.array is grad_buffer for out in adding.told] == [True] * 3
+    assert [out.accumulate for out in adding.told] == [False, True, True]
     assert layer.weight.grad.data is grad_buffer
 
 
@@ -144,4 +142,4 @@ def test_micro_batches_in_the_trainer(adding, compile):
 
     for a, e in zip(run("adding"), run("numpy"), strict=True):
         np.testing.assert_allclose(a, e, rtol=1e-3, atol=1e-4)
-    assert any(isinstance(need, list) for need in adding.told)
+    assert any(out is not None and out.accumulate for out in adding.told)

@@ -1,4 +1,4 @@
-"""Nobody shares memory with a gradient."""
+"""A gradient shares memory with no other tensor."""
 
 import numpy as np
 

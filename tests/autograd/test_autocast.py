@@ -45,7 +45,7 @@ def test_the_documented_table_is_this_one():
             named |= dict.fromkeys(re.findall("`(\\w+)`", cells[1]), cells[4])
     assert set(named) == set(POLICIES)
     for name, policy in POLICIES.items():
-        words = {"low": "16 bits", "same": "as wide", "float32": "**float32**"}
+        words = {"half": "16 bits", "same": "as wide", "float32": "**float32**"}
         assert words[policy.result] in named[name], name
 
 
@@ -192,7 +192,7 @@ def test_bfloat16_without_ml_dtypes_says_how_to_get_it(monkeypatch):
 
 @pytest.fixture
 def allowed(monkeypatch):
-    """What products are told about TF32, forward and backward."""
+    """Whether GEMMs may use TF32, forward and backward."""
     seen = []
     backend = nnlib.get_backend()
     kernel = backend.kernels["linear"]

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 import nnlib
-from nnlib.autograd.mode import low_dtype
+from nnlib.autograd.mode import half_dtype
 
 
 @pytest.fixture
@@ -35,10 +35,10 @@ def test_modes_that_end_in_another_order(x):
     paused = recorded_nothing()
     with nnlib.autocast("bf16"):
         next(paused)
-    assert low_dtype() is None
+    assert half_dtype() is None
     assert not nnlib.is_grad_enabled()
     paused.close()
-    assert low_dtype() is None
+    assert half_dtype() is None
     assert nnlib.is_grad_enabled() is True
 
 

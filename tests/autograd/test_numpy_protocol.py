@@ -127,7 +127,7 @@ FUNCTIONS = [
 
 def keywords(function):
     """What NumPy's function takes besides arrays, each with a value."""
-    if function.__name__ in ("concatenate", "where", "dot"):  # told from NumPy 2.4 on
+    if function.__name__ in ("concatenate", "where", "dot"):  # have a signature from NumPy 2.4 on
         return {"concatenate": ["axis", "out", "dtype", "casting"], "dot": ["out"]}.get(
             function.__name__, []
         )
@@ -267,7 +267,7 @@ INTO_ARRAYS = {
 @pytest.mark.parametrize("convert", INTO_ARRAYS.values(), ids=INTO_ARRAYS)
 @pytest.mark.parametrize("mode", [nnlib.enable_grad, nnlib.no_grad])
 def test_a_gradient_is_not_lost_unasked(convert, mode):
-    """As in PyTorch, under ``no_grad``, too: the tensor still wants a gradient."""
+    """As in PyTorch, under ``no_grad``, too: the tensor still has requires_grad=True."""
     t = nnlib.tensor([1.0, 2.0], requires_grad=True)
     for x in (t, t * 2):
         s = x.sum()

@@ -52,7 +52,7 @@ def test_matrix_product(backend):
 
 
 def test_array_on_the_left(backend):
-    """The array asks the tensor first; the result is a recorded tensor, not an array of objects."""
+    """NumPy defers to the tensor; the result is a tensor on the tape, not an array of objects."""
     array = backend.asarray(np.array([2.0, 3.0], np.float32))
     x = nnlib.tensor([1.0, 2.0], requires_grad=True)
     for y in (array * x, array + x, array / x, array - x, array @ x, array > x):

@@ -9,7 +9,7 @@ import pytest
 import nnlib
 from nnlib import nn, optim
 from nnlib.autograd import engine
-from nnlib.autograd.mode import low_dtype
+from nnlib.autograd.mode import half_dtype
 from nnlib.errors import GradientError
 
 
@@ -22,7 +22,7 @@ def in_threads(function, count):
 
 @pytest.fixture(params=["homes", "no homes"])
 def model(request):
-    """A model with weights of 1; its gradients may have a place in an optimizer's buffer."""
+    """A model with weights of 1; its gradients may be views of an optimizer's flat buffer."""
     model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 4))
     for p in model.parameters():
         p.data = np.ones(p.shape, np.float32)
@@ -88,7 +88,7 @@ def test_hooks_of_several_threads_may_wait_for_each_other():
     ("make", "read"),
     [
         (nnlib.no_grad, nnlib.is_grad_enabled),
-        (lambda: nnlib.autocast("fp16"), low_dtype),
+        (lambda: nnlib.autocast("fp16"), half_dtype),
     ],
 )
 def test_one_context_manager_serves_several_threads(make, read):

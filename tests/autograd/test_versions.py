@@ -1,4 +1,4 @@
-"""In-place changes of what a backward pass still needs are found."""
+"""In-place changes of arrays that a backward pass needs raise an error."""
 
 import numpy as np
 import pytest

@@ -43,7 +43,7 @@ def test_who_fails_is_named_and_the_others_go_on(tiny, where):
     assert [a.contestant for a in result.agreements] == ["numpy-eager"]
     (absent,) = result.absent
     assert (absent.name, absent.reason, absent.detail) == ("strict", "failed", "no luck")
-    assert "mlp goes on without strict: no luck" in said
+    assert "mlp continues without strict: no luck" in said
 
 
 def test_who_cannot_express_the_workload_says_why(tiny):

@@ -138,7 +138,7 @@ class TestReadIdx:
             read_idx(path)
 
     def test_large_files_are_counted_before_they_are_kept(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("nnlib.reading._AT_ONCE", 10)
+        monkeypatch.setattr("nnlib.reading._UNCOUNTED", 10)
         path = tmp_path / "large.gz"
         content = struct.pack(">BBBBI", 0, 0, 8, 1, 100) + bytes(range(100))
         path.write_bytes(gzip.compress(content[:50]) + gzip.compress(content[50:]))

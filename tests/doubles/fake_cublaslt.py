@@ -1,7 +1,7 @@
-"""A double of ``nvmath.bindings.cublasLt`` that computes what its descriptors say, on the host.
+"""A test double of ``nvmath.bindings.cublasLt`` that computes on the host by its descriptors.
 
-It knows no row-major matrices: it reads memory by dimensions, leading dimension and batch stride,
-column by column, as the library does, and refuses what the library refuses.
+Like the library it reads column-major matrices by dimensions, leading dimension and batch stride,
+and raises the library's errors.
 """
 
 import ctypes
@@ -48,7 +48,7 @@ class cuBLASLtError(Exception):
     pass
 
 
-class FakeCublasLt:
+class CublasLtDouble:
     MatmulDescAttribute = MatmulDescAttribute
     MatrixLayoutAttribute = MatrixLayoutAttribute
     MatmulPreferenceAttribute = MatmulPreferenceAttribute
@@ -63,7 +63,7 @@ class FakeCublasLt:
         self.objects, self.calls, self.plans, self.destroyed = {}, [], 0, 0
         self.refuse = ""  # "error", "none": the heuristic finds nothing; or epilogues, by name
         self.proposals = [0]  # the states of the algorithms that the heuristic proposes
-        self.broken = set()  # places of those among them that do not run
+        self.broken = set()  # positions of the proposals that do not run
 
     # Descriptors
 
@@ -183,7 +183,7 @@ class FakeCublasLt:
 
     @staticmethod
     def _after(epilogue, value, right, dtype, options):
-        """Do what an epilogue does with a value (batch, rows, columns)."""
+        """Apply an epilogue to a value (batch, rows, columns)."""
         if epilogue & Epilogue.BIAS:
             bias = _memory(options["BIAS_POINTER"], value.shape[1], dtype)
             value = value + bias.astype(value.dtype)[:, None]
@@ -210,7 +210,7 @@ class FakeCublasLt:
 
 
 def _by_columns(address, kind, rows, columns, ld, batch=1, step=0):
-    """The matrices that a library finds at an address."""
+    """Return column-major matrices at an address."""
     assert ld >= max(rows, 1)
     dtype = np.dtype(_DTYPES[kind])
     memory = _memory(address, (batch - 1) * step + (columns - 1) * ld + rows, dtype)
@@ -234,8 +234,8 @@ def _gelu_derivative(z):
     return 0.5 * (1 + np.tanh(u)) + 0.5 * z * slope / np.cosh(np.clip(u, -40, 40)) ** 2
 
 
-class FakeDriver:
-    """What ``epilogue.cu`` and GELU of ``elementwise.cu`` compute, on host arrays."""
+class DriverDouble:
+    """A test double of the driver for ``epilogue.cu`` and GELU of ``elementwise.cu``."""
 
     def __init__(self):
         self.log = []
@@ -290,8 +290,8 @@ class FakeDriver:
         sums[0] = value.sum(axis=0)
 
 
-class FakeCuda:
-    """So much of ``cupy.cuda`` as it takes for a product by cuBLAS."""
+class CudaDouble:
+    """A test double of ``cupy.cuda`` for a GEMM by cuBLAS."""
 
     def __init__(self):
         self.cublas = self.device = self
@@ -305,7 +305,7 @@ class FakeCuda:
         c, c_kind, ldc, compute, algorithm,
     ):  # fmt: skip
         assert (handle, a_kind, compute, algorithm) == (11, b_kind, 68, -1)
-        FakeCublasLt._check_types(a_kind, b_kind, c_kind, c_kind)
+        CublasLtDouble._check_types(a_kind, b_kind, c_kind, c_kind)
         left = _by_columns(a, a_kind, *((k, m) if trans_a else (m, k)), lda)[0]
         right = _by_columns(b, b_kind, *((n, k) if trans_b else (k, n)), ldb)[0]
         left, right = left.T if trans_a else left, right.T if trans_b else right
@@ -317,11 +317,11 @@ class FakeCuda:
 
 
 class World:
-    """NumPy in the place of CuPy, and products with the double; counts what should not happen."""
+    """NumPy in place of CuPy, and GEMM by the test double; counts copies and fallbacks."""
 
     def __init__(self, tuner=None, cublaslt=True):
-        self.lt, self.copies, self.tf32 = FakeCublasLt(), 0, False
-        self.fallbacks, self.cuda = [], FakeCuda()
+        self.lt, self.copies, self.tf32 = CublasLtDouble(), 0, False
+        self.fallbacks, self.cuda = [], CudaDouble()
         self.products = CublasGemm(
             CublasLt(self.lt, lambda stream, nbytes: 7000 + stream, tuner) if cublaslt else None,
             self,
@@ -330,7 +330,7 @@ class World:
             tf32=lambda: self.tf32,
             gemm=make_gemm(self.cuda, lambda array: array.ctypes.data),
         )
-        self.driver = FakeDriver()
+        self.driver = DriverDouble()
         self.launcher = Launcher(self, self.driver)
 
     # CuPy's names
@@ -339,7 +339,7 @@ class World:
         return getattr(np, name)
 
     def empty(self, shape, dtype):
-        """Memory with a pattern in it that is no number, at a multiple of 16 bytes."""
+        """Allocate memory filled with NaN, at a multiple of 16 bytes."""
         count = math.prod(shape) * np.dtype(dtype).itemsize
         memory = np.full(count + 16, 0xFF, np.uint8)
         start = -memory.ctypes.data % 16
@@ -350,7 +350,7 @@ class World:
         return np.ascontiguousarray(array)
 
     def matmul(self, a, b, out=None):
-        """As CuPy 14.2 has it for numbers of 16 bits."""
+        """Multiply half matrices as CuPy 14.2 does."""
         self.fallbacks.append((a.dtype.name, a.shape, b.shape))
         dtype = np.promote_types(a.dtype, b.dtype)
         if {a.dtype.name, b.dtype.name}.isdisjoint(LOW_DTYPES):
@@ -361,7 +361,7 @@ class World:
             result[...] = (a.ravel() * b.ravel()).sum()
         if out is None:
             return result
-        out[...] = result  # also where it could have held the sums themselves
+        out[...] = result  # also where ``out`` is float32
         return out
 
     def vdot(self, a, b):

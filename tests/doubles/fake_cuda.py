@@ -1,8 +1,8 @@
-"""A double of the few names of CuPy that graphs need; with a log of what was asked for.
+"""A test double of the names of CuPy that graphs need, with a log of calls.
 
-Everything is done at once, so a missing wait changes no value here.  Instead every access to memory
-is checked: what another stream did with it before must be known to be over, by events that were
-recorded and waited for.  Memory from a pool may still be in use in the stream that it was taken in.
+All work is done immediately, so a missing wait changes no value; instead every access to memory
+asserts that the stream has waited, by events, for all earlier accesses of other streams.  Memory
+from a pool counts as in use in the stream that allocated it.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import numpy as np
 
 
 class Pointer:
-    """cupy.cuda.MemoryPointer: a piece of host memory here."""
+    """``cupy.cuda.MemoryPointer`` into host memory."""
 
     def __init__(self, mem, offset=0):
         self.mem, self.offset = mem, offset
@@ -61,7 +61,7 @@ class Stream:
 
     def __init__(self, cuda, ptr):
         self.cuda, self.ptr, self.capturing, self.broken = cuda, ptr, False, False
-        self.done = Progress({ptr: 0})  # of each stream, what is over before the next work here
+        self.done = Progress({ptr: 0})  # work of each stream that precedes the next work here
 
     def do(self, what, *memory):
         """Launch something that reads or writes memory."""
@@ -80,7 +80,7 @@ class Stream:
             mem.used[self.ptr] = self.done[self.ptr]
 
     def wait_event(self, event):
-        """Wait; for nothing, if the event was never recorded, as in CUDA."""
+        """Wait for an event; as in CUDA, do nothing if it was never recorded."""
         self.cuda.log.append((self.ptr, "waits", event.at))
         self.done.join(event.done)
 
@@ -94,7 +94,7 @@ class Stream:
         self.capturing = False
         if self.broken:
             raise RuntimeError("cudaErrorStreamCaptureInvalidated")
-        return Graph(self.captured)  # what was done before its first launch is that one's matter
+        return Graph(self.captured)
 
     def is_capturing(self):
         if self.broken:
@@ -114,13 +114,13 @@ class Stream:
 
 
 class Progress(dict):
-    """Stream → how much of its work is over."""
+    """Stream → number of its finished pieces of work."""
 
     def join(self, other):
         self.update({ptr: max(count, self.get(ptr, 0)) for ptr, count in other.items()})
 
     def beyond(self, other):
-        """Streams of whose work the other knows less."""
+        """Return the streams of which the other has finished less."""
         return [ptr for ptr, count in self.items() if count > other.get(ptr, 0)]
 
 
@@ -156,7 +156,7 @@ class Pool:
     def malloc(self, nbytes):
         mem = SimpleNamespace(cuda=self.cuda, block=np.zeros(nbytes, np.uint8), pool=self)
         stream = self.cuda.current[-1]
-        stream.done[stream.ptr] += 1  # whoever had this memory before may be at work until here
+        stream.done[stream.ptr] += 1  # the previous owner of this memory may use it until here
         mem.used = Progress({stream.ptr: stream.done[stream.ptr]})
         self.taken.append(nbytes)
         return Pointer(mem)
@@ -165,14 +165,14 @@ class Pool:
         return sum(self.taken)
 
 
-class FakeCuda:
-    """Stands for the module ``cupy``."""
+class CudaDouble:
+    """A test double of the module ``cupy``."""
 
     ndarray = NdArray
 
     def __init__(self):
         self.log, self.pinned, self.current = [], {}, [Stream(self, 0)]
-        self.host = Progress()  # what the host has waited for
+        self.host = Progress()  # work that the host has waited for
         self.default_pool = Pool(self)
         self.allocators = [self.default_pool.malloc]
         self.cuda = SimpleNamespace(

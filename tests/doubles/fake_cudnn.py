@@ -1,7 +1,7 @@
-"""A double of cuDNN's frontend, of CuPy, and of the arrays of a GPU.
+"""A test double of cuDNN's frontend, of CuPy, and of the arrays of a GPU.
 
-Graphs are executed on the host's memory, by the dimensions and strides that they were told, in
-float64, and rounded to the dtypes of their results.
+Graphs are executed in the host's memory by their dimensions and strides, in float64, and rounded to
+the dtypes of their results.
 """
 
 import ctypes
@@ -12,9 +12,10 @@ import numpy as np
 from strict_backend.backend import StrictBackend
 from strict_backend.kernels import is_capturing, run
 
-from nnlib_backends.common import attention, fused, im2col
+from nnlib_backends.base import anywhere
+from nnlib_backends.common import attention, im2col
 from nnlib_backends.cupy_backend.cudnn.attention import make_attention
-from nnlib_backends.cupy_backend.cudnn.convolution import Around, make_convolution
+from nnlib_backends.cupy_backend.cudnn.convolution import Epilogue, make_convolution
 from nnlib_backends.cupy_backend.cudnn.planner import Planner
 from nnlib_backends.numpy_backend import namespace
 
@@ -27,7 +28,7 @@ class NotSupportedError(RuntimeError):
 
 
 class DeviceArray(np.ndarray):
-    """An array whose address is found as CuPy has it."""
+    """An array with its address in ``data.ptr``, like CuPy's."""
 
     @property
     def data(self):
@@ -35,7 +36,7 @@ class DeviceArray(np.ndarray):
 
 
 class Namespace:
-    """NumPy's functions, which return such arrays."""
+    """NumPy's functions, returning device arrays."""
 
     def __getattr__(self, name):
         function = getattr(namespace, name)
@@ -68,10 +69,10 @@ class Tensor:
         return setter
 
     def memory(self, pointers):
-        """The memory behind the tensor: what cuDNN sees."""
+        """Return the memory of the tensor as cuDNN addresses it."""
         address = pointers[self.uid]
-        assert address % 16 == 0, "cuDNN may not load from here"
-        assert all(stride > 0 for stride in self.stride), "numbers lie one upon another"
+        assert address % 16 == 0, "the address is not aligned for cuDNN"
+        assert all(stride > 0 for stride in self.stride), "elements overlap in memory"
         dtype = np.dtype(self.data_type)
         count = 1 + sum((d - 1) * s for d, s in zip(self.dim, self.stride, strict=True))
         memory = np.frombuffer(
@@ -85,7 +86,7 @@ class Tensor:
 
 
 class Graph:
-    """Computes what it was told to; three plans of each graph, of which some may be excluded."""
+    """A graph with three plans, of which some may be excluded."""
 
     plans = ("eng1_k2=0", "eng1_k2=7", "eng0")
 
@@ -140,13 +141,13 @@ class Graph:
             target[...] = y if self.relu_tensor is None else np.maximum(y, 0)
             return
         g = second if self.kind == "filters" else first
-        needs = (self.kind == "image", self.kind == "filters", False)
+        needed = (self.kind == "image", self.kind == "filters", False)
         shapes = (np.zeros(image.shape), np.zeros(filters.shape))
         operands = (
             shapes[0] if self.kind == "image" else image,
             shapes[1] if self.kind == "filters" else filters,
         )
-        gradients = kernel.backward(g, None, needs, *operands, None, **options)
+        gradients = kernel.backward(g, None, anywhere(needed), *operands, None, **options)
         target[...] = gradients[0 if self.kind == "image" else 1]
 
     # Attention
@@ -176,7 +177,7 @@ class Graph:
         scores = q @ k.swapaxes(2, 3) * self.options["attn_scale"]
         if "bias" in self.options:
             bias = self.options["bias"].read(pointers)
-            assert np.isfinite(bias).all(), "cuDNN takes the difference of two infinities"
+            assert np.isfinite(bias).all(), "cuDNN would compute ∞ − ∞"
             scores = scores + bias
         if "diagonal_alignment" in self.options:
             queries, keys = scores.shape[2:]
@@ -287,7 +288,7 @@ class Device:
 
 
 class World:
-    """cuDNN, CuPy, a planner, and what was asked of them."""
+    """Test doubles of cuDNN and CuPy, a planner, and a log of their calls."""
 
     def __init__(self, choices, deterministic=True, xp=None, general=GENERAL):
         self.log, self.built, self.executed = [], [], []  # graphs; names of plans; graphs
@@ -318,42 +319,42 @@ class World:
             ),
         )
         self.planner = Planner(self.cudnn, self.cupy, Device(), choices)
-        self.arrays = []  # of the computation that is asked for now
+        self.arrays = []  # of the present computation
         asked = self.planner.run
         self.planner.run = lambda problem, buffers: self._noted(asked, problem, buffers)
         self.kernels = self.make(deterministic=deterministic)
 
     def _noted(self, run, problem, buffers):
-        """Addresses alone would not keep the memory of what is captured."""
+        """Keep the buffers, of which a captured graph has only the addresses."""
         self.arrays = [getattr(array, "_array", array) for array in buffers.values()]
         return run(problem, buffers)
 
-    def make(self, around=None, deterministic=True):
-        """Return the kernels."""
+    def make(self, epilogue=None, deterministic=True):
+        """Return the kernel pairs."""
         return {
             "conv2d": make_convolution(
-                self.planner, self.xp, self.general["conv2d"], lambda: self.tf32, around or Around()
+                self.planner,
+                self.xp,
+                self.general["conv2d"],
+                lambda: self.tf32,
+                epilogue or Epilogue(),
             ),
             **make_attention(self.planner, self.xp, self.general, deterministic),
         }
 
 
 class CudnnBackend(StrictBackend):
-    """A backend whose arrays behave as CuPy's do, with kernels by the double of cuDNN."""
+    """The strict backend with kernel pairs by the test double of cuDNN."""
 
     name = "strict with cuDNN"
-    writes_gradients = True
 
     def __init__(self, choices):
         self.world = World(choices, xp=StrictBackend.xp, general=StrictBackend.kernels)
-        general = StrictBackend.kernels.items()
-        self.kernels = {name: fused.into_targets(kernel) for name, kernel in general}
-        self.kernels |= self.world.make()
-        self.mixed = frozenset(self.world.kernels)
+        self.kernels = {**StrictBackend.kernels, **self.world.make()}
 
 
 def on_device(array, dtype=np.float32):
-    """An array of the GPU's, aligned as its memory is."""
+    """Return an aligned device array."""
     array = np.asarray(array)
     dtype = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
     memory = np.empty(array.size * dtype.itemsize + 256, np.uint8)

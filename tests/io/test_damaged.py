@@ -94,7 +94,7 @@ def test_damaged(kind, tmp_path, backend):
 def test_the_text_says_what_is_wrong(tmp_path):
     path = tmp_path / "x.safetensors"
     for kind, words in {
-        "truncated": r"not fully covered \(it has .* bytes\)\. It may be damaged, cut short",
+        "truncated": r"not fully covered \(it has .* bytes\)\. It may be damaged, truncated",
         "overlapping": "invalid offset for tensor `b`",
         "dtype that NumPy lacks": "a has the dtype F8_E4M3; nnlib reads BOOL, ",
         "a name twice": "a name occurs twice in the header",

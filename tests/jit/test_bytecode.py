@@ -1,15 +1,15 @@
-"""Which names a function's code reads."""
+"""The names that a function's code reads."""
 
 import pytest
 
-from nnlib.jit.bytecode import reads
+from nnlib.jit.bytecode import analyze_reads
 
 TABLE = {"k": 1}
 
 
 def paths(function):
-    found = reads(function.__code__).paths
-    return {(p.scope, p.root + "".join(map(str, p.steps))) for p in found}
+    found = analyze_reads(function.__code__).paths
+    return {(p.scope, p.root + "".join(map(str, p.accesses))) for p in found}
 
 
 def closure():
@@ -50,9 +50,9 @@ def test_attributes_of_a_loops_variable_are_loose():
     def loop(layers):
         return [layer.scale for layer in layers], layers[0].sub(1).power
 
-    found = [reads(loop.__code__)]
-    found += [reads(c) for c in loop.__code__.co_consts if hasattr(c, "co_code")]
-    assert {"scale", "power"} <= set().union(*(f.loose for f in found))
+    found = [analyze_reads(loop.__code__)]
+    found += [analyze_reads(c) for c in loop.__code__.co_consts if hasattr(c, "co_code")]
+    assert {"scale", "power"} <= set().union(*(f.loose_attributes for f in found))
 
 
 def test_what_is_only_stored_or_handed_to_a_function_inside_is_not_read():
@@ -95,7 +95,7 @@ def test_lines_and_unknown_names():
     def read(self):
         return getattr(self, "beta")  # noqa: B009
 
-    (path,) = [p for p in reads(read.__code__).paths if p.root == "self"]
+    (path,) = [p for p in analyze_reads(read.__code__).paths if p.root == "self"]
     assert path.line == read.__code__.co_firstlineno + 1
-    assert reads(read.__code__).anything
-    assert "beta" in reads(read.__code__).keys
+    assert analyze_reads(read.__code__).dynamic
+    assert "beta" in analyze_reads(read.__code__).strings

@@ -1,4 +1,4 @@
-"""Compiled functions do what the function does: the same bits, or an error that says why not."""
+"""Compiled functions compute the function's results bit by bit, or raise an error that says why."""
 
 import collections
 import gc
@@ -20,7 +20,7 @@ from nnlib.errors import CaptureError, CaptureWarning, LabelError, OptionError, 
 
 @pytest.fixture(autouse=True)
 def _everywhere(backend):
-    """On NumPy, on the double of a GPU, and on a GPU, where there is one."""
+    """On NumPy, on the test double of a GPU, and on a GPU, where there is one."""
 
 
 def network(kind):
@@ -151,7 +151,7 @@ def test_random_tensors_are_drawn_anew_from_the_same_stream():
     assert len({first.tobytes() for first, *_ in runs[1]}) == 5
 
 
-def test_every_kind_of_argument_has_its_own_recording():
+def test_every_kind_of_argument_has_its_own_trace():
     calls = []
 
     @nnlib.compile
@@ -163,7 +163,7 @@ def test_every_kind_of_argument_has_its_own_recording():
         for x in (np.ones(3, np.float32), np.ones(5, np.float32), np.ones(3)):
             assert (scaled(x).numpy() == 2).all()
             assert (scaled(x, factor=3.0).numpy() == 3).all()
-    assert len(calls) == 3 * 2 * 2  # recorded, confirmed, then replayed
+    assert len(calls) == 3 * 2 * 2  # traced, confirmed, then replayed
     assert scaled(nnlib.ones(3, dtype="float64")).dtype == "float64"
 
 
@@ -226,7 +226,7 @@ def test_mode_and_frozen_layers_are_noticed():
 
 @pytest.mark.parametrize("holder", ["sequential", "list", "attribute", "parameter"])
 def test_another_layer_in_its_place_is_noticed(holder):
-    """A replaced head: a recording must not go on computing the old one."""
+    """A replay must not go on computing a head that was replaced."""
 
     class Net(nn.Module):
         def __init__(self):
@@ -260,7 +260,7 @@ def test_another_layer_in_its_place_is_noticed(holder):
 
 
 def test_a_replaced_head_is_trained_in_a_compiled_step():
-    """The step, recorded with the old head, follows; the optimizer learns of the new one."""
+    """A step that was traced with the old head trains the new one."""
 
     def run(compiled):
         nnlib.manual_seed(0)
@@ -289,8 +289,7 @@ def test_a_replaced_head_is_trained_in_a_compiled_step():
 
 @pytest.mark.parametrize("zero_grad", ["optimizer", "model"])
 def test_layers_unfrozen_after_the_optimizer_was_made(zero_grad):
-    """Their gradients have no place in its buffer until its next step, which the first recording
-    does not know yet."""
+    """They get gradient buffers in the optimizer's next step, after the first trace."""
 
     def run(compiled):
         nnlib.manual_seed(0)
@@ -506,7 +505,7 @@ class TestErrors:
 
 
 class TestUncompiled:
-    """What no recording can follow is computed by the function itself, with one warning."""
+    """A function that cannot be replayed runs uncompiled, with one warning."""
 
     def results(self, function, expected, *args):
         """Call until it gives up, and on; return the warning."""
@@ -556,7 +555,7 @@ class TestUncompiled:
 
     def test_an_array_from_elsewhere_that_changes(self):
         draws = [np.full(3, float(i), np.float32) for i in range(9)]
-        fetch = operator.methodcaller("pop", 0)  # not seen: the second recording differs
+        fetch = operator.methodcaller("pop", 0)  # has no guard: the second trace differs
         text = self.results(
             lambda x: x + x.backend.asarray(fetch(draws)), [1, 2, 3, 4, 5, 6, 7], nnlib.ones(3)
         )
@@ -567,7 +566,7 @@ class TestUncompiled:
             return nnlib.tensor(x.data / 2, backend=x.backend)
 
         text = self.results(half, [0.5] * 5, nnlib.ones(3))
-        assert "x.data, on which operations are not recorded" in text
+        assert "x.data, on which operations are not traced" in text
 
     def test_another_path_the_second_time(self):
         paths = {"next": [nnlib.exp, nnlib.tanh] * 4}
@@ -670,7 +669,7 @@ class TestArguments:
                 result = compiled(nnlib.ones(1), s).numpy()
                 np.testing.assert_array_equal(result, (nnlib.ones(1) * s).numpy())
                 assert np.signbit(result) == np.signbit(s) or value != value
-        assert len(compiled._kinds) <= 2
+        assert len(compiled._specializations) <= 2
 
     def test_what_is_changed_in_place(self):
         def change(h, x):
@@ -714,7 +713,7 @@ class TestArguments:
             result = compiled({"x": nnlib.ones(5)}, slice(1, 3))
             assert type(result) is collections.OrderedDict
             assert result["y"].shape == (2,)
-        assert len(compiled._kinds) == 1
+        assert len(compiled._specializations) == 1
 
 
 def test_a_function_that_makes_a_leaf_is_replayed():
@@ -863,7 +862,7 @@ assert losses == sorted(losses, reverse=True), losses
     assert done.returncode == 0, done.stderr
 
 
-def test_recordings_hold_no_results():
+def test_traces_hold_no_results():
     alive, array_of = [], operator.attrgetter("data")
 
     @nnlib.compile
@@ -893,13 +892,13 @@ def test_memory_is_shared_by_what_is_not_needed_together(backend):
     for _ in range(3):
         chain(x)
     limit = 3 * 4 * 1024 + 64
-    if backend.name == "cupy":  # its pool served the recorded run and its result, too
+    if backend.name == "cupy":  # its pool served the traced run and its result, too
         limit *= 2
     assert chain.memory_bytes <= limit
 
 
 @pytest.mark.parametrize("name", ["numpy", "strict"])
-def test_a_backend_without_a_recorder_runs_the_function(name):
+def test_a_backend_without_a_tracer_runs_the_function(name):
     with nnlib.use_backend(name):
         results = [nnlib.compile(lambda x: x + 1)(nnlib.ones(2)) for _ in range(3)]
     assert {r.backend.name for r in results} == {name}

@@ -1,4 +1,4 @@
-"""Compiled or not, a program means the same: drawn programs, and everything between their calls."""
+"""Generated programs, with changes of state between calls, give the same results compiled."""
 
 import random
 import warnings
@@ -305,7 +305,7 @@ STATEMENTS = [
     for name, value in vars(World).items()
     if callable(value) and not name.startswith("_") and name not in ("step", "event", "state")
 ]
-#: what recordings can follow; the others run uncompiled, with a warning
+#: statements that can be replayed; the others run uncompiled, with a warning
 GUARDED = [
     *STATEMENTS[: STATEMENTS.index("counter")], "lazily_made", "changed_in_place",
     "carry_in_place", "noise", "own_leaf", "gradient", "without_gradient", "training",
@@ -389,8 +389,8 @@ def test_each_that_can_be_followed_is_replayed(statement):
     compiled = nnlib.compile(world.step)
     for _ in range(6):
         compiled(nnlib.ones(4, 3))
-    (kind,) = compiled._kinds.values()
-    assert kind.replayed >= 3
+    (specialization,) = compiled._specializations.values()
+    assert specialization.replayed >= 3
 
 
 @pytest.mark.parametrize("event", EVENTS)

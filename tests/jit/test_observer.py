@@ -1,4 +1,4 @@
-"""What a recording takes for reads of the function, and what it does not."""
+"""Calls during a trace that count as reads of the function, and those that do not."""
 
 import gc
 

@@ -1,4 +1,4 @@
-"""After an error – no memory, bad input – a process goes on, also with compiled functions."""
+"""A process goes on after an error (no memory, bad input), also with compiled functions."""
 
 import gc
 
@@ -46,7 +46,7 @@ def test_no_memory_for_an_operation(training):
     assert falls(training)
 
 
-def test_no_memory_for_a_recording(training):
+def test_no_memory_for_a_trace(training):
     @nnlib.compile
     def table(column, row):
         return (column * 2 + row * 2).sum()
@@ -75,7 +75,7 @@ def test_bad_input(training, backend):
         with pytest.raises(BackendMismatchError):
             layer(nnlib.ones(2, 6, backend="numpy"))
     assert falls(training)
-    assert training(rows=7) > 0  # another recording of the same step
+    assert training(rows=7) > 0  # another trace of the same step
 
 
 @pytest.mark.gpu

@@ -70,7 +70,7 @@ def test_two_steps_that_change_one_model_at_once_are_refused(monkeypatch):
     first, second = training_steps(model, 2)
     for step in (first, second) * 3:
         step(x)
-    (running,) = [v for kind in first._kinds.values() for v in kind.traces]
+    (running,) = [t for s in first._specializations.values() for t in s.traces]
     monkeypatch.setattr(trace, "_replaying", {running})  # as in another thread
     before = [p.numpy() for p in model.parameters()]
     with pytest.raises(CaptureError, match="trained in one thread at a time"):
@@ -89,7 +89,7 @@ def test_a_forked_child_may_call_what_another_thread_is_in():
     first, second = training_steps(model, 2)
     for step in (first, second) * 3:
         step(x)
-    (running,) = [v for kind in first._kinds.values() for v in kind.traces]
+    (running,) = [t for s in first._specializations.values() for t in s.traces]
     trace._replaying.add(running)
     locked, over = threading.Event(), threading.Event()
 

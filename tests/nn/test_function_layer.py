@@ -119,5 +119,5 @@ def test_a_base_says_what_its_layers_have_in_common_and_a_layer_does_not():
 
     assert "documentation of" not in Plain.__doc__
     assert Other.__doc__.count("Examples") == 1
-    assert "Takes floating-point values" in Other.__doc__
+    assert "Applied to each value of a floating-point tensor" in Other.__doc__
     assert "max(x, 0)" not in Other.__doc__

@@ -174,7 +174,7 @@ def test_table_has_a_line_a_layer():
 
 @pytest.mark.parametrize("shape", [None, (2.0,), (-1,), ("2",)])
 def test_input_shape_must_be_known(shape):
-    with pytest.raises(OptionError, match="input_shape must be the shape of one instance"):
+    with pytest.raises(OptionError, match="input_shape must be the shape of one sample"):
         summary(nn.Linear(2, 1), shape)
 
 

@@ -13,6 +13,7 @@ from ops.table import layout, sample_cases, tensors
 import nnlib
 from nnlib.autograd import engine
 from nnlib.ops.operation import fused_operations
+from nnlib_backends.base import GradOut, anywhere
 
 #: Allowed error, relative to the largest value: the kernel computes in this dtype.
 TOLERANCE = {"float32": 2e-5, "float64": 1e-11}
@@ -100,10 +101,12 @@ def test_kernel_agrees_with_the_definition(operation, case, dtype, how, backend)
         assert not any(x is not None and backend.xp.may_share_memory(x, y) for x in arrays)
         agree(backend.to_numpy(y), value, dtype)
         g = layout(upstream(y.shape).astype(dtype), backend, how)
-        for needs in subsets(arguments):
-            found = kernel.backward(g, saved, needs, *arrays, **options)
+        for needed in subsets(arguments):
+            found = kernel.backward(g, saved, anywhere(needed), *arrays, **options)
             assert len(found) == len(arrays)
-            for wanted, array, ours, expected in zip(needs, arrays, found, gradients, strict=False):
+            for wanted, array, ours, expected in zip(
+                needed, arrays, found, gradients, strict=False
+            ):
                 if wanted:
                     assert (ours.shape, ours.dtype) == (array.shape, dtype)
                     agree(backend.to_numpy(ours), expected, dtype)
@@ -116,8 +119,8 @@ def test_kernel_leaves_its_arguments_alone(operation, case, backend):
     arrays = [x if x is None else backend.asarray(x, copy=True) for x in drawn]
     y, saved = forward(kernel, arrays, options)
     g = backend.asarray(upstream(y.shape))
-    needs = [x is not None and x.dtype.kind == "f" for x in drawn]
-    kernel.backward(g, saved, needs, *arrays, **options)
+    needed = [x is not None and x.dtype.kind == "f" for x in drawn]
+    kernel.backward(g, saved, anywhere(needed), *arrays, **options)
     np.testing.assert_array_equal(backend.to_numpy(g), upstream(y.shape))
     for before, after in zip(drawn, arrays, strict=True):
         if before is not None:
@@ -131,29 +134,52 @@ def test_what_a_kernel_returns_is_the_callers(operation, case, backend):
     options = {**operation.options, **case.options}
     arrays = [x if x is None else backend.asarray(x) for x in case.draw()]
     others = [x if x is None or x.dtype.kind != "f" else x * 1.5 for x in arrays]
-    needs = [x is not None and x.dtype.kind == "f" for x in arrays]
+    needed = [x is not None and x.dtype.kind == "f" for x in arrays]
     y, saved = forward(kernel, arrays, options)
     value = backend.to_numpy(y)
     g = backend.asarray(upstream(y.shape))
-    first = kernel.backward(g, saved, needs, *arrays, **options)
-    gradients = [None if not n else backend.to_numpy(x) for n, x in zip(needs, first, strict=True)]
+    first = kernel.backward(g, saved, anywhere(needed), *arrays, **options)
+    gradients = [None if not n else backend.to_numpy(x) for n, x in zip(needed, first, strict=True)]
     _, saved_too = kernel.forward(*others, **options)
-    kernel.backward(g, saved_too, needs, *others, **options)
-    again = kernel.backward(g, saved, needs, *arrays, **options)
+    kernel.backward(g, saved_too, anywhere(needed), *others, **options)
+    again = kernel.backward(g, saved, anywhere(needed), *arrays, **options)
     np.testing.assert_array_equal(backend.to_numpy(y), value)
-    for wanted, expected, x, x_again in zip(needs, gradients, first, again, strict=True):
+    for wanted, expected, x, x_again in zip(needed, gradients, first, again, strict=True):
         if wanted:
             np.testing.assert_array_equal(backend.to_numpy(x), expected)
             agree(backend.to_numpy(x_again), expected, "float64")
 
 
 @pytest.mark.parametrize(("operation", "case"), SAMPLES)
+def test_kernel_writes_and_adds_gradients_if_it_says_so(operation, case, backend):
+    kernel = kernel_of(operation, backend)
+    options = {**operation.options, **case.options}
+    arrays = [x if x is None else backend.asarray(x) for x in case.draw()]
+    y, saved = forward(kernel, arrays, options)
+    g = backend.asarray(upstream(y.shape))
+    needed = [x is not None and x.dtype.kind == "f" for x in arrays]
+    plain = kernel.backward(g, saved, anywhere(needed), *arrays, **options)
+    for accumulate in [False] * kernel.writes + [True] * kernel.accumulates:
+        outs = [
+            GradOut(backend.xp.full(x.shape, 2.0 if accumulate else np.nan), accumulate)
+            if is_needed else None
+            for x, is_needed in zip(arrays, needed, strict=True)
+        ]  # fmt: skip
+        found = kernel.backward(g, saved, outs, *arrays, **options)
+        for out, ours, expected in zip(outs, found, plain, strict=True):
+            if out is not None:
+                assert ours is out.array
+                expected = backend.to_numpy(expected) + (2 if accumulate else 0)
+                np.testing.assert_allclose(backend.to_numpy(ours), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("operation", "case"), SAMPLES)
 def test_tensors_get_the_kernels_gradients(operation, case, backend, monkeypatch):
     """Through the public door, each subset of inputs with ``requires_grad``."""
 
-    def gradients(arguments, needs):
+    def gradients(arguments, needed):
         inputs = tensors(arguments, backend)
-        for x, wanted in zip(inputs, needs, strict=True):
+        for x, wanted in zip(inputs, needed, strict=True):
             if x is not None:
                 x.requires_grad = wanted
         y = operation(*inputs, **case.options)
@@ -165,9 +191,9 @@ def test_tensors_get_the_kernels_gradients(operation, case, backend, monkeypatch
         with monkeypatch.context() as patch:
             patch.setattr(backend, "kernels", {})
             expected = gradients(arguments, every)
-        for needs in subsets(arguments):
-            found = gradients(arguments, needs)
-            assert [x is not None for x in found] == list(needs)
+        for needed in subsets(arguments):
+            found = gradients(arguments, needed)
+            assert [x is not None for x in found] == list(needed)
             for ours, right in zip(found, expected, strict=True):
                 if ours is not None:
                     np.testing.assert_allclose(ours, right, rtol=1e-9, atol=1e-11)

@@ -117,7 +117,7 @@ def test_numbers_between_parameters_stay_zero():
         optimizer.step()
     (flat,) = optimizer._flats[0]
     between = np.ones(flat.data.size, bool)
-    for place in flat.places:
+    for place in flat.slices:
         between[place] = False
     assert between.any()
     assert (flat.data[between] == 0).all()

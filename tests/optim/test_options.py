@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import nnlib
+from nnlib.arguments import positive_integer
 from nnlib.errors import OptionError
-from nnlib.optim.options import Range, positive_integer
+from nnlib.optim.options import Range
 
 
 def test_numbers_in_range_become_python_floats():

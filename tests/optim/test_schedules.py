@@ -204,7 +204,7 @@ class TestState:
 
     def test_of_another_number_of_groups(self, optimizer):
         schedule = schedules.StepLR(optimizer, 3)
-        with pytest.raises(StateError, match="one rate for each of 2 groups"):
+        with pytest.raises(StateError, match="one learning rate for each of 2 groups"):
             schedule.load_state_dict({"last_epoch": 3, "base_lrs": [1.0]})
 
     def test_of_another_number_of_parts(self, optimizer):
@@ -256,7 +256,7 @@ class TestErrors:
             (lambda o: schedules.CosineAnnealingLR(o, T_max=2.5), "T_max must be a positive"),
             (lambda o: schedules.LambdaLR(o, [abs]), "one for each of 2 groups. Received: 1"),
             (lambda o: schedules.OneCycleLR(o, 1.0), "total_steps, or epochs and steps_per_epoch"),
-            (lambda o: schedules.OneCycleLR(o, [1.0], 10), "one rate or one for each of 2 groups"),
+            (lambda o: schedules.OneCycleLR(o, [1.0], 10), "one number or one for each of 2"),
             (lambda o: schedules.OneCycleLR(o, 1.0, 10, pct_start=2), "pct_start must be"),
             (lambda o: schedules.OneCycleLR(o, 1.0, 10, anneal_strategy="x"), "'cos' or 'linear'"),
             (lambda o: schedules.ReduceLROnPlateau(o, mode="up"), "mode must be 'min' or 'max'"),

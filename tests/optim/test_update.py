@@ -26,13 +26,13 @@ LAYOUTS = {
 
 
 def test_every_rule_of_the_backends_has_a_definition(backend):
-    assert set(backend.updates) <= set(UpdateRule.registry)
+    assert set(backend.updates) <= {*UpdateRule.registry, "norm", "clip", "unscale"}
 
 
 def test_the_numpy_backend_has_a_kernel_for_every_rule():
     if kernel_choice.compiled_kernels()[0] is None:
         pytest.skip("Numba does not work here")
-    assert set(load_backend("numpy").updates) == set(UpdateRule.registry) - {"halve"}
+    assert set(load_backend("numpy").updates) == {*UpdateRule.registry, "norm"} - {"halve"}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -163,3 +163,25 @@ def test_parameters_of_16_bits_are_updated_in_float32(make, size, backend):
     assert np.isfinite(found["float16"]).all()
     # four roundings to 11 bits
     np.testing.assert_allclose(found["float16"], found["float32"], rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("rule", "present", "scalars", "flags"), CASES)
+def test_a_skipped_update_changes_nothing(rule, present, scalars, flags, dtype, backend):
+    rng = np.random.default_rng(0)
+    drawn = [
+        rng.uniform(size=SLICE + 5).astype(dtype) if wanted else None
+        for wanted in (True, True, *present)
+    ]
+    given = backend.asarray([scalars[name] for name in rule.scalars], dtype=dtype)
+    found = []
+    for options in ({}, {"skip": np.float32(0)}, {"skip": np.float32(1)}):
+        arrays = [a if a is None else backend.asarray(a, copy=True) for a in drawn]
+        skip = {name: backend.asarray(value) for name, value in options.items()}
+        rule(backend, *arrays, scalars=given, **flags, **skip)
+        found.append([a if a is None else backend.to_numpy(a) for a in arrays])
+    for before, plain, done, skipped in zip(drawn, *found, strict=True):
+        if before is not None:
+            np.testing.assert_array_equal(done, plain)
+            np.testing.assert_array_equal(skipped, before)
+    assert (found[1][0] != drawn[0]).any()

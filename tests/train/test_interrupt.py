@@ -9,14 +9,14 @@ from nnlib.train.interrupt import deferred_interrupt
 def test_first_waits_second_does_not(control_c):
     with deferred_interrupt() as interrupt:
         control_c()
-        assert interrupt.asked
+        assert interrupt.requested
         with pytest.raises(KeyboardInterrupt):
             interrupt.check()
         interrupt.check()
         control_c()
         with pytest.raises(KeyboardInterrupt):
             control_c()
-        interrupt.asked = False
+        interrupt.requested = False
 
 
 def test_it_is_not_lost_at_the_end(control_c):

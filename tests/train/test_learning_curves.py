@@ -102,7 +102,7 @@ def test_all_batches_have_one_shape_so_there_is_one_recording(curve_of, training
     for batches, _, trainer in trainings:
         assert [len(y) for _, y in batches] == [8] * 9
         assert trainer.step == 9
-        assert len(trainer.stepper._train._kinds) == 1
+        assert len(trainer.stepper._train._specializations) == 1
 
 
 def test_seeds_decide_subset_and_weights(curve_of, trainings):

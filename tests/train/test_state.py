@@ -204,7 +204,7 @@ def test_a_half_done_step_is_not_saved(images, tmp_path):
     trainer.loss = Broken()
     with pytest.raises(RuntimeError):
         run(trainer, images, "arrays")
-    with pytest.raises(StateError, match="half done"):
+    with pytest.raises(StateError, match="after a complete step"):
         trainer.save(tmp_path / "run")
     assert not list(tmp_path.iterdir())
 

@@ -128,7 +128,7 @@ class TestReplacedLayer:
 
 
 class Hidden:
-    """A number that recordings do not see, for a function of C reads it."""
+    """A number that has no guard, since a C function reads it."""
 
     number = 1.0
 
@@ -242,6 +242,6 @@ def test_short_epochs_are_checked_now_and_then():
     run = make_run(None)
     x, y = data()
     run.fit((x, y), epochs=150, batch_size=44)
-    (kind,) = run.stepper._train._kinds.values()
-    assert kind.replayed == 148
-    assert 10 <= kind.variants[0].checks <= 12
+    (specialization,) = run.stepper._train._specializations.values()
+    assert specialization.replayed == 148
+    assert 10 <= specialization.traces[0].checks <= 12

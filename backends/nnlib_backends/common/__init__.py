@@ -1,1 +1,1 @@
-"""Kernels in terms of ``xp`` and traces: what every backend can use."""
+"""Parts of every backend: kernel pairs in terms of ``xp``, random numbers and traces."""

@@ -1,25 +1,22 @@
-"""Attention written once in ``xp`` terms, with its gradient (see `portable`)."""
+"""Attention in terms of ``xp``: the kernel pairs of every backend."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.base import Array, GradsOut, KernelPair
 from nnlib_backends.dtypes import is_floating, total
 
 __all__ = ["make_kernels"]
 
-Needs = Sequence[bool]
-
 
 def make_kernels(xp: Any) -> dict[str, KernelPair]:
-    """Return name → kernel."""
+    """Return name → kernel pair."""
     return {"attention": _attention(xp), "self_attention": _self_attention(xp)}
 
 
 def factor_of(scale: float | None, q: Array) -> float:
-    """Return what scores are multiplied by: 1/√D if nothing is given."""
+    """Return the factor of the scores, 1/√D by default."""
     return float(max(q.shape[-1], 1) ** -0.5 if scale is None else scale)
 
 
@@ -29,7 +26,7 @@ def _heads(x: Array) -> Array:
 
 
 def _visible(xp: Any, mask: Array | None, causal: bool, queries: int, keys: int) -> Array | None:
-    """Which keys a query may see, broadcastable to (B, H, T, S); None if it may see all."""
+    """Whether a query attends to a key, broadcastable to (B, H, T, S); None if to all."""
     if mask is not None:
         mask = mask > float("-inf") if is_floating(mask.dtype) else mask != 0
     if not causal:
@@ -41,21 +38,22 @@ def _visible(xp: Any, mask: Array | None, causal: bool, queries: int, keys: int)
 def _weights(
     xp: Any, q: Array, k: Array, mask: Array | None, visible: Array | None, scale: float
 ) -> Array:
-    """``softmax(scale q kᵀ)`` of what is visible: (B, H, T, S)."""
+    """``softmax(scale q kᵀ)`` over the visible keys: (B, H, T, S)."""
     scores = xp.matmul(_heads(q), _heads(k).swapaxes(2, 3)) * scale
     if mask is not None and is_floating(mask.dtype):
         scores += xp.where(visible, mask, 0)
     if visible is not None:
         scores = xp.where(visible, scores, -1e30)
     if scores.size == 0:
-        return scores  # a maximum of nothing would be refused
+        return scores  # max() of an empty array is an error
     weights = xp.exp(scores - scores.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)
-    return weights if visible is None else xp.where(visible, weights, 0)  # one that sees nothing
+    # zeros for a query without visible keys
+    return weights if visible is None else xp.where(visible, weights, 0)
 
 
 def _finite(xp: Any, x: Array) -> Array:
-    """Return x with 0 in place of what is not finite: weights of 0 would make NaN of it."""
+    """Replace infinities and NaN by 0, because a weight of 0 times them is NaN."""
     return xp.where(xp.isfinite(x), x, 0)
 
 
@@ -69,14 +67,14 @@ def _attend(
         return _heads(xp.matmul(used, _heads(v))), weights
     y = xp.matmul(used, _heads(_finite(xp, v)))
     spoilt = _heads(~xp.isfinite(v).all(axis=-1, keepdims=True)).astype(v.dtype)  # (B, H, S, 1)
-    spoilt = xp.matmul((used != 0).astype(v.dtype), spoilt)  # queries that see such a value
+    spoilt = xp.matmul((used != 0).astype(v.dtype), spoilt)  # > 0: attends to such a value
     return _heads(xp.where(spoilt > 0, float("nan"), y)), weights
 
 
 def _attend_back(
     xp: Any, grad: Array, weights: Array, q: Array, k: Array, v: Array, factor: Any, scale: float
 ) -> tuple[Array, ...]:
-    """Gradients by q, k, v (B, T, H, D), by the scores and by the used weights (B, H, T, S)."""
+    """Gradients by q, k, v (B, T, H, D), by the scores and by the factor (B, H, T, S)."""
     grad, k, v = _heads(grad), _finite(xp, k), _finite(xp, v)
     used = weights if factor is None else weights * factor
     dused = xp.matmul(grad, _heads(v).swapaxes(2, 3))
@@ -89,7 +87,7 @@ def _attend_back(
 
 
 def _sum_to(xp: Any, x: Array, shape: tuple[int, ...]) -> Array:
-    """Undo broadcasting."""
+    """Sum x over the axes along which ``shape`` was broadcast."""
     x = total(xp, x, axis=tuple(range(x.ndim - len(shape))))
     axes = tuple(i for i, n in enumerate(shape) if n == 1 and x.shape[i] != 1)
     return total(xp, x, axis=axes, keepdims=True) if axes else x
@@ -102,14 +100,14 @@ def _attention(xp: Any) -> KernelPair:
         return _attend(xp, q, k, v, mask, factor, causal, factor_of(scale, q))
 
     def backward(
-        grad: Array, weights: Array, needs: Needs,
+        grad: Array, weights: Array, grads_out: GradsOut,
         q: Array, k: Array, v: Array, mask: Any, factor: Any, *, causal: bool, scale: float | None,
     ) -> list[Array | None]:  # fmt: skip
         *d, dscores, dfactor = _attend_back(xp, grad, weights, q, k, v, factor, factor_of(scale, q))
         return [
             *d,
-            _sum_to(xp, dscores, mask.shape) if needs[3] else None,
-            _sum_to(xp, dfactor, factor.shape) if needs[4] else None,
+            _sum_to(xp, dscores, mask.shape) if grads_out[3] else None,
+            _sum_to(xp, dfactor, factor.shape) if grads_out[4] else None,
         ]
 
     return KernelPair(forward, backward)
@@ -126,15 +124,15 @@ def _self_attention(xp: Any) -> KernelPair:
         return _attend(xp, *split(qkv), mask, factor, causal, scale)
 
     def backward(
-        grad: Array, weights: Array, needs: Needs,
+        grad: Array, weights: Array, grads_out: GradsOut,
         qkv: Array, mask: Any, factor: Any, *, causal: bool, scale: float | None,
     ) -> list[Array | None]:  # fmt: skip
         scale = factor_of(scale, qkv)
         *d, dscores, dfactor = _attend_back(xp, grad, weights, *split(qkv), factor, scale)
         return [
-            xp.stack(d, axis=2) if needs[0] else None,
-            _sum_to(xp, dscores, mask.shape) if needs[1] else None,
-            _sum_to(xp, dfactor, factor.shape) if needs[2] else None,
+            xp.stack(d, axis=2) if grads_out[0] else None,
+            _sum_to(xp, dscores, mask.shape) if grads_out[1] else None,
+            _sum_to(xp, dfactor, factor.shape) if grads_out[2] else None,
         ]
 
     return KernelPair(forward, backward)

@@ -1,16 +1,23 @@
-"""Fused operations written once in ``xp`` terms: forward and gradient with few passes over memory.
+"""Kernel pairs in terms of ``xp``, with few passes over memory, for every backend.
 
-They serve every backend that has nothing faster.  Each must agree with its definition in
-``nnlib/ops``; the conformance test compares them.
+Each must agree with its definition in ``nnlib/ops``; the conformance test compares them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from nnlib_backends.base import IGNORED, Array, KernelPair
+from nnlib_backends.base import (
+    ANYWHERE,
+    IGNORED,
+    Array,
+    GradsOut,
+    KernelPair,
+    anywhere,
+)
 from nnlib_backends.common.philox import kept
 from nnlib_backends.dtypes import (
     LOGISTIC,
@@ -23,13 +30,11 @@ from nnlib_backends.dtypes import (
     total,
 )
 
-Needs = Sequence[bool]
-
 _SQRT_TWO_OVER_PI = math.sqrt(2 / math.pi)
 
 
 def make_kernels(xp: Any) -> dict[str, KernelPair]:
-    """Return name → kernel for everything but convolution and pooling (see ``patches.py``)."""
+    """Return name → kernel pair."""
     return {
         "linear": _linear(xp),
         "softmax_cross_entropy": _softmax_cross_entropy(xp),
@@ -45,52 +50,40 @@ def make_kernels(xp: Any) -> dict[str, KernelPair]:
 
 
 def rows_of(x: Array) -> Array:
-    """(..., D) → (N, D); spelt out, for −1 cannot be found where D is 0."""
+    """(..., D) → (N, D); without −1, which fails where D is 0."""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-def into_targets(kernel: KernelPair) -> KernelPair:
-    """Let a kernel that knows no targets copy its gradients into those that are given, or add them.
+def stored(
+    kernel: KernelPair, g: Array, saved: Any, grads_out: GradsOut, *arrays: Any, **static: Any
+) -> list[Array | None]:
+    """Return the gradients of a kernel that writes into no arrays, each where it must lie.
 
     Examples
     --------
     >>> import numpy as np
-    >>> double = KernelPair(lambda x: (2 * x, None), lambda g, saved, needs, x: (2 * g,))
-    >>> target = np.zeros(2)
-    >>> into_targets(double).backward(np.ones(2), None, (target,), np.ones(2))[0] is target
-    True
-    >>> into_targets(double).backward(np.ones(2), None, ([target],), np.ones(2))
-    [array([4., 4.])]
+    >>> from nnlib_backends import GradOut
+    >>> double = KernelPair(lambda x: (2 * x, None), lambda g, saved, grads_out, x: (2 * g,))
+    >>> out = GradOut(np.ones(2), accumulate=True)
+    >>> stored(double, np.ones(2), None, [out], np.ones(2))
+    [array([3., 3.])]
     """
-
-    def backward(
-        g: Array, saved: Any, needs: Sequence[Any], *arrays: Array | None, **static: Any
-    ) -> Any:
-        wanted = [need is not False for need in needs]
-        gradients = list(kernel.backward(g, saved, wanted, *arrays, **static))
-        for i, need in enumerate(needs):
-            if isinstance(need, list):
-                need[0] += gradients[i]
-                gradients[i] = need[0]
-            elif need is not False and need is not True:
-                need[...] = gradients[i]
-                gradients[i] = need
-        return gradients
-
-    return KernelPair(kernel.forward, backward)
+    gradients = kernel.backward(g, saved, anywhere(grads_out), *arrays, **static)
+    return [x if out is None else out.store(x) for x, out in zip(gradients, grads_out, strict=True)]
 
 
 def either(served: Callable[..., bool], own: KernelPair, general: KernelPair | None) -> KernelPair:
-    """Return a kernel that takes the first for the arguments that it serves, else the second.
+    """Return a kernel pair that computes by ``own`` where ``served`` is true, else by ``general``.
 
-    Where there is no second it declines: the definition computes.
+    Where there is no second it declines: the definition computes.  It can all that the first can:
+    the gradients of the second are copied or added where the first would write them.
 
     Parameters
     ----------
     served : callable
         ``served(*arrays, **static) -> bool``, from dtypes, shapes and options alone.
-    own : Kernel
-    general : Kernel, optional
+    own : KernelPair
+    general : KernelPair, optional
 
     Examples
     --------
@@ -109,16 +102,17 @@ def either(served: Callable[..., bool], own: KernelPair, general: KernelPair | N
         return NotImplemented if general is None else general.forward(*arrays, **static)
 
     def backward(
-        g: Array, saved: Any, needs: Sequence[Any], *arrays: Array | None, **static: Any
+        g: Array, saved: Any, grads_out: GradsOut, *arrays: Array | None, **static: Any
     ) -> Any:
-        kernel = own if general is None or served(*arrays, **static) else general
-        return kernel.backward(g, saved, needs, *arrays, **static)
+        if general is None or served(*arrays, **static):
+            return own.backward(g, saved, grads_out, *arrays, **static)
+        return stored(general, g, saved, grads_out, *arrays, **static)
 
-    return KernelPair(forward, backward)
+    return replace(own, forward=forward, backward=backward)
 
 
 def activate(xp: Any, z: Array, activation: str | None) -> Array:
-    """Apply an activation by its name."""
+    """Apply an activation, given its name."""
     if activation == "relu":
         return xp.maximum(z, 0)
     if activation == "tanh":
@@ -127,7 +121,7 @@ def activate(xp: Any, z: Array, activation: str | None) -> Array:
 
 
 def derive(g: Array, y: Array | None, activation: str | None) -> Array:
-    """Return the gradient before an activation, from its result."""
+    """Return the gradient by an activation's argument, given its result ``y``."""
     if y is None:
         return g
     if activation == "relu":
@@ -153,17 +147,17 @@ def _linear(xp: Any) -> KernelPair:
         return y.reshape(*x.shape[:-1], weight.shape[0]), kept
 
     def backward(
-        g: Array, kept: Array | None, needs: Needs, x: Array, weight: Array, bias: Array | None,
-        *, activation: str | None = None,
+        g: Array, kept: Array | None, grads_out: GradsOut, x: Array, weight: Array,
+        bias: Array | None, *, activation: str | None = None,
     ) -> tuple[Array | None, ...]:  # fmt: skip
         rows = rows_of(g)
         if activation == "gelu_tanh":
-            (rows,) = gelu.backward(rows, None, (True,), kept, approximate="tanh")
+            (rows,) = gelu.backward(rows, None, [ANYWHERE], kept, approximate="tanh")
         else:
             rows = derive(rows, kept, activation)
-        dx = xp.dot(rows, weight).reshape(x.shape) if needs[0] else None
-        dw = xp.dot(rows.T, rows_of(x)) if needs[1] else None
-        db = total(xp, rows, axis=0) if needs[2] else None
+        dx = xp.dot(rows, weight).reshape(x.shape) if grads_out[0] else None
+        dw = xp.dot(rows.T, rows_of(x)) if grads_out[1] else None
+        db = total(xp, rows, axis=0) if grads_out[2] else None
         return dx, dw, db
 
     return KernelPair(forward, backward)
@@ -183,7 +177,7 @@ def _softmax_cross_entropy(xp: Any) -> KernelPair:
         return xp.where(counts, losses, 0), (p, labels, counts)
 
     def backward(
-        g: Array, saved: Any, needs: Needs, logits: Array, labels: Array
+        g: Array, saved: Any, grads_out: GradsOut, logits: Array, labels: Array
     ) -> tuple[Array, None]:
         p, labels, counts = saved
         g = xp.where(counts, g, 0)
@@ -199,9 +193,10 @@ def _sigmoid_cross_entropy(xp: Any) -> KernelPair:
         return xp.maximum(x, 0) - x * t + xp.log1p(xp.exp(-xp.abs(x))), None
 
     def backward(
-        g: Array, saved: None, needs: Needs, x: Array, t: Array
+        g: Array, saved: None, grads_out: GradsOut, x: Array, t: Array
     ) -> tuple[Array | None, Array | None]:
-        return (g * (sigmoid(xp, x) - t) if needs[0] else None, -g * x if needs[1] else None)
+        dx = g * (sigmoid(xp, x) - t) if grads_out[0] else None
+        return dx, -g * x if grads_out[1] else None
 
     return KernelPair(forward, backward)
 
@@ -215,7 +210,7 @@ def _affine(y: Array, weight: Array | None, bias: Array | None) -> Array:
 
 
 def _normalised(xp: Any, x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, ...]:
-    """Return x with mean 0 and variance 1 over axes, and what it was shifted and scaled by."""
+    """Return x normalised over axes, its mean, and one over its standard deviation."""
     mean = average(xp, x, axes, keepdims=True)
     normal = x - mean
     scale = 1 / xp.sqrt(average(xp, normal * normal, axes, keepdims=True) + eps)
@@ -235,16 +230,16 @@ def _layer_norm(xp: Any) -> KernelPair:
         return _affine(normal, weight, bias), statistics
 
     def backward(
-        g: Array, saved: Any, needs: Needs, x: Array, weight: Any, bias: Any, *, eps: float
+        g: Array, saved: Any, grads_out: GradsOut, x: Array, weight: Any, bias: Any, *, eps: float
     ) -> tuple[Array | None, ...]:
         mean, scale = saved
         normal = (x - mean) * scale
-        dw = _sum_leading(xp, g * normal) if needs[1] else None
-        db = _sum_leading(xp, g) if needs[2] else None
+        dw = _sum_leading(xp, g * normal) if grads_out[1] else None
+        db = _sum_leading(xp, g) if grads_out[2] else None
         if weight is not None:
             g = g * weight
         dx = None
-        if needs[0]:
+        if grads_out[0]:
             dx = g - average(xp, g, -1, keepdims=True)
             dx -= normal * average(xp, g * normal, -1, keepdims=True)
             dx *= scale
@@ -259,14 +254,14 @@ def _rms_norm(xp: Any) -> KernelPair:
         return _affine(x * scale, weight, None), scale
 
     def backward(
-        g: Array, scale: Array, needs: Needs, x: Array, weight: Any, *, eps: float
+        g: Array, scale: Array, grads_out: GradsOut, x: Array, weight: Any, *, eps: float
     ) -> tuple[Array | None, ...]:
         normal = x * scale
-        dw = _sum_leading(xp, g * normal) if needs[1] else None
+        dw = _sum_leading(xp, g * normal) if grads_out[1] else None
         if weight is not None:
             g = g * weight
         dx = None
-        if needs[0]:
+        if grads_out[0]:
             dx = (g - normal * average(xp, g * normal, -1, keepdims=True)) * scale
         return dx, dw
 
@@ -281,24 +276,24 @@ def _batch_norm(xp: Any) -> KernelPair:
         return _affine(normal, weight, bias), statistics
 
     def backward(
-        g: Array, saved: Any, needs: Needs, x: Array, weight: Any, bias: Any, *, eps: float
+        g: Array, saved: Any, grads_out: GradsOut, x: Array, weight: Any, bias: Any, *, eps: float
     ) -> tuple[Array | None, ...]:
         mean, scale = saved
         normal = (x - mean) * scale
         g_normal, g_sum = _sum_leading(xp, g * normal), _sum_leading(xp, g)
         dx = None
-        if needs[0]:
+        if grads_out[0]:
             count = math.prod(x.shape[:-1])
             dx = g - g_sum / count
             dx -= normal * (g_normal / count)
             dx *= scale if weight is None else scale * weight
-        return dx, g_normal if needs[1] else None, g_sum if needs[2] else None
+        return dx, g_normal if grads_out[1] else None, g_sum if grads_out[2] else None
 
     return KernelPair(forward, backward)
 
 
 def _gelu(xp: Any) -> KernelPair:
-    """By tanh alone, for a slope that is exact where the factor of x is almost 1."""
+    """The approximation by tanh; its derivative is exact where the factor of x is almost 1."""
 
     def forward(x: Array, *, approximate: str) -> Any:
         if approximate != "tanh":
@@ -307,7 +302,7 @@ def _gelu(xp: Any) -> KernelPair:
         return x * sigmoid(xp, 2 * _SQRT_TWO_OVER_PI * (x + 0.044715 * x * x * x)), None
 
     def backward(
-        g: Array, saved: None, needs: Needs, x: Array, *, approximate: str
+        g: Array, saved: None, grads_out: GradsOut, x: Array, *, approximate: str
     ) -> tuple[Array]:
         x = xp.clip(x, -NORMAL, NORMAL)
         square = x * x
@@ -319,13 +314,13 @@ def _gelu(xp: Any) -> KernelPair:
 
 
 def _silu(xp: Any) -> KernelPair:
-    """With a slope that is exact where the factor of x is almost 1."""
+    """SiLU; its derivative is exact where the factor of x is almost 1."""
 
     def forward(x: Array) -> tuple[Array, None]:
         x = xp.maximum(x, -LOGISTIC)
         return x * sigmoid(xp, x), None
 
-    def backward(g: Array, saved: None, needs: Needs, x: Array) -> tuple[Array]:
+    def backward(g: Array, saved: None, grads_out: GradsOut, x: Array) -> tuple[Array]:
         x = xp.clip(x, -LOGISTIC, LOGISTIC)
         s, bell = sigmoid_and_bell(xp, x)
         return (g * (s + x * bell),)
@@ -342,7 +337,7 @@ def _dropout(xp: Any) -> KernelPair:
         return xp.where(keep, x if p == 1 else x * (1 / (1 - p)), 0)
 
     def backward(
-        g: Array, keep: Array, needs: Needs, x: Array, key: Array, *, p: float
+        g: Array, keep: Array, grads_out: GradsOut, x: Array, key: Array, *, p: float
     ) -> tuple[Array, None]:
         return apply(g, keep, p), None
 
@@ -354,7 +349,7 @@ def _embedding(xp: Any) -> KernelPair:
         return xp.take(weight, indices, axis=0), None
 
     def backward(
-        g: Array, saved: None, needs: Needs, weight: Array, indices: Array
+        g: Array, saved: None, grads_out: GradsOut, weight: Array, indices: Array
     ) -> tuple[Array, None]:
         return scattered(xp, weight.shape, indices, g), None
 

@@ -1,20 +1,19 @@
-"""Convolution and pooling written once in ``xp`` terms, for every backend without something better.
+"""Convolution by im2col and pooling, in terms of ``xp``: the kernel pairs of every backend.
 
-Convolution is a matrix product once each window of the image is laid out as a row ("patches", or
-im2col).  All rows at once would take kh·kw times the image's memory; here a block of rows is laid
-out at a time, small enough to stay in cache, and multiplied while it is there.
+All windows as rows of one matrix would take kh·kw times the image's memory, so a block of rows at a
+time is copied and multiplied, small enough to stay in cache.
 
-Shapes: images (N, H, W, C), filters (O, kh, kw, C / groups), patches (pixels, kh·kw·C / groups).
+Shapes: images (N, H, W, C), filters (O, kh, kw, C / groups), windows (pixels, kh·kw·C / groups).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.base import Array, GradsOut, KernelPair
 from nnlib_backends.common.fused import activate, derive, rows_of
 from nnlib_backends.dtypes import total
 
@@ -22,15 +21,14 @@ Pair: TypeAlias = tuple[int, int]
 
 
 def make_kernels(xp: Any, block_bytes: int = 4 << 20) -> dict[str, KernelPair]:
-    """Return kernels for ``conv2d``, ``max_pool2d`` and ``avg_pool2d``.
+    """Return the kernel pairs of ``conv2d``, ``max_pool2d`` and ``avg_pool2d``.
 
     Parameters
     ----------
     xp : namespace
-        Where to compute.
     block_bytes : int
-        Size of a block of patches: about the cache of a CPU; large on a GPU, which wants few and
-        large products.
+        Size of a block of windows: about a CPU's cache; larger on a GPU, where large GEMMs are
+        faster.
     """
     convolution = Im2colConvolution(xp, block_bytes)
     pooling = ShiftPooling(xp)
@@ -42,13 +40,13 @@ def make_kernels(xp: Any, block_bytes: int = 4 << 20) -> dict[str, KernelPair]:
 
 
 def with_activation(xp: Any, kernel: KernelPair) -> KernelPair:
-    """Return a kernel with the option ``activation``, made of one without.
+    """Add the option ``activation`` to a kernel pair.
 
     Parameters
     ----------
     xp : namespace
-    kernel : Kernel
-        Its `backward` takes ``None`` for what was saved.
+    kernel : KernelPair
+        Its `backward` must accept ``None`` as ``saved``.
     """
 
     def forward(
@@ -58,24 +56,24 @@ def with_activation(xp: Any, kernel: KernelPair) -> KernelPair:
         return y, None if activation is None else y
 
     def backward(
-        g: Array, y: Array | None, needs: Sequence[Any], *arrays: Array | None,
+        g: Array, y: Array | None, grads_out: GradsOut, *arrays: Array | None,
         activation: str | None = None, **options: Any,
     ) -> Any:  # fmt: skip
-        return kernel.backward(derive(g, y, activation), None, needs, *arrays, **options)
+        return kernel.backward(derive(g, y, activation), None, grads_out, *arrays, **options)
 
     return KernelPair(forward, backward)
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some rows of one image's result, or some whole images' results."""
+    """Some rows of one image's result, or the results of several images."""
 
     images: slice
     rows: slice
 
 
 class Im2colConvolution:
-    """Convolution by blocks of patches."""
+    """Convolution by im2col, a block at a time."""
 
     def __init__(self, xp: Any, block_bytes: int) -> None:
         self.xp = xp
@@ -97,21 +95,21 @@ class Im2colConvolution:
         y = self.xp.empty((*windows.shape[:3], weight.shape[0]), dtype=x.dtype)
         for part, filters, outputs in _groups(windows, weight, groups):
             matrix = _filter_rows(filters).T
-            for block, patches in self._blocks(part):
-                self._multiply_into(y, block, outputs, patches, matrix, bias)
+            for block, columns in self._blocks(part):
+                self._multiply_into(y, block, outputs, columns, matrix, bias)
         return y, None
 
     def _multiply_into(
-        self, y: Array, block: Block, outputs: slice, patches: Array, matrix: Array, bias: Any
+        self, y: Array, block: Block, outputs: slice, columns: Array, matrix: Array, bias: Any
     ) -> None:
         target = y[block.images, block.rows]
-        if outputs == slice(0, y.shape[3]):  # contiguous: the product goes where it belongs
+        if outputs == slice(0, y.shape[3]):  # contiguous
             flat = rows_of(target)
-            self.xp.matmul(patches, matrix, out=flat)
+            self.xp.matmul(columns, matrix, out=flat)
             if bias is not None:
                 flat += bias
         else:
-            product = self.xp.matmul(patches, matrix)
+            product = self.xp.matmul(columns, matrix)
             if bias is not None:
                 product += bias[outputs]
             target[..., outputs] = product.reshape(*target.shape[:3], -1)
@@ -120,16 +118,16 @@ class Im2colConvolution:
         self,
         g: Array,
         saved: None,
-        needs: Sequence[bool],
+        grads_out: GradsOut,
         x: Array,
         weight: Array,
         bias: Array | None,
         **options: Any,
     ) -> tuple[Array | None, Array | None, Array | None]:
-        """Gradients by image, filters and bias; options as of `forward`."""
+        """Gradients by image, filters and bias; the options are those of `forward`."""
         g = self.xp.ascontiguousarray(g)
         dx = dw = db = None
-        if needs[0]:
+        if grads_out[0]:
             padding, sizes = options["padding"], weight.shape[1:3]
             reach = tuple(d * (k - 1) for d, k in zip(options["dilation"], sizes, strict=True))
             unit = options["stride"] == (1, 1)
@@ -137,9 +135,9 @@ class Im2colConvolution:
                 dx = self._image_gradient_by_convolution(g, weight, reach, **options)
             else:
                 dx = self._image_gradient_by_scattering(g, x, weight, **options)
-        if needs[1]:
+        if grads_out[1]:
             dw = self._filter_gradient(g, x, weight, **options)
-        if len(needs) > 2 and needs[2]:
+        if len(grads_out) > 2 and grads_out[2]:
             db = total(self.xp, g, axis=(0, 1, 2))
         return dx, dw, db
 
@@ -147,21 +145,21 @@ class Im2colConvolution:
         self, g: Array, x: Array, weight: Array, *, stride: Pair, padding: Pair, dilation: Pair,
         groups: int,
     ) -> Array:  # fmt: skip
-        """DW = gᵀ · patches, summed over the blocks."""
+        """DW = gᵀ · windows, summed over the blocks."""
         windows = self._windows(x, weight.shape[1:3], stride, padding, dilation)
         dw = self.xp.zeros(weight.shape, dtype=weight.dtype)
         for part, target, outputs in _groups(windows, dw, groups):
             flat = _filter_rows(target)  # a view: dw is contiguous
-            for block, patches in self._blocks(part):
+            for block, columns in self._blocks(part):
                 rows = rows_of(g[block.images, block.rows][..., outputs])
-                flat += self.xp.matmul(rows.T, patches)
+                flat += self.xp.matmul(rows.T, columns)
         return dw
 
     def _image_gradient_by_convolution(
         self, g: Array, weight: Array, reach: Pair, *, stride: Pair, padding: Pair, dilation: Pair,
         groups: int,
     ) -> Array:  # fmt: skip
-        """With stride 1 the gradient is a convolution of g with the filters turned around."""
+        """With stride 1 the gradient is a convolution of g with the filters rotated by 180°."""
         o, kh, kw, c = weight.shape
         turned = weight[:, ::-1, ::-1].reshape(groups, o // groups, kh, kw, c)
         turned = self.xp.ascontiguousarray(turned.transpose(0, 4, 2, 3, 1))
@@ -175,7 +173,7 @@ class Im2colConvolution:
         self, g: Array, x: Array, weight: Array, *, stride: Pair, padding: Pair, dilation: Pair,
         groups: int,
     ) -> Array:  # fmt: skip
-        """Gradient by every patch, each added to the pixels that it was made of."""
+        """Add the gradient by each window to the pixels of the window (col2im)."""
         n, height, width, channels = x.shape
         _, kh, kw, c = weight.shape
         (ph, pw), (sh, sw), (dh, dw) = padding, stride, dilation
@@ -185,8 +183,8 @@ class Im2colConvolution:
             matrix = _filter_rows(weight[i * o : (i + 1) * o])
             for block in self._cut(n, rows, columns * matrix.shape[1] * x.dtype.itemsize):
                 part = g[block.images, block.rows, :, i * o : (i + 1) * o]
-                patches = self.xp.matmul(rows_of(part), matrix)
-                patches = patches.reshape(*part.shape[:3], kh, kw, c)
+                windows = self.xp.matmul(rows_of(part), matrix)
+                windows = windows.reshape(*part.shape[:3], kh, kw, c)
                 image = dx[block.images, block.rows.start * sh :, :, i * c : (i + 1) * c]
                 for y in range(kh):
                     for z in range(kw):
@@ -194,11 +192,11 @@ class Im2colConvolution:
                             :,
                             y * dh : y * dh + part.shape[1] * sh : sh,
                             z * dw : z * dw + columns * sw : sw,
-                        ] += patches[:, :, :, y, z]
+                        ] += windows[:, :, :, y, z]
         return dx[:, ph : ph + height, pw : pw + width]
 
     def _windows(self, x: Array, size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Array:
-        """View every window: (N, H', W', kh, kw, C), without a copy but for the padding."""
+        """View every window: (N, H', W', kh, kw, C); only padding makes a copy."""
         if padding != (0, 0):
             x = _pad(self.xp, x, padding, 0)
         reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, size, strict=True))
@@ -207,11 +205,11 @@ class Im2colConvolution:
         return windows.transpose(0, 1, 2, 4, 5, 3)
 
     def _blocks(self, windows: Array) -> Iterator[tuple[Block, Array]]:
-        """Lay out the windows as rows, a block at a time, in one reused buffer."""
+        """Yield blocks of windows as matrix rows, in one reused buffer."""
         n, rows, columns, kh, kw, c = windows.shape
         length = kh * kw * c
-        # Short runs of contiguous channels copy slowly as rows; as columns the runs are as long as
-        # the image is wide.  The matrix product takes either order.
+        # Copying rows of few channels is slow; transposed, each copied run is as long as the image
+        # is wide.  The matrix product takes either order.
         by_columns = kw * c < 16
         buffer = None
         for block in self._cut(n, rows, columns * length * windows.dtype.itemsize):
@@ -228,7 +226,7 @@ class Im2colConvolution:
                 yield block, flat.reshape(pixels, length)
 
     def _cut(self, n: int, rows: int, row_bytes: int) -> Iterator[Block]:
-        """Cut the work into blocks of at most ``block_bytes``: whole images, or rows of one."""
+        """Yield blocks of at most ``block_bytes``: whole images, or rows of one."""
         at_once = max(self.block_bytes // max(row_bytes, 1), 1)
         if at_once >= rows:
             step = max(at_once // max(rows, 1), 1)
@@ -241,12 +239,12 @@ class Im2colConvolution:
 
 
 def _filter_rows(weight: Array) -> Array:
-    """(O, kh, kw, C) → (O, kh·kw·C); spelt out, for −1 cannot be found where O is 0."""
+    """(O, kh, kw, C) → (O, kh·kw·C); without −1, which fails where O is 0."""
     return weight.reshape(weight.shape[0], math.prod(weight.shape[1:]))
 
 
 def _groups(windows: Array, weight: Array, groups: int) -> Iterator[tuple[Array, Array, slice]]:
-    """For each group: its channels of the windows, its filters, and which outputs it makes."""
+    """Yield the windows, the filters and the output channels of each group."""
     c, o = weight.shape[3], weight.shape[0] // groups
     for i in range(groups):
         outputs = slice(i * o, (i + 1) * o)
@@ -262,7 +260,7 @@ def _pad(xp: Any, x: Array, padding: Pair, value: float) -> Array:
 
 
 class ShiftPooling:
-    """Pooling as elementwise operations between shifted views of the image."""
+    """Pooling by elementwise operations on shifted views of the image."""
 
     def __init__(self, xp: Any) -> None:
         self.xp = xp
@@ -278,12 +276,20 @@ class ShiftPooling:
         return y, y
 
     def max_backward(
-        self, g: Array, y: Array, needs: Any, x: Array, *, size: Pair, stride: Pair, padding: Pair
+        self,
+        g: Array,
+        y: Array,
+        grads_out: GradsOut,
+        x: Array,
+        *,
+        size: Pair,
+        stride: Pair,
+        padding: Pair,
     ) -> tuple[Array]:
-        """Hand the gradient to the first pixel of each window that equals the maximum."""
+        """Add the gradient to the first pixel of each window that equals the maximum."""
         padded = self._padded(x, padding, float("-inf"))
         dx = self.xp.zeros(padded.shape, dtype=x.dtype)
-        left = g  # what no earlier pixel of the window has taken
+        left = g  # 0 once a pixel of the window has taken the gradient
         shifts = zip(
             self._shifts(padded, size, stride), self._shifts(dx, size, stride), strict=True
         )
@@ -305,10 +311,10 @@ class ShiftPooling:
         return y, None
 
     def mean_backward(
-        self, g: Array, saved: None, needs: Any, x: Array, *, size: Pair, stride: Pair,
+        self, g: Array, saved: None, grads_out: GradsOut, x: Array, *, size: Pair, stride: Pair,
         padding: Pair,
     ) -> tuple[Array]:  # fmt: skip
-        """Hand every pixel of a window an equal share."""
+        """Add an equal share of the gradient to every pixel of a window."""
         n, height, width, channels = x.shape
         shape = (n, height + 2 * padding[0], width + 2 * padding[1], channels)
         dx = self.xp.zeros(shape, dtype=x.dtype)
@@ -318,7 +324,7 @@ class ShiftPooling:
         return (self._cropped(dx, x, padding),)
 
     def _shifts(self, x: Array, size: Pair, stride: Pair) -> Iterator[Array]:
-        """View, for each place in the window, that pixel of every window: (N, H', W', C)."""
+        """Yield, for each position in the window, a view of that pixel of every window."""
         rows = (x.shape[1] - size[0]) // stride[0] * stride[0] + 1
         columns = (x.shape[2] - size[1]) // stride[1] * stride[1] + 1
         for i in range(size[0]):

@@ -1,7 +1,7 @@
-"""Philox4x32-10: random numbers from a counter, the same on every backend.
+"""Philox4x32-10, a counter-based random number generator with the same stream on every backend.
 
-Number ``i`` of the stream is a function of (seed, i) alone.  There is no state but a position, any
-part can be computed anywhere, and a checkpoint needs two integers.
+Number ``i`` is a function of (seed, i) alone, so any part of the stream can be computed on its own,
+and the generator's state is two integers.
 
 Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011, §4.3.
 """
@@ -15,8 +15,9 @@ from nnlib_backends.base import Array
 M0, M1 = 0xD2511F53, 0xCD9E8D57  # multipliers of the two lanes
 W0, W1 = 0x9E3779B9, 0xBB67AE85  # Weyl sequence that advances the key: golden ratio, sqrt(3)-1
 ROUNDS = 10
-_CHUNK = 1 << 14  # counters at a time: the temporaries of one round stay in the L2 cache; a
-# namespace whose device wants more at a time says so in `philox_chunk`
+# Counters at a time, so that the temporaries of a round stay in the L2 cache; a namespace can have
+# another value in `philox_chunk`.
+_CHUNK = 1 << 14
 _LOW = 0xFFFFFFFF
 
 
@@ -26,7 +27,6 @@ def philox4x32(xp: Any, seed: int | Array, offset: int | Array, count: int) -> A
     Parameters
     ----------
     xp : namespace
-        Where to compute.
     seed : int, or array of uint64, shape (1,)
         64-bit key.
     offset : int, or array of uint64, shape (1,)
@@ -62,7 +62,7 @@ def philox4x32(xp: Any, seed: int | Array, offset: int | Array, count: int) -> A
 
 
 def limit(p: float) -> int:
-    """Return the number that a random word is below with probability ``p`` (up to 2**-32).
+    """Return the bound below which a random word lies with probability ``p`` (within 2**-32).
 
     Examples
     --------
@@ -73,14 +73,13 @@ def limit(p: float) -> int:
 
 
 def kept(xp: Any, key: Array, count: int, p: float) -> Array:
-    """Booleans (count,), false with probability ``p``: what dropout leaves.
+    """Dropout's mask: booleans (count,), false with probability ``p``.
 
     Parameters
     ----------
     xp : namespace
-        Where to compute.
     key : array of int64, shape (2,)
-        Seed (its bits as a signed number) and offset, which the host need not know.
+        Seed (its bits as a signed number) and offset.
     count : int
         How many.
     p : float
@@ -99,17 +98,16 @@ def kept(xp: Any, key: Array, count: int, p: float) -> Array:
 
 
 def _halves(xp: Any, seed: int | Array) -> tuple[Any, Any]:
-    """Lower and upper 32 bits, as uint64."""
+    """Return lower and upper 32 bits, as uint64."""
     if isinstance(seed, int):
         return xp.uint64(seed & _LOW), xp.uint64(seed >> 32)
     return seed & xp.uint64(_LOW), seed >> xp.uint64(32)
 
 
 def _rounds(xp: Any, seed: int | Array, counter: tuple[Array, ...]) -> tuple[Array, ...]:
-    """Turn 128-bit counters, four lanes of uint64 (n,) each below 2**32, into four words each.
+    """Return four words for each 128-bit counter, given as four uint64 (n,) below 2**32.
 
-    All arithmetic is done in uint64, whose lower and upper halves are what the algorithm calls
-    mullo and mulhi.
+    The algorithm's mullo and mulhi are the lower and upper halves of uint64 products.
     """
     u64 = xp.uint64
     low, half = u64(_LOW), u64(32)

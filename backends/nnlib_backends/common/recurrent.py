@@ -1,16 +1,16 @@
-"""Recurrent networks written once in ``xp`` terms, with their gradients (see `portable`).
+"""RNN, LSTM and GRU over whole sequences in terms of ``xp``: the kernel pairs of every backend.
 
 The forward pass keeps the activated gates of every step.  The backward pass goes through the steps
-in the opposite order for the gradients by the gates alone; all weights get theirs in one product at
-the end.
+in the opposite order and computes the gradients by the gates; one GEMM at the end then gives the
+gradient of each weight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.base import Array, GradsOut, KernelPair
 from nnlib_backends.dtypes import sigmoid, total
 
 __all__ = [
@@ -18,11 +18,9 @@ __all__ = [
     "within",
 ]  # fmt: skip
 
-Needs = Sequence[bool]
-
 
 def make_kernels(xp: Any) -> dict[str, KernelPair]:
-    """Return name → kernel."""
+    """Return name → kernel pair."""
     return {
         "gru": _gru(xp),
         "lstm": _lstm(xp),
@@ -44,7 +42,7 @@ def project(xp: Any, x: Array, weight: Array, bias: Array | None) -> Array:
 
 
 def within(xp: Any, x: Array, lengths: Array | None) -> Array:
-    """Return sequences (B, T, D) with zeros outside their lengths, whatever is there."""
+    """Return sequences (B, T, D) with zeros outside their lengths."""
     if lengths is None:
         return x
     present = xp.arange(x.shape[1]) < lengths[:, None]
@@ -52,14 +50,14 @@ def within(xp: Any, x: Array, lengths: Array | None) -> Array:
 
 
 def start(xp: Any, x: Array, weight_hh: Array, state: Array | None) -> Array:
-    """Return the initial state, 0 if there is none."""
+    """Return the initial state; zeros if it is None."""
     if state is not None:
         return state
     return xp.zeros((x.shape[0], weight_hh.shape[1]), dtype=x.dtype)
 
 
 def _present(lengths: Array | None, t: int) -> Array | None:
-    """Which sequences have a step ``t``: (B, 1), or None for all of them."""
+    """Whether each sequence has a step ``t``: (B, 1), or None if all have."""
     return None if lengths is None else (lengths > t)[:, None]
 
 
@@ -76,16 +74,22 @@ def states_before(xp: Any, states: Array, first: Array, reverse: bool) -> Array:
 
 
 def weight_gradients(
-    xp: Any, needs: Needs, from_x: Array, from_h: Array, x: Array, before: Array, weight_ih: Array
+    xp: Any,
+    grads_out: GradsOut,
+    from_x: Array,
+    from_h: Array,
+    x: Array,
+    before: Array,
+    weight_ih: Array,
 ) -> list[Array | None]:
-    """Return the gradients by x, both weights and both biases from those by ``W x``, ``R h``."""
+    """Gradients by x, both weights and both biases, from the gradients by ``W x`` and ``R h``."""
     from_x, from_h = (d.reshape(-1, d.shape[-1]) for d in (from_x, from_h))
     return [
-        xp.dot(from_x, weight_ih).reshape(x.shape) if needs[0] else None,
-        xp.dot(from_x.T, x.reshape(-1, x.shape[-1])) if needs[1] else None,
-        xp.dot(from_h.T, before.reshape(-1, before.shape[-1])) if needs[2] else None,
-        total(xp, from_x, axis=0) if needs[3] else None,
-        total(xp, from_h, axis=0) if needs[4] else None,
+        xp.dot(from_x, weight_ih).reshape(x.shape) if grads_out[0] else None,
+        xp.dot(from_x.T, x.reshape(-1, x.shape[-1])) if grads_out[1] else None,
+        xp.dot(from_h.T, before.reshape(-1, before.shape[-1])) if grads_out[2] else None,
+        total(xp, from_x, axis=0) if grads_out[3] else None,
+        total(xp, from_h, axis=0) if grads_out[4] else None,
     ]
 
 
@@ -115,7 +119,7 @@ def _lstm(xp: Any) -> KernelPair:
         return states, (states, gates)
 
     def backward(
-        grad: Array, saved: Any, needs: Needs,
+        grad: Array, saved: Any, grads_out: GradsOut,
         x: Array, w: Array, r: Array, b: Any, d: Any, h0: Any, c0: Any, lengths: Any, peep: Any,
         *, reverse: bool,
     ) -> list[Array | None]:  # fmt: skip
@@ -147,13 +151,14 @@ def _lstm(xp: Any) -> KernelPair:
             dh = _choose(xp, present, xp.dot(slopes[:, t], r), dh)
             dc = _choose(xp, present, old_dc, dc)
         dpeepholes = None
-        if needs[8]:
+        if grads_out[8]:
             seen = (before[1], before[1], states[1])
             parts = (slopes[..., k * n : (k + 1) * n] for k in (0, 1, 3))
             dpeepholes = xp.concatenate(
                 [total(xp, p * s, axis=(0, 1)) for p, s in zip(parts, seen, strict=True)]
             )
-        weights = weight_gradients(xp, needs, slopes, slopes, within(xp, x, lengths), before[0], w)
+        x = within(xp, x, lengths)
+        weights = weight_gradients(xp, grads_out, slopes, slopes, x, before[0], w)
         return [*weights, dh, dc, None, dpeepholes]
 
     return KernelPair(forward, backward)
@@ -181,7 +186,7 @@ def _gru(xp: Any) -> KernelPair:
         return states, (states, gates, inner)
 
     def backward(
-        grad: Array, saved: Any, needs: Needs,
+        grad: Array, saved: Any, grads_out: GradsOut,
         x: Array, w: Array, r: Array, b: Any, d: Any, h0: Any, lengths: Any, *, reverse: bool,
     ) -> list[Array | None]:  # fmt: skip
         (states, gates, inner), n = saved, r.shape[1]
@@ -201,7 +206,7 @@ def _gru(xp: Any) -> KernelPair:
                 from_h[:, t] *= present
             dh = _choose(xp, present, dh * update + xp.dot(from_h[:, t], r), dh)
         return [
-            *weight_gradients(xp, needs, from_x, from_h, within(xp, x, lengths), before, w),
+            *weight_gradients(xp, grads_out, from_x, from_h, within(xp, x, lengths), before, w),
             dh,
             None,
         ]
@@ -224,7 +229,7 @@ def _rnn(xp: Any) -> KernelPair:
         return states, states
 
     def backward(
-        grad: Array, states: Array, needs: Needs,
+        grad: Array, states: Array, grads_out: GradsOut,
         x: Array, w: Array, r: Array, b: Any, d: Any, h0: Any, lengths: Any,
         *, nonlinearity: str, reverse: bool,
     ) -> list[Array | None]:  # fmt: skip
@@ -236,7 +241,7 @@ def _rnn(xp: Any) -> KernelPair:
             dh = _choose(xp, present, xp.dot(slopes[:, t], r), dh)
         before = states_before(xp, states, start(xp, x, r, h0), reverse)
         return [
-            *weight_gradients(xp, needs, slopes, slopes, within(xp, x, lengths), before, w),
+            *weight_gradients(xp, grads_out, slopes, slopes, within(xp, x, lengths), before, w),
             dh,
             None,
         ]

@@ -1,12 +1,10 @@
-"""The trace of a function: which calls it made, and on which memory.
+"""The trace of a function: its calls, buffers, scalar inputs and results.
 
-A tracer of any backend writes calls into a `Trace` while the function runs.  An array that was made
-meanwhile is a `View` of a `Buffer`; any other array, a parameter say, is used where it is.  Views
-of one buffer share its memory, so a reshape or a slice costs nothing in a replay.  Numbers that
-change from step to step are a `ScalarInput`.
+An array that was made while tracing is a `View` of a `Buffer`; any other array, such as a
+parameter, is an array from outside and used where it lies.
 
-Two traces are the same if they call the same functions with the same Python values, with the same
-views, and with the same arrays from outside.
+Two traces are equal if they call the same functions with the same Python values, views and arrays
+from outside.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from nnlib_backends.base import Array, Backend
+from nnlib_backends.base import Array, Backend, GradOut
 from nnlib_backends.dtypes import is_floating
 from nnlib_backends.user_line import user_line
 
@@ -45,13 +43,13 @@ _PLAIN = (int, float, bool, str, bytes, complex, type(None))
 
 @dataclass(frozen=True)
 class View:
-    """Where an array lies in a buffer, and how."""
+    """Position and layout of an array in a buffer."""
 
     buffer: int
     offset: int  #: bytes from the buffer's first element
     shape: tuple[int, ...]
     strides: tuple[int, ...]
-    dtype: Any  #: the dtype itself: the name of bfloat16's is that of two bytes
+    dtype: Any  #: not its ``str``, which is ambiguous for bfloat16
 
 
 @dataclass(eq=False)
@@ -61,14 +59,14 @@ class Buffer:
     Attributes
     ----------
     number : int
-        In order of making.
+        Position in `Trace.buffers`.
     nbytes : int
     owner : weak reference
         To the object that holds the memory.
     first, last : int
-        The first and the last call that uses it; ``first > last`` if none does.
+        Positions of the first and the last call that use it; ``first > last`` if none does.
     kept : bool
-        Whether it must hold its values when a replay is over.
+        Whether it must keep its values after a replay.
     """
 
     number: int
@@ -81,21 +79,21 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a function, or one launch of a compiled kernel.
+    """A call of a function, or a launch of a compiled kernel.
 
     Attributes
     ----------
-    function : callable or NativeKernel
+    function : callable or CpuKernel
     args, options
         Arguments, with views for arrays that were made while tracing.
     results : list of (View or array) or None
-        Where the results lie; ``None`` if the function returns nothing.
+        ``None`` if the function returns nothing.
     line : str
-        The line of the user's program that it came from.
+        The user's line, see `user_line`.
     items, chunks : int
-        Of a launch; else 0.
+        Of a launch; 0 for any other call.
     tf32 : bool or None
-        What `precision.tf32_allowed` was then.
+        Value of `tf32_allowed` during the call.
     """
 
     function: Any
@@ -110,7 +108,7 @@ class Call:
     @property
     def title(self) -> str:
         """The name of the kernel, of the operation, or of the function."""
-        named = (  # an update rule is itself the function; the name of a backend says nothing
+        named = (
             a.name
             for a in (self.function, *self.args)
             if isinstance(getattr(a, "name", None), str) and not isinstance(a, Backend)
@@ -129,7 +127,7 @@ class ScalarInput:
     args : tuple
         ``function(*args)`` returns the numbers.
     view : View
-        Where they go.
+        The array that they are written to.
     """
 
     function: Callable[..., Sequence[float]]
@@ -138,32 +136,31 @@ class ScalarInput:
 
 
 class Memory(ABC):
-    """How the arrays of a backend lie in memory.
+    """Access to the memory of a backend's arrays.
 
     Attributes
     ----------
     array_type : type
-        Of its arrays.
     """
 
     array_type: type
 
     def owner(self, array: Array) -> Any:
-        """Return the object (weakly referable) that lives as long as the array's memory is used."""
+        """Return the weakly referable object that holds the array's memory."""
         while isinstance(array.base, self.array_type):
             array = array.base
         return array
 
     @abstractmethod
     def address(self, array: Any) -> int:
-        """Return where the first element of an array, or of an owner, is."""
+        """Return the address of the first element of an array or an owner."""
 
     @abstractmethod
     def to_host(self, array: Array) -> Any:
-        """Return the array's values as an array of NumPy; may wait for the device."""
+        """Return the array as a NumPy array; may wait for the device."""
 
     def same(self, a: Array, b: Array) -> bool:
-        """Tell whether two arrays are one, or have the same values; may wait for the device."""
+        """Tell whether two arrays are identical or equal; may wait for the device."""
         if a.shape != b.shape or a.dtype != b.dtype:
             return False
         if self.address(a) == self.address(b) and a.strides == b.strides:
@@ -186,7 +183,7 @@ class Trace:
     buffers : list of Buffer
     scalar_inputs : list of ScalarInput
     results : list of (View or array)
-        Of the whole function, in the order of `finish`.
+        Of the traced function, in the order of `finish`.
     """
 
     def __init__(self, memory: Memory) -> None:
@@ -202,7 +199,7 @@ class Trace:
     def add_buffer(self, owner: Any) -> Buffer:
         """Add the memory of an array that was just made."""
         key, by_owner = id(owner), self._by_owner
-        # the id of an array that is gone may become that of another array
+        # the id of a deleted array may be reused
         reference = weakref.ref(owner, lambda _: by_owner.pop(key, None))
         buffer = Buffer(len(self.buffers), owner.nbytes, reference)
         self.buffers.append(buffer)
@@ -232,17 +229,17 @@ class Trace:
     def add_scalar_input(
         self, array: Array, function: Callable[..., Sequence[float]], args: tuple[Any, ...]
     ) -> None:
-        """Add a new array as one that gets ``function(*args)`` before each replay."""
+        """Add a new array, into which ``function(*args)`` is written before each replay."""
         buffer = self.add_buffer(self.memory.owner(array))
         buffer.first, buffer.kept = -1, True
         self.scalar_inputs.append(ScalarInput(function, args, self._view(array)))
 
     def made(self, array: Array) -> bool:
-        """Tell whether an array was made while tracing, or looks into one that was."""
+        """Tell whether an array was made while tracing, or is a view of one that was."""
         return id(self.memory.owner(array)) in self._by_owner
 
     def finish(self, results: Sequence[Array]) -> Trace:
-        """Write down the results of the function, whose buffers keep their values."""
+        """Add the results of the function, whose buffers keep their values."""
         self.results = [self.resolve(array) for array in results]
         for view in self.results:
             if isinstance(view, View):
@@ -256,10 +253,7 @@ class Trace:
         return list(arrays_in(value, self.memory.array_type))
 
     def resolve(self, value: Any) -> Any:
-        """Replace arrays that were made while tracing by their views, at any depth.
-
-        Their buffers are used by the call that is added next.
-        """
+        """Replace arrays that were made while tracing by views, at any depth, for the next call."""
         return replaced(value, self.memory.array_type, self._view)
 
     def _view(self, array: Array) -> Array | View:
@@ -273,10 +267,10 @@ class Trace:
         return View(buffer.number, offset, array.shape, array.strides, array.dtype)
 
     def difference(self, other: Trace) -> str | None:
-        """Say where another trace of the same function did something else."""
+        """Describe the first difference from another trace of the same function, if any."""
         for mine, theirs in zip(self.calls, other.calls, strict=False):
             if mine.function != theirs.function or mine.items != theirs.items:
-                return f"{theirs.line}: another operation than the first time"
+                return f"{theirs.line}: another operation than in the first run"
             what = difference(
                 (mine.args, mine.options, mine.results, mine.tf32),
                 (theirs.args, theirs.options, theirs.results, theirs.tf32),
@@ -288,14 +282,14 @@ class Trace:
         if len(self.calls) != len(other.calls):
             longer = max(self.calls, other.calls, key=len)
             line = longer[min(len(self.calls), len(other.calls))].line
-            return f"{line}: an operation that was made only once"
+            return f"{line}: an operation that only one of the runs computed"
         if self.scalar_inputs != other.scalar_inputs:
-            return "other numbers are asked for in every step (of an optimizer, or at random)"
+            return "scalar inputs (of an optimizer or a random function) that differ between runs"
         return None
 
 
 def is_plain(value: Any) -> bool:
-    """Tell whether a value is a number, a text, or nothing else than such in tuples.
+    """Tell whether a value is a scalar, a string, None, or a tuple of such.
 
     Examples
     --------
@@ -308,7 +302,7 @@ def is_plain(value: Any) -> bool:
 
 
 def _is_scalar(value: Any) -> bool:
-    """Whether a value is one number of NumPy's."""
+    """Whether a value is a NumPy scalar."""
     return (
         type(value).__module__ == "numpy"
         and getattr(value, "shape", None) == ()
@@ -317,7 +311,7 @@ def _is_scalar(value: Any) -> bool:
 
 
 def number_key(value: Any) -> Any:
-    """Return something that is equal for the same value of the same type only.
+    """Return a key of a value and its type, which distinguishes −0.0 from 0.0 and equates NaNs.
 
     Examples
     --------
@@ -353,12 +347,12 @@ def same_value(one: Any, other: Any) -> bool:
 
 
 def arrays_in(value: Any, kind: type) -> Iterator[Array]:
-    """Yield the arrays (instances of ``kind``) in tuples, lists and dicts, in order.
+    """Yield the arrays (instances of ``kind``) in tuples, lists, dicts and `GradOut`, in order.
 
     Examples
     --------
-    >>> list(arrays_in([1, ("two", {"three": 3})], int))
-    [1, 3]
+    >>> list(arrays_in([1, ("two", {"three": 3}), GradOut(4)], int))
+    [1, 3, 4]
     """
     if isinstance(value, kind):
         yield value
@@ -368,15 +362,19 @@ def arrays_in(value: Any, kind: type) -> Iterator[Array]:
     elif isinstance(value, dict):
         for item in value.values():
             yield from arrays_in(item, kind)
+    elif isinstance(value, GradOut):
+        yield from arrays_in(value.array, kind)
 
 
 def replaced(value: Any, kind: type, replace: Callable[[Any], Any]) -> Any:
-    """Copy tuples, lists and dicts, with instances of ``kind`` replaced at any depth.
+    """Copy tuples, lists, dicts and `GradOut`, with instances of ``kind`` replaced at any depth.
 
     Examples
     --------
     >>> replaced((1, [2.0, {"n": 3}]), int, lambda n: -n)
     (-1, [2.0, {'n': -3}])
+    >>> replaced(GradOut(1), int, lambda n: -n).array
+    -1
     """
     if isinstance(value, kind):
         return replace(value)
@@ -384,27 +382,31 @@ def replaced(value: Any, kind: type, replace: Callable[[Any], Any]) -> Any:
         return type(value)([replaced(item, kind, replace) for item in value])
     if isinstance(value, dict):
         return {name: replaced(item, kind, replace) for name, item in value.items()}
+    if isinstance(value, GradOut):
+        return GradOut(replaced(value.array, kind, replace), value.accumulate)
     return value
 
 
 def difference(
     mine: Any, theirs: Any, kind: type, same: Callable[[Array, Array], bool]
 ) -> str | None:
-    """Say in what two calls' arguments differ, if they do.
+    """Describe the first difference between two calls' arguments, if any.
 
     Parameters
     ----------
     mine, theirs : nested arguments
         Of the first and the second run.
     kind : type
-        Of the backend's arrays.
+        The backend's array type.
     same : callable
-        Whether two arrays from outside are one, or have the same values.
+        Whether two arrays from outside are identical or equal.
 
     Examples
     --------
     >>> difference((1, [2]), (1, [3]), bytes, lambda a, b: a == b)[:14]
     '3 instead of 2'
+    >>> difference(GradOut(None, True), GradOut(), bytes, lambda a, b: a == b)[:21]
+    'False instead of True'
     """
     if isinstance(mine, tuple | list) and isinstance(theirs, tuple | list):
         if len(mine) != len(theirs):
@@ -413,19 +415,23 @@ def difference(
         return next((what for pair in pairs if (what := difference(*pair, kind, same))), None)
     if isinstance(mine, dict) and isinstance(theirs, dict):
         return difference(list(mine.items()), list(theirs.items()), kind, same)
+    if isinstance(mine, GradOut) and isinstance(theirs, GradOut):
+        mine, theirs = (mine.array, mine.accumulate), (theirs.array, theirs.accumulate)
+        return difference(mine, theirs, kind, same)
     if isinstance(mine, kind) and isinstance(theirs, kind):
         return None if same(mine, theirs) else _OTHER_VALUES
     if isinstance(mine, kind) or isinstance(theirs, kind):
         return (
-            "an array from outside in the place of one that was made inside, or the other way round"
+            "an array from outside in place of one that was made while tracing, or the other way "
+            "round"
         )
     if mine is theirs or (same_value(mine, theirs) if is_plain(mine) else mine == theirs):
         return None
     if isinstance(mine, View) and isinstance(theirs, View):
         return f"an array of shape {theirs.shape} instead of {mine.shape}, or of another origin"
     return (
-        f"{theirs!r} instead of {mine!r}. A recording cannot change a Python value: give it to "
-        "the compiled function as an argument"
+        f"{theirs!r} instead of {mine!r}. A replay cannot change a Python value: give it to the "
+        "compiled function as an argument"
     )
 
 

@@ -1,6 +1,6 @@
-"""The GPU: CuPy, with cuDNN for convolutions and attention.
+"""The CuPy backend: CUDA GPUs, with cuBLASLt, cuDNN and nnlib's own kernels.
 
-Nothing of CuPy is imported before `load` is called.
+CuPy is imported by `load` only.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ def load(device: int = 0) -> Backend:
     Parameters
     ----------
     device : int
-        Number of the GPU, as CUDA counts those that are visible.
+        Number of the GPU among those that CUDA shows.
 
     Raises
     ------
     BackendUnavailableError
-        If the GPU cannot compute; says why, and what mends it.
+        If the GPU cannot be used; with the reason and a fix.
     """
     from nnlib_backends.cupy_backend.probe import probe, refuse
 
@@ -30,5 +30,5 @@ def load(device: int = 0) -> Backend:
         from nnlib_backends.cupy_backend.backend import CupyBackend
 
         return CupyBackend(device)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the user is told
+    except Exception as error:  # noqa: BLE001 - any error becomes a BackendUnavailableError
         refuse(device, error)

@@ -1,4 +1,4 @@
-"""The CuPy backend: one GPU."""
+"""The CuPy backend of one GPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from typing import Any
 import cupy
 import numpy as np
 
-from nnlib_backends.base import Array, Backend, DeviceInfo, Inputs, KernelPair, MemoryInfo, Timer
+from nnlib_backends.base import (
+    Array,
+    Backend,
+    DeviceInfo,
+    Inputs,
+    KernelPair,
+    MemoryInfo,
+    PrimitiveKernel,
+    Timer,
+)
 from nnlib_backends.common import attention, fused, im2col, recurrent
 from nnlib_backends.cupy_backend import cudnn, namespace
 from nnlib_backends.cupy_backend.gemm import import_cublaslt, linear, make_products
@@ -17,7 +26,6 @@ from nnlib_backends.cupy_backend.graph import GraphTracer
 from nnlib_backends.cupy_backend.graph.cuda import CudaGraphs
 from nnlib_backends.cupy_backend.graph.inputs import CudaInputs
 from nnlib_backends.cupy_backend.kernels import cuda_kernels
-from nnlib_backends.cupy_backend.kernels import gradient_norm as gradients
 from nnlib_backends.cupy_backend.kernels.launch import Launcher
 from nnlib_backends.cupy_backend.kernels.nvrtc import CudaDriver
 from nnlib_backends.cupy_backend.optional import attempt, driver_version
@@ -26,7 +34,7 @@ from nnlib_backends.cupy_backend.tf32 import tf32_is_allowed
 from nnlib_backends.interop import detached, is_foreign, on_host
 from nnlib_backends.registry import owner_of
 
-#: A GPU wants few and large products; this much is taken for the patches of one.
+#: Memory for a block of im2col windows; large, because large GEMMs are faster on a GPU.
 _BLOCK_BYTES = 256 << 20
 
 
@@ -40,10 +48,6 @@ class CupyBackend(Backend):
     """
 
     array_type = cupy.ndarray
-    writes_gradients = True
-    mixed = cuda_kernels.MIXED | linear.MIXED
-    adds = linear.ADDS
-    skips_updates = True
 
     def __init__(self, device: int = 0) -> None:
         self.name = f"cupy:{device}" if device else "cupy"
@@ -56,24 +60,24 @@ class CupyBackend(Backend):
         self._has_cublaslt = bindings is not None
         self.products = make_products(bindings, cupy, self.device, tf32_is_allowed)
         namespace.products[device] = self.products
-        in_xp = {
+        kernels = {
             **fused.make_kernels(self.xp),
             **im2col.make_kernels(self.xp, block_bytes=_BLOCK_BYTES),
             **recurrent.make_kernels(self.xp),
             **attention.make_kernels(self.xp),
         }
-        kernels = {name: fused.into_targets(kernel) for name, kernel in in_xp.items()}
-        launcher = self._launcher = Launcher(self.xp, CudaDriver())
+        launcher = Launcher(self.xp, CudaDriver())
         kernels |= cuda_kernels.make_kernels(launcher, kernels)
         kernels["linear"] = linear.make_linear(self.products, launcher, kernels["linear"])
         by_cudnn, self.cudnn_version, no_cudnn = cudnn.make_kernels(
-            cupy, self.device, self.xp, kernels, cudnn.make_around(launcher)
+            cupy, self.device, self.xp, kernels, cudnn.make_epilogue(launcher)
         )
         kernels |= by_cudnn
-        if self.cudnn_version:
-            self.mixed |= by_cudnn.keys()
         self.kernels: Mapping[str, KernelPair] = kernels
-        self.primitives = cuda_kernels.make_primitives(launcher)
+        self.primitives = {
+            **cuda_kernels.make_primitives(launcher),
+            "matmul": PrimitiveKernel(self.xp.matmul, half=True),
+        }
         self.updates = cuda_kernels.make_updates(launcher)
         self._missing = {"nvmath-python": no_cublaslt, "nvidia-cudnn-frontend": no_cudnn}
 
@@ -83,8 +87,7 @@ class CupyBackend(Backend):
         Parameters
         ----------
         obj : array, number or nested sequence
-            Of any library; one that is on a GPU already (CuPy, DLPack) does not pass through the
-            host.
+            Of any library; data on a GPU (CuPy, DLPack) does not pass through the host.
         dtype : dtype, optional
             Convert to it.
         copy : bool, optional
@@ -99,13 +102,13 @@ class CupyBackend(Backend):
             if not isinstance(obj, cupy.ndarray):
                 obj = _from_elsewhere(obj)
             if copy is False and not self.owns(obj):
-                raise ValueError(f"data from elsewhere cannot get to {self.name!r} without a copy")
+                raise ValueError(f"other data cannot get to {self.name!r} without a copy")
             if copy is False and dtype is not None and np.dtype(dtype) != obj.dtype:
                 raise ValueError(f"{obj.dtype} cannot become {np.dtype(dtype)} without a copy")
             return cupy.array(obj, dtype=dtype, copy=True if copy else None)
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
-        """Copy to the host, when all that the array waits for is computed."""
+        """Copy to the host, after all work in the array's stream."""
         result: np.ndarray[Any, Any] = array.get()
         return result
 
@@ -113,23 +116,8 @@ class CupyBackend(Backend):
         """Tell whether an array lives on this GPU."""
         return isinstance(array, cupy.ndarray) and array.data.device_id == self.number
 
-    def global_norm(self, arrays: Sequence[Array]) -> Array | None:
-        """Return the 2-norm of all values together; ``None`` for a dtype without a kernel."""
-        with self.device:
-            return gradients.global_norm(self._launcher, arrays)
-
-    def shrink(self, arrays: Sequence[Array], norm: Array, limit: float) -> bool:
-        """Bring the norm of arrays down to the limit; false for a dtype without a kernel."""
-        with self.device:
-            return gradients.shrink(self._launcher, arrays, norm, limit)
-
-    def unscale(self, arrays: Sequence[Array], scale: Array, found: Array) -> bool:
-        """Divide by a scale and look for infinities; false for a dtype without a kernel."""
-        with self.device:
-            return gradients.unscale(self._launcher, arrays, scale, found)
-
     def synchronize(self) -> None:
-        """Wait until the GPU has done everything that was asked for."""
+        """Wait until the GPU has finished all submitted work."""
         self.device.synchronize()
 
     @cached_property
@@ -138,20 +126,20 @@ class CupyBackend(Backend):
 
     @cached_property
     def _copying(self) -> Any:
-        """The stream in which arguments of compiled functions come from the host."""
+        """The stream that copies arguments of compiled functions from the host."""
         with self.device:
             return cupy.cuda.Stream(non_blocking=True)
 
     def tracer(self) -> GraphTracer | None:
-        """Return a recorder of CUDA graphs; none without cuBLASLt, for CuPy's products refuse."""
+        """Return a tracer; None without cuBLASLt, for CuPy's own GEMM cannot be captured."""
         return GraphTracer(self._graphs) if self._has_cublaslt else None
 
     def inputs(self, arrays: Sequence[Array]) -> Inputs:
-        """Return what brings values from the host while the GPU works on the step before."""
+        """Return an object that copies values from the host while the previous step runs."""
         return CudaInputs(self, arrays, cupy, self.device, self._copying)
 
     def timer(self) -> Timer:
-        """Return a stopwatch in the GPU's own time."""
+        """Return a timer of this GPU."""
         return CudaTimer(self.device)
 
     def device_info(self) -> DeviceInfo:
@@ -180,9 +168,9 @@ class CupyBackend(Backend):
                 "driver": driver,
                 "driver_cuda": _dotted(runtime.driverGetVersion()),
                 "float32_precision": "TF32" if tf32_is_allowed() else "FP32",
-                "convolution": "cudnn" if self.cudnn_version else "patches and cublas",
+                "convolution": "cudnn" if self.cudnn_version else "im2col and cublas",
                 "products": "cublaslt" if self._has_cublaslt else "cublas",
-                "compiled steps": "one CUDA graph" if self._has_cublaslt else "not recorded",
+                "compiled steps": "one CUDA graph" if self._has_cublaslt else "not captured",
             },
             missing=missing,
             remedy=install_all() if missing else "",
@@ -194,17 +182,17 @@ class CupyBackend(Backend):
         return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
 
     def memory_info(self) -> MemoryInfo:
-        """Memory in use, taken from the GPU at most, and free on it, with the pools of recordings.
+        """Memory in use, peak and free memory, including the pools of programs.
 
-        The pool keeps no peak of what is in use.  What it has taken from the GPU since the last
-        `reset_peak_memory` is that peak rounded up to the pool's blocks.
+        The peak is the memory that the pools have allocated since the last `reset_peak_memory`,
+        because CuPy's pool does not measure a peak of the memory in use.
         """
         with self.device:
             pool = cupy.get_default_memory_pool()
-            recorded = self._graphs.nbytes
+            programs = self._graphs.nbytes
             return MemoryInfo(
-                used=pool.used_bytes() + recorded,
-                peak=pool.total_bytes() + recorded,
+                used=pool.used_bytes() + programs,
+                peak=pool.total_bytes() + programs,
                 free=cupy.cuda.runtime.memGetInfo()[0],
                 cached=pool.free_bytes(),
             )
@@ -214,13 +202,13 @@ class CupyBackend(Backend):
         return int(array.data.mem.ptr), int(array.data.mem.size)
 
     def reset_peak_memory(self) -> None:
-        """Give back what is not in use, so that the pool must grow anew to its next peak."""
+        """Free unused memory, so that the pool grows anew to its next peak."""
         self.release_memory()
 
     def release_memory(self) -> None:
-        """Give the pools' unused blocks back to the GPU and to the host."""
+        """Free the pools' unused blocks, on the GPU and on the host."""
         if self._graphs.capturing:
-            return  # waiting would end the capture
+            return  # synchronizing would end the capture
         with self.device:
             self.device.synchronize()
             cupy.get_default_memory_pool().free_all_blocks()
@@ -252,7 +240,7 @@ class CudaTimer(Timer):
 
 
 def _from_elsewhere(obj: Any) -> Any:
-    """Bring anything that is no CuPy array into a form that CuPy takes, without the host if so."""
+    """Convert an object to an array that CuPy accepts, on the GPU if its data are there."""
     owner = owner_of(obj)
     if owner is not None:
         return owner.to_numpy(obj) if not isinstance(obj, np.ndarray) else obj

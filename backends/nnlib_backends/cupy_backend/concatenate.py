@@ -1,7 +1,7 @@
-"""``concatenate`` and ``stack`` of any number of arrays, as a CUDA graph can hold them.
+"""``concatenate`` and ``stack`` that a CUDA graph can capture.
 
-CuPy joins more than eight small arrays by one kernel, whose table of addresses it copies from the
-host.  That is refused while a graph is captured.
+CuPy joins more than eight small arrays by a kernel whose table of addresses is copied from the
+host, which is an error during capture.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 
 __all__ = ["AT_ONCE", "make_joins"]
 
-#: Arrays that CuPy joins without a table.
+#: Number of arrays that CuPy joins without a table of addresses.
 AT_ONCE = 8
 
 
 def make_joins(xp: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return ``concatenate`` and ``stack``, made of CuPy's.
+    """Return ``concatenate`` and ``stack`` in terms of CuPy's.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def make_joins(xp: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """
 
     def concatenate(arrays: Sequence[Any], axis: int | None = 0, **options: Any) -> Any:
-        """Join arrays along an axis, by slices of the result if there are many."""
+        """Join arrays along an axis, in groups of `AT_ONCE`."""
         if len(arrays) <= AT_ONCE or options:
             return xp.concatenate(arrays, axis=axis, **options)
         if axis is None:

@@ -1,7 +1,7 @@
-"""Decompositions of matrices, computed on the host.
+"""``xp.linalg`` with decompositions on the host.
 
-CuPy's need cuSOLVER and cuSPARSE, 500 to 750 MB that nothing else here uses.  nnlib decomposes a
-matrix only to draw initial weights and to store patterns, and gets the same numbers as on a CPU.
+CuPy's need cuSOLVER and cuSPARSE, 500 to 750 MB that nothing else here uses.  nnlib decomposes
+matrices only to draw initial weights and to store patterns.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ class HostLinalg:
     Parameters
     ----------
     xp : namespace
-        Whose arrays are decomposed.
     others : namespace
         ``cupy.linalg``.
     """

@@ -1,4 +1,4 @@
-"""CuPy's names: only what differs from NumPy's is stated here."""
+"""`Backend.xp` of the CuPy backend: CuPy's functions, replaced where they differ from NumPy's."""
 
 from __future__ import annotations
 
@@ -19,24 +19,23 @@ from nnlib_backends.cupy_backend.kernels.sorting import sort_indices
 from nnlib_backends.cupy_backend.linalg import HostLinalg
 from nnlib_backends.cupy_backend.numpy_compat import make_functions
 
-_launchers: dict[int, Launcher] = {}  # number of a GPU → what sorts there
+_launchers: dict[int, Launcher] = {}  # number of a GPU → launcher of the sort
 
 
-def _sort(places: Any, entries: int) -> tuple[Any, Any]:
-    number = places.data.device_id
+def _sort(indices: Any, entries: int) -> tuple[Any, Any]:
+    number = indices.data.device_id
     if number not in _launchers:
         _launchers[number] = Launcher(cupy, CudaDriver())
-    return sort_indices(_launchers[number], places, entries)
+    return sort_indices(_launchers[number], indices, entries)
 
 
-_mended = make_functions(cupy, special, _sort)
-globals().update(_mended)
+_replaced = make_functions(cupy, special, _sort)
+globals().update(_replaced)
 
 concatenate, stack = make_joins(cupy)
 linalg = HostLinalg(cupy, cupy.linalg)
 
-#: Counters that `philox4x32` handles at a time: a GPU wants few and large launches, and 2**21
-#: counters keep the temporaries at 16 MiB each.
+#: Counters that `philox4x32` computes in one launch: temporaries of 16 MiB each.
 philox_chunk = 1 << 21
 
 
@@ -45,7 +44,7 @@ products: dict[int, Any] = {}
 
 
 def matmul(a: Any, b: Any, out: Any = None) -> Any:
-    """``a @ b`` in a way that a CUDA graph can capture, if there is one."""
+    """``a @ b``, by a GEMM that a CUDA graph can capture where there is one."""
     own = products.get(a.data.device_id) if isinstance(a, cupy.ndarray) else None
     if own is not None:
         return own.matmul(a, b, out)
@@ -53,18 +52,18 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
 
 
 def dot(a: Any, b: Any) -> Any:
-    """``numpy.dot``, likewise."""
+    """``numpy.dot``, see `matmul`."""
     if getattr(a, "ndim", 0) == getattr(b, "ndim", 0) == 1:
-        return _mended["vdot"](a, b)
+        return _replaced["vdot"](a, b)
     own = products.get(a.data.device_id) if isinstance(a, cupy.ndarray) else None
     return cupy.dot(a, b) if own is None else own.dot(a, b)
 
 
 class DeviceNamespace:
-    """The same names for a GPU other than the first.
+    """`Backend.xp` of a GPU other than the first.
 
-    CUDA has a current device in every thread, and CuPy allocates there, whatever its arguments'
-    device is.  So each function makes its device current while it runs.
+    CuPy allocates on the thread's current device, whatever the device of the arguments, so each
+    function makes its device current while it runs.
     """
 
     def __init__(self, device: Any) -> None:

@@ -1,8 +1,7 @@
-"""CuPy's functions that differ from NumPy's where nnlib calls them, made alike.
+"""Functions with NumPy's results in terms of CuPy's, where these differ.
 
-CuPy computes with the first of a function's loops that can take its arguments; some have none for
-bfloat16, or give float64 for float16.  Nothing here imports CuPy: the tests run these functions on
-arrays that behave as CuPy's.
+Some of CuPy's functions have no loop for bfloat16, or return float64 for float16.  Nothing here
+imports CuPy: the tests run these functions on a test double.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ Sort = Callable[[Array, int], tuple[Array, Array]]
 
 
 def make_functions(xp: Any, special: Any, sort: Sort) -> dict[str, Callable[..., Any]]:
-    """Return name → function in place of CuPy's.
+    """Return name → function that replaces CuPy's.
 
     Parameters
     ----------
     xp : namespace
-        ``cupy``, or one that behaves like it.
+        ``cupy`` or a test double.
     special : namespace
-        ``cupyx.scipy.special``, likewise.
+        ``cupyx.scipy.special`` or a test double.
     sort : callable
-        ``sort(places, entries) -> sorted, order``: integers in [0, entries), equal ones in the
-        order in which they stand, without waiting for the GPU.
+        ``sort(indices, entries) -> sorted, order``: a stable sort of integers in [0, entries),
+        without waiting for the GPU.
     """
     floor_divide, remainder = _division(xp)
     return {
@@ -49,7 +48,7 @@ def make_functions(xp: Any, special: Any, sort: Sort) -> dict[str, Callable[...,
 
 
 def _in_float32(function: Callable[..., Array], dtype: Any = None) -> Callable[..., Array]:
-    """Compute in float32 what has 16 bits, and give the data's dtype, or ``dtype``, back."""
+    """Make a function compute half dtypes in float32, and return the data's dtype or ``dtype``."""
 
     def call(x: Array, *args: Any, **options: Any) -> Array:
         if not is_half(x):
@@ -65,7 +64,7 @@ def _where(xp: Any) -> Callable[..., Any]:
         result = xp.where(condition, x, y)
         if x is None or not (is_half(x) or is_half(y)):
             return result
-        dtype = xp.result_type(x, y)  # beside a Python float not bfloat16, in NumPy either
+        dtype = xp.result_type(x, y)  # as in NumPy: bfloat16 with a Python float is not bfloat16
         return result if dtype.kind == "f" else result.astype(dtype, copy=False)
 
     return where
@@ -73,7 +72,7 @@ def _where(xp: Any) -> Callable[..., Any]:
 
 def _vdot(xp: Any) -> Callable[[Array, Array], Array]:
     def vdot(a: Array, b: Array) -> Array:
-        """As NumPy's; CuPy rounds each product to 16 bits before it adds."""
+        """``numpy.vdot``; CuPy rounds products to 16 bits before it adds them."""
         if not is_half(a) or a.dtype != b.dtype:
             return xp.vdot(a, b)
         wide = xp.vdot(a.astype("float32"), b.astype("float32"))
@@ -84,25 +83,25 @@ def _vdot(xp: Any) -> Callable[[Array, Array], Array]:
 
 def _add_at(xp: Any, sort: Sort) -> Callable[[Array, Any, Array], None]:
     def add_at(a: Array, key: Any, values: Array) -> None:
-        """``add.at`` whose sums are the same each time: CuPy adds by atomic operations.
+        """``add.at`` with sums in a fixed order, where CuPy uses atomic operations.
 
-        The values of a place come to stand side by side, in their order, and are added up in
-        pairs: first neighbours, then sums of two, of four, ...
+        The values are sorted by index, and the values of an index added up in pairs: first
+        neighbours, then sums of two, of four, ...
         """
-        places = xp.arange(a.size).reshape(a.shape)[key].reshape(-1)
-        if not places.size:
+        indices = xp.arange(a.size).reshape(a.shape)[key].reshape(-1)
+        if not indices.size:
             return
-        places, order = sort(places, a.size)
+        indices, order = sort(indices, a.size)
         sums = values.reshape(-1)[order]
         step = 1
-        while step < places.size:
-            same = places[step:] == places[:-step]
+        while step < indices.size:
+            same = indices[step:] == indices[:-step]
             sums[step:] += xp.where(same, sums[:-step], 0)
             step *= 2
-        last = xp.ones(places.shape, dtype=bool)  # of its place, so it holds the sum of all
-        last[:-1] = places[1:] != places[:-1]
-        total = xp.zeros(a.size + 1, dtype=a.dtype)  # and a place for all the others
-        total[xp.where(last, places, a.size)] = xp.where(last, sums, 0)
+        last = xp.ones(indices.shape, dtype=bool)  # of an index: there lies its sum
+        last[:-1] = indices[1:] != indices[:-1]
+        total = xp.zeros(a.size + 1, dtype=a.dtype)  # the last element takes all that is not last
+        total[xp.where(last, indices, a.size)] = xp.where(last, sums, 0)
         a += total[:-1].reshape(a.shape)
 
     return add_at
@@ -116,7 +115,7 @@ def _division(xp: Any) -> tuple[Callable[..., Array], Callable[..., Array]]:
         return isinstance(x, int) or getattr(getattr(x, "dtype", None), "kind", "f") in "biu"
 
     def rest_and_turned(a: Any, b: Any) -> tuple[Array, Array]:
-        """What the quotient rounded towards zero leaves, and whether its sign is not that of b."""
+        """Return ``fmod(a, b)``, and whether its sign differs from b's."""
         rest = xp.fmod(a, b)
         return rest, (rest != 0) & ((rest < 0) != (b < 0))
 

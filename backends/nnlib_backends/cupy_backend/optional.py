@@ -1,4 +1,4 @@
-"""Libraries that the backend can do without, and why one of them cannot be used here."""
+"""Optional libraries, and why one of them cannot be used."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ __all__ = ["attempt", "driver_version"]
 
 
 def attempt(load: Callable[[], Any]) -> tuple[Any, str]:
-    """Return what a function returns and an empty string, or ``None`` and why it failed.
-
-    A library that does not fit its neighbours raises whatever it likes when it is imported.
+    """Return a function's result and an empty string, or ``None`` and the error, of any type.
 
     Examples
     --------
@@ -24,12 +22,12 @@ def attempt(load: Callable[[], Any]) -> tuple[Any, str]:
     """
     try:
         return load(), ""
-    except Exception as error:  # noqa: BLE001 - the user is told
+    except Exception as error:  # noqa: BLE001 - a library can raise anything
         return None, described(error)
 
 
 def driver_version() -> str:
-    """Return the version of NVIDIA's driver ('580.65.06'), which only NVML tells."""
+    """Return the version of NVIDIA's driver, such as '580.65.06', from NVML."""
     import pynvml
 
     pynvml.nvmlInit()

@@ -1,8 +1,7 @@
-"""Can this GPU compute?  If not: which of nine reasons, and the command that mends it.
+"""Test whether a GPU can be used; if not, find the reason and the command that fixes it.
 
-That ``import cupy`` works proves nothing (CuPy 14 imports without a driver and without CUDA's
-libraries), so the probe goes on until a kernel was compiled and launched, a matrix product was
-computed, and both results were read.
+CuPy 14 can be imported without a driver and without CUDA's libraries, so the probe also compiles
+and launches a kernel, computes a matrix product, and reads both results.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ WHEELS = (
 
 _NO_DRIVER_REMEDY = (
     "install NVIDIA's driver (Ubuntu: sudo ubuntu-drivers install; in a container: docker run "
-    "--gpus all …), then see that nvidia-smi lists the GPU."
+    "--gpus all …), then check that nvidia-smi lists the GPU."
 )
-_NO_DEVICE_REMEDY = "see that nvidia-smi lists the GPU; after a driver update, reboot."
+_NO_DEVICE_REMEDY = "check that nvidia-smi lists the GPU; after a driver update, reboot."
 _MEMORY_REMEDY = (
-    "nvidia-smi  # shows who holds the memory: end that process, or take another GPU with "
+    "nvidia-smi  # shows the processes on the GPU: end one of them, or use another GPU with "
     "NNLIB_BACKEND=cupy:1."
 )
 _UNKNOWN_REMEDY = (
@@ -60,8 +59,8 @@ _DRIVER_TOO_OLD = (
 
 _DRIVER_LIBRARY = re.compile(r"libcuda\.so|nvcuda\.dll")
 _MISSING_LIBRARY = re.compile(
-    r"Failure finding"  # cuda-pathfinder, which CuPy 14 asks for NVRTC, cuBLAS, …
-    r"|cannot open shared object file|Could not find module|DLL load failed"  # the loader's words
+    r"Failure finding"  # cuda-pathfinder, by which CuPy 14 finds NVRTC, cuBLAS, …
+    r"|cannot open shared object file|Could not find module|DLL load failed"  # the loader
     r"|Failed to find CUDA headers|cannot open source file"  # NVRTC is there, CUDA's headers not
 )
 _OUT_OF_MEMORY = re.compile(r"OUT_OF_MEMORY|ALLOC_FAILED|Out of memory")
@@ -73,7 +72,7 @@ def probe(device: int) -> None:
     Parameters
     ----------
     device : int
-        Its number.
+        Number of the GPU.
 
     Raises
     ------
@@ -95,7 +94,7 @@ def probe(device: int) -> None:
         if error.name != "cupy":
             _raise(name, error, wheels)
         raise BackendUnavailableError(name, *_not_installed(wheels)) from None
-    except Exception as error:  # noqa: BLE001 - whatever it is, the user is told
+    except Exception as error:  # noqa: BLE001 - becomes a BackendUnavailableError
         _raise(name, error, wheels)
     try:
         count = cupy.cuda.runtime.getDeviceCount()
@@ -105,17 +104,17 @@ def probe(device: int) -> None:
             _compute(cupy)
     except BackendUnavailableError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, the user is told
+    except Exception as error:  # noqa: BLE001 - becomes a BackendUnavailableError
         _raise(name, error, wheels, cupy)
 
 
 def refuse(device: int, error: Exception) -> NoReturn:
-    """Raise `BackendUnavailableError` for what a GPU raised that had passed the probe.
+    """Raise `BackendUnavailableError` for an error after the probe.
 
     Parameters
     ----------
     device : int
-        Its number.
+        Number of the GPU.
     error : Exception
     """
     name = f"cupy:{device}" if device else "cupy"
@@ -123,7 +122,7 @@ def refuse(device: int, error: Exception) -> NoReturn:
 
 
 def _not_installed(wheels: tuple[str, ...]) -> tuple[str, str, str]:
-    if wheels:  # a second wheel was removed, and took the files of this one with it
+    if wheels:  # uninstalling a second wheel removed the files of this one
         return (
             "not-installed",
             f"{wheels[0]} is listed as installed, but its files are gone.",
@@ -164,7 +163,7 @@ def _raise_no_device(name: str) -> NoReturn:
 
 
 def _raise(name: str, error: BaseException, wheels: tuple[str, ...], cupy: Any = None) -> NoReturn:
-    """Turn what CuPy raised into one of our reasons."""
+    """Raise `BackendUnavailableError` with the reason of an error of CuPy's."""
     reason, detail, remedy = _classify(name, error, wheels, cupy)
     raise BackendUnavailableError(name, reason, detail, remedy) from error
 
@@ -198,7 +197,7 @@ def _classify(
 
 
 def _driver_reason(text: str, wheels: tuple[str, ...], cupy: Any) -> tuple[str, str, str]:
-    """CUDA reports a missing driver as an insufficient one, of version 0."""
+    """Return reason, detail and remedy; CUDA reports a missing driver as one of version 0."""
     runtime = cupy.cuda.runtime
     driver = runtime.driverGetVersion()
     if driver == 0:
@@ -211,7 +210,7 @@ def _driver_reason(text: str, wheels: tuple[str, ...], cupy: Any) -> tuple[str, 
         )
     return (
         "driver-too-old",
-        f"the NVIDIA driver knows CUDA up to {_version(driver)}, CuPy needs "
+        f"the NVIDIA driver supports CUDA up to {_version(driver)}, CuPy needs "
         f"{_version(runtime.runtimeGetVersion())} ({text}).",
         remedy + ".",
     )
@@ -229,12 +228,12 @@ def _installed_wheels() -> tuple[str, ...]:
 
 
 def install_all() -> str:
-    """Return the pip command that installs all that the CuPy backend can use."""
+    """Return the pip command that installs all libraries that the CuPy backend uses."""
     return _install(_installed_wheels())
 
 
 def _install(wheels: tuple[str, ...]) -> str:
-    """The pip command: CUDA 12, which older drivers know too, unless CUDA 13 is there already."""
+    """Return the pip command for CUDA 12, which needs no new driver, or 13 if it is installed."""
     extra = "cuda13" if wheels and wheels[-1] == "cupy-cuda13x" else "cuda12"
     return install_command(extra)
 
@@ -249,13 +248,13 @@ def _version(number: int) -> str:
 
 
 def described(error: BaseException) -> str:
-    """Return an exception's class and the line of its message that says it."""
+    """Return an exception's class and the relevant line of its message."""
     name, text = type(error).__name__, _first_line(error)
     return name if text == name else f"{name}: {text}"
 
 
 def _first_line(error: BaseException) -> str:
-    """The line that says it: CuPy wraps what the loader said into a page of advice."""
+    """Return the loader's line of a message, which CuPy surrounds with a page of advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip("= ")]
     telling = [line for line in lines if _MISSING_LIBRARY.search(line)]
     return (telling or lines or [type(error).__name__])[0]

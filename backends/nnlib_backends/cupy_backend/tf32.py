@@ -1,4 +1,4 @@
-"""Whether products of float32 may be rounded to TF32's 10-bit mantissa."""
+"""Whether factors of float32 may be rounded to TF32's 10-bit mantissa."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["tf32_is_allowed"]
 
 
 def tf32_is_allowed() -> bool:
-    """Tell whether float32 products may be TF32: if nobody said, CuPy's switch ``CUPY_TF32=1``."""
+    """Return `tf32_allowed`, whose default here is CuPy's ``CUPY_TF32=1``."""
     allowed = tf32_allowed.get()
     if allowed is not None:
         return allowed

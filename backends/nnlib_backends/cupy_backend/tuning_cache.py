@@ -1,10 +1,8 @@
-"""What was found fastest on a GPU, kept on disk: measured once, the same in every later run.
+"""The fastest algorithm of each problem on a GPU, kept on disk for later runs.
 
-A measurement decides by chance between algorithms that are about as fast, and another algorithm
-adds up in another order.  So what one run has chosen the next one takes over.
-
-A file that is missing, unreadable or damaged is an empty one, and a folder that cannot be written
-is none: then everybody measures for himself.  Nothing here is an error.
+Algorithms differ in their order of addition, and timing chooses by chance among equally fast ones;
+taking over the choice makes results the same in every run.  A missing or damaged file counts as
+empty, and a folder that cannot be written is no error.
 """
 
 from __future__ import annotations
@@ -20,17 +18,17 @@ __all__ = ["TuningCache"]
 
 
 class TuningCache:
-    """Problem → choice, for one library on one kind of GPU.
+    """Problem → choice, for one version of a library on one type of GPU.
 
-    Several processes may use the same file.  It is replaced as a whole, so nobody reads half of it;
-    of two choices that are stored at the same moment one may be lost, and is made again one day.
+    Several processes may use the same file, because it is replaced as a whole; of two choices
+    stored at the same moment one may be lost.
 
     Parameters
     ----------
     library, version, device : str
-        For which the choices hold; another version or GPU has another file.
+        The name of the file.
     folder : path, optional
-        Where the file is; in the user's folder for caches if not given.
+        By default the user's cache folder.
 
     Examples
     --------
@@ -58,19 +56,19 @@ class TuningCache:
         self._known: dict[str, Any] | None = None
 
     def load(self, problem: str) -> Any:
-        """Return what was chosen (any value of JSON), ``None`` if nothing was."""
+        """Return the choice for a problem (a JSON value), ``None`` if there is none."""
         if self._known is None:
             self._known = self._read()
         return self._known.get(problem)
 
     def store(self, problem: str, choice: Any) -> Any:
-        """Keep a choice, in this process and, if it can be written, on disk.
+        """Keep a choice in this process and on disk.
 
         Returns
         -------
         value
-            The choice that the next run will find: another one, if another process was quicker;
-            ``None`` if nothing could be written.
+            The choice on disk, which another process may have stored before; ``None`` if the file
+            cannot be written.
         """
         before, now = self._known or {}, self._read()
         theirs = now.get(problem)
@@ -87,7 +85,7 @@ class TuningCache:
     def _read(self) -> dict[str, Any]:
         try:
             found = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):  # no file; no JSON, or no UTF-8
+        except (OSError, ValueError, RecursionError):  # no file, or not JSON
             return {}
         return found if isinstance(found, dict) else {}
 

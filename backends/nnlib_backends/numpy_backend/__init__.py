@@ -1,4 +1,4 @@
-"""The CPU: NumPy."""
+"""The NumPy backend."""
 
 from nnlib_backends.numpy_backend.backend import NumpyBackend
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -26,7 +26,7 @@ from nnlib_backends.numpy_backend.launch import thread_count
 from nnlib_backends.numpy_backend.tracer import NumpyTracer
 from nnlib_backends.registry import owner_of
 
-_HOST_TYPES = (np.ndarray, np.generic, float, int, list, tuple)  # certainly of no other backend
+_HOST_TYPES = (np.ndarray, np.generic, float, int, list, tuple)  # no arrays of another backend
 
 
 class NumpyBackend(Backend):
@@ -43,15 +43,14 @@ class NumpyBackend(Backend):
     xp = namespace
     array_type = np.ndarray
     host_memory = True
-    writes_gradients = True
 
     def __init__(self) -> None:
-        if NUM_THREADS.get():  # for products that NumPy computes by itself
+        if NUM_THREADS.get():  # for NumPy's own matrix products
             from threadpoolctl import threadpool_limits
 
             threadpool_limits(limits=thread_count(), user_api="blas")
 
-    # Made at first use: this is what imports Numba and compiles.
+    # At first use, because this imports Numba and compiles.
     @cached_property
     def kernels(self) -> Mapping[str, KernelPair]:  # type: ignore[override]
         """Name of a fused operation → `KernelPair`."""
@@ -64,11 +63,11 @@ class NumpyBackend(Backend):
 
     @cached_property
     def updates(self) -> Mapping[str, Callable[..., Any]]:  # type: ignore[override]
-        """Name of an optimizer's update rule → function that changes a parameter in place."""
+        """Name → function that changes arrays in place, see `Backend`."""
         return kernel_choice.updates()
 
     def asarray(self, obj: Any, dtype: Any = None, *, copy: bool | None = None) -> Array:
-        """Convert to an array; one of another backend is copied to the host.
+        """Convert to a NumPy array; an array of another backend is copied to the host.
 
         Parameters
         ----------
@@ -94,7 +93,7 @@ class NumpyBackend(Backend):
             if owner is not None:
                 if copy is False:
                     raise ValueError(
-                        f"an array of {owner.name!r} cannot get to the host without a copy. "
+                        f"an array of {owner.name!r} cannot be converted without a copy. "
                         "Use copy=None"
                     )
                 return np.asarray(owner.to_numpy(obj), dtype=dtype)
@@ -104,7 +103,7 @@ class NumpyBackend(Backend):
             return array
         if copy is False:
             raise ValueError("an array in foreign byte order must be copied. Use copy=None")
-        return array.astype(array.dtype.newbyteorder("="))  # kernels read the machine's own order
+        return array.astype(array.dtype.newbyteorder("="))  # kernels need native byte order
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """Return a copy."""
@@ -113,21 +112,13 @@ class NumpyBackend(Backend):
     def inside(self, array: Array, low: float, high: float) -> Callable[[], bool]:
         """Return a function that tells whether all values of an array lie in low … high now."""
         if array.dtype.char == "l" and low == 0 and array.size:
-            unsigned = array.view(np.uint64)  # negative ones are huge: one look
-            # not `max`, which NumPy computes by a function of Python
+            unsigned = array.view(np.uint64)  # negative numbers are huge, so one bound is enough
+            # not `max`, which is a Python function in NumPy
             return lambda: unsigned.item(unsigned.argmax()) <= high
         return super().inside(array, low, high)
 
-    def global_norm(self, arrays: Sequence[Array]) -> Array | None:
-        """Return the 2-norm of all values of some float32 arrays together, a 0-d array."""
-        compiled = kernel_choice.compiled_kernels()[0]
-        if compiled is None or not kernel_choice.float32_but_for()(*arrays):
-            return None
-        norm: Array = compiled.global_norm(arrays)
-        return norm
-
     def tracer(self) -> NumpyTracer:
-        """Return a recorder of what is computed with NumPy and with compiled kernels."""
+        """Return a new tracer."""
         return NumpyTracer()
 
     def device_info(self) -> DeviceInfo:
@@ -161,7 +152,7 @@ class NumpyBackend(Backend):
         memory = psutil.Process().memory_info()
         return MemoryInfo(
             used=memory.rss,
-            # Two readings, one an instant after the other: the peak is at least what is used.
+            # read at two instants, so the peak may be the smaller one
             peak=max(memory.rss, _peak_memory(memory)),
             free=psutil.virtual_memory().available,
         )
@@ -169,7 +160,7 @@ class NumpyBackend(Backend):
 
 def _peak_memory(memory: Any) -> int:
     """Highest resident memory of this process so far, in bytes."""
-    if sys.platform == "win32":  # has no `resource`; psutil knows it there, and only there
+    if sys.platform == "win32":  # has no `resource`; only there psutil has the peak
         return int(memory.peak_wset)
     import resource
 
@@ -178,7 +169,7 @@ def _peak_memory(memory: Any) -> int:
 
 
 def _usable_cores() -> int:
-    """Cores that this process may run on (containers and taskset allow fewer than there are)."""
+    """Number of cores that this process may run on; containers and taskset can limit them."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

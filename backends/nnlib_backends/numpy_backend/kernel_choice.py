@@ -1,12 +1,12 @@
-"""Fused operations on the CPU: compiled by Numba where that works, and in terms of NumPy.
+"""Choice between compiled kernels (Numba, float32) and those in terms of NumPy (all dtypes).
 
 A compiled kernel is for float32 alone.  All else (float64, mixed dtypes), and everything where
-Numba is missing or ``NNLIB_NATIVE=0``, is computed by the kernels of `portable` and `patches`.
+Numba is missing or ``NNLIB_NATIVE=0``, is computed by the kernels of `nnlib_backends.common`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -30,7 +30,7 @@ __all__ = [
 
 FLOAT32 = np.dtype(np.float32)
 
-#: Where an operation takes integers: position of the argument.
+#: Operation → position of the argument that may be integers or booleans.
 INTEGERS = {
     "attention": 3, "dropout": 1, "embedding": 1, "gru": 6, "lstm": 7, "rnn": 6,
     "self_attention": 1, "softmax_cross_entropy": 1,
@@ -39,9 +39,9 @@ INTEGERS = {
 
 @once
 def kernels() -> dict[str, KernelPair]:
-    """Name of a fused operation → the kernel that serves it here."""
+    """Name of a fused operation → its kernel pair."""
     compiled = compiled_kernels()[0]
-    cpu_kernels = {name: fused.into_targets(kernel) for name, kernel in general_kernels().items()}
+    cpu_kernels = dict(general_kernels())
     if compiled is not None:
         for name, kernel in compiled.KERNELS.items():
             served = float32_but_for(INTEGERS.get(name))
@@ -58,15 +58,22 @@ def primitives() -> dict[str, PrimitiveKernel]:
 
 @once
 def updates() -> dict[str, Callable[..., Any]]:
-    """Name of an optimizer's update rule → its compiled kernel."""
+    """Name of an optimizer's update rule, or of the norm of gradients → its compiled kernel."""
     compiled = compiled_kernels()[0]
-    rules = {} if compiled is None else compiled.UPDATES
-    return {name: _for_float32(update) for name, update in rules.items()}
+    if compiled is None:
+        return {}
+    served = float32_but_for()
+
+    def norm(arrays: Sequence[Array]) -> Any:
+        return compiled.global_norm(arrays) if served(*arrays) else NotImplemented
+
+    rules = {name: _for_float32(update) for name, update in compiled.UPDATES.items()}
+    return {**rules, "norm": norm}
 
 
 @once
 def general_kernels() -> dict[str, KernelPair]:
-    """Kernels in terms of NumPy, for every dtype."""
+    """Name of a fused operation → its kernel pair in terms of NumPy, for every dtype."""
     return {
         **fused.make_kernels(namespace),
         **im2col.make_kernels(namespace, block_bytes=4 << 20),
@@ -77,26 +84,23 @@ def general_kernels() -> dict[str, KernelPair]:
 
 @once
 def compiled_kernels() -> tuple[Any, str]:
-    """Return the module `compiled_kernels.table`, or None and why there is none.
-
-    It counts as there when one kernel was compiled and gave the right result.
-    """
+    """Return the module `cpu_kernels` and "", or None and a reason, after a test of one kernel."""
     if NATIVE.get() == "0":
         return None, "NNLIB_NATIVE=0"
     try:
         from nnlib_backends.numpy_backend.kernels import cpu_kernels
 
-        with launch.unrecorded():  # the first kernel may be asked for while a step is recorded
+        with launch.untraced():  # the first use of a kernel may be while tracing
             cpu_kernels.probe()
     except ImportError as error:
         return None, f"{error.name or 'Numba'} cannot be imported: {error}"
-    except Exception as error:  # noqa: BLE001 - LLVM, the cache folder, SciPy's BLAS: many can fail
+    except Exception as error:  # noqa: BLE001 - LLVM, the cache folder or SciPy's BLAS may fail
         return None, f"Numba does not work here: {type(error).__name__}: {error}"
     return cpu_kernels, ""
 
 
 def compilation() -> str:
-    """Say which kernels compute and why, and how long it took to compile them.
+    """Describe which kernels are used, why, and how long their compilation took.
 
     Examples
     --------
@@ -114,21 +118,21 @@ def compilation() -> str:
 
 
 def _for_float32(update: Callable[..., None]) -> Callable[..., Any]:
-    """Return an update that declines all but contiguous float32 arrays."""
+    """Return an update that returns NotImplemented except for contiguous float32 arrays."""
 
-    def declining(*arrays: Array | None, **flags: Any) -> Any:
-        for array in arrays:  # no generator: this runs at every step
+    def declining(*arrays: Array | None, skip: Array | None = None, **flags: Any) -> Any:
+        for array in (*arrays, skip):  # no generator: this runs at every step
             if array is not None and (array.dtype != FLOAT32 or not array.flags.c_contiguous):
                 return NotImplemented
-        return update(*arrays, **flags)
+        return update(*arrays, skip=skip, **flags)
 
     return declining
 
 
 def float32_but_for(integers: int | None = None) -> Callable[..., bool]:
-    """Return a function that tells whether all arrays are of float32.
+    """Return a function that tells whether all arrays are float32.
 
-    The one at the position ``integers`` may be of integers or booleans.
+    The array at the position ``integers`` may have integers or booleans instead.
 
     Examples
     --------

@@ -1,9 +1,8 @@
-"""Calling kernels from Python: memory, arguments, threads.
+"""Launching CPU kernels from Python: memory, arguments, threads.
 
-Kernels are started as on a GPU.  What runs in Python, once for each operation, only looks at
-shapes, takes memory with `empty` and calls `launch`; all arithmetic is in the launched kernels,
-which write into arrays that they are given.  That is what makes a step recordable: a recording is
-the list of launches, and a replay does them again on memory that was planned once.
+The Python part of an operation reads shapes, allocates memory by `empty` and calls `launch`; all
+arithmetic is in the kernels, which write into arrays among their arguments.  So a program is a list
+of launches over planned memory.
 """
 
 from __future__ import annotations
@@ -32,29 +31,29 @@ __all__ = ["Argument", "Array", "all_dense", "dense", "empty", "launch", "split"
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Argument: TypeAlias = "Array | int | float | None"
 
-program: ContextVar[NumpyTracer | None] = ContextVar("nnlib_numpy_recorder", default=None)
-_recorder = program.get
+current_tracer: ContextVar[NumpyTracer | None] = ContextVar("nnlib_numpy_tracer", default=None)
+_tracer = current_tracer.get
 
 
 @contextmanager
-def unrecorded() -> Iterator[None]:
-    """Compute something that belongs to no step."""
-    token = program.set(None)
+def untraced() -> Iterator[None]:
+    """Compute without tracing."""
+    token = current_tracer.set(None)
     try:
         yield
     finally:
-        program.reset(token)
+        current_tracer.reset(token)
 
 
-_REST = [[0] * (AXES - axes) for axes in range(AXES + 1)]  # of a row, behind the shape
+_PADDING = [[0] * (AXES - axes) for axes in range(AXES + 1)]  # number of axes → rest of the shape
 _ZEROS = [0] * (WORDS - 1)
 _AS_FLOAT, _AS_INTEGER = struct.Struct("d"), struct.Struct("q")
 
 
 def empty(shape: int | tuple[int, ...], dtype: Any = np.float32) -> Array:
-    """Return memory for a kernel's result or workspace."""
+    """Allocate memory for a kernel's result or workspace."""
     memory = np.empty(shape, dtype)
-    tracer = _recorder()
+    tracer = _tracer()
     if tracer is not None:
         tracer.trace.add_buffer(memory)
     return memory
@@ -67,49 +66,50 @@ def launch(kernel: CpuKernel, *args: Argument, items: int, chunks: int = 1) -> N
     ----------
     kernel : CpuKernel
     args : arrays (C-contiguous), int, float or None
-        What it finds in its table, in this order.
+        In the order of `CpuKernel.parameters`.
     items, chunks : int
-        The kernel is called for each chunk with its number and its range of items.
+        The kernel is called once for each chunk, with its number and its range of items.
     """
     if items > 0:
-        # Not `from … import`, which calls a function of Python's import system every time.
-        import nnlib_backends.numpy_backend.codegen.dispatch as program
+        # not `from … import`, which takes longer each time
+        import nnlib_backends.numpy_backend.codegen.dispatch as dispatch
 
         table = make_table(args, kernel)
-        program.run(array("q", (kernel.address, table.buffer_info()[0], items, chunks)))
-        tracer = _recorder()
+        dispatch.run(array("q", (kernel.address, table.buffer_info()[0], items, chunks)))
+        tracer = _tracer()
         if tracer is not None:
             tracer.trace.add_call(kernel, args, {}, items=items, chunks=chunks)
 
 
 def make_table(args: Sequence[Argument], kernel: CpuKernel) -> array[int]:
-    """Write arguments down as a kernel reads them.
+    """Return the table of arguments that a kernel reads.
 
     Raises
     ------
     ValueError
-        If there are not as many as the kernel declares, one is not what it declares, or an array
-        is not C-contiguous.
+        If the arguments do not match the kernel's parameters, or an array is not C-contiguous.
     """
     parameters = kernel.parameters
     if len(args) != len(parameters):
         raise ValueError(f"{kernel} takes {len(parameters)} arguments. Received: {len(args)}")
     table: list[int] = []
-    for value, (name, what, dtypes, axes, others) in zip(args, parameters, strict=True):
+    for value, (name, what, dtypes, axes, others) in zip(args, parameters, strict=False):
         if isinstance(value, np.ndarray):
-            if value.dtype not in dtypes or axes not in (0, value.ndim):
-                received = f"{value.dtype} of shape {value.shape}"
+            shape, seen = value.shape, value.__array_interface__
+            if value.dtype not in dtypes or (axes and axes != len(shape)):
+                received = f"{value.dtype} of shape {shape}"
                 raise ValueError(f"{name} of {kernel} must be {what}. Received: {received}")
-            if not value.flags.c_contiguous:
+            if seen["strides"] is not None:
                 raise ValueError(f"kernels take C-contiguous arrays, not strides {value.strides}")
-            shape = value.shape if value.ndim <= AXES else ()
-            table.append(value.__array_interface__["data"][0])
+            if len(shape) > AXES:
+                shape = ()
+            table.append(seen["data"][0])
             table.extend(shape)
-            table.extend(_REST[len(shape)])
+            table.extend(_PADDING[len(shape)])
             table.append(value.size)
+        elif not isinstance(value, others):
+            raise ValueError(f"{name} of {kernel} must be {what}. Received: {value!r}")
         else:
-            if not isinstance(value, others):
-                raise ValueError(f"{name} of {kernel} must be {what}. Received: {value!r}")
             if isinstance(value, float):
                 (value,) = _AS_INTEGER.unpack(_AS_FLOAT.pack(value))
             table.append(value or 0)
@@ -118,7 +118,7 @@ def make_table(args: Sequence[Argument], kernel: CpuKernel) -> array[int]:
 
 
 def make_program(rows: Sequence[tuple[CpuKernel, array[int], int, int]]) -> array[int]:
-    """Write launches (kernel, table, items, chunks) down as `native.program.run` reads them."""
+    """Return launches (kernel, table, items, chunks) in the form that `dispatch.run` takes."""
     words: list[int] = []
     for kernel, table, items, chunks in rows:
         words += (kernel.address, table.buffer_info()[0], items, chunks)
@@ -126,35 +126,35 @@ def make_program(rows: Sequence[tuple[CpuKernel, array[int], int, int]]) -> arra
 
 
 def split(items: int, least: int = 1) -> int:
-    """Into how many chunks to divide items, so that each has at least ``least`` of them.
+    """Return a number of chunks, each of at least ``least`` items.
 
-    Choose ``least`` so that a chunk takes 10 µs or more: starting a thread costs about 2.
+    A chunk should take 10 µs or more, because starting a thread takes about 2.
     """
     return max(1, min(thread_count(), items // max(least, 1)))
 
 
 @functools.cache
 def thread_count() -> int:
-    """How many threads compute: ``NNLIB_NUM_THREADS``, or the usable cores.
+    """Number of threads of the kernels: ``NNLIB_NUM_THREADS``, or the usable cores.
 
     Raises
     ------
     BackendError
-        If that variable is not a positive integer.
+        If the variable is not a positive integer.
     """
-    wanted = NUM_THREADS.get()
-    if wanted:
-        if not wanted.isdigit() or int(wanted) == 0:
+    value = NUM_THREADS.get()
+    if value:
+        if not value.isdigit() or int(value) == 0:
             raise BackendError(
-                f"{NUM_THREADS.name} must be a positive integer. Received: {wanted!r}"
+                f"{NUM_THREADS.name} must be a positive integer. Received: {value!r}"
             )
-        return int(wanted)
+        return int(value)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return usable or 1
 
 
 def dense(x: Array) -> Array:
-    """Return an array as kernels take it: itself if C-contiguous, else a copy."""
+    """Return a C-contiguous array: the array itself, or a copy."""
     if x.flags.c_contiguous:
         return x
     copy = empty(x.shape, x.dtype)
@@ -163,7 +163,7 @@ def dense(x: Array) -> Array:
 
 
 def all_dense(*arrays: Array | None) -> list[Any]:
-    """Return several arrays as kernels take them, see `dense`; ``None`` stays."""
+    """Return several arrays C-contiguous, see `dense`; ``None`` stays."""
     result = list(arrays)
     for i, x in enumerate(arrays):
         if x is not None and not x.flags.c_contiguous:
@@ -173,7 +173,7 @@ def all_dense(*arrays: Array | None) -> list[Any]:
 
 def call(function: Callable[..., Any], *args: Any) -> None:
     """Call a Python function that writes its results into arrays among its arguments."""
-    tracer = _recorder()
+    tracer = _tracer()
     if tracer is None:
         function(*args)
     else:

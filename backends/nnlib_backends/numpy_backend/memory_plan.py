@@ -1,4 +1,4 @@
-"""Placing arrays in one block of memory, so that those never needed together share bytes."""
+"""Placing buffers in one block of memory; those with disjoint lifetimes share bytes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ ALIGNMENT = 64  #: bytes: a cache line, and the widest vector
 def place_buffers(buffers: Sequence[Buffer]) -> tuple[list[int], int]:
     """Choose an offset for every buffer.
 
-    The largest comes first; each goes into the first gap, among those that live at the same time,
-    that is large enough.  (Finding the smallest block is NP-hard; this rule is seldom more than a
-    few per cent above the largest sum of what lives at one time, which no plan can beat.)
+    Greedy by size: from the largest to the smallest, each goes into the first sufficient gap among
+    the placed buffers whose lifetimes overlap its own.  (The optimum is NP-hard; this is seldom
+    more than a few per cent above the lower bound, the largest sum of sizes alive at one time.)
 
     Returns
     -------
@@ -55,7 +55,7 @@ def place_buffers(buffers: Sequence[Buffer]) -> tuple[list[int], int]:
 
 
 def _first_gap(offsets: Array, sizes: Array, size: int) -> int:
-    """Lowest offset at which ``size`` bytes overlap none of the given pieces."""
+    """Return the lowest offset at which ``size`` bytes overlap none of the given buffers."""
     order = np.argsort(offsets)
     ends = np.maximum.accumulate(np.concatenate(([0], (offsets + sizes)[order])))
     gaps = np.concatenate((offsets[order], [sys.maxsize])) - ends

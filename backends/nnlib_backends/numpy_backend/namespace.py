@@ -1,4 +1,4 @@
-"""NumPy's names, and the few that NumPy lacks."""
+"""`Backend.xp` of the NumPy backend: NumPy's functions, and those that NumPy lacks."""
 
 from typing import Any
 
@@ -10,20 +10,20 @@ from numpy.lib.stride_tricks import sliding_window_view  # noqa: F401
 from nnlib_backends.dtypes import is_half
 from nnlib_backends.locks import finished_before_fork
 
-# A child that is forked in the middle of a product would wait for ever for OpenBLAS's lock.
+# A child that is forked during a matrix product would wait for ever for OpenBLAS's lock.
 dot = finished_before_fork(np.dot)  # type: ignore[assignment]
 matmul = finished_before_fork(np.matmul)  # type: ignore[assignment]
 vdot = finished_before_fork(np.vdot)  # type: ignore[assignment]
 
 
 def clip(x: Any, low: Any, high: Any, out: Any = None) -> Any:  # type: ignore[no-redef]
-    """Limit to an interval; 16-bit numbers stay so, also bfloat16, which NumPy makes float32."""
+    """Limit to an interval and keep the dtype; NumPy returns float32 for bfloat16."""
     result = np.clip(x, low, high, out)
     return result.astype(x.dtype, copy=False) if is_half(x) else result
 
 
 def erf(x: Any) -> Any:
-    """Error function, elementwise; scipy's, since NumPy has none."""
+    """Error function, elementwise."""
     from scipy import special
 
     return special.erf(x)
@@ -36,7 +36,7 @@ def ndtr(x: Any) -> Any:
     near = special.ndtr(x)  # float32 is computed in float64
     if near.dtype != np.float64:
         return near
-    # e^(−x²/2) of the square in two parts: rounded, it loses a digit for every factor of 3 in x
+    # e^(−x²/2) from x² in two exact parts: of a rounded x² it would lose digits for large x
     size = np.minimum(np.abs(x), 40.0)
     upper = size.astype(np.float32).astype(np.float64)
     lower = (size - upper) * (size + upper)

@@ -1,4 +1,4 @@
-"""Replaying a trace on the CPU: one block of memory, and a flat list of calls."""
+"""Programs of the NumPy backend: a flat list of calls over one block of memory."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Step = Callable[[], None]
 
 
 class HostMemory(Memory):
-    """How NumPy's arrays lie in memory."""
+    """Access to the memory of NumPy's arrays."""
 
     array_type = np.ndarray
 
     def address(self, array: Array) -> int:
-        """Return where the first element is."""
+        """Return the address of the first element."""
         return int(array.__array_interface__["data"][0])
 
     def to_host(self, array: Array) -> Array:
@@ -36,13 +36,13 @@ class HostMemory(Memory):
 
 
 class NumpyProgram(Program):
-    """What replays a trace of the NumPy backend.
+    """A program of the NumPy backend.
 
     Attributes
     ----------
     trace : Trace
     nbytes : int
-        Of the memory of its own.
+        See `Program`.
     """
 
     def __init__(self, trace: Trace) -> None:
@@ -54,7 +54,7 @@ class NumpyProgram(Program):
         self._steps: list[Step] = []
 
     def replay(self) -> None:
-        """Compute everything again."""
+        """Run the program with the present values of the arrays from outside."""
         if self._memory is None:
             self._build()
         for step in self._inputs:
@@ -63,7 +63,7 @@ class NumpyProgram(Program):
             step()
 
     def results(self) -> list[Array]:
-        """Return the arrays in which replays leave the results."""
+        """Return the arrays that hold the results of a replay."""
         if self._memory is None:
             self._build()
         return [self._located(result) for result in self.trace.results]
@@ -89,35 +89,35 @@ class NumpyProgram(Program):
         ]
 
     def difference(self, other: Program) -> str | None:
-        """Say where another recording of the same function did something else."""
+        """Describe the first difference from another trace of the same function, if any."""
         assert isinstance(other, NumpyProgram)
         return self.trace.difference(other.trace)
 
     # Building --------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        """Allocate the memory, and turn calls into steps: launches in a row become one program."""
+        """Allocate the memory and make the steps; consecutive launches become one step."""
         block = np.empty(self.nbytes + 64, np.uint8)
-        start = -block.ctypes.data % 64  # so that vectors never straddle a cache line
+        start = -block.ctypes.data % 64  # aligned to a cache line
         self._memory = block[start : start + self.nbytes]
         self._inputs = [
-            partial(write_scalars, self._array(given.view), given.function, given.args)
-            for given in self.trace.scalar_inputs
+            partial(write_scalars, self._array(scalars.view), scalars.function, scalars.args)
+            for scalars in self.trace.scalar_inputs
         ]
         for launched, group in itertools.groupby(self.trace.calls, lambda call: call.items > 0):
             if launched:
-                self._steps.append(self._program(list(group)))
+                self._steps.append(self._launches(list(group)))
             else:
                 self._steps += [self._step(call) for call in group]
 
-    def _program(self, launches: list[Call]) -> Step:
+    def _launches(self, launches: list[Call]) -> Step:
         from nnlib_backends.numpy_backend.codegen import dispatch
 
         args = [self._located(call.args) for call in launches]
         tables = [
             launch.make_table(arg, call.function) for arg, call in zip(args, launches, strict=True)
         ]
-        self._held.append((args, tables))  # the program has only their addresses
+        self._held.append((args, tables))  # the launches have only their addresses
         rows = [
             (call.function, table, call.items, call.chunks)
             for call, table in zip(launches, tables, strict=True)
@@ -126,7 +126,7 @@ class NumpyProgram(Program):
 
     def _step(self, call: Call) -> Step:
         if call.items:
-            return self._program([call])
+            return self._launches([call])
         args, options = self._located(call.args), self._located(call.options)
         function = partial(call.function, *args, **options)
         if call.results is None:
@@ -150,7 +150,7 @@ def _compute_into(results: list[Array], function: Callable[[], Any]) -> None:
 
 
 def _in_order(value: Any) -> list[Any]:
-    """Return the arrays and scalars of NumPy in tuples and lists, in order."""
+    """Return NumPy's arrays and scalars in tuples and lists, in order."""
     if isinstance(value, tuple | list):
         return [array for item in value for array in _in_order(item)]
     return [value] if isinstance(value, np.ndarray | np.generic) else []

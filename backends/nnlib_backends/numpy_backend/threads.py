@@ -1,4 +1,4 @@
-"""Whether the pool of threads that CPU kernels run on is there."""
+"""Whether CPU kernels must compute without their pool of threads: in a forked child."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 
 __all__ = ["alone"]
 
-#: Whether to compute without other threads.  Numba's are not there in a forked child, and GNU's
-#: OpenMP ends a child that asks for them.
+#: Whether to compute on one thread.  A forked child has none of Numba's threads, and GNU's OpenMP
+#: aborts a child that uses them.
 alone = False
 
 

@@ -1,13 +1,13 @@
 """JAX on the CPU or the GPU (``jax-cuda``): the whole step is one jitted function.
 
 Its state is donated, and images stay NHWC.  On the CPU convolutions of few channels or small images
-are written as a matrix product of patches, which XLA runs faster than its own convolution: LeNet's
+are written as im2col and a matrix product, which XLA runs faster than its own convolution: LeNet's
 first layer twice as fast, VGG's last ones on 2×2 images forty times.  The others, and all on a GPU,
 are `jax.lax.conv_general_dilated`; attention in bf16 on a GPU is cuDNN's.
 
 In bf16 weights and data are rounded before the forward pass, norms and the loss are computed in
 float32, and gradients reach float32 weights.  XLA would use TF32 for float32 products on a GPU:
-here their precision is stated, and it is TF32 only where that was asked for.
+here their precision is set explicitly, and is TF32 only in ``tf32``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 from nnlib_benchmarks.peers.jax_sequences import SEQUENCE_WEIGHTS, gpt, lstm
 from nnlib_benchmarks.peers.server import Peer, cores, on_gpu, processor, serve
 
-FEW_CHANNELS, SMALL_IMAGE = 8, 64  #: up to so many, patches are faster on a CPU
+FEW_CHANNELS, SMALL_IMAGE = 8, 64  #: up to these, im2col is faster on a CPU
 PRODUCTS = {"fp32": "highest", "tf32": "tensorfloat32", "bf16": "highest"}  #: of float32, on a GPU
 BETAS, EPSILON = (0.9, 0.999), 1e-8  #: of AdamW, as in PyTorch
 
@@ -76,7 +76,7 @@ def _pool(kind: str, size: int, x: Any) -> Any:
 
 
 def cross_entropy(scores: Any, labels: Any) -> Any:
-    """Mean over all labels; a product with 0 and 1 is cheaper here than picking and scattering."""
+    """Mean over all labels; a product with 0 and 1 is cheaper here than gather and scatter."""
     scores, labels = scores.reshape(-1, scores.shape[-1]), labels.reshape(-1)
     chosen = jax.nn.log_softmax(scores) * jax.nn.one_hot(labels, scores.shape[-1])
     return -chosen.sum(axis=-1).mean()
@@ -107,7 +107,7 @@ class Jax(Peer):
     """JAX."""
 
     def describe(self) -> dict[str, Any]:
-        """Say what runs here."""
+        """Describe the library and its device."""
         device = jax.devices()[0]  # raises if there is none of the kind
         described = {
             "device": f"{device.device_kind if self.on_gpu else processor()}, jax.jit",
@@ -144,7 +144,7 @@ class Jax(Peer):
         self._state = made, memory
 
         def rounded(values: Any) -> Any:
-            """To bfloat16, if that is the precision and they are no tokens."""
+            """Round values to bfloat16 in that precision, except tokens."""
             return jax.tree.map(lambda v: v.astype("bfloat16") if v.dtype == "float32" else v,
                                 values) if low else values  # fmt: skip
 
@@ -176,16 +176,16 @@ class Jax(Peer):
         jax.block_until_ready(self._state)
 
     def stop(self) -> None:
-        """Let go of the state and of the compiled step."""
+        """Free the state and the compiled step."""
         self._state, self._step, self._forward = ([], []), None, None
         jax.clear_caches()
 
     def memory(self) -> int | None:
-        """Of this process; XLA's peak on a GPU is that of the process's life, so it is left out."""
+        """Memory of this process; XLA's peak on a GPU is never reset, so it is left out."""
         return None if self.on_gpu else super().memory()
 
     def peak_memory(self) -> int | None:
-        """Most memory of this process."""
+        """Peak memory of this process."""
         return None if self.on_gpu else super().peak_memory()
 
     def scores(self, x: Any) -> Any:
@@ -206,7 +206,7 @@ def _arrange(layers: list[dict[str, Any]], weights: list[Any]) -> Iterator[Any]:
 
 
 def serve_on_its_device() -> None:
-    """Choose the device by the name, and leave the rest of the GPU's memory to the others."""
+    """Choose the device by the name, without preallocating the GPU's memory."""
     jax.config.update("jax_platforms", "cuda" if on_gpu(sys.argv[1]) else "cpu")
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     serve(Jax)

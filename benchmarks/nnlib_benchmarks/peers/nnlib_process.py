@@ -1,7 +1,7 @@
-"""nnlib in a process of its own, as a peer has one: compiled (``numpy``) or not (``numpy-eager``).
+"""nnlib in a separate process, like a peer: compiled (``numpy``) or not (``numpy-eager``).
 
-Beside peers, nnlib's NumPy backend is measured like them: its thread pools and its memory are its
-own, and the same program (`nnlib_benchmarks.peers.server`) reads the clock.
+In a run with peers nnlib's NumPy backend is measured like them: with separate thread pools and
+memory, and by the same program (`nnlib_benchmarks.peers.server`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Nnlib(Peer):
     """nnlib on NumPy."""
 
     def describe(self) -> dict[str, Any]:
-        """Say what runs here: a backend, not a peer."""
+        """Describe the backend."""
         described = asdict(describe_backend(self.name))
         return {key: v for key, v in described.items() if key not in ("name", "peak")}
 

@@ -1,4 +1,4 @@
-"""A peer as the harness sees it: a child process that is told what to do, one line at a time.
+"""The harness's side of a peer: a child process that answers commands, one line at a time.
 
 Each command is a line of JSON on the child's stdin, each answer a line of JSON on its stdout:
 
@@ -40,7 +40,7 @@ from nnlib_benchmarks.workloads.base import Workload
 
 
 class PeerProcess:
-    """Starts a peer and talks to it.
+    """Starts a peer and sends it commands.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class PeerProcess:
         )
 
     def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
-        """Give a command and wait for its answer.
+        """Send a command and wait for its answer.
 
         Raises
         ------
@@ -115,7 +115,7 @@ class PeerProcess:
 
 
 def describe_peer(name: str, sizes: list[int]) -> Contestant:
-    """Ask a peer who it is, and measure its matmul peak.
+    """Get a peer's description, and measure its matmul peak.
 
     Raises
     ------
@@ -134,14 +134,14 @@ def describe_peer(name: str, sizes: list[int]) -> Contestant:
 
 
 class PeerTrainee:
-    """A peer's part in one workload; see `nnlib_benchmarks.contestants.Trainee`.
+    """A peer in one workload; see `nnlib_benchmarks.contestants.Trainee`.
 
     Parameters
     ----------
     name, workload, weights, seed
-        Who trains what, from which initial weights, in which order of examples.
+        The peer, its workload, the initial weights, and the seed of the order of samples.
     process : PeerProcess, optional
-        A running process to be used and left running; one is started and ended if not given.
+        A running process, which is not ended; one is started and ended if not given.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class PeerTrainee:
         return [float(s) for s in self._process.ask("warm_up", steps=steps)["seconds"]]
 
     def compute(self, steps: int, chain: int = 1) -> None:
-        """Time steps whose batch is in memory, ``chain`` of them by one reading of the clock."""
+        """Time steps whose batch is in memory, ``chain`` of them in a sample."""
         self._chains["compute"] = chain
         answer = self._process.ask("compute", steps=steps, chain=chain)
         self._compute += answer["seconds"]
@@ -183,7 +183,7 @@ class PeerTrainee:
             self.memory_peak = max(self.memory_peak or 0, answer["memory_bytes"])
 
     def end_to_end(self, steps: int, chain: int = 1) -> None:
-        """Time steps that load their batch, ``chain`` of them by one reading of the clock."""
+        """Time steps that load their batch, ``chain`` of them in a sample."""
         self._chains["end_to_end"] = chain
         answer = self._process.ask("end_to_end", steps=steps, chain=chain)
         self._end_to_end += answer["seconds"]
@@ -203,11 +203,11 @@ class PeerTrainee:
         return None if parts is None else Breakdown(*parts)
 
     def energy(self) -> Energy | None:
-        """Nothing: only nnlib's own steps are held against the meter."""
+        """None: only nnlib's own steps are measured by the energy meter."""
         return None
 
     def to_target(self, epochs: int) -> Target | None:
-        """Train anew until the target accuracy."""
+        """Train from the initial weights until the target accuracy."""
         if self._target is None or epochs == 0:
             return None
         answer = self._process.ask("target", epochs=epochs)
@@ -216,22 +216,22 @@ class PeerTrainee:
         return Target(self._target, reached, answer["seconds"], len(curve), epochs, curve)
 
     def close(self) -> None:
-        """End the process if it was started for this; otherwise let it forget the task."""
+        """End the process if it was started for this workload; otherwise unload the task."""
         if self._owns:
             self._process.close()
         elif self._process.alive:
             try:
                 self._process.ask("unload")
-            except PeerError:  # what it holds is given back when it ends
+            except PeerError:  # its memory is freed when it ends
                 self._process.close()
 
 
 class Lasting:
-    """Makes the parts of one peer in all workloads, in one process: a context manager.
+    """Makes the trainees of one peer in all workloads, in one process: a context manager.
 
-    A GPU's libraries take seconds to start, and give back what they hold between workloads, but not
-    all: where everybody needs the whole card (`Plan.alone`) each workload has a new one, as on the
-    CPU, where memory is that of the process.
+    A GPU's libraries take seconds to start, and free most but not all of their memory between
+    workloads: where a contestant needs the whole GPU (`Plan.alone`) each workload has a new
+    process, as on the CPU, where memory is measured by process.
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ class Lasting:
         self._process: PeerProcess | None = None
 
     def __call__(self, workload: Workload, weights: Weights, seed: int) -> PeerTrainee:
-        """Make a part; the process is started at the first one, and anew if it has ended."""
+        """Make a trainee; the process is started at the first one, and again if it has ended."""
         if workload.plan.alone:
             self._end()
             return PeerTrainee(self._name, workload, weights, seed)
@@ -266,7 +266,7 @@ class Lasting:
 
 
 def write_task(folder: Path, workload: Workload, weights: Weights, seed: int) -> None:
-    """Write what a peer needs to know: weights, data, the order of the examples, the model."""
+    """Write the files of a task: weights, data, the order of the samples, the model."""
     plan, train, test = workload.plan, workload.train, workload.test
     np.savez(folder / "weights.npz", **weights)  # type: ignore[arg-type]
     arrays = {
@@ -291,7 +291,7 @@ def write_task(folder: Path, workload: Workload, weights: Weights, seed: int) ->
 
 
 def _epochs(workload: Workload) -> int:
-    """As many epochs of batches as can be needed at most."""
+    """The largest number of epochs that a run can need."""
     plan = workload.plan
     steps = plan.end_to_end.most + plan.block
     return max(plan.epochs, -(-steps // (len(workload.train.labels) // plan.batch)))

@@ -1,4 +1,4 @@
-"""Which peers there are, and whether they can take part."""
+"""The peers, and the check that they are installed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MODULES = {
 
 
 def check_peers(names: Sequence[str]) -> None:
-    """Make sure that every peer asked for is installed, before anything is measured.
+    """Check before measuring that every requested peer is installed.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""What all peers share: the program of a peer's own process, which trains and reads the clock.
+"""The program of a peer's process, which trains and measures.
 
-A library is a `Peer`: it says how to make the model, a batch and a step.  `serve` answers the
-commands that `nnlib_benchmarks.peers.process` lists.  Nothing here imports nnlib or another
-library than NumPy, so that a peer's process holds what it needs and no more.
+A library is a `Peer`, which makes the model, a batch and a step.  `serve` answers the commands
+that `nnlib_benchmarks.peers.process` lists.  This module imports neither nnlib nor another library
+than NumPy, so that they do not count in a peer's memory.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ def on_gpu(name: str) -> bool:
 
 
 class UnsuitableError(Exception):
-    """The library cannot express a workload; the text says why."""
+    """The library cannot express a workload; the text is the reason."""
 
 
 class Peer(ABC):
-    """One library, or one way to use it.
+    """One library, or one mode of it.
 
     Attributes
     ----------
     name : str
         As in ``--peers``.
     on_gpu : bool
-        Whether the name says that it runs on the GPU.
+        Whether it runs on the GPU.
     spec : dict
         The task: ``layers`` (see `nnlib_benchmarks.workloads.layers`), ``optimizer`` (the fields
         of `nnlib_benchmarks.workloads.base.Optimizer`), ``precision``, and what `Server` needs.
@@ -65,7 +65,7 @@ class Peer(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Say what runs here: ``device``, ``cores``, ``libraries``, ``details``.
+        """Describe it: ``device``, ``cores``, ``libraries``, ``details``.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class Peer(ABC):
 
     @abstractmethod
     def start(self, weights: list[Any]) -> None:
-        """Make the model of `spec` with these weights (its own to keep), and a new optimizer.
+        """Make the model of `spec` with these weights (not copied), and a new optimizer.
 
         Raises
         ------
@@ -89,14 +89,14 @@ class Peer(ABC):
 
     @abstractmethod
     def batch(self, x: Any, y: Any) -> Any:
-        """Bring a batch into the library's own arrays: float32 (NHWC) or int64, labels int64."""
+        """Convert a batch to the library's arrays: float32 (NHWC) or int64, labels int64."""
 
     @abstractmethod
     def step(self, batch: Any) -> Any:
-        """Make or begin one training step; return its loss, fit for ``float`` later on."""
+        """Make or begin one training step; return its loss, to be converted by ``float`` later."""
 
     def wait(self) -> None:  # noqa: B027 - most have nothing to wait for
-        """Return when all steps are done: before and after it a clock is read."""
+        """Wait until all steps are done."""
 
     @abstractmethod
     def scores(self, x: Any) -> Any:
@@ -111,26 +111,26 @@ class Peer(ABC):
         return int(psutil.Process().memory_info().rss)
 
     def forget_peak(self) -> None:
-        """Forget the most memory so far."""
+        """Reset the peak memory."""
         reset_host_peak()
 
     def peak_memory(self) -> int | None:
-        """Most memory in use since `forget_peak`; ``None`` if the library does not tell."""
+        """Peak memory since `forget_peak`; ``None`` if the library has no figure."""
         return host_peak()
 
     def stop(self) -> None:  # noqa: B027 - a process that ends gives all back by itself
-        """Let go of model and optimizer, and give memory of the GPU back."""
+        """Free model, optimizer and memory of the GPU."""
 
 
 class Server:
-    """Answers commands for a peer, reads the clock, and keeps the losses."""
+    """Answers commands for a peer, measures, and keeps the losses."""
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer
         self._losses: list[Any] = []
 
     def describe(self) -> dict[str, Any]:
-        """Say what runs here."""
+        """Describe the library and its device."""
         common = {"memory_bytes": psutil.virtual_memory().total, "precision": "fp32"}
         return common | self._peer.describe()
 
@@ -145,7 +145,7 @@ class Server:
 
     def load(self, folder: str) -> dict[str, Any]:
         """Read the task and make the model."""
-        self._peer.product(8)()  # the library is awake: what it needs anyway is not the task's
+        self._peer.product(8)()  # initialises the library, so that its memory is not the task's
         memory = self._peer.memory()
         spec = json.loads(Path(folder, "spec.json").read_text(encoding="utf8"))
         with np.load(Path(folder, "data.npz")) as file:
@@ -185,7 +185,7 @@ class Server:
         self._losses.append(self._peer.step(next(batches)))
 
     def _steps(self, steps: int, batches: Iterator[Any], chain: int = 1) -> list[float]:
-        """Make steps; return seconds of one, a reading for every ``chain`` of them."""
+        """Make steps; return seconds of one, a sample for every ``chain`` of them."""
 
         def some() -> None:
             for _ in range(chain):
@@ -200,7 +200,7 @@ class Server:
         return {"seconds": self._steps(steps, self._batches)}
 
     def compute(self, steps: int, chain: int = 1) -> dict[str, Any]:
-        """Run steps on batches in memory; tell the most memory that was in use meanwhile."""
+        """Run steps on batches in memory; return their times and the peak memory."""
         self._peer.forget_peak()
         times = self._steps(steps, self._batches, chain)
         return {"seconds": times, "memory_bytes": self._peer.peak_memory()}
@@ -236,7 +236,7 @@ class Server:
         self._peer.wait()
 
     def unload(self) -> dict[str, Any]:
-        """Forget the task, so that the next one finds the memory free."""
+        """Free the memory of the task."""
         self._batches = self._stream = iter(())
         self._losses, self._data, self._initial = [], {}, []
         self._peer.stop()
@@ -276,7 +276,7 @@ def cores() -> int:
 def serve(make: Callable[[str], Peer]) -> None:
     """Answer commands from stdin until it ends; the program's one argument is the peer's name."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf8")
-    os.dup2(2, 1)  # whatever a library prints must not mix with the answers
+    os.dup2(2, 1)  # output of a library must not mix with the answers
     server = Server(make(sys.argv[1]))
     for line in sys.stdin:
         command = json.loads(line)
@@ -284,6 +284,6 @@ def serve(make: Callable[[str], Peer]) -> None:
             answer = getattr(server, command.pop("do"))(**command)
         except UnsuitableError as reason:
             answer = {"unsuitable": str(reason)}
-        except Exception as error:  # noqa: BLE001 - reported to the parent, which decides
+        except Exception as error:  # noqa: BLE001 - reported to the parent
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=answers, flush=True)

@@ -1,8 +1,8 @@
 """scikit-learn's MLPClassifier, for the workloads that it can express.
 
-One `partial_fit` of one batch is one step: it runs through what it is given once, in batches of
-``batch_size``, without shuffling.  Its loss is the mean cross-entropy before the update, like
-everybody's, as long as the penalty ``alpha`` is 0.
+One `partial_fit` of one batch is one step: one pass over the data in batches of ``batch_size``,
+without shuffling.  Its loss is the mean cross-entropy before the update, as in other libraries,
+if the penalty ``alpha`` is 0.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "sigmoid": "logistic"}
 
 
 def objection(layers: list[dict[str, Any]], optimizer: dict[str, Any]) -> str | None:
-    """Say why MLPClassifier cannot train this, or ``None`` if it can.
+    """Return why MLPClassifier cannot train this, or ``None`` if it can.
 
     Examples
     --------
@@ -44,7 +44,7 @@ class Sklearn(Peer):
     """scikit-learn."""
 
     def describe(self) -> dict[str, Any]:
-        """Say what runs here."""
+        """Describe the library and its device."""
         return {
             "device": f"{processor()}, scikit-learn",
             "cores": cores(),
@@ -77,7 +77,7 @@ class Sklearn(Peer):
             shuffle=False,
             n_iter_no_change=np.inf,
         )
-        # A first call makes everything that later ones need; its weights and momentum are replaced.
+        # A first call initialises everything; its weights and momentum are replaced.
         inputs, classes = layers[0]["inputs"], np.arange(layers[-1]["outputs"])
         x = np.zeros((self.spec["batch"], inputs), np.float32)
         self._model.partial_fit(x, np.zeros(len(x), np.int64), classes=classes)
@@ -86,7 +86,7 @@ class Sklearn(Peer):
         del self._model._optimizer
 
     def batch(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """Leave the arrays as they are."""
+        """Return the arrays unchanged."""
         return x, y
 
     def step(self, batch: tuple[Any, Any]) -> float:

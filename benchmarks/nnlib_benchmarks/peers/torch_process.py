@@ -1,15 +1,15 @@
 """PyTorch, eager (``torch``) or compiled (``torch-compile``), on the CPU or the GPU (``-cuda``).
 
-Images are laid out channels-last, the layout that oneDNN and the tensor cores like best and nnlib
-uses; the optimizer is the fused one, by far the fastest of PyTorch's on a CPU.  ``torch-compile``
-compiles forward and loss together, and with them the backward pass.  On the CPU it does so in the
-default mode: "max-autotune" chose the same kernels and compiling the optimizer's step did not beat
-the fused one.  On the GPU the mode is "max-autotune", which also replays forward and backward as
-CUDA graphs; cuDNN tries its algorithms out (``cudnn.benchmark``).  An LSTM is run as it is, and
-what is around it compiled: traced too (``allow_rnn``), PyTorch 2.13 fails.
+Images are channels-last, the fastest layout of oneDNN and tensor cores, and nnlib's; the optimizer
+is the fused one, by far the fastest of PyTorch's on a CPU.  ``torch-compile`` compiles forward and
+loss together, and with them the backward pass.  On the CPU it uses the default mode:
+"max-autotune" chose the same kernels, and compiling the optimizer's step was not faster than the
+fused one.  On the GPU the mode is "max-autotune", which also replays forward and backward as CUDA
+graphs; cuDNN times its algorithms (``cudnn.benchmark``).  An LSTM runs eagerly, with the code
+around it compiled, because PyTorch 2.13 fails with ``allow_rnn``.
 
 In bf16 forward and loss run under `torch.autocast`, the parameters stay float32.  TF32 is off for
-products and for convolutions, where PyTorch has it on, unless it is asked for.
+products and for convolutions, where PyTorch has it on by default, except in ``tf32``.
 """
 
 from __future__ import annotations
@@ -94,10 +94,10 @@ class Torch(Peer):
         elif self._compiled:
             from torch._inductor import config
 
-            config.compile_threads = 1  # no helpers that would live on beside those who measure
+            config.compile_threads = 1  # no worker processes beside the measurement
 
     def describe(self) -> dict[str, Any]:
-        """Say what runs here; where a compiler is needed, make sure that it works."""
+        """Describe it; if a compiler is needed, check that it works."""
         way = "torch.compile" if self._compiled else "eager"
         ones = torch.ones(8, device=self._device)  # raises if there is no GPU
         if self._compiled:
@@ -195,7 +195,7 @@ class Torch(Peer):
             torch.cuda.synchronize()
 
     def parts(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[float, float, float] | None:
-        """Time forward, backward and update; compiled, the first two are apart still."""
+        """Time forward, backward and update; the first two are separate even if compiled."""
         loss: list[torch.Tensor] = []
         self._optimizer.zero_grad()
 
@@ -218,11 +218,11 @@ class Torch(Peer):
             return self._model(_images(x).to(self._device)).cpu().numpy()
 
     def memory(self) -> int | None:
-        """Taken from the GPU by PyTorch's caching allocator, or in use by this process."""
+        """Memory reserved on the GPU by PyTorch's allocator, or in use by this process."""
         return torch.cuda.memory_reserved() if self.on_gpu else super().memory()
 
     def forget_peak(self) -> None:
-        """Forget the most memory so far, and once for a task what only the warm-up needed."""
+        """Reset the peak memory, and once for a task free the cache of the warm-up."""
         if self.on_gpu:
             if self._warm:
                 torch.cuda.empty_cache()
@@ -231,11 +231,11 @@ class Torch(Peer):
         super().forget_peak()
 
     def peak_memory(self) -> int | None:
-        """Most memory since `forget_peak`."""
+        """Peak memory since `forget_peak`."""
         return torch.cuda.max_memory_reserved() if self.on_gpu else super().peak_memory()
 
     def stop(self) -> None:
-        """Let go of everything and give the GPU's memory back."""
+        """Free all memory, that of the GPU included."""
         self._model = self._optimizer = None
         self._loss = self._forward
         if self._compiled:

@@ -75,7 +75,7 @@ class Attention(nn.Module):  # type: ignore[misc]
 
 
 def with_weights(module: nn.Module, weights: Iterator[Any]) -> nn.Module:
-    """Let a module, whose parameters are in the order of nnlib's state, use the next weights."""
+    """Assign the next weights to a module whose parameters are in the order of nnlib's state."""
     for parameter in module.parameters():
         parameter.data = torch.from_numpy(next(weights))
     return module

@@ -1,4 +1,4 @@
-"""What a benchmark run writes down: one frozen dataclass for each table of the JSON file.
+"""The records of a benchmark run: one frozen dataclass for each table of the JSON file.
 
 Times are seconds, memory is bytes, rates are floating-point operations a second, unless a field's
 name says otherwise.  `nnlib_benchmarks.schema` turns these classes into JSON and back.

@@ -1,4 +1,4 @@
-"""What follows from the measurements of several contestants."""
+"""Records of comparisons between contestants."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from nnlib_benchmarks.records.participants import Missing
 
 @dataclass(frozen=True)
 class Agreement:
-    """Whether two contestants computed the same thing.
+    """Whether the results of two contestants agree.
 
     Attributes
     ----------
     reference, contestant : str
-        Who was compared with whom.
+        The two contestants.
     agree : bool
         Whether every difference stayed within ``atol + rtol·|reference|``.
     compared : int
-        How many values.
+        Number of values.
     worst : float
         The largest difference as a multiple of its tolerance (at most 1 when they agree).
     where : int
@@ -54,25 +54,25 @@ class Speedup:
 
 @dataclass(frozen=True)
 class Training:
-    """A training workload and everybody's results.
+    """A training workload and the results of all contestants.
 
     Attributes
     ----------
     results : list of TrainingResult
         One for each contestant that took part, the reference first.
     agreements : list of Agreement
-        Every other against the reference.
+        Of every other contestant with the reference.
     speedups : list of Speedup
-        Over the reference, of those who agree with it.
+        Over the reference, of those that agree with it.
     absent : list of Missing
-        Who did not take part: ``"unsuitable"``, its library cannot express the workload, or
-        ``"failed"``.
+        Contestants that did not take part: ``"unsuitable"``, the library cannot express the
+        workload, or ``"failed"``.
     precision : str
         ``"fp32"``, ``"tf32"`` or ``"bf16"``: also the end of the workload's name.
     unit : str
-        What a step trains on: images, tokens, sequences or examples.
+        Unit of the throughput: images, tokens, sequences or examples.
     units_per_step : int
-        How many; 0 in files that do not say it.
+        Their number; 0 in files without it.
     """
 
     workload: str
@@ -98,7 +98,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation at one size: everybody's times.
+    """One operation at one size: the times of all contestants.
 
     Attributes
     ----------
@@ -107,19 +107,19 @@ class Operation:
     direction : str
         ``"forward"``, ``"forward+backward"`` or ``"training step"``.
     size : int
-        What grows along the sweep (see `unit`).
+        The varied size (see `unit`).
     unit : str
-        What `size` counts, in words.
+        Unit of `size`, in words.
     shape : str
         The shapes, in words.
     bytes : int
-        Memory that the operands and the result take, to be set against the caches.
+        Memory of the operands and the result, to compare with the caches.
     flops : float or None
-        Nominal floating-point operations; ``None`` where memory, not arithmetic, is the limit.
+        Nominal floating-point operations; ``None`` for memory-bound operations.
     times : dict
         Contestant → `Timing`.
     agreements : list of Agreement
-        Every contestant against the first.
+        Of every contestant with the first.
     """
 
     operation: str
@@ -135,16 +135,16 @@ class Operation:
 
 @dataclass(frozen=True)
 class Crossover:
-    """From which size on a contestant beats the reference.
+    """The size from which on a contestant is faster than the reference.
 
     Attributes
     ----------
     verdict : str
-        ``"from"`` (wins from `size` on), ``"always"`` (at every measured size), ``"never"``.
+        ``"from"`` (faster from `size` on), ``"always"`` (at every measured size), ``"never"``.
     size : int or None
-        The smallest measured size from which the contestant wins there and at all larger ones.
+        The smallest measured size at and above which the contestant is faster.
     estimate : float or None
-        Where the two curves cross, interpolated between the neighbouring sizes (log-log).
+        Crossing of the two curves, interpolated between the neighbouring sizes (log-log).
     """
 
     operation: str
@@ -159,12 +159,12 @@ class Crossover:
 
 @dataclass(frozen=True)
 class Projection:
-    """A measured VGG-16 step carried over to the training of the published claim.
+    """A projection from a measured VGG-16 step to the training of the published claim.
 
     Attributes
     ----------
     workload : str
-        Which one was measured, with its batch and precision: the contestant's fastest.
+        The contestant's fastest, with its batch and precision.
     """
 
     contestant: str
@@ -177,7 +177,7 @@ class Projection:
 
 @dataclass(frozen=True)
 class Claim:
-    """The course's claim and this machine's projection, side by side."""
+    """The course's claim and this machine's projection."""
 
     images: int
     epochs: int

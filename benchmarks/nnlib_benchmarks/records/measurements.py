@@ -1,4 +1,4 @@
-"""What was measured for one contestant."""
+"""Records of the measurements of one contestant."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Timing:
-    """Repeated measurements of one thing.
+    """Repeated measurements of a step or call.
 
     Attributes
     ----------
@@ -19,7 +19,7 @@ class Timing:
     device_samples : list of float or None
         The same by the device's own events; ``None`` where host and device are one.
     calls_per_sample : int
-        How many calls one clock reading covers; each sample is their mean.
+        Number of calls in a sample, which is their mean.
     median, q1, q3 : float
         Median and quartiles of `samples`.
     """
@@ -50,7 +50,7 @@ class Timing:
 
     @classmethod
     def joined(cls, timings: Sequence[Timing]) -> Timing:
-        """Put the samples of several passes over the same thing together.
+        """Join the samples of several passes.
 
         Examples
         --------
@@ -79,7 +79,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Energy:
-    """What NVML counted while steps ran back to back."""
+    """NVML's energy of consecutive steps."""
 
     joules: float
     seconds: float
@@ -104,7 +104,7 @@ class Target:
     Attributes
     ----------
     accuracy : float
-        The accuracy asked for, 0 to 1.
+        The target accuracy, 0 to 1.
     reached : bool
         Whether it was reached within `epochs_allowed`.
     seconds : float
@@ -127,14 +127,14 @@ class Target:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """One contestant's part in one training workload.
+    """Measurements of one contestant in one training workload.
 
     Attributes
     ----------
     build_s : float
         Making the model and loading the common initial weights.
     first_step_s : float
-        The first training step: compilation, context and plans included, counted nowhere else.
+        The first training step, including compilation, context and plans; it counts nowhere else.
     warmup_s : list of float
         Every step of the warm-up, the first included.
     compute : Timing

@@ -1,4 +1,4 @@
-"""Who took part, and on what machine."""
+"""Records of the contestants and the machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Blas:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and with what the run was made."""
+    """The machine and software of a run."""
 
     cpu: str
     cores: int
@@ -37,14 +37,14 @@ class Machine:
 
 @dataclass(frozen=True)
 class Peak:
-    """The best rate that a contestant's own matrix product reached: what a share is a share of.
+    """The best rate of a contestant's own matrix product, of which other rates are shares.
 
     Attributes
     ----------
     flops : float
         Best measured rate, floating-point operations a second.
     size : int
-        The n of the n×n product that reached it.
+        The n of that n×n product.
     by_size : dict
         n (as text) → rate.
     """
@@ -80,7 +80,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Missing:
-    """A backend or library that could not take part, and what would mend that."""
+    """A backend or library that could not take part, and the remedy."""
 
     name: str
     reason: str

@@ -1,4 +1,4 @@
-"""The whole run."""
+"""The record of a whole run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nnlib_benchmarks.records.participants import Contestant, Machine, Missing
 
 @dataclass(frozen=True)
 class Settings:
-    """What was asked for."""
+    """The settings of a run."""
 
     workloads: list[str]
     backends: list[str]

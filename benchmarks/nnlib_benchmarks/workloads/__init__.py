@@ -1,4 +1,4 @@
-"""What is measured: training workloads by name, and single operations."""
+"""Training workloads by name, and single operations."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ AT = "@"  #: between a workload's name and its precision, if that is not fp32
 
 
 def expand(names: Sequence[str], precisions: Sequence[str] = ("fp32",)) -> list[str]:
-    """Put the members of a group in place of its name; each workload once in a precision.
+    """Replace the name of a group by its members; each workload once in a precision.
 
     Parameters
     ----------
     names : sequence of str
-        Workloads and groups; a training workload may name its precision: ``"vgg16-b64@bf16"``.
+        Workloads and groups; a name may end in its precision: ``"vgg16-b64@bf16"``.
     precisions : sequence of str
-        Of those that do not.
+        Of those without one.
 
     Raises
     ------
     OptionError
-        For a name or a precision that is none, with those that are.
+        For an unknown name or precision.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def _check_precision(precision: str) -> None:
 
 
 def make_workload(name: str, quick: bool, seed: int) -> Workload | None:
-    """Make a training workload by its name as `expand` writes it; ``None`` for what is none.
+    """Make a training workload by its name from `expand`; ``None`` for other names.
 
     Examples
     --------

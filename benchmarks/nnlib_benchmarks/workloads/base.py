@@ -1,4 +1,4 @@
-"""What a training workload is: data in host memory, a model, and how long to run it."""
+"""A training workload: data in host memory, a model, and the number of steps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _UNITS = {"conv": "images", "gpt": "tokens", "lstm": "sequences"}
 
 @dataclass(frozen=True)
 class Budget:
-    """How many steps: as many as fit into `seconds` (all contestants together), within limits."""
+    """Number of steps that fit into `seconds` (all contestants together), within limits."""
 
     seconds: float
     least: int
@@ -34,7 +34,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """How weights follow their gradients.
+    """Name and options of an optimizer.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Optimizer:
         return f"AdamW, learning rate {self.learning_rate:g}, weight decay {self.weight_decay:g}"
 
     def build(self, parameters: Any) -> optim.Optimizer:
-        """Make nnlib's.
+        """Make nnlib's optimizer.
 
         Examples
         --------
@@ -75,26 +75,26 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a workload is run.
+    """Numbers of steps of a workload.
 
     Attributes
     ----------
     batch : int
-        Examples in a batch.
+        Samples in a batch.
     warmup : int
-        Uncounted steps, the first reported on its own.  At least `LEAST_WARMUP`: recording and
-        compiling must be over.
+        Uncounted steps, the first reported separately.  At least `LEAST_WARMUP`, to include
+        tracing and compiling.
     compute, end_to_end : Budget
         Steps with the batch on the device, and steps that load it.
     block : int
-        Steps of one contestant before the next has its turn.
+        Steps of a turn.
     breakdown : int
         Steps timed part by part.
     epochs : int
-        Limit for the training to the target accuracy; 0 leaves it out.
+        Limit of the training to the target accuracy; 0 omits it.
     alone : bool
-        Everybody trains alone, one after the other, as many steps as `compute` and `end_to_end`
-        say at least: the models of all together would not fit into a GPU's memory.
+        Contestants train one after the other, with the least numbers of steps of `compute` and
+        `end_to_end`, because their models together would not fit into a GPU's memory.
     energy : bool
         Whether to read the energy meter, which takes two seconds of steps.
     """
@@ -112,7 +112,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Samples:
-    """Images, sequences or tokens in host memory: bytes, turned to numbers batch by batch.
+    """Images, sequences or tokens in host memory: bytes, converted batch by batch.
 
     Attributes
     ----------
@@ -130,7 +130,7 @@ class Samples:
     shift: float = 0.0
 
     def prepare(self, pixels: Any) -> Any:
-        """Turn the bytes of a batch into what the model sees."""
+        """Convert the bytes of a batch to inputs of the model."""
         if self.scale is None:
             return pixels.astype(np.int64)
         x = pixels.astype(np.float32)
@@ -142,7 +142,7 @@ class Samples:
     def loader(self, batch: int, seed: int) -> data.DataLoader:
         """Batches in a shuffled order that depends on the seed only; a short last one is dropped.
 
-        They go to the backend that is current when the loop over the loader begins.
+        They are on the backend that is current at the beginning of the loop over the loader.
         """
         return data.DataLoader(
             data.ArrayDataset(self.pixels, self.labels),
@@ -154,7 +154,7 @@ class Samples:
         )
 
     def order(self, batch: int, seed: int, epochs: int) -> npt.NDArray[np.int64]:
-        """The rows that `loader` visits, (epochs, batches, batch): for those who cannot use it."""
+        """The rows that `loader` visits, (epochs, batches, batch), for other processes."""
         indices = data.ArrayDataset(np.arange(len(self.labels)))
         loader = data.DataLoader(
             indices, batch, shuffle=True, drop_last=True, generator=Generator(seed), backend="numpy"
@@ -165,7 +165,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Workload:
-    """A model to train, on what, and how.
+    """A model, its data, its optimizer and its plan.
 
     Attributes
     ----------
@@ -174,24 +174,23 @@ class Workload:
     data_text, model_text : str
         Data and model in words, for the report.
     layers : list of dict
-        The model layer by layer, for other libraries to build the same; see
+        The model layer by layer, for other libraries; see
         `nnlib_benchmarks.workloads.layers`.
     build : callable
         Makes the model on the current backend.
     train : Samples
-        What it is trained on.
+        Training data.
     test : Samples or None
-        On what accuracy is measured; ``None`` for synthetic data.
+        Test data; ``None`` for synthetic data.
     target : float
-        The test accuracy to be reached, 0 to 1.
+        The target of the test accuracy, 0 to 1.
     optimizer : Optimizer
-        How weights follow their gradients.
     plan : Plan
-        How long to run.
+        Numbers of steps.
     precision : str
-        One of `PRECISIONS`: of forward and loss, and so of the backward pass.
+        One of `PRECISIONS`, of forward pass and loss, which determines that of the backward pass.
     for_gpu : bool
-        Too large for a CPU, where a GPU takes part too.
+        Whether to leave out CPUs in a run with a GPU.
     """
 
     name: str
@@ -209,16 +208,16 @@ class Workload:
     for_gpu: bool = False
 
     def takes_part(self, on_gpu: bool) -> bool:
-        """Whether a contestant is measured where others run on a GPU: a CPU not in everything."""
+        """Whether a contestant is measured in a run with a GPU."""
         return on_gpu or not (self.for_gpu or self.precision != "fp32")
 
     @property
     def unit(self) -> str:
-        """What throughput counts: ``"images"``, ``"tokens"``, ``"sequences"`` or ``"examples"``."""
+        """Unit of throughput: ``"images"``, ``"tokens"``, ``"sequences"`` or ``"examples"``."""
         return _UNITS.get(self.layers[0]["kind"], "examples")
 
     def units(self, batch: int) -> int:
-        """How many of these a step trains on."""
+        """Number of units in a step."""
         return batch * (self.train.pixels.shape[1] if self.unit == "tokens" else 1)
 
     def flops(self, batch: int) -> int:

@@ -1,7 +1,7 @@
-"""The networks of the CPU comparison, and others between and beyond their sizes.
+"""The networks of the CPU comparison, and others of sizes between and beyond.
 
-``compare`` is the list that results are quoted for.  ``compare-odd`` has other sizes, batches and
-shapes, so that nothing looks good only because it was tuned to the list.
+``compare`` is the list of the published results.  ``compare-odd`` has other sizes, batches and
+shapes, to show that nnlib is not tuned to the list.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from nnlib_benchmarks.workloads.vgg16 import vgg_layers
 
 MakeWorkload: TypeAlias = Callable[[bool, int], Workload]
 
-EXAMPLES = 2048  #: of a small synthetic data set, if a batch does not need more
+EXAMPLES = 2048  #: of a small synthetic data set, unless a batch is larger
 IMAGES = 64  #: of a synthetic data set for VGG
 MOMENTUM = 0.9
 
 
 def plan(batch: int, seconds: float, block: int, quick: bool) -> Plan:
-    """Say how long to run a workload whose steps all contestants together do in `seconds`.
+    """Make the plan of a workload with a budget of `seconds` for all contestants.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def vgg(
     depth: int, side: int, classes: int, batch: int, quick: bool, seed: int, *, name: str,
     rate: float, seconds: float, block: int,
 ) -> Workload:  # fmt: skip
-    """Make VGG on noise; dropout is off, for its random masks would differ between libraries.
+    """Make VGG on noise, without dropout, whose masks would differ between libraries.
 
     The learning rates are such that the loss moves by more than the tolerance of the comparison
     within a few steps, and is not chaotic.
@@ -195,12 +195,12 @@ def noise(shape: tuple[int, ...], classes: int, count: int, seed: int) -> Sample
 
 
 def digits(_seed: int) -> tuple[Samples, str]:
-    """Take the digits that come with nnlib."""
+    """Load the digits included in nnlib."""
     return flat_digits()[0], "UCI digits, 8×8 pixels as 64 features"
 
 
 def mnist(seed: int) -> tuple[Samples, str]:
-    """Take MNIST's training images, or noise if it is not on this machine."""
+    """Load MNIST's training images, or make noise if it is not on this machine."""
     parts = mlp_mnist.real_images()
     if parts is None:
         return mlp_mnist.synthetic_images(seed), "synthetic images (MNIST was not found)"

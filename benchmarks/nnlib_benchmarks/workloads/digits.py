@@ -1,4 +1,4 @@
-"""The course's handwritten digits, as `nnlib.data.digits` ships them, in the shapes needed here."""
+"""The handwritten digits of `nnlib.data.digits` in two shapes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def flat_digits() -> tuple[Samples, Samples]:
 
 
 def large_digits() -> tuple[Samples, Samples]:
-    """Training and test digits enlarged to 28×28: each pixel thrice each way, a margin of 2."""
+    """Training and test digits enlarged to 28×28: each pixel 3×3, a margin of 2."""
     train, test = data.digits(raw=True)
     return tuple(  # type: ignore[return-value]
         Samples(enlarge(part.arrays[0]), part.arrays[1], SCALE) for part in (train, test)

@@ -1,8 +1,8 @@
-"""The networks of the GPU comparison: ``compare-gpu`` is the list that results are quoted for.
+"""The networks of the GPU comparison ``compare-gpu``.
 
-A name that ends in ``@tf32`` or ``@bf16`` is a workload in that precision.  The small networks, in
-which a step is as fast as it can be started, come first, then what a GPU is bought for: a run that
-is cut short has measured the first of them.
+A name that ends in ``@tf32`` or ``@bf16`` is a workload in that precision.  Small networks, limited
+by the time to start launches, come first, then large ones, so that an aborted run has measured the
+small ones.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ WIDE = (784, 8192, 8192, 8192, 10)
 WIDE_BATCH = 4096
 
 VOCABULARY = 50257  #: tokens of GPT-2
-PADDED = 50304  #: rows of its embedding, a multiple of 128, for everybody: as llm.c has it
+PADDED = 50304  #: rows of its embedding, a multiple of 128, in all libraries, as in llm.c
 CONTEXT, GPT_BATCH = 1024, 16
 GPT_EXAMPLES = 64
 
-ALONE = (24, 12)  #: steps with the batch on the device, and with loading, of who trains alone
+ALONE = (24, 12)  #: steps with the batch on the device, and with loading, if `Plan.alone`
 
 
 def plan_alone(batch: int, quick: bool) -> Plan:
-    """Say how long everybody trains where the models of all together would not fit.
+    """Make the plan of models that together would not fit into a GPU.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def plan_alone(batch: int, quick: bool) -> Plan:
 
 
 def mlp_8192(quick: bool, seed: int) -> Workload:
-    """Make an MLP that is nearly nothing but large products: 141 million weights."""
+    """Make an MLP dominated by large GEMMs: 141 million weights."""
     calm = Optimizer("sgd", 0.005, momentum=compare.MOMENTUM)
     made = compare.mlp(WIDE, WIDE_BATCH, quick, seed, name="mlp-8192", optimizer=calm)
     return replace(made, plan=plan(WIDE_BATCH, 8.0, 5, quick), for_gpu=True)
@@ -56,7 +56,7 @@ def vgg16(batch: int, quick: bool, seed: int, *, alone: bool) -> Workload:
 
 
 def gpt2_124m(quick: bool, seed: int) -> Workload:
-    """Make the smallest GPT-2, which says at every position what token comes next."""
+    """Make the smallest GPT-2, with a label at every position."""
     described = layers.gpt(PADDED, CONTEXT, blocks=12, heads=12, width=768)
     tokens = sequences.markov_chain(GPT_EXAMPLES * CONTEXT + 1, seed, VOCABULARY)
     return Workload(

@@ -1,6 +1,6 @@
-"""A model as a list of layers: what nnlib and every peer build the same model from.
+"""A model as a list of layers, from which nnlib and every peer build the same model.
 
-A layer is a dictionary that JSON can carry.  Those that have weights take them in the order of
+A layer is a dictionary for JSON.  Layers with weights take them in the order of
 nnlib's state: weight, bias, weight, bias, …
 """
 
@@ -51,7 +51,7 @@ def lstm(inputs: int, outputs: int) -> Layer:
 
 
 def gpt(vocabulary: int, context: int, blocks: int, heads: int, width: int) -> Layer:
-    """Describe `nnlib.models.GPT` as it is without further options, from tokens to logits."""
+    """Describe `nnlib.models.GPT` with default options, from tokens to logits."""
     return {
         "kind": "gpt", "vocabulary": vocabulary, "context": context, "blocks": blocks,
         "heads": heads, "width": width,
@@ -133,7 +133,7 @@ def _module(layer: Layer) -> nn.Module:
 
 
 def operations(layers: Sequence[Layer], shape: Sequence[int], batch: int) -> list[int]:
-    """Forward operations of one product after the other (see `nnlib_benchmarks.flops`).
+    """Forward operations of each matrix product in order (see `nnlib_benchmarks.flops`).
 
     Parameters
     ----------
@@ -180,6 +180,6 @@ def _gpt_operations(layer: Layer, batch: int, time: int) -> list[int]:
         flops.linear(positions, width, 4 * width),
         flops.linear(positions, 4 * width, width),
     ]
-    embedding = 0  # looks up, and is the first, whose input needs no gradient
+    embedding = 0  # a lookup, and the first layer, whose input needs no gradient
     logits = flops.linear(positions, width, layer["vocabulary"])
     return [embedding, *layer["blocks"] * block, logits]

@@ -1,4 +1,4 @@
-"""LeNet-5 (LeCun et al., 1998) on the digits that ship with nnlib, enlarged."""
+"""LeNet-5 (LeCun et al., 1998) on the enlarged digits of nnlib."""
 
 from __future__ import annotations
 

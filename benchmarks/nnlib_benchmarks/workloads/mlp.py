@@ -1,4 +1,4 @@
-"""The course's multi-layer network on its handwritten digits."""
+"""The course's multi-layer network on the handwritten digits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks that grow in width, batch or depth: what a training step costs over size."""
+"""Networks of growing width, batch or depth, for training steps over size."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEEPEST_COMPILED = 100
 """PyTorch and JAX compile deeper networks for minutes, so they take part up to here."""
 SLOW_COMPILERS = ("torch-compile", "jax")
 
-SECONDS = 0.25  #: of measuring for each contestant at each point
+SECONDS = 0.25  #: budget of each contestant at each point
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class SweepPoint:
         return name not in SLOW_COMPILERS or len(self.sizes) <= DEEPEST_COMPILED + 1
 
     def workload(self, contestants: int, seed: int) -> Workload:
-        """Make the workload, to be run for a time that grows with the number of contestants."""
+        """Make the workload, with a budget proportional to the number of contestants."""
         steps = Budget(SECONDS * contestants, least=9, most=300)
         loading = Budget(0.0, 0, 0)
         plan = Plan(self.batch, LEAST_WARMUP, steps, loading, block=100, breakdown=0, epochs=0)
@@ -94,12 +94,12 @@ class SweepPoint:
 
 
 def crossover_points(quick: bool) -> Iterator[SweepPoint]:
-    """A few widths and batches: enough to see from where a GPU wins."""
+    """A few widths and batches, to find the crossover."""
     return _points(QUICK if quick else COARSE)
 
 
 def scaling_points(quick: bool) -> Iterator[SweepPoint]:
-    """Many widths and batches, so that cliffs show, and depths, for the cost of a small layer."""
+    """Many widths and batches, to find cliffs, and depths, for the cost of a small layer."""
     return _points(QUICK_FINE if quick else FINE)
 
 

@@ -46,7 +46,7 @@ def char_gpt(settings: Settings, path: Path, steps_per_epoch: int, **sizes: floa
     nnlib train char-gpt --data tinyshakespeare.txt --out run
     nnlib sample run --prompt "ROMEO:"
 
-    The sizes that are not given, and 8 epochs of 250 steps, take about a minute on two cores.
+    With default sizes, 8 epochs of 250 steps take about a minute on two cores.
     """  # noqa: D301 - \b is the character: click keeps the lines below it
     text = data.text(path)
     config = GPTConfig(vocab_size=text.tokenizer.vocab_size, bias=False, **sizes)  # type: ignore[arg-type]

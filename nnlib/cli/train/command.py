@@ -1,4 +1,4 @@
-"""The group of trainings: what can be trained, each with its own options."""
+"""The group of trainings, each with its own options."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TASKS = {
 
 
 class Tasks(click.Group):
-    """The trainings, loaded when they are asked for."""
+    """The trainings, loaded at their use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the trainings."""
@@ -49,7 +49,7 @@ class Tasks(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the training, or say which one was probably meant."""
+        """Find the training, or suggest a similar one."""
         if args[0] not in TASKS and not args[0].startswith("-"):
             hint = did_you_mean(args[0], TASKS)
             ctx.fail(f"The model must be one of {', '.join(TASKS)}. Received: {args[0]!r}.{hint}")
@@ -58,7 +58,7 @@ class Tasks(click.Group):
 
 @click.group(cls=Tasks, options_metavar="", subcommand_metavar="MODEL [OPTIONS]")
 def train(**_: Any) -> None:
-    """Train a model and report how well it does on data that it has not seen.
+    """Train a model and report its accuracy on test data.
 
     \b
     nnlib train mlp
@@ -66,6 +66,6 @@ def train(**_: Any) -> None:
     nnlib train lenet --data mnist --epochs 30 --out run --resume
 
     Each model has its own --help. Options that are not given come from a recipe for the model,
-    which the output shows. The result is that of the last epoch: nothing is chosen by looking at
-    the test data.
+    which the output shows. The result is that of the last epoch: no choice depends on the test
+    data.
     """  # noqa: D301 - \b is the character: click keeps the lines below it

@@ -90,13 +90,13 @@ def make_model(name: str, dataset: ArrayDataset) -> Module:
     if name == "mlp":
         return models.create(name, sizes=(height * width * channels, HIDDEN, classes))
     sizes = {"num_classes": classes, "in_channels": channels, "image_size": height}
-    if name.startswith("vgg"):  # without it the deep ones do not begin to learn
+    if name.startswith("vgg"):  # without it the deep ones do not learn
         return models.create(name, batch_norm=True, **sizes)
     return models.create(name, **sizes)
 
 
 def enlarged(dataset: ArrayDataset, size: int) -> ArrayDataset:
-    """Enlarge images that are smaller: each pixel as often as it goes, and a margin of zeros.
+    """Enlarge smaller images: repeat pixels an integer number of times, and pad with zeros.
 
     Examples
     --------

@@ -17,18 +17,18 @@ __all__ = ["Settings", "size_options", "training_options"]
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user said on the command line about a training, whatever is trained.
+    """Options of the command line common to all trainings.
 
     Attributes
     ----------
     epochs, seed : int
     out : Path or None
-        The folder for what comes out.
+        The folder for results.
     precision : str or None
-        Of model and loss, if not as it is.
+        Of model and loss; None: unchanged.
     resume, as_json, quiet : bool
     changes : dict
-        What to change in the model's recipe; None: nothing.
+        Changes of the model's recipe.
     """
 
     epochs: int

@@ -28,21 +28,21 @@ __all__ = ["Job", "run"]
 
 @dataclass(frozen=True)
 class Job:
-    """What to train, on what, and how.
+    """Model, data and options of a training.
 
     Attributes
     ----------
     model, data : str
-        What both are called.
+        Their names.
     recipe : Recipe
     make, load : callable
         Make the model and the training batches, in this order, after the seed is set.
     held_out : dataset or iterable of batches
-        What the model is judged by, never trained on.
+        Test data, never trained on.
     about : str
-        How much data there are.
+        Description of the amount of data.
     results : callable
-        Last epoch's numbers → those to report, by name.
+        Values of the last epoch → those to report, by name.
     loss : str or callable
     metrics : sequence
     held_out_batch : int
@@ -50,7 +50,7 @@ class Job:
     options : dict
         Further options, such as the model's sizes.
     notes : callable, optional
-        Model → what is kept with its weights, so that it can be used without the data.
+        Model → metadata of its weights file, so that it can be used without the data.
     afterwards : callable, optional
         Trained model → further results, by name.
     """
@@ -72,7 +72,7 @@ class Job:
 
 
 def run(job: Job, settings: Settings) -> None:
-    """Do a job, and print what came out."""
+    """Do a job, and print its results."""
     options = {
         "model": job.model,
         "data": job.data,
@@ -81,7 +81,7 @@ def run(job: Job, settings: Settings) -> None:
         **asdict(job.recipe),
         **({} if settings.precision is None else {"precision": settings.precision}),
     }
-    options = json.loads(json.dumps(options))  # as a file gives them back: no tuples
+    options = json.loads(json.dumps(options))  # as read from a file: no tuples
     if settings.out is not None:
         _check_folder(settings.out, options, settings.resume)
     nnlib.manual_seed(settings.seed)
@@ -167,7 +167,7 @@ def _read_options(path: Path) -> dict[str, Any]:
     return read_json(path, "the options of the run")
 
 
-# Words ---------------------------------------------------------------------------------------
+# Texts ---------------------------------------------------------------------------------------
 
 
 def _say(settings: Settings, *lines: str) -> None:

@@ -19,7 +19,7 @@ from nnlib.train.recipes import recipe_for
 __all__ = ["command"]
 
 SPECIAL = ("<pad>", "<s>", "</s>")  # padding, start and end: tokens 0, 1 and 2
-MULTIPLE = 8  # rows are filled up to a multiple of so many tokens: few shapes, few recordings
+MULTIPLE = 8  # rows are padded to a multiple of so many tokens: few shapes, few traces
 SHOWN = 10  # translations in the report
 
 
@@ -59,7 +59,7 @@ def translate(
     test: int,
     **sizes: Any,
 ) -> None:
-    """Train a transformer to translate; pairs that are held out say how well.
+    """Train a transformer to translate; report scores of held-out pairs.
 
     \b
     nnlib train translate --data eng-spa-nt.tsv --out run
@@ -101,7 +101,7 @@ def command(model: str) -> click.Command:
 
 
 def _tested(model: Module, pieces: BPETokenizer, pairs: ParallelText) -> dict[str, Any]:
-    """Translate what was held out; return scores and some translations."""
+    """Translate the held-out pairs; return scores and some translations."""
     metrics = _sacrebleu()
     assert isinstance(model, Transformer)
     written = models.translate(model, pieces, pairs.source)

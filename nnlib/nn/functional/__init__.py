@@ -1,7 +1,7 @@
 """Layers and losses as functions, with PyTorch's names: ``from nnlib.nn import functional as F``.
 
-Activations are operations: ``F.relu`` is ``nnlib.relu``.  The others check their arguments and call
-`nnlib.ops`; they take arrays and Python lists where tensors are expected.  Two things differ from
+Activations are operations: ``F.relu`` is ``nnlib.relu``.  The other functions check their arguments
+and call `nnlib.ops`; they convert arrays and Python lists to tensors.  Two conventions differ from
 PyTorch: images are (N, H, W, C), and classes are on the last axis.
 """
 

@@ -1,4 +1,4 @@
-"""Activation functions with options of PyTorch's that operations lack."""
+"""Activation functions with PyTorch's options that the operations do not have."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def prelu(x: TensorLike, weight: TensorLike) -> Tensor:
     Raises
     ------
     ShapeError
-        If there are neither 1 nor C slopes.
+        If the number of slopes is neither 1 nor C.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def softmax(x: TensorLike, dim: int = -1) -> Tensor:
     ----------
     x : Tensor, any shape
     dim : int
-        The axis over which the results add up to 1.
+        The axis along which the results sum to 1.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def log_softmax(x: TensorLike, dim: int = -1) -> Tensor:
     ----------
     x : Tensor, any shape
     dim : int
-        The axis over which the exponentials of the results add up to 1.
+        The axis along which the exponentials of the results sum to 1.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def log_softmax(x: TensorLike, dim: int = -1) -> Tensor:
 
 
 def _along(function: Callable[..., Tensor], x: Tensor, dim: int) -> Tensor:
-    """Call a function along an axis; a number counts as a row of one, as in PyTorch."""
+    """Call a function along an axis; a scalar is a row of one value, as in PyTorch."""
     if x.ndim == 0:
         return function(x.reshape(1), axis=check_axis(dim, 1, "dim")).reshape(())
     return function(x, axis=check_axis(dim, x.ndim, "dim"))

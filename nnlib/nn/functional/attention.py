@@ -1,4 +1,4 @@
-"""Attention."""
+"""Attention with PyTorch's order of axes."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def scaled_dot_product_attention(
         Leading axes broadcast with those of the query; the features of the value may be another
         number.
     attn_mask : Tensor, broadcastable to (..., T, S), optional
-        Boolean: which keys a query may see; one that may see none gets 0.  Floating-point: added
-        to the scores.
+        Boolean: true where a query may see a key; a query without keys gets 0.  Floating-point:
+        added to the scores.
     dropout_p : float
-        Probability of dropping a weight.  As in PyTorch it is applied whenever it is given: pass
-        0 in evaluation.
+        Probability of dropping a weight.  As in PyTorch it is always applied: pass 0 in
+        evaluation.
     is_causal : bool
-        Whether a query must not see later keys.  Needs T = S: otherwise it is not said who is
-        later than whom.
+        Whether a query must not see later keys.  Needs T = S, because otherwise "later" is not
+        defined.
     scale : float, optional
-        By what to multiply the scores; ``D ** -0.5`` if not given.
+        Factor of the scores; ``D ** -0.5`` if not given.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def scaled_dot_product_attention(
     Raises
     ------
     ShapeError, DTypeError
-        If the shapes do not fit, or the mask holds integers.
+        If the shapes do not fit, or the mask has integers.
     OptionError
         If ``dropout_p`` is outside [0, 1].
 
@@ -99,7 +99,7 @@ def _lengths(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> tuple[int, int
 
 
 def _leading(*tensors: Tensor) -> tuple[int, ...]:
-    """Return to which leading axes all tensors broadcast."""
+    """Return the common leading axes to which all tensors broadcast."""
     leads = [x.shape[:-2] for x in tensors]
     if leads.count(leads[0]) == len(leads):
         return leads[0]
@@ -126,7 +126,7 @@ def _mask(mask: Tensor, lead: tuple[int, ...], T: int, S: int) -> Tensor:
         return mask
     if len(full) == 4:
         return mask.reshape(padded)
-    # other numbers of leading axes: all but the last of them become the batch, or all if one
+    # other numbers of leading axes: all but the last are joined to the batch, or the only one is it
     mask = ops.broadcast_to(mask.reshape(padded), shape=full)
     heads = lead[-1] if len(lead) > 1 else 1
     return mask.reshape(math.prod(lead) // max(heads, 1), heads, T, S)
@@ -134,7 +134,7 @@ def _mask(mask: Tensor, lead: tuple[int, ...], T: int, S: int) -> Tensor:
 
 @explained
 def dropout_factor(shape: tuple[int, ...], p: float, x: Tensor) -> Tensor:
-    """By what dropout multiplies: 0 with probability p, else 1 / (1 − p).
+    """Factor of dropout: 0 with probability p, else 1 / (1 − p).
 
     Examples
     --------

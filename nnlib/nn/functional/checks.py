@@ -1,7 +1,7 @@
-"""What functions and layers ask of their arguments before they compute.
+"""Checks of the arguments of functions and layers.
 
-Shapes, dtypes and options are always checked.  Values are looked at only where that costs no wait
-for a device (`nnlib_backends.Backend.host_memory`): a training step on a GPU reads nothing.
+Shapes, dtypes and options are always checked.  Values are checked only in host memory
+(`nnlib_backends.Backend.host_memory`): a training step on a GPU reads nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 from nnlib import ops
 from nnlib.arguments import check_choice, check_fraction, check_numbers
 from nnlib.autograd import Tensor, tensor
-from nnlib.autograd.mode import low_dtype
+from nnlib.autograd.mode import half_dtype
 from nnlib.errors import DTypeError, NnlibError, OptionError, ShapeError
 from nnlib.nn.functional.counted import counting, noted
 from nnlib.ops.operation import in_float32
@@ -41,22 +41,22 @@ __all__ = [
 
 Pair: TypeAlias = int | tuple[int, int]
 TensorLike: TypeAlias = "Tensor | Array | Sequence[Any] | float"
-"""A tensor, or what `nnlib.tensor` can make one of."""
+"""A tensor, or an argument of `nnlib.tensor`."""
 
 REDUCTIONS = ("mean", "sum", "none")
 
 
 def as_tensor(value: TensorLike, other: Tensor | None = None) -> Tensor:
-    """Return a tensor as it is; wrap an array; put Python data where ``other`` lives."""
+    """Return a tensor; wrap an array; make a tensor of Python data on the backend of ``other``."""
     if isinstance(value, Tensor):
         return value
     if other is None or hasattr(value, "dtype"):
-        return tensor(value)  # arrays stay on their own backend
+        return tensor(value)  # arrays keep their backend
     return tensor(value, backend=other.backend)
 
 
 def floating(x: TensorLike, name: str) -> Tensor:
-    """Return ``x`` as a tensor, which must be floating-point (integers would become float64)."""
+    """Convert to a tensor and check that it is floating-point (integers would become float64)."""
     if not isinstance(x, Tensor):
         x = as_tensor(x)
     if not is_floating(x.dtype):
@@ -71,9 +71,9 @@ _Function = TypeVar("_Function", bound=Callable[..., Tensor])
 
 
 def float32_inside(function: _Function) -> _Function:
-    """Have a function compute in float32 on 16-bit input, and round once, at the end (a decorator).
+    """Decorate a function to compute 16-bit input in float32, and to round the result only.
 
-    Not under `nnlib.autocast`, which says by itself what is computed in which dtype.
+    Under `nnlib.autocast` it does nothing: the policy of each operation determines the dtypes.
 
     Examples
     --------
@@ -89,11 +89,11 @@ def float32_inside(function: _Function) -> _Function:
 
     @functools.wraps(function)
     def compute(*args: Any, **options: Any) -> Tensor:
-        for name in names[len(args) :]:  # arrays may come by name, too
+        for name in names[len(args) :]:  # arrays may be keywords, too
             if name not in options:
                 break
             args = (*args, options.pop(name))
-        if args and is_half(args[0]) and low_dtype() is None:
+        if args and is_half(args[0]) and half_dtype() is None:
             with counting() as counts:
                 y = in_float32(function, args, options)
             return counts.passed_to(cast("Tensor", y))
@@ -103,7 +103,7 @@ def float32_inside(function: _Function) -> _Function:
 
 
 def like(value: TensorLike, input: Tensor, name: str) -> Tensor:
-    """Return a target as a tensor of the input's dtype and shape.
+    """Convert a target to the input's dtype, and check its shape.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def like(value: TensorLike, input: Tensor, name: str) -> Tensor:
 
 
 def check_shape(value: Tensor | None, shape: tuple[int, ...], name: str) -> None:
-    """Refuse an optional parameter of another shape."""
+    """Check the shape of an optional parameter."""
     if value is not None and value.shape != shape:
         raise ShapeError(f"{name} must have shape {shape}. Received: {value.dtype} {value.shape}")
 
@@ -135,7 +135,7 @@ def check_axis(axis: int, ndim: int, name: str) -> int:
 def check_range(
     values: Tensor, low: float, high: float, error: type[NnlibError], what: str
 ) -> None:
-    """Refuse values outside [low, high], where the host can see them without waiting."""
+    """Check that values are in [low, high], if they are in host memory."""
     if not values.backend.host_memory or values.size == 0:
         return
     tracing = current()
@@ -176,7 +176,7 @@ def pair(value: Pair, name: str, least: int = 1) -> tuple[int, int]:
 
 
 def reduce(losses: Tensor, reduction: str) -> Tensor:
-    """Combine the losses of all instances.
+    """Combine the losses of all samples.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def reduce(losses: Tensor, reduction: str) -> Tensor:
     Raises
     ------
     ShapeError
-        If there is no loss to take the mean of.
+        If there is no loss for a mean.
     """
     check_choice(reduction, REDUCTIONS, "reduction")
     if reduction == "none":

@@ -1,4 +1,4 @@
-"""What a loss is the mean over: needed to put the losses of several batches together."""
+"""Divisors of mean losses, needed to combine the losses of several batches."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from nnlib.autograd import Tensor
 __all__ = ["Count", "Counts", "counting", "noted"]
 
 Count: TypeAlias = "Tensor | float | None"
-"""By what a mean was divided: a number, or a tensor without axes; None for a sum, which adds up."""
+"""Divisor of a mean: a number or a 0-d tensor; None for a sum."""
 
 
 class Counts:
-    """The losses that were computed while `counting`, and what each is the mean over."""
+    """The losses that were computed while `counting`, each with the divisor of its mean."""
 
     def __init__(self) -> None:
         self._noted: list[tuple[Tensor, Count]] = []
 
     def add(self, loss: Tensor, count: Count) -> None:
-        """Take in a loss."""
+        """Add a loss."""
         self._noted.append((loss, count))
 
     def of(self, value: Any, default: Count) -> Count:
-        """Return what a value is the mean over, if it is one of these losses as it was computed."""
+        """Return the divisor of a value if it is one of these losses, unchanged."""
         return next((count for loss, count in self._noted if loss is value), default)
 
     def passed_to(self, value: Tensor) -> Tensor:
-        """Return a value that was made of the last of these losses, noted as that one was."""
+        """Return a value computed from the last of these losses, with the same divisor."""
         return noted(value, self._noted[-1][1]) if self._noted else value
 
 
@@ -39,7 +39,7 @@ _counts: ContextVar[Counts | None] = ContextVar("nnlib_counts", default=None)
 
 @contextmanager
 def counting() -> Iterator[Counts]:
-    """Note what losses are means over, in this block.
+    """Collect the divisors of losses inside a ``with`` block.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def counting() -> Iterator[Counts]:
 
 
 def noted(loss: Tensor, count: Count) -> Tensor:
-    """Return a loss, after noting what it is the mean over if anybody wants to know."""
+    """Return a loss; inside `counting` note the divisor of its mean."""
     counts = _counts.get()
     if counts is not None:
         counts.add(loss, count)

@@ -48,12 +48,13 @@ def cross_entropy(
         Logits: the values before the softmax; the classes are on the last axis.
     target : Tensor, (...) of integers, or (..., C) of floats
         Class labels in [0, C), or the probabilities of all classes.  The range of labels is
-        checked on the CPU; a GPU is not made to wait for it.
+        checked on the CPU only.
     weight : Tensor, (C,), optional
         Factor of each class.
     ignore_index : int or None
-        Instances with this label count neither in the loss nor in the mean.  What does not count,
-        by its label or by a weight of 0, has a loss and a gradient of 0 whatever the logits are.
+        Instances with this label count neither in the loss nor in the mean.  An instance that does
+        not count, by its label or by a weight of 0, has a loss and a gradient of 0, whatever its
+        logits are.
     reduction : {"mean", "sum", "none"}
         The mean of labels is weighted by their classes' weights; it is 0 if all are ignored.
     label_smoothing : float
@@ -64,7 +65,7 @@ def cross_entropy(
     ShapeError
         If the shapes do not fit.
     DTypeError
-        If the logits are no floats, or labels of this shape are no integers.
+        If the logits are no floats, or the labels no integers.
     LabelError
         If a label is out of range.
 
@@ -115,12 +116,12 @@ def nll_loss(
         From `log_softmax`.
     target : Tensor, (...) of integers
     weight, ignore_index, reduction
-        As of `cross_entropy`, which is this after `log_softmax`.
+        See `cross_entropy`, which is this after `log_softmax`.
 
     Raises
     ------
     ShapeError, DTypeError, LabelError
-        As of `cross_entropy`.
+        See `cross_entropy`.
 
     Examples
     --------
@@ -153,7 +154,7 @@ def _class_weight(weight: TensorLike | None, logits: Tensor) -> Tensor | None:
 def _labels(
     target: Tensor, logits: Tensor, ignore_index: int | None, name: str
 ) -> tuple[Tensor, Tensor | None]:
-    """Return flat labels in range, and which of them count; None if all do."""
+    """Return flat labels in range, and a mask of those that count; None if all do."""
     if target.shape != logits.shape[:-1]:
         raise ShapeError(
             f"{name} needs labels of shape {logits.shape[:-1]} for logits {logits.shape} (classes "
@@ -168,7 +169,7 @@ def _labels(
     labels, counted = _flat(target, 1), None
     if all_count(labels, logits.shape[-1], ignore_index):
         return labels, None
-    # Not looking at the values, a device takes the same path for every batch.
+    # On a device the values are not checked: every batch takes the same path.
     if ignore_index is not None and (ignore_index >= 0 or target.dtype.kind == "i"):
         kept = labels != ignore_index
         labels, counted = ops.where(kept, labels, 0), kept
@@ -177,12 +178,12 @@ def _labels(
 
 
 def all_count(labels: Tensor, classes: int, ignore_index: int | None) -> bool:
-    """Whether the host can see, without waiting, that no label is ignored or out of range."""
+    """Whether labels are in host memory, and none is ignored or out of range."""
     backend = labels.backend
     if not backend.host_memory or labels.size == 0:
         return False
     if ignore_index is not None and 0 <= ignore_index < classes:
-        return False  # it may come up in any batch
+        return False  # any batch may contain it
     inside = backend.inside(labels.data, 0, classes - 1)
     tracing = current()
     if tracing is None:
@@ -200,7 +201,7 @@ def _flat(x: Tensor, ndim: int) -> Tensor:
 
 
 def _importance(labels: Tensor, counted: Tensor | None, weight: Tensor | None) -> Tensor | None:
-    """Weight of each instance's class, 0 where it does not count; None without weights."""
+    """Return the class weight of each sample, 0 if it is ignored; None without weights."""
     if weight is None:
         return None
     factors = weight[labels]
@@ -210,9 +211,9 @@ def _importance(labels: Tensor, counted: Tensor | None, weight: Tensor | None) -
 def _counted(
     counted: Tensor | None, importance: Tensor | None, weight: Tensor | None
 ) -> Tensor | None:
-    """Which instances count, those of classes with the weight 0 left out; None if all do."""
+    """Return a mask of the samples that count, without classes of weight 0; None if all do."""
     if weight is None or importance is None or weight.requires_grad:
-        return counted  # a weight that is learned has a gradient at 0, too
+        return counted  # a learned weight has a gradient at 0, too
     return importance != 0
 
 
@@ -221,7 +222,7 @@ def _smooth(shares: Tensor, smoothing: float) -> Tensor:
 
 
 def _share_losses(logits: Tensor, shares: Tensor, weight: Tensor | None) -> Tensor:
-    """``−Σ share · log softmax`` over the classes; a share of 0 counts nothing: 0 log 0 = 0."""
+    """``−Σ share · log softmax`` over the classes, with 0 log 0 = 0."""
     shares = shares if weight is None else shares * weight
     scores = ops.log_softmax(logits, axis=-1)
     nothing = (shares == 0) & (scores == -math.inf)
@@ -231,11 +232,11 @@ def _share_losses(logits: Tensor, shares: Tensor, weight: Tensor | None) -> Tens
 def _reduce(
     losses: Tensor, importance: Tensor | None, shape: tuple[int, ...], reduction: str
 ) -> Tensor:
-    """Combine losses; ``importance`` says how much each counts in the mean, or whether."""
+    """Combine losses; ``importance`` is the weight of each in the mean, or whether it counts."""
     if importance is None or reduction != "mean" or math.prod(shape) == 0:
         return reduce(losses if losses.shape == shape else losses.reshape(shape), reduction)
     total = ops.sum(importance.astype(losses.dtype))
     mean = ops.sum(losses) / ops.where(total == 0, 1.0, total)
-    # float16 cannot count beyond 2048
+    # float16 has no odd integers beyond 2048
     exact = total if total.dtype.itemsize >= 4 else ops.sum(importance.astype("float32"))
     return noted(mean, exact)

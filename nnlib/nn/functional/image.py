@@ -34,7 +34,7 @@ def conv2d(
     *,
     activation: str | None = None,
 ) -> Tensor:
-    """Two-dimensional convolution, as deep learning uses the word (correlation).
+    """Two-dimensional convolution in the sense of deep learning (cross-correlation).
 
     Parameters
     ----------
@@ -44,12 +44,12 @@ def conv2d(
     stride, dilation : int or (int, int)
         For height and width.
     padding : int, (int, int), "valid" or "same"
-        Rows and columns of zeros on each side; "valid" is none, "same" as many as keep the size
-        (with stride 1; an odd one goes to the bottom and right, as in PyTorch).
+        Rows and columns of zeros on each side; "valid" adds none, "same" preserves the size
+        (with stride 1; an odd row or column is added at the bottom or right, as in PyTorch).
     groups : int
-        The channels fall into so many independent convolutions.
+        Number of independent groups of channels.
     activation : {None, "relu", "tanh", "sigmoid"}
-        Applied to the result while it is at hand, which is faster than afterwards.
+        Applied to the result in the same kernel, which is faster than a separate operation.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def conv2d(
     ShapeError
         If the axes or channels do not fit, or the window is larger than the padded image.
     OptionError
-        If an option is out of range, or ``activation`` another word.
+        If an option is out of range, or ``activation`` is unknown.
 
     Examples
     --------
@@ -120,7 +120,7 @@ def conv1d(
     Raises
     ------
     ShapeError, OptionError
-        As of `conv2d`.
+        See `conv2d`.
 
     Examples
     --------
@@ -158,7 +158,7 @@ def max_pool2d(
     kernel_size : int or (int, int)
         Height and width of the window.
     stride : int or (int, int), optional
-        From window to window; the window's own size if not given.
+        Distance between windows; the size of a window if not given.
     padding : int or (int, int)
         Rows and columns of −∞ on each side, at most half a window.
 
@@ -204,7 +204,7 @@ def avg_pool2d(
 
 @explained
 def adaptive_avg_pool2d(x: TensorLike, output_size: Pair) -> Tensor:
-    """Mean of as many windows as the output has places, as equal in size as they can be.
+    """Mean of H' × W' windows that are as equal in size as possible.
 
     Parameters
     ----------
@@ -236,14 +236,14 @@ def adaptive_avg_pool2d(x: TensorLike, output_size: Pair) -> Tensor:
     if height % rows == 0 and width % columns == 0 and height and width:
         size = (height // rows, width // columns)
         return x if size == (1, 1) else ops.avg_pool2d(x, size=size, stride=size)
-    return _adapt(_adapt(x, 1, rows), 2, columns)  # windows are rectangles: axis by axis
+    return _adapt(_adapt(x, 1, rows), 2, columns)  # one axis at a time
 
 
-def _adapt(x: Tensor, axis: int, places: int) -> Tensor:
+def _adapt(x: Tensor, axis: int, count: int) -> Tensor:
     size = x.shape[axis]
     parts = []
-    for i in range(places):
-        window = slice(i * size // places, -(-(i + 1) * size // places))
+    for i in range(count):
+        window = slice(i * size // count, -(-(i + 1) * size // count))
         part = x[(slice(None),) * axis + (window,)]
         parts.append(ops.mean(part, axis=axis, keepdims=True))
     return ops.concatenate(*parts, axis=axis)
@@ -253,7 +253,7 @@ def _adapt(x: Tensor, axis: int, places: int) -> Tensor:
 
 
 def sides(padding: Pair | str, window: tuple[int, int], stride: tuple[int, int]) -> Sides:
-    """Return the zeros ((top, bottom), (left, right)) that a padding option asks for.
+    """Return the zeros ((top, bottom), (left, right)) of a padding option.
 
     Examples
     --------

@@ -26,7 +26,7 @@ __all__ = ["dropout", "embedding", "linear", "one_hot"]
 def linear(
     x: TensorLike, weight: Tensor, bias: Tensor | None = None, *, activation: str | None = None
 ) -> Tensor:
-    """``x Wᵀ + b``, the course's z = W a + b with instances as rows; then an activation.
+    """``x Wᵀ + b`` with samples as rows (the course's z = W a + b), then an activation.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def linear(
     weight : Tensor, (out_features, in_features)
     bias : Tensor, (out_features,), optional
     activation : {None, "relu", "tanh", "sigmoid", "gelu_tanh"}
-        Computed along with the product, which is faster than afterwards.
+        Applied in the epilogue of the GEMM, which is faster than a separate operation.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def linear(
     ShapeError, DTypeError
         If the shapes do not fit, or x holds integers.
     OptionError
-        If ``activation`` is another word.
+        If ``activation`` is unknown.
 
     Examples
     --------
@@ -68,10 +68,10 @@ def embedding(indices: TensorLike, weight: Tensor, padding_idx: int | None = Non
     Parameters
     ----------
     indices : Tensor of integers, any shape
-        In [0, num_embeddings).  Checked on the CPU; a GPU is not made to wait for it.
+        In [0, num_embeddings), which is checked on the CPU only.
     weight : Tensor, (num_embeddings, embedding_dim)
     padding_idx : int, optional
-        The row at this index gets no gradient.
+        The row of this index has no gradient.
 
     Returns
     -------
@@ -118,11 +118,10 @@ def one_hot(labels: TensorLike, num_classes: int, dtype: Any = "int64") -> Tenso
     Parameters
     ----------
     labels : Tensor of integers, any shape
-        In [0, num_classes).  Checked on the CPU; on a GPU a label out of range gives a row of
-        zeros.
+        In [0, num_classes).  Checked on the CPU; on a GPU a label out of range has a row of zeros.
     num_classes : int
     dtype : dtype
-        Of the result; float32 for a target of `cross_entropy`.
+        Dtype of the result; float32 for a target of `cross_entropy`.
 
     Returns
     -------
@@ -135,7 +134,7 @@ def one_hot(labels: TensorLike, num_classes: int, dtype: Any = "int64") -> Tenso
     OptionError
         If there are no classes.
     LabelError
-        If a label is out of range (looked at on the CPU only).
+        If a label is out of range (checked on the CPU only).
 
     Examples
     --------
@@ -159,7 +158,7 @@ def dropout(
 ) -> Tensor:
     """Set each value to 0 with probability p and divide the others by 1 − p.
 
-    So the expected value stays.  Source: Srivastava et al. (2014), in the "inverted" form.
+    This preserves the expected value.  Source: Srivastava et al. (2014), in the "inverted" form.
 
     Parameters
     ----------
@@ -167,9 +166,9 @@ def dropout(
     p : float
         In [0, 1].
     training : bool
-        Return x itself if not.
+        If false, return x itself.
     generator : Generator, optional
-        Where the mask comes from; `nnlib.random.default_generator` if not given.
+        Draws the mask; `nnlib.random.default_generator` if not given.
 
     Raises
     ------

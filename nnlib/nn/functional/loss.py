@@ -30,7 +30,7 @@ __all__ = [
     "smooth_l1_loss",
 ]
 
-LOG_OF_ZERO = -100.0  # PyTorch's stand-in for the logarithm of a probability that is 0
+LOG_OF_ZERO = -100.0  # PyTorch's value for the logarithm of a probability of 0
 
 
 @explained
@@ -62,7 +62,7 @@ def mse_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> 
 @explained
 @float32_inside
 def l1_loss(input: TensorLike, target: TensorLike, reduction: str = "mean") -> Tensor:
-    """``|input − target|``, the absolute error; parameters and errors as of `mse_loss`.
+    """``|input − target|``, the absolute error; parameters and errors: see `mse_loss`.
 
     Examples
     --------
@@ -83,9 +83,9 @@ def huber_loss(
     Parameters
     ----------
     input, target, reduction
-        As of `mse_loss`.
+        See `mse_loss`.
     delta : float
-        Where the parabola ends and the straight line begins; positive.
+        Error at which the parabola changes to a straight line; positive.
 
     Raises
     ------
@@ -117,9 +117,9 @@ def smooth_l1_loss(
     Parameters
     ----------
     input, target, reduction
-        As of `mse_loss`.
+        See `mse_loss`.
     beta : float
-        Where the parabola ends and the straight line begins; not negative.
+        Error at which the parabola changes to a straight line; not negative.
 
     Raises
     ------
@@ -159,8 +159,8 @@ def binary_cross_entropy_with_logits(
     input : Tensor
         Logits: the values before the sigmoid.
     target : Tensor of the same shape
-        Probabilities of the positive class, usually 0 or 1 (bool and integers too).  That they lie
-        in [0, 1] is checked on the CPU; a GPU is not made to wait for it.
+        Probabilities of the positive class, usually 0 or 1 (bool and integers too).  The range
+        [0, 1] is checked on the CPU only.
     weight : Tensor, optional
         Factor of each loss; broadcast.  Where it is 0, input and target may be anything.
     reduction : {"mean", "sum", "none"}
@@ -203,24 +203,24 @@ def binary_cross_entropy(
 ) -> Tensor:
     """``−t log p − (1 − t) log(1 − p)`` of probabilities p.
 
-    The logarithm of 0 counts as −100 with derivative 0.  Prefer
-    `binary_cross_entropy_with_logits`, which needs no such rule.
+    The logarithm of 0 is −100 with derivative 0; `binary_cross_entropy_with_logits` needs no such
+    rule.
 
     Parameters
     ----------
     input : Tensor
         Probabilities in [0, 1], such as the output of a sigmoid.
     target, weight, reduction
-        As of `binary_cross_entropy_with_logits`.
+        See `binary_cross_entropy_with_logits`.
 
     Raises
     ------
     OptionError
-        If a probability is outside [0, 1] (looked at on the CPU only).
+        If a probability is outside [0, 1] (checked on the CPU only).
     ShapeError
         If the shapes differ.
     LabelError
-        If a target is outside [0, 1] (looked at on the CPU only).
+        If a target is outside [0, 1] (checked on the CPU only).
 
     Examples
     --------
@@ -250,7 +250,7 @@ def kl_div(
     target : Tensor of the same shape
         Probabilities, or their logarithms with ``log_target``.
     reduction : {"batchmean", "mean", "sum", "none"}
-        "batchmean" divides the sum by N, as the mathematical definition has it; "mean" divides it
+        "batchmean" divides the sum by N, as in the mathematical definition; "mean" divides it
         by the number of values, as PyTorch does.
     log_target : bool
 
@@ -275,7 +275,7 @@ def kl_div(
     else:
         nothing = target == 0
         share, logarithm = target, ops.log(ops.where(nothing, 1.0, target))
-    unlikely = nothing & (input == -math.inf)  # 0 · ∞ would be no number
+    unlikely = nothing & (input == -math.inf)  # 0 · ∞ would be NaN
     losses = share * (logarithm - ops.where(unlikely, 0.0, input))
     if reduction == "batchmean":
         rows = max(input.shape[0] if input.ndim else 1, 1)
@@ -291,11 +291,11 @@ def _factor(value: TensorLike, input: Tensor) -> Tensor:
 def _counted(
     input: Tensor, target: Tensor, weight: TensorLike | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return input and target with 0 where the weight is 0: what does not count may be NaN."""
+    """Return input and target with 0 where the weight is 0, because they may be NaN there."""
     if weight is None:
         return input, target, None
     weight = _factor(weight, input)
-    if weight.requires_grad:  # a weight that is learned has a gradient at 0, too
+    if weight.requires_grad:  # a learned weight has a gradient at 0, too
         return input, target, weight
     counts = weight != 0
     return ops.where(counts, input, 0.0), ops.where(counts, target, 0.0), weight

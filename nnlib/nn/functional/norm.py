@@ -21,7 +21,7 @@ def layer_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Subtract the mean of each instance's last axes and divide by their deviation.
+    """Subtract the mean of each sample's last axes and divide by their standard deviation.
 
     Source: Ba, Kiros & Hinton (2016).
 
@@ -32,7 +32,7 @@ def layer_norm(
         The last axes.
     weight, bias : Tensor, normalized_shape, optional
     eps : float
-        Added to the variance (the one that divides by the number of values).
+        Added to the biased variance.
 
     Raises
     ------
@@ -62,10 +62,10 @@ def rms_norm(
     weight: Tensor | None = None,
     eps: float = 1e-6,
 ) -> Tensor:
-    """Divide by the root mean square of each instance's last axes (Zhang & Sennrich, 2019).
+    """Divide by the root mean square of each sample's last axes (Zhang & Sennrich, 2019).
 
-    Parameters and errors are those of `layer_norm`, without a bias; ``eps`` is added to
-    the mean square.
+    Parameters and errors are those of `layer_norm`, without a bias; ``eps`` is added to the mean
+    square.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def rms_norm(
 def _last_axes(
     x: Tensor, normalized_shape: int | tuple[int, ...]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the normalised shape, and that of x with its axes joined to one."""
+    """Return the normalised shape, and the shape of x with these axes joined to one."""
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not shape or x.shape[-len(shape) :] != shape:
         raise ShapeError(f"the last axes must be {shape}. Received: {x.dtype} {x.shape}")
@@ -100,7 +100,7 @@ def group_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Normalise each instance over groups of channels and all positions (Wu & He, 2018).
+    """Normalise each sample over groups of channels and all positions (Wu & He, 2018).
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def group_norm(
     check_shape(weight, x.shape[-1:], "the weight of group_norm")
     check_shape(bias, x.shape[-1:], "the bias of group_norm")
     y = x
-    if x.size:  # there is no mean of nothing
+    if x.size:  # an empty array has no mean
         groups = x.reshape(x.shape[0], -1, num_groups, x.shape[-1] // num_groups)
         centred = groups - ops.mean(groups, axis=(1, 3), keepdims=True)
         variance = ops.mean(centred * centred, axis=(1, 3), keepdims=True)
@@ -160,12 +160,12 @@ def batch_norm(
     ----------
     x : Tensor, (N, ..., C)
     running_mean, running_var : Tensor, (C,), or None
-        When training they are moved towards the batch's mean and unbiased variance, in place;
-        otherwise they take the place of the batch's own.
+        In training they are updated in place by the batch's mean and unbiased variance;
+        otherwise they are used instead of the batch's own.
     weight, bias : Tensor, (C,), optional
     training : bool
     momentum : float
-        By how much the running values move: running + momentum · (batch − running).
+        Weight of the batch in the update: running + momentum · (batch − running).
     eps : float
         Added to the variance.
 
@@ -174,7 +174,7 @@ def batch_norm(
     ShapeError
         If a parameter has another shape, or a training batch has one value per channel.
     OptionError
-        If there are no running values to use when not training.
+        If there are no running values in evaluation.
 
     Examples
     --------
@@ -215,7 +215,7 @@ def _by_running(
 
 @no_grad()
 def _follow(running_mean: Tensor, running_var: Tensor, x: Tensor, momentum: float | Tensor) -> None:
-    """Move the running statistics towards the batch's."""
+    """Update the running statistics by the batch's."""
     axes = tuple(range(x.ndim - 1))
     running_mean += (x.mean(axis=axes) - running_mean) * momentum
     running_var += (x.var(axis=axes, ddof=1) - running_var) * momentum

@@ -1,4 +1,4 @@
-"""What all schedules share: a learning rate for each step, computed in closed form."""
+"""`LRScheduler`: the base class, with the learning rate as a function of the step."""
 
 from __future__ import annotations
 
@@ -15,30 +15,28 @@ __all__ = ["LRScheduler"]
 class LRScheduler:
     """Base class: sets ``"lr"`` of every group as a function of the number of steps.
 
-    The first value is set when the schedule is made; call `step` after the optimizer's step (or
-    after each epoch: a schedule counts whatever you call it for).  The rate is computed from the
-    initial one, so it does not matter what happened to ``"lr"`` in between.
+    The constructor sets the first value; call `step` after each step of the optimizer, or after
+    each epoch.  The learning rate is computed from the initial one, whatever ``"lr"`` was between.
 
     Parameters
     ----------
     optimizer : Optimizer
-        Its groups' ``"lr"`` are the initial rates, remembered there as ``"initial_lr"``.  A later
-        schedule of the same optimizer begins with the same initial rates, unless ``"lr"`` was set
-        by hand in between: then with that.
+        The groups' ``"lr"`` are the initial learning rates, which are stored as ``"initial_lr"``.
+        A later schedule of the same optimizer starts with these, unless ``"lr"`` was set by hand.
 
     Attributes
     ----------
     last_epoch : int
-        How often `step` was called.
+        Number of calls of `step`.
     base_lrs : list of float
-        The initial rate of each group.
+        Initial learning rate of each group.
 
     Raises
     ------
     DTypeError
         If ``optimizer`` is not one.
     OptionError
-        If a group's ``"lr"`` is no rate; at a step, if the optimizer has lost a group since then.
+        If a group's ``"lr"`` is no learning rate; at a step, if the optimizer has fewer groups.
 
     Examples
     --------
@@ -64,39 +62,39 @@ class LRScheduler:
         raise NotImplementedError  # abstract
 
     def apply(self) -> None:
-        """Set the learning rates for the present step."""
-        self.optimizer._take_over_groups()
+        """Set the learning rates of the current step."""
+        self.optimizer._sync_groups()
         groups = self.optimizer.param_groups
         if len(groups) < len(self.base_lrs):
             raise OptionError(
                 f"the schedule was made for {len(self.base_lrs)} groups of parameters. Received: "
                 f"an optimizer with {len(groups)}. Make a new schedule"
             )
-        for group in groups[len(self.base_lrs) :]:  # all at first; later those added since
+        for group in groups[len(self.base_lrs) :]:  # those added since the last call
             self.base_lrs.append(_initial_rate(group))
         for index, (group, base_lr) in enumerate(zip(groups, self.base_lrs, strict=True)):
             set_rate(group, self.rate(base_lr, self.last_epoch, index))
 
     def step(self) -> None:
-        """Go on by one step (or epoch)."""
+        """Advance by one step (or epoch)."""
         self.last_epoch += 1
         self.apply()
 
     def get_last_lr(self) -> list[float]:
-        """Return the present learning rate of each group."""
+        """Return the current learning rate of each group."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position: numbers and lists only, which JSON can hold."""
+        """Return the position as numbers and lists, which JSON supports."""
         return {"last_epoch": self.last_epoch, "base_lrs": list(self.base_lrs)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a position that `state_dict` returned, and set its learning rates.
+        """Load the result of `state_dict`, and set its learning rates.
 
         Raises
         ------
         StateError
-            If it is not the state of such a schedule, or of another number of groups.
+            If it is the state of another schedule, or of another number of groups.
         """
         self.check_state(state)
         self.last_epoch = int(state["last_epoch"])
@@ -120,13 +118,13 @@ class LRScheduler:
         groups = len(self.optimizer.param_groups)
         if "base_lrs" in expected and len(state["base_lrs"]) != groups:
             raise StateError(
-                f"base_lrs must have one rate for each of {groups} groups. "
+                f"base_lrs must have one learning rate for each of {groups} groups. "
                 f"Received: {state['base_lrs']!r}"
             )
 
 
 def _initial_rate(group: dict[str, Any]) -> float:
-    """Return where a new schedule begins: the first one's rate, or one set by hand since then."""
+    """Return the initial learning rate: the first schedule's, or one set by hand since then."""
     now = Range().check("lr", group.get("lr"))
     if now != group.get("scheduled_lr", now):
         group["initial_lr"] = now
@@ -135,12 +133,12 @@ def _initial_rate(group: dict[str, Any]) -> float:
 
 
 def set_rate(group: dict[str, Any], rate: float) -> None:
-    """Set a group's learning rate, and note that a schedule did it."""
+    """Set a group's learning rate, and mark it as set by a schedule."""
     group["lr"] = group["scheduled_lr"] = rate
 
 
 def _alike(own: Any, value: Any) -> bool:
-    """Whether a value is of the kind of another: a number, or a list of such."""
+    """Whether two values have the same type: a number, or a list of numbers."""
     if isinstance(own, list) and isinstance(value, list):
         return not own or all(_alike(own[0], item) for item in value)
     if isinstance(own, bool) or not isinstance(own, int | float | None):
@@ -152,7 +150,7 @@ def _alike(own: Any, value: Any) -> bool:
 
 
 def check_optimizer(optimizer: Any) -> None:
-    """Raise unless it is an optimizer."""
+    """Check that the argument is an optimizer."""
     if not isinstance(optimizer, Optimizer):
         raise DTypeError(
             f"a schedule needs an optimizer as its first argument. Received: {optimizer!r}"

@@ -24,13 +24,13 @@ def _linear(start: float, end: float, done: float) -> float:
 
 
 class CosineAnnealingLR(LRScheduler):
-    """From the initial rate to ``eta_min`` along half a cosine, without restarts.
+    """From the initial learning rate to ``eta_min`` along half a cosine, without restarts.
 
     Parameters
     ----------
     optimizer : Optimizer
     T_max : int
-        Steps until ``eta_min`` is reached; the rate rises again afterwards.
+        Steps until ``eta_min`` is reached; the learning rate rises again afterwards.
     eta_min : float
 
     Raises
@@ -61,20 +61,20 @@ class CosineAnnealingLR(LRScheduler):
         super().__init__(optimizer)
 
     def rate(self, base_lr: float, step: int, group: int) -> float:
-        """Return the rate at a step."""
+        """Return the learning rate at a step."""
         return _cosine(base_lr, self.eta_min, step / self.T_max)
 
 
 class _Phase(NamedTuple):
-    """A stretch of a cycle: its last step, and the factors of ``max_lr`` at its two ends."""
+    """A phase of a cycle: its last step, and the factors of ``max_lr`` at both ends."""
 
     end: float
     rates: tuple[float, float]
-    momentum: tuple[str, str]  # which of "low" and "high" at the two ends
+    momentum: tuple[str, str]  # "low" or "high" at both ends
 
 
 class OneCycleLR(LRScheduler):
-    """Up to a high rate and down to a very low one, with momentum going the other way.
+    """Raise the learning rate to a maximum, then lower it to almost 0; momentum moves inversely.
 
     Call `step` after every batch.
 
@@ -82,23 +82,23 @@ class OneCycleLR(LRScheduler):
     ----------
     optimizer : Optimizer
     max_lr : float, or list of float
-        The highest rate, of all groups or of each.  The optimizer's own ``lr`` is not used.
+        The maximum, of all groups or of each.  The optimizer's own ``lr`` is not used.
     total_steps : int, optional
         Length of the cycle; otherwise ``epochs · steps_per_epoch``.
     epochs, steps_per_epoch : int, optional
     pct_start : float
-        Part of the cycle that goes up.
+        Fraction of the cycle in which the learning rate increases.
     anneal_strategy : {"cos", "linear"}
     cycle_momentum : bool
         Change ``momentum`` (or the first of ``betas``) between ``max_momentum`` at the lowest
-        rates and ``base_momentum`` at the highest.
+        learning rates and ``base_momentum`` at the highest.
     base_momentum, max_momentum : float
     div_factor : float
-        The first rate is ``max_lr / div_factor``.
+        The first learning rate is ``max_lr / div_factor``.
     final_div_factor : float
-        The last rate is the first one divided by this.
+        The last learning rate is the first one divided by this.
     three_phase : bool
-        Go down to the first rate as fast as up, and to the last one in a third phase.
+        Return to the first learning rate as fast as it rose, and to the last one in a third phase.
 
     Raises
     ------
@@ -151,7 +151,7 @@ class OneCycleLR(LRScheduler):
         rates = max_lr if isinstance(max_lr, list) else [max_lr] * groups
         if len(rates) != groups:
             raise OptionError(
-                f"max_lr must be one rate or one for each of {groups} groups. Received: {max_lr}"
+                f"max_lr must be one number or one for each of {groups} groups. Received: {max_lr}"
             )
         self.max_lrs = [Range().check("max_lr", rate) for rate in rates]
         self.anneal = _annealing(anneal_strategy)
@@ -170,13 +170,13 @@ class OneCycleLR(LRScheduler):
         super().__init__(optimizer)
 
     def rate(self, base_lr: float, step: int, group: int) -> float:
-        """Return the rate at a step."""
+        """Return the learning rate at a step."""
         phase, done = self._locate(step)
         top = self.max_lrs[group] if group < len(self.max_lrs) else self.max_lrs[-1]
         return self.anneal(top * phase.rates[0], top * phase.rates[1], done)
 
     def apply(self) -> None:
-        """Set learning rates and momenta for the present step."""
+        """Set learning rates and momenta of the current step."""
         if self.last_epoch > self.total_steps:
             raise OptionError(
                 f"the cycle has {self.total_steps} steps. Received: step {self.last_epoch}. "
@@ -195,7 +195,7 @@ class OneCycleLR(LRScheduler):
                 group["momentum"] = momentum
 
     def _locate(self, step: int) -> tuple[_Phase, float]:
-        """Return the phase of a step, and how much of the phase is done (0 … 1)."""
+        """Return the phase of a step, and the completed fraction of the phase (0 … 1)."""
         begin = 0.0
         for phase in self.phases[:-1]:
             if step <= phase.end:

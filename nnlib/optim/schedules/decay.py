@@ -1,4 +1,4 @@
-"""Schedules that multiply the initial rate by a simple factor."""
+"""Schedules that multiply the initial learning rate by a simple factor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["ExponentialLR", "LambdaLR", "LinearLR", "MultiStepLR", "StepLR"]
 
 
 class LambdaLR(LRScheduler):
-    """Initial rate times a function of the step.
+    """Initial learning rate times a function of the step.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class LambdaLR(LRScheduler):
     Raises
     ------
     OptionError
-        If a list has not one function for each group.
+        If a list has another length than the groups.
 
     Examples
     --------
@@ -54,7 +54,7 @@ class LambdaLR(LRScheduler):
         super().__init__(optimizer)
 
     def rate(self, base_lr: float, step: int, group: int) -> float:
-        """Return the rate at a step."""
+        """Return the learning rate at a step."""
         function = self.lr_lambda[group] if isinstance(self.lr_lambda, list) else self.lr_lambda
         return base_lr * function(step)
 
@@ -92,7 +92,7 @@ class StepLR(LRScheduler):
         super().__init__(optimizer)
 
     def rate(self, base_lr: float, step: int, group: int) -> float:
-        """Return the rate at a step."""
+        """Return the learning rate at a step."""
         return base_lr * self.gamma ** (step // self.step_size)
 
 
@@ -103,7 +103,7 @@ class MultiStepLR(LRScheduler):
     ----------
     optimizer : Optimizer
     milestones : iterable of int
-        In any order; one that comes twice counts twice.
+        In any order; duplicates count twice.
     gamma : float
 
     Raises
@@ -130,7 +130,7 @@ class MultiStepLR(LRScheduler):
         super().__init__(optimizer)
 
     def rate(self, base_lr: float, step: int, group: int) -> float:
-        """Return the rate at a step."""
+        """Return the learning rate at a step."""
         return base_lr * self.gamma ** bisect_right(self.milestones, step)
 
 
@@ -164,12 +164,12 @@ class ExponentialLR(LRScheduler):
         super().__init__(optimizer)
 
     def rate(self, base_lr: float, step: int, group: int) -> float:
-        """Return the rate at a step."""
+        """Return the learning rate at a step."""
         return base_lr * self.gamma**step
 
 
 class LinearLR(LRScheduler):
-    """Go linearly from one factor to another, then stay: a warm-up, or a linear decay.
+    """Change the factor linearly, then keep it: a warm-up, or a linear decay.
 
     Parameters
     ----------
@@ -210,6 +210,6 @@ class LinearLR(LRScheduler):
         super().__init__(optimizer)
 
     def rate(self, base_lr: float, step: int, group: int) -> float:
-        """Return the rate at a step."""
+        """Return the learning rate at a step."""
         done = min(step, self.total_iters) / self.total_iters
         return base_lr * (self.start_factor + (self.end_factor - self.start_factor) * done)

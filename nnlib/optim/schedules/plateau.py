@@ -1,4 +1,4 @@
-"""A schedule that waits for a metric to stop improving."""
+"""A schedule that reduces the learning rate when a metric stops improving."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ __all__ = ["ReduceLROnPlateau"]
 
 
 class ReduceLROnPlateau(LRScheduler):
-    """Multiply the rates by ``factor`` when a metric has not improved for a while.
+    """Multiply the learning rates by ``factor`` when a metric has not improved for some steps.
 
     Parameters
     ----------
     optimizer : Optimizer
     mode : {"min", "max"}
-        Whether the metric should go down or up.
+        Whether smaller or larger values of the metric are better.
     factor : float
         In [0, 1).
     patience : int
-        How many steps in a row without improvement are accepted.
+        Number of consecutive steps without improvement that are accepted.
     threshold : float
-        What counts as an improvement: a relative or absolute change by more than this.
+        An improvement is a relative or absolute change by more than this.
     threshold_mode : {"rel", "abs"}
     cooldown : int
-        Steps after a reduction in which nothing is counted.
+        Number of steps after a reduction that are not counted.
     min_lr : float, or list of float
-        Lower bound of the rate, of all groups or of each.
+        Lower bound of the learning rate, of all groups or of each.
     eps : float
-        Leave the rate alone if the change would be no larger than this.
+        Smaller changes of the learning rate are not made.
 
     Attributes
     ----------
@@ -96,10 +96,10 @@ class ReduceLROnPlateau(LRScheduler):
         super().__init__(optimizer)
 
     def apply(self) -> None:
-        """Leave the rates as they are: they change by the metric, not by the step."""
+        """Keep the learning rates, which depend on the metric, not on the step."""
 
     def step(self, metric: Any) -> None:  # type: ignore[override]
-        """Note the metric of a step (or epoch), and reduce the rates if it is time.
+        """Count the metric of a step (or epoch), and reduce the learning rates if necessary.
 
         Parameters
         ----------
@@ -124,7 +124,7 @@ class ReduceLROnPlateau(LRScheduler):
             return value == value  # anything but NaN
         sign = 1 if self.mode == "min" else -1
         step = self.threshold * self.best if self.threshold_mode == "rel" else self.threshold
-        # PyTorch's rule: a relative threshold of a negative best asks for less than no change
+        # PyTorch's rule: with a negative best, a relative threshold also accepts a worse value
         return value < self.best - step if sign > 0 else value > self.best + step
 
     def _reduce(self) -> None:
@@ -135,12 +135,12 @@ class ReduceLROnPlateau(LRScheduler):
                 set_rate(group, rate)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was seen so far; the rates themselves are in the optimizer's state."""
+        """Return the counts and the best metric; the optimizer holds the learning rates."""
         names = ("last_epoch", "best", "num_bad_epochs", "cooldown_counter")
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from what `state_dict` returned."""
+        """Load the result of `state_dict`."""
         self.check_state(state)
         for name in self.state_dict():
             setattr(self, name, state[name])

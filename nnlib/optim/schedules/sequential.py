@@ -1,4 +1,4 @@
-"""One schedule after another."""
+"""A sequence of schedules."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ __all__ = ["SequentialLR"]
 
 
 class SequentialLR(LRScheduler):
-    """Schedules that follow each other, such as a warm-up and then a cosine.
+    """A sequence of schedules, such as a warm-up and then a cosine.
 
     Parameters
     ----------
     optimizer : Optimizer
     schedulers : list of LRScheduler
-        Each begins with its own step 0.
+        Each starts with its own step 0.
     milestones : list of int
-        The steps at which the second, third, … begins; increasing, one fewer than schedules.
+        Steps at which the second, third, … schedule starts; increasing.
 
     Raises
     ------
     OptionError
-        If the numbers do not fit, or a schedule is of another optimizer or needs a metric.
+        If the milestones do not fit, or a schedule has another optimizer or needs a metric.
 
     Examples
     --------
@@ -66,7 +66,7 @@ class SequentialLR(LRScheduler):
         super().__init__(optimizer)
 
     def apply(self) -> None:
-        """Let the schedule whose turn it is set the learning rates."""
+        """Set the learning rates of the current schedule."""
         self.base_lrs = self.schedulers[0].base_lrs
         index = bisect_right(self.milestones, self.last_epoch)
         scheduler = self.schedulers[index]
@@ -74,7 +74,7 @@ class SequentialLR(LRScheduler):
         scheduler.apply()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position, and those of the parts."""
+        """Return the position, and the states of the schedules."""
         parts = [scheduler.state_dict() for scheduler in self.schedulers]
         return {**super().state_dict(), "schedulers": parts}
 
@@ -90,7 +90,7 @@ class SequentialLR(LRScheduler):
             scheduler.check_state(part)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a position that `state_dict` returned, and set its learning rates."""
+        """Load the result of `state_dict`, and set its learning rates."""
         self.check_state(state)
         for scheduler, part in zip(self.schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(part)

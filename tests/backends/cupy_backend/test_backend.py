@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nnlib_backends import load_backend, use_backend
+from nnlib_backends.base import anywhere
 from nnlib_backends.common import im2col
 from nnlib_backends.numpy_backend import namespace
 
@@ -100,10 +101,10 @@ def test_convolution_agrees_with_numpy(cupy, options, dtype):
     scale = np.abs(expected).max()
     assert np.abs(cupy.to_numpy(y) - expected).max() <= tolerance * scale
     g = rng.normal(size=expected.shape).astype(dtype)
-    needs = (True, True, True)
-    actual = kernel.backward(cupy.asarray(g), saved, needs, *device, **options)
+    needed = (True, True, True)
+    actual = kernel.backward(cupy.asarray(g), saved, anywhere(needed), *device, **options)
     wide = [a.astype("float64") for a in (g, x, weight, bias)]
-    wanted = reference.backward(wide[0], None, needs, *wide[1:], **options)
+    wanted = reference.backward(wide[0], None, anywhere(needed), *wide[1:], **options)
     for a, w in zip(actual, wanted, strict=True):
         assert np.abs(cupy.to_numpy(a) - w).max() <= tolerance * max(np.abs(w).max(), 1)
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from strict_backend import StrictArray, counting
-from strict_backend.namespace import MENDED
+from strict_backend.namespace import FIXED
 
 import nnlib
 from nnlib import models, nn
@@ -26,7 +26,7 @@ class NoSolver:
 
 @pytest.fixture
 def strict(monkeypatch):
-    monkeypatch.setattr(MENDED.linalg, "_others", NoSolver(), raising=False)
+    monkeypatch.setattr(FIXED.linalg, "_others", NoSolver(), raising=False)
     return load_backend("strict")
 
 
@@ -45,7 +45,7 @@ def test_numbers_are_numpys(strict, dtype):
 
 
 def test_other_functions_are_cupys():
-    linalg = HostLinalg(MENDED, SimpleNamespace(norm=lambda x: "a norm"))
+    linalg = HostLinalg(FIXED, SimpleNamespace(norm=lambda x: "a norm"))
     assert linalg.norm(A) == "a norm"
     assert not hasattr(linalg, "multi_dot")
 

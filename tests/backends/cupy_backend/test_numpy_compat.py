@@ -7,7 +7,7 @@ import emulation
 import numpy as np
 import pytest
 from strict_backend.kernels import capturing
-from strict_backend.namespace import MENDED, NAMESPACE
+from strict_backend.namespace import FIXED, NAMESPACE
 
 import nnlib
 from nnlib_backends import load_backend
@@ -106,21 +106,21 @@ def test_sums_at_repeated_places_are_the_same_each_time(dtype, count, backend):
 
 
 def test_a_sum_has_nothing_of_its_neighbours():
-    values = MENDED.asarray(np.array([np.inf, 1, np.nan, 2, -np.inf, 3], "float32"))
-    key = (MENDED.asarray(np.array([0, 1, 2, 1, 0, -1])),)
-    total = scattered(MENDED, (4,), key, values)
+    values = FIXED.asarray(np.array([np.inf, 1, np.nan, 2, -np.inf, 3], "float32"))
+    key = (FIXED.asarray(np.array([0, 1, 2, 1, 0, -1])),)
+    total = scattered(FIXED, (4,), key, values)
     np.testing.assert_array_equal(total.get(), np.array([np.nan, 3, np.nan, 3], "float32"))
 
 
 def test_nothing_is_added_at_no_place():
-    empty = MENDED.asarray(np.zeros(0, np.int64))
-    assert scattered(MENDED, (2,), empty, MENDED.zeros(0)).tolist() == [0, 0]
+    empty = FIXED.asarray(np.zeros(0, np.int64))
+    assert scattered(FIXED, (2,), empty, FIXED.zeros(0)).tolist() == [0, 0]
 
 
 def test_additions_can_be_captured():
-    places, values = MENDED.asarray(np.array([1, 1, 0])), MENDED.asarray(np.ones(3, "float32"))
+    places, values = FIXED.asarray(np.array([1, 1, 0])), FIXED.asarray(np.ones(3, "float32"))
     with capturing() as graph:
-        total = scattered(MENDED, (2,), places, values)
+        total = scattered(FIXED, (2,), places, values)
     values[2] = 5.0
     graph.launch()
     assert total.tolist() == [5, 2]

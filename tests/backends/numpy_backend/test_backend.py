@@ -35,7 +35,7 @@ def test_asarray_takes_numbers_and_sequences(numpy):
 def test_device_array_comes_by_a_copy_only(numpy):
     array = load_backend("strict").asarray([1.0, 2.0])
     assert numpy.asarray(array).tolist() == [1, 2]
-    with pytest.raises(ValueError, match="'strict' cannot get to the host without a copy"):
+    with pytest.raises(ValueError, match="'strict' cannot be converted without a copy"):
         numpy.asarray(array, copy=False)
 
 

@@ -124,7 +124,7 @@ def test_a_result_from_outside_is_itself():
     ("other", "what"),
     [
         (lambda r, x: times(x, 3.0), "3.0 instead of 2.0"),
-        (lambda r, x: times(times(x, 2.0), 2.0), "made only once"),
+        (lambda r, x: times(times(x, 2.0), 2.0), "only one of the runs"),
         (lambda r, x: r.compute(np.exp, x), "another operation"),
         (lambda r, x: times(x[:3], 2.0), "another operation"),
         (lambda r, x: times(x + 1, 2.0), "other values"),

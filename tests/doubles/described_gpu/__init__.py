@@ -1,8 +1,7 @@
-"""Planning with the real cuDNN for a GPU that is described, in a process of its own.
+"""Planning with the real cuDNN for the description of a GPU, in a process of its own.
 
-cuDNN needs no GPU for that, but loads the driver's library; where there is none, one that launches
-nothing (``driver.cpp``) takes its place.  A process of its own, because no other test should find
-that library.
+cuDNN loads the driver's library; where there is none, one that launches nothing (``driver.cpp``)
+takes its place.  The process keeps that library from other tests.
 """
 
 import ctypes
@@ -22,9 +21,9 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Plan:
-    """What came of one problem: the plan's name and workspace in bytes, or an error.
+    """Name and workspace (bytes) of a problem's plan, or an error.
 
-    ``by_name`` says how many of the first three candidates could be had by their names.
+    ``by_name``: how many of the first three candidates could be built by their names.
     """
 
     name: str = ""
@@ -34,11 +33,11 @@ class Plan:
 
 
 def missing():
-    """Say why nothing can be planned here; empty if it can."""
+    """Return why nothing can be planned here; empty if it can."""
     if find_spec("cudnn") is None or _library_folder() is None:
         return "cuDNN or its frontend is missing"
     if not _has_driver() and not shutil.which("g++"):
-        return "there is neither a driver nor a g++ to make something in its place"
+        return "there is neither a driver nor a g++ to compile a substitute"
     return ""
 
 
@@ -49,9 +48,9 @@ def plans(program, folder, by_name):
     ----------
     program : path
     folder : path
-        For what is compiled.
+        For compiled files.
     by_name : str
-        In labels of problems whose first three candidates shall be asked for by name, too.
+        Part of the labels of problems whose first three candidates are also built by name.
     """
     environment = dict(os.environ)
     driver = ""

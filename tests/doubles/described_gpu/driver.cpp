@@ -1,7 +1,7 @@
-// The driver's library for programs that plan for a GPU that is not there.
+// A substitute for the driver's library, for planning without a GPU.
 //
-// cuDNN asks for these functions when it loads, and prepares kernels with some of them. Whatever it
-// loads is a kernel, and nothing is ever launched.
+// cuDNN looks these functions up when it loads, and prepares kernels with some of them. Nothing is
+// launched.
 static int something;
 
 #define SUCCEEDS(name) extern "C" int name() { return 0; }

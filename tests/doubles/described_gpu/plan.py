@@ -1,4 +1,4 @@
-"""Plan what a program describes, for an H100; see `described_gpu.plans`."""
+"""Plan a program's problems for an H100; see `described_gpu.plans`."""
 
 import ctypes
 import json
@@ -18,7 +18,7 @@ H100 = """{"deviceName": "NVIDIA H100 80GB HBM3", "cudaDeviceId": 0, "deviceVer"
 def main(program, by_name, driver):
     """Print a JSON object: label → name and workspace of the plan, or the error.
 
-    Where a label contains ``by_name``, the first three candidates are also asked for by name.
+    Where a label contains ``by_name``, the first three candidates are also built by name.
     """
     if driver:
         ctypes.CDLL(driver, ctypes.RTLD_GLOBAL)

@@ -1,4 +1,4 @@
-"""What the course's networks ask of cuDNN, as the kernels describe it."""
+"""The cuDNN problems of the course's networks."""
 
 from nnlib.models.vgg import CONVOLUTIONS, WIDTH
 from nnlib_backends.cupy_backend.cudnn.attention_graph import Attention, Layout
@@ -9,7 +9,7 @@ DIRECTIONS = ("forward", "image", "filters")
 
 
 def padded(channels, precision):
-    """As many channels as the kernel makes of them."""
+    """Return the number of channels after padding."""
     if precision == "fp32":
         return channels
     pack = 4 if precision == "tf32" else 8
@@ -29,7 +29,7 @@ def convolution(direction, image, filters, padding, precision, activation="relu"
 
 
 def vgg_layers():
-    """Size and channels of the image, and number of filters, of each kind of VGG-16's layers."""
+    """Size and channels of the image, and number of filters, of VGG-16's distinct layers."""
     size, channels, layers = 224, 3, []
     for width, count in zip(WIDTH, CONVOLUTIONS[16], strict=True):
         for _ in range(count):
@@ -103,7 +103,7 @@ def gpt2(batch=16, time=1024, heads=12, features=64):
 
 
 def other_attention():
-    """More keys than queries, odd lengths, a bias beside all keys, and what is refused."""
+    """More keys than queries, odd lengths, a bias without causality, and unsupported problems."""
 
     def layout(*shape):
         _, t, h, d = shape

@@ -1,4 +1,4 @@
-"""Arguments of operations where sizes are awkward."""
+"""Arguments of operations, for tests with awkward sizes."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def weights(rng: np.random.Generator, count: int, columns: int) -> list[np.ndarr
     return [uniform(rng, columns) for _ in range(count)]
 
 
-#: name of an operation → what makes arguments of so many rows and columns
+#: name of an operation → function that makes arguments of a number of rows and columns
 ARGUMENTS = {
     "softmax_cross_entropy": lambda rng, n, d: [4 * uniform(rng, n, d), rng.integers(0, d, n)],
     "sigmoid_cross_entropy": lambda rng, n, d: [uniform(rng, n, d), rng.uniform(0, 1, (n, d))],
@@ -31,7 +31,7 @@ OPTIONS = {"linear": {"activation": "tanh"}}
 
 
 def placed(backend: Backend, x: np.ndarray | None, dtype: Any, offset: int) -> Any:
-    """An array that begins ``offset`` numbers after a 16-byte boundary."""
+    """Return an array that begins ``offset`` numbers after a 16-byte boundary."""
     if x is None:
         return None
     x = np.asarray(x, dtype if x.dtype.kind == "f" else x.dtype)

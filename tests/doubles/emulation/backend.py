@@ -1,6 +1,5 @@
-"""A backend whose arrays behave as CuPy's do, and whose kernels are the GPU's, emulated."""
+"""The strict backend with the emulated CUDA kernels."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,16 +7,14 @@ from strict_backend.arrays import StrictArray
 from strict_backend.backend import StrictBackend
 
 from emulation.driver import EmulatedDriver
-from nnlib_backends import register_backend, registered_backends
-from nnlib_backends.common.fused import into_targets
+from nnlib_backends import PrimitiveKernel, register_backend, registered_backends
 from nnlib_backends.cupy_backend.gemm import CublasGemm, linear
 from nnlib_backends.cupy_backend.kernels import cuda_kernels
-from nnlib_backends.cupy_backend.kernels import gradient_norm as gradients
 from nnlib_backends.cupy_backend.kernels.launch import Launcher
 
 
 class Poisoning:
-    """The namespace of the strict backend, whose new memory holds NaN."""
+    """The strict backend's namespace, with NaN in the memory of ``empty``."""
 
     def __init__(self, xp: Any) -> None:
         self._xp = xp
@@ -33,36 +30,24 @@ class Poisoning:
 
 class EmulatedBackend(StrictBackend):
     name = "emulated"
-    writes_gradients = True
-    mixed = cuda_kernels.MIXED | linear.MIXED
-    adds = linear.ADDS
-    skips_updates = True
 
     def __init__(self) -> None:
         self.driver = EmulatedDriver()
         self.xp = Poisoning(StrictBackend.xp)
         self.launcher = launcher = Launcher(self.xp, self.driver)
         self.products = CublasGemm(None, self.xp, id, lambda: 0, lambda: False)  # without cuBLASLt
-        general = {name: into_targets(kernel) for name, kernel in StrictBackend.kernels.items()}
+        general = StrictBackend.kernels
         self.own = cuda_kernels.make_kernels(launcher, general)
         self.own["linear"] = linear.make_linear(self.products, launcher, general["linear"])
         self.kernels = {**general, **self.own}
-        self.primitives = cuda_kernels.make_primitives(launcher)
+        self.primitives = {
+            **cuda_kernels.make_primitives(launcher),
+            "matmul": PrimitiveKernel(self.xp.matmul, half=True),
+        }
         self.updates = cuda_kernels.make_updates(launcher)
-
-    def global_norm(self, arrays: Sequence[StrictArray]) -> StrictArray | None:
-        return gradients.global_norm(self.launcher, arrays)
-
-    def shrink(self, arrays: Sequence[StrictArray], norm: StrictArray, limit: float) -> bool:
-        return gradients.shrink(self.launcher, arrays, norm, limit)
-
-    def unscale(
-        self, arrays: Sequence[StrictArray], scale: StrictArray, found: StrictArray
-    ) -> bool:
-        return gradients.unscale(self.launcher, arrays, scale, found)
 
 
 def register() -> None:
-    """Make ``"emulated"`` known, once."""
+    """Register the backend ``"emulated"``, once."""
     if "emulated" not in registered_backends():
         register_backend("emulated", lambda device: EmulatedBackend(), array_module="emulation")

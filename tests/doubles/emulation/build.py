@@ -1,4 +1,4 @@
-"""Compiling the ``.cu`` files for the CPU, each once for a content."""
+"""Compiling the ``.cu`` files for the CPU, cached by their content."""
 
 import ctypes
 import functools
@@ -19,11 +19,11 @@ OPTIONS = (
     "-Werror",
 )  # fmt: skip
 _KERNEL = re.compile(r"__global__ void __launch_bounds__\(THREADS, BLOCKS\) (\w+)\(")
-_folder = Path(tempfile.gettempdir())  # `keep_in` sets a better one
+_folder = Path(tempfile.gettempdir())  # the default of `keep_in`
 
 
 def missing_compiler() -> str:
-    """Say why kernels cannot be emulated here; empty if they can."""
+    """Return why kernels cannot be emulated here; empty if they can."""
     if not shutil.which("g++"):
         return "there is no g++ to compile the CUDA kernels for the CPU"
     if platform.system() != "Linux":
@@ -32,30 +32,30 @@ def missing_compiler() -> str:
 
 
 def keep_in(folder: Path) -> None:
-    """Say where compiled kernels are kept."""
+    """Set the folder of compiled kernels."""
     global _folder
     _folder = folder
 
 
 @functools.cache
 def kernels_in(file: str) -> tuple[str, ...]:
-    """Names of the kernels of a file, also of those that macros make."""
+    """Return the names of a file's kernels, also of those that macros define."""
     text = _gpp(source(file), "-E", "-P", "-DREAL=float", "-o", "-")
     return tuple(_KERNEL.findall(text))
 
 
 @functools.cache
 def library(file: str, dtype: str) -> ctypes.CDLL:
-    """Compile a file for a dtype, or find it compiled; load it."""
+    """Compile a file for a dtype, unless it is compiled, and load it."""
     header = HEADER.read_text(encoding="utf-8").replace("#pragma once\n", "")
     exports = "\n".join(f"EMULATE({name})" for name in kernels_in(file))
-    # nameless, so that two files, or two dtypes, share no function
+    # an anonymous namespace, so that files and dtypes share no function
     text = f"{header}\nnamespace {{\n{source(file)}\n}}\n{exports}\n"
     options = (*OPTIONS, f"-DREAL={REALS[dtype]}")
     key = hashlib.sha256("\n".join((text, *options)).encode()).hexdigest()[:24]
     path = _folder / f"{file}-{dtype}-{key}.so"
     if not path.exists():
-        with tempfile.TemporaryDirectory(dir=_folder) as work:  # others may compile the same
+        with tempfile.TemporaryDirectory(dir=_folder) as work:  # others may do the same
             made = Path(work) / path.name
             _gpp(text, *options, "-o", str(made))
             made.rename(path)

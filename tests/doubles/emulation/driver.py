@@ -1,7 +1,7 @@
-"""Launching emulated kernels: what CUDA's driver is to CuPy.
+"""Launching emulated kernels, in place of CUDA's driver.
 
-Every array goes into memory of its own with guard zones around it.  Each launch is done twice, the
-second time with threads and blocks in the opposite order, on copies: both must leave the same bits.
+Every array is copied into memory with guard zones around it.  Each launch is done twice, the second
+time with threads and blocks in the opposite order: both must produce the same bits.
 """
 
 import ctypes
@@ -46,8 +46,8 @@ def launch(file: str, kernel: str, dtype: str, grid: tuple[int, int], args: Sequ
     Raises
     ------
     AssertionError
-        If it writes outside of its arrays, if threads wait for each other in vain, if the result
-        depends on the order of threads, or if the kernel takes another number of arguments.
+        If the kernel writes outside of its arrays, deadlocks, depends on the order of threads, or
+        takes another number of arguments.
     """
     assert all(0 < n < 1 << 16 for n in grid[1:]), grid
     assert 0 < grid[0] < 1 << 31, grid
@@ -69,7 +69,7 @@ def launch(file: str, kernel: str, dtype: str, grid: tuple[int, int], args: Sequ
             one, other = (guarded[id(array)].data for guarded in orders)
             assert (one == other).all(), f"{kernel} depends on the order of threads"
             memory = array.reshape(-1).view(np.uint8)
-            if not np.array_equal(memory, one):  # what is only read may be read-only
+            if not np.array_equal(memory, one):  # an array that is only read may be read-only
                 memory[:] = one
 
 
@@ -83,7 +83,7 @@ def _argument(value: Any, guarded: dict[int, Guarded]) -> Any:
 
 
 class EmulatedDriver:
-    """The seam where CUDA's driver is called, see `launcher.Driver`."""
+    """A test double of CUDA's driver, see `launch.Driver`."""
 
     def __init__(self) -> None:
         self.log: list[tuple[str, str, tuple[int, int]]] = []

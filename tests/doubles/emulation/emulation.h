@@ -1,9 +1,7 @@
-// CUDA's language as far as nnlib's kernels use it, for a C++ compiler on the CPU.
+// The part of CUDA's language that nnlib's kernels use, for a C++ compiler on the CPU.
 //
-// The threads of a block are fibers.  One runs until it waits at a barrier or is done, then the
-// next.  Nothing happens at the same time; what one thread writes before a barrier and another reads
-// after it is the only way in which they should depend on each other.  Threads and blocks can run in
-// the opposite order: results that then differ show a missing barrier.
+// The threads of a block are fibers: one runs until it waits at a barrier or is done, then the next.
+// Threads and blocks can run in the opposite order; results that then differ show a missing barrier.
 #pragma once
 #include <math.h>
 #include <setjmp.h>
@@ -39,7 +37,7 @@ struct Fiber {
     ucontext_t birth;
     bool born;
     State state;
-    int turn;                // which half of `exchange` the next shuffle uses
+    int turn;                // index of `exchange` for the next shuffle
     double exchange[2];
 };
 
@@ -51,7 +49,7 @@ static void yield() {
     if (!_setjmp(fibers[threadIdx.x].context)) _longjmp(scheduler, 1);
 }
 
-// One fiber serves all blocks, so that stacks are made once.
+// A fiber runs in all blocks, so that stacks are allocated once.
 static void live() {
     for (;;) {
         kernel();
@@ -75,7 +73,7 @@ static void run_until_it_waits(unsigned thread) {
     setcontext(&fiber.birth);
 }
 
-// Waits until all threads first … last - 1 wait as this one does.
+// Waits until all threads first … last - 1 are at the same barrier.
 static void barrier(State kind, unsigned first, unsigned last) {
     fibers[threadIdx.x].state = kind;
     for (unsigned i = first; i < last; i++)
@@ -88,14 +86,14 @@ static void warp_barrier() {
     barrier(AT_WARP_BARRIER, first, first + WARP_SIZE);
 }
 
-// Returns false if threads wait for others that are done or wait elsewhere.
+// Returns false in a deadlock: threads wait for others that are done or at another barrier.
 static bool run_block(bool backwards) {
-    if (__start_emulated_shared)  // not initialised on a GPU either: NaN
+    if (__start_emulated_shared)  // shared memory is not initialised: NaN
         memset(__start_emulated_shared, 0xff, __stop_emulated_shared - __start_emulated_shared);
     for (unsigned i = 0; i < blockDim.x; i++) fibers[i].state = READY;
     for (unsigned done = 0; done < blockDim.x;) {
         bool progress = false;
-        // a warp runs for as long as it can, so that it is far ahead of others that need not wait
+        // a warp runs as long as possible, so that a missing barrier shows
         for (unsigned first = 0; first < blockDim.x; first += WARP_SIZE)
             for (bool again = true; again; progress |= again) {
                 again = false;
@@ -108,7 +106,7 @@ static bool run_block(bool backwards) {
                 }
             }
         if (progress) continue;
-        for (Fiber& fiber : fibers) fiber.born = false;  // their stacks are of no use any more
+        for (Fiber& fiber : fibers) fiber.born = false;  // to start with new stacks
         return false;
     }
     return true;
@@ -152,7 +150,7 @@ T __shfl_xor_sync(unsigned mask, T value, int distance) {
     if (mask != 0xffffffffu) abort();
     emulation::Fiber& mine = emulation::fibers[threadIdx.x];
     int turn = mine.turn;
-    mine.turn = !turn;  // a lane can be one shuffle ahead of another, not two
+    mine.turn = !turn;  // a lane is at most one shuffle ahead of another
     memcpy(&mine.exchange[turn], &value, sizeof value);
     emulation::warp_barrier();
     memcpy(&value, &emulation::fibers[threadIdx.x ^ distance].exchange[turn], sizeof value);
@@ -192,7 +190,7 @@ inline unsigned short to_half(float x) {
 
 inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned long long)a * b >> 32; }
 
-// Makes a kernel callable from outside, as cuLaunchKernel does it: by addresses of its arguments.
+// Makes a kernel callable like cuLaunchKernel, by the addresses of its arguments.
 #define EMULATE(NAME)                                                                            \
     extern "C" __attribute__((visibility("default"))) int emulate_##NAME(                        \
         unsigned columns, unsigned rows, unsigned threads, int backwards, void** arguments       \

@@ -29,7 +29,7 @@ def nvrtc() -> ctypes.CDLL | None:
 
 
 def added_by_cupy(architecture: str) -> tuple[str, ...]:
-    """Return what CuPy 14.2 adds to the options of a `cupy.RawModule`, besides folders."""
+    """Return the options that CuPy 14.2 adds for a `cupy.RawModule`, except folders."""
     return "-ftz=true", f"-arch={architecture}", "--device-as-default-execution-space"
 
 

@@ -1,11 +1,9 @@
-"""A backend for the tests, whose arrays are as unforgiving as CuPy's.
+"""A test double of CuPy, as strict as CuPy where NumPy is more permissive.
 
-`StrictArray` wraps a NumPy array but behaves as ``cupy.ndarray`` does where a program that was
-only ever run on NumPy goes wrong: no implicit conversion to NumPy, no operation with host arrays,
-results of reductions and of indexing stay on the "device", and its namespace has only what CuPy
-has, with CuPy's parameters (``cupy_names.txt``, made by ``list_cupy_names.py``).  Each time that
-a value is read by the host, which makes a GPU wait, and each time that data is copied to the
-"device" is counted::
+`StrictArray` wraps a NumPy array, but cannot be converted to NumPy implicitly or combined with host
+arrays, and results of reductions and indexing stay on the "device".  Its namespace has CuPy's names
+and parameters only (``cupy_names.txt``, made by ``list_cupy_names.py``).  Reads by the host, for
+which a GPU must wait, and copies to the "device" are counted::
 
     with counting() as counts:
         step()

@@ -1,4 +1,4 @@
-"""An array that refuses what ``cupy.ndarray`` refuses."""
+"""An array with the restrictions of ``cupy.ndarray``."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ class Memory(NamedTuple):
 
 
 class Flags(NamedTuple):
-    """CuPy has these three only; there is no ``writeable``."""
+    """CuPy's flags, without ``writeable``."""
 
     c_contiguous: bool
     f_contiguous: bool
@@ -187,7 +187,7 @@ def _from_host(array: np.ndarray) -> StrictArray:
 
 
 def operand(value: Any) -> Any:
-    """What may stand beside an array in an operation: arrays of this kind, and numbers."""
+    """Return an operand in NumPy's form; refuse all but strict arrays and numbers."""
     if isinstance(value, StrictArray):
         return value._array
     if isinstance(value, SCALARS):
@@ -198,8 +198,8 @@ def operand(value: Any) -> Any:
 def index(key: Any) -> Any:
     """Turn a key into NumPy's.
 
-    CuPy takes host arrays and lists as indices, and copies them to the device.  Of a boolean mask
-    it must read how many places it names, also for an assignment.
+    CuPy copies host arrays and lists among indices to the device, and reads the number of True
+    values of a boolean mask, also for an assignment.
     """
     parts = key if isinstance(key, tuple) else (key,)
     bare_parts: list[Any] = []
@@ -209,7 +209,7 @@ def index(key: Any) -> Any:
         elif isinstance(part, list | tuple | np.ndarray):
             note_transfer()
             bare_parts.append(_without_arrays(part))
-        else:  # int, slice, None, ...; a slice of arrays fails, for they have no __index__
+        else:  # int, slice, None, ...; a slice of arrays fails, because they have no __index__
             bare_parts.append(part)
     arrays = (part for part in bare_parts if isinstance(part, bool | list | tuple | np.ndarray))
     if any(np.asarray(part).dtype == bool for part in arrays):

@@ -1,4 +1,4 @@
-"""The backend itself, made through the public contract and registry."""
+"""The strict backend, made by the public interface and registry."""
 
 from typing import Any, ClassVar
 
@@ -18,20 +18,20 @@ from strict_backend.arrays import StrictArray
 from strict_backend.counts import note_transfer
 from strict_backend.graphs import StrictGraphs
 from strict_backend.kernels import run
-from strict_backend.namespace import MENDED
+from strict_backend.namespace import FIXED
 
 GRAPHS = StrictGraphs()
 
 
 class StrictBackend(Backend):
     name = "strict"
-    xp = MENDED
+    xp = FIXED
     array_type = StrictArray
     kernels: ClassVar[dict[str, KernelPair]] = {
-        **fused.make_kernels(MENDED),
-        **im2col.make_kernels(MENDED),
-        **recurrent.make_kernels(MENDED),
-        **attention.make_kernels(MENDED),
+        **fused.make_kernels(FIXED),
+        **im2col.make_kernels(FIXED),
+        **recurrent.make_kernels(FIXED),
+        **attention.make_kernels(FIXED),
     }
 
     def asarray(self, obj: Any, dtype: Any = None, *, copy: bool | None = None) -> StrictArray:
@@ -42,7 +42,7 @@ class StrictBackend(Backend):
             raise ValueError("a host array cannot get to the device without a copy")
         note_transfer()
         array = np.array(obj, dtype=dtype)
-        return StrictArray(array.astype(array.dtype.newbyteorder("=")))  # as CuPy has it
+        return StrictArray(array.astype(array.dtype.newbyteorder("=")))  # as in CuPy
 
     def to_numpy(self, array: StrictArray) -> np.ndarray:
         return array.get()
@@ -62,6 +62,6 @@ class StrictBackend(Backend):
 
 
 def register() -> None:
-    """Make ``"strict"`` known, once."""
+    """Register the backend ``"strict"``, once."""
     if "strict" not in registered_backends():
         register_backend("strict", lambda device: StrictBackend(), array_module="strict_backend")

@@ -1,4 +1,4 @@
-"""How often the host read a value, and how often data went to the device."""
+"""Counts of reads by the host and of copies to the device."""
 
 import sys
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from strict_backend.kernels import refuse_in_capture
 
 @dataclass
 class Counts:
-    """What happened inside one ``with counting()``, in all threads."""
+    """The counts inside one ``with counting()``, of all threads."""
 
     reads: int = 0  #: the host waited for a value: float(a), bool(a), .get(), a[mask], …
     transfers: int = 0  #: data was copied from the host
@@ -47,7 +47,7 @@ def note_transfer() -> None:
 
 
 def _caller() -> str:
-    """The innermost line that is not of this package."""
+    """Return the innermost line outside of this package."""
     frame = sys._getframe(1)
     while frame.f_back is not None and str(frame.f_globals["__name__"]).startswith(
         __name__.partition(".")[0] + "."

@@ -1,23 +1,23 @@
-"""Where CuPy 14.2 differs from NumPy, of all that nnlib calls of it.
+"""Differences between CuPy 14.2 and NumPy, for every function, method and operator nnlib uses.
 
-One row for each function, method and operator; ``test_differences.py`` fails when nnlib calls one
-that is not here, and has an example for each difference that the strict backend shows.
+``test_differences.py`` fails when nnlib calls one that is not here, and has an example for each
+difference that the strict backend reproduces.
 """
 
 from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """What CuPy does with one name.
+    """CuPy's behaviour for one name.
 
     Attributes
     ----------
     source : str
         CuPy's file and function, below ``cupy/`` unless it begins with ``cupyx/``.
     differs : str
-        What it does and NumPy does not; empty: as NumPy.
+        The difference from NumPy; empty if there is none.
     shown : bool
-        Whether the strict backend does so, too; if not, only a card shows it.
+        Whether the strict backend reproduces it.
     """
 
     source: str
@@ -235,7 +235,7 @@ METHODS = {
     "view": Row(_CORE + "view"),
 }
 
-#: What an array can do by operators, brackets and Python's own functions.
+#: Operators, brackets and Python's functions on arrays.
 OPERATORS = {
     "arithmetic": Row("_core/_kernel.pyx:guess_routine", "no warnings; results are C-contiguous"),
     "comparison": Row(_LOGIC + "create_comparison"),
@@ -257,7 +257,7 @@ OPERATORS = {
     "len": Row(_CORE + "__len__"),
 }
 
-#: What the CuPy backend takes of CuPy besides arrays; doubles of these are in ``fake_cuda.py``.
+#: Names of CuPy besides arrays that the backend uses; test doubles are in ``fake_cuda.py``.
 DEVICE = {
     "RawModule",
     "cuda.Device",

@@ -1,4 +1,4 @@
-"""CuPy's functions and methods whose results, or doings, differ from NumPy's."""
+"""CuPy's functions and methods whose results or side effects differ from NumPy's."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from strict_backend.ufuncs import compute, find_loop
 
 Array = np.ndarray[Any, Any]
 
-_MANY, _LARGE = 8, 2 << 20  # arrays that are joined by one kernel, and the mean of their sizes
+_MANY, _LARGE = 8, 2 << 20  # limits of joining by one kernel: number and mean size of arrays
 
 
 def ufunc(name: str, *args: Any, out: Any = None) -> Any:
@@ -47,7 +47,7 @@ def round_(a: Array, decimals: int = 0, out: Any = None) -> Any:
 
 def astype(a: Array, dtype: Any, order: str = "K", casting: Any = None, subok: Any = None,
            copy: bool = True) -> Any:  # fmt: skip
-    """Floating-point numbers become the nearest integer that there is, and NaN is 0 or 1 << 63."""
+    """Convert; out-of-range numbers become the nearest integer, and NaN is 0 or 1 << 63."""
     if casting is not None or subok is not None:
         raise TypeError("casting is not supported yet")
     wanted = np.dtype(dtype)
@@ -82,7 +82,7 @@ def _check_sort(a: Array, kind: Any) -> None:
 
 def concatenate(tup: Any, axis: Any = 0, out: Any = None, dtype: Any = None,
                 casting: str = "same_kind") -> Any:  # fmt: skip
-    """Join; of many small arrays the addresses are copied to the device."""
+    """Join arrays; the addresses of many small ones are copied to the device."""
     result = np.concatenate(tup, axis=axis, out=out, dtype=dtype, casting=casting)
     if (
         len(tup) > _MANY
@@ -112,7 +112,7 @@ def dot(a: Array, b: Any, out: Any = None) -> Any:
 
 
 def vdot(a: Array, b: Array) -> Any:
-    """Add up products that are rounded to their dtype, which matters for 16 bits."""
+    """Add products that are rounded to their dtype first, as matters for half dtypes."""
     if not (is_half(a) or is_half(b)):
         return np.vdot(a, b)
     products = np.multiply(a.reshape(-1), b.reshape(-1))
@@ -120,7 +120,7 @@ def vdot(a: Array, b: Array) -> Any:
 
 
 def _product(function: Any, a: Array, b: Array, out: Any) -> Any:
-    """Sum in float32 where data have 16 bits."""
+    """Sum in float32 for half dtypes."""
     dtype = np.promote_types(a.dtype, b.dtype)
     wide = [x.astype(np.float32) if is_half(x) else x for x in (a, b)]
     result = np.asarray(function(*wide)).astype(dtype, order="C", copy=False)
@@ -135,7 +135,7 @@ def _into(out: Array, result: Any) -> Array:
 
 
 def _reduction(name: str) -> Callable[..., Any]:
-    """A sum or product, which is float32 inside where data have 16 bits."""
+    """Return a sum or product, which is computed in float32 for half dtypes."""
 
     def reduce(a: Array, axis: Any = None, dtype: Any = None, out: Any = None,
                keepdims: bool = False) -> Any:  # fmt: skip
@@ -149,7 +149,7 @@ def _reduction(name: str) -> Callable[..., Any]:
     return reduce
 
 
-#: Name of a function, or of a method (then the array is the first argument) → what computes it.
+#: Name of a function, or of a method (the array is the first argument) → its implementation.
 SPECIAL: dict[str, Callable[..., Any]] = {
     "argsort": argsort,
     "astype": astype,

@@ -1,7 +1,4 @@
-"""A double of what `nnlib.compile` needs of CUDA: streams, pools, capture and graphs.
-
-What the CuPy backend does with them is the real code; see `GraphDevice` for what each part is.
-"""
+"""A test double of `GraphDevice`: streams, pools, capture and graphs."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +14,7 @@ from strict_backend.kernels import Graph, capturing
 
 
 class StrictPool(Pool):
-    """Knows only what a graph took; NumPy's memory cannot be told where to come from."""
+    """A pool that only counts its active blocks: NumPy's allocator cannot be replaced."""
 
     nbytes = 0  # type: ignore[assignment]
     depth = 0
@@ -31,7 +28,7 @@ class StrictPool(Pool):
             self.depth -= 1
 
 
-class StrictFeeder(ScalarInputs):
+class StrictScalarInputs(ScalarInputs):
     def __init__(self, counts: Sequence[int], dtypes: Sequence[Any]) -> None:
         arrays = [np.zeros(n, dtype) for n, dtype in zip(counts, dtypes, strict=True)]
         self.arrays = [StrictArray(array) for array in arrays]
@@ -61,7 +58,7 @@ class StrictGraphs(GraphDevice):
         return array._array
 
     def at(self, owner: np.ndarray, view: View) -> StrictArray:
-        # "K": memory as it lies; "C" would copy the result of a transposed array's operation
+        # order "K": "C" would copy the result of a transposed array's operation
         flat = owner.ravel(order="K").view(np.uint8)
         assert not flat.size or np.may_share_memory(flat, owner)
         return StrictArray(
@@ -80,8 +77,8 @@ class StrictGraphs(GraphDevice):
     def new_pool(self) -> StrictPool:
         return StrictPool()
 
-    def new_feeder(self, counts: Sequence[int], dtypes: Sequence[Any]) -> StrictFeeder:
-        return StrictFeeder(counts, dtypes)
+    def new_scalar_inputs(self, counts: Sequence[int], dtypes: Sequence[Any]) -> StrictScalarInputs:
+        return StrictScalarInputs(counts, dtypes)
 
     def capture(self, pool: Pool, run: Callable[[], None]) -> Graph:
         with pool.active(), capturing() as graph:

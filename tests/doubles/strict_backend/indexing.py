@@ -1,4 +1,4 @@
-"""Elements by index, where CuPy goes its own way: see ``cupy/_core/_routines_indexing.pyx``."""
+"""Indexing with CuPy's rules: see ``cupy/_core/_routines_indexing.pyx``."""
 
 from typing import Any
 
@@ -8,17 +8,17 @@ from strict_backend.kernels import is_capturing
 
 Array = np.ndarray[Any, Any]
 
-_ORDERS = np.random.default_rng(0)  # in which atomic additions happen: each time another
+_ORDERS = np.random.default_rng(0)  # random orders of atomic additions
 
 
 def item(array: Array, key: Any) -> Any:
-    """Read; an index that does not exist counts from the other end again."""
+    """Read elements; an index out of range wraps around."""
     result = array[wrapped(array.shape, key)]
     return np.ascontiguousarray(result) if _has_arrays(key) else result
 
 
 def set_item(array: Array, key: Any, value: Any) -> None:
-    """Write; what a place holds that is named twice is not defined, so the values must agree."""
+    """Write elements; values for a repeated index must be equal, because CuPy may keep either."""
     key = wrapped(array.shape, key)
     if _has_arrays(key) and np.ndim(value) and not is_capturing():
         places, values = _flat(array, key, value)
@@ -26,12 +26,12 @@ def set_item(array: Array, key: Any, value: Any) -> None:
         results[0][places] = values
         results[1][places[::-1]] = values[::-1]
         if not np.array_equal(*(result.view(np.uint8) for result in results)):
-            raise RuntimeError("different values for one place: cupy leaves open which it keeps")
+            raise RuntimeError("different values for one index: it is undefined which cupy keeps")
     array[key] = value
 
 
 def add_at(array: Array, key: Any, value: Any) -> None:
-    """Add; floating-point numbers in an arbitrary order, as atomic operations do."""
+    """Add values, floating-point numbers in a random order, like atomic operations."""
     key = wrapped(array.shape, key)
     places, values = _flat(array, key, value)
     if array.dtype.kind == "f" and _has_arrays(key):
@@ -52,7 +52,7 @@ def take_along_axis(array: Array, indices: Array, axis: Any) -> Any:
 
 
 def wrapped(shape: tuple[int, ...], key: Any) -> Any:
-    """Return a key whose arrays of integers name existing places."""
+    """Return a key whose integer arrays are wrapped into range."""
     parts = key if isinstance(key, tuple) else (key,)
     parts = tuple(np.asarray(part) if isinstance(part, list) else part for part in parts)
     parts = tuple(
@@ -71,7 +71,7 @@ def wrapped(shape: tuple[int, ...], key: Any) -> Any:
 
 
 def _axes(part: Any) -> int:
-    """How many axes of an array a part of a key is for."""
+    """Return the number of axes that a part of a key indexes."""
     if part is None or part is Ellipsis:
         return 0
     return part.ndim if isinstance(part, np.ndarray) and part.dtype == bool else 1
@@ -83,7 +83,7 @@ def _has_arrays(key: Any) -> bool:
 
 
 def _flat(array: Array, key: Any, value: Any) -> tuple[Array, Array]:
-    """Return which places a key names, and a value for each."""
+    """Return the flat indices of a key, and a value for each."""
     places = np.arange(array.size).reshape(array.shape)[key]
     values = np.broadcast_to(np.asarray(value).astype(array.dtype), places.shape)
     return np.reshape(places, -1), values.reshape(-1)

@@ -1,8 +1,7 @@
-"""Every computation of a strict array goes through `run`, as a kernel's launch goes to a stream.
+"""Launches of the strict backend, and a test double of CUDA's stream capture.
 
-So a fake of CUDA's stream capture is possible: what `run` gets while something is captured has no
-effect, and is written down with the very memory that it was given, as CUDA does.  A graph replays
-that, and nothing else: it does not know which Python function once asked for it.
+Every computation of a strict array is a call of `run`.  During capture such a call has no effect
+and is added to the graph with the memory of its arguments; launching the graph repeats the calls.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,13 +16,13 @@ _captures: list[list[Launch]] = []
 
 
 def run(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Compute with NumPy's arrays, without warnings; results are arrays, also without axes."""
+    """Compute with NumPy's arrays, without warnings; scalar results become 0-d arrays."""
     if not _captures:
         with np.errstate(all="ignore"):
             return _arrays(function(*args, **options))
     given = list(_in(args)) + list(_in(options))
     before = [array.copy() for array in given]
-    with np.errstate(all="ignore"):  # there are no values yet, so they may be wild
+    with np.errstate(all="ignore"):  # during capture memory has arbitrary values
         result = _arrays(function(*args, **options))
     for array, values in zip(given, before, strict=True):
         if array.flags.writeable:
@@ -38,7 +37,7 @@ def run(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
 
 
 def refuse_in_capture(what: str) -> None:
-    """Raise what CuPy raises when the host and the device must meet while something is captured."""
+    """Raise CuPy's error for a synchronization or a transfer during capture."""
     if _captures:
         raise RuntimeError(f"the current stream is capturing, so {what} transfers are disallowed")
 
@@ -48,7 +47,7 @@ def is_capturing() -> bool:
 
 
 class Graph:
-    """What was captured."""
+    """A captured graph."""
 
     def __init__(self, launches: list[Launch]) -> None:
         self.launches = launches
@@ -66,7 +65,7 @@ class Graph:
 
 @contextmanager
 def capturing() -> Iterator[Graph]:
-    """Write launches down instead of doing them."""
+    """Capture launches instead of carrying them out."""
     graph = Graph([])
     _captures.append(graph.launches)
     try:

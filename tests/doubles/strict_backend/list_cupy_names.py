@@ -1,17 +1,15 @@
-"""Write down which of NumPy's names CuPy offers, with which parameters and dtypes: cupy_names.txt.
+"""Write ``cupy_names.txt``: CuPy's names out of NumPy's, with parameters and dtypes.
 
-Run it where CuPy is installed; no GPU is needed, because importing CuPy and looking at signatures
-does not touch one::
+Run it where CuPy is installed; no GPU is needed::
 
     python -m venv cupy-venv && cupy-venv/bin/pip install 'cupy-cuda12x==14.*' scipy ml_dtypes
     cd tests/strict_backend
     ../../cupy-venv/bin/python list_cupy_names.py > cupy_names.txt
 
-Each line is ``name kind keywords``.  Kinds: ``function`` (``**`` stands for keywords that the
-signature does not tell), ``ufunc``, ``type`` (a dtype or another class), ``constant`` and
-``method`` (of ndarray; the name begins with a dot).  After ``ufunc`` stand its loops instead of
-keywords, in the order in which CuPy tries them, E for bfloat16; so they do after ``loops``, which
-names a ufunc inside a function.
+Each line is ``name kind keywords``.  Kinds: ``function`` (``**`` for keywords that are not in the
+signature), ``ufunc``, ``type`` (a dtype or another class), ``constant`` and ``method`` (of ndarray;
+the name begins with a dot).  ``ufunc``, and ``loops`` for a ufunc inside a function, are followed
+by the loops in the order in which CuPy tries them, E for bfloat16.
 """
 
 import inspect

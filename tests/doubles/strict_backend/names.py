@@ -1,4 +1,4 @@
-"""What CuPy offers: the lines of cupy_names.txt, and what they do not tell."""
+"""CuPy's names: the lines of cupy_names.txt, and properties that these lack."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ UFUNC_METHODS = {
     "reduceat": {"add"},
 }
 
-#: What ``add.at`` adds atomically.
+#: Dtypes of ``add.at``.
 ADD_AT_DTYPES = {"int32", "int64", "uint32", "uint64", "float16", "float32", "float64"}
 
 #: Functions whose result has a size that depends on values, or that check a value on the host: CuPy
@@ -113,7 +113,7 @@ FIRST_IS_ARRAY = {
     "where",
 }
 
-#: Shapes and axes live on the host: no array may stand at or after this position.
+#: Position from which arguments must be Python integers (shapes and axes), no arrays.
 HOST_FROM = {
     ".repeat": 0,
     ".reshape": 0,

@@ -34,7 +34,7 @@ _TYPES = (np.generic, np.dtype, np.finfo, np.iinfo)
 
 
 class StrictUfunc:
-    """A ufunc with the loops, keywords and methods that CuPy's has."""
+    """A ufunc with the loops, keywords and methods of CuPy's."""
 
     def __init__(self, name: str, ufunc: Any) -> None:
         self.__name__, self._ufunc = name, ufunc
@@ -127,7 +127,7 @@ def _conversion(function: Callable[..., Any], keywords: frozenset[str]) -> Any:
 
 
 class StrictNamespace:
-    """Looks up a name in CuPy's list, and wraps NumPy's function of that name."""
+    """Wraps NumPy's functions, for names in CuPy's list."""
 
     ndarray = StrictArray
 
@@ -154,14 +154,14 @@ class StrictNamespace:
 
 
 NAMESPACE = StrictNamespace(np)
-# What the contract asks for beyond NumPy's names.
+# required by `Backend.xp` beyond NumPy's names
 NAMESPACE.linalg = StrictNamespace(np.linalg, "linalg.")
 NAMESPACE.erf = StrictUfunc("erf", special.erf)
 NAMESPACE.ndtr = StrictUfunc("ndtr", special.ndtr)
 
 
 def sliding_window_view(x: StrictArray, window_shape: Any, axis: Any = None) -> StrictArray:
-    # CuPy knows no read-only arrays.
+    # CuPy has no read-only arrays.
     return StrictArray(
         np.lib.stride_tricks.sliding_window_view(x._array, window_shape, axis, writeable=True)
     )
@@ -170,8 +170,8 @@ def sliding_window_view(x: StrictArray, window_shape: Any, axis: Any = None) -> 
 NAMESPACE.sliding_window_view = sliding_window_view
 
 
-class MendedNamespace:
-    """What the CuPy backend makes of CuPy's namespace."""
+class FixedNamespace:
+    """The strict namespace with the CuPy backend's replacements, see `numpy_compat`."""
 
     def __init__(self, cupy: StrictNamespace) -> None:
         self._cupy = cupy
@@ -195,4 +195,4 @@ class MendedNamespace:
         return value
 
 
-MENDED = MendedNamespace(NAMESPACE)
+FIXED = FixedNamespace(NAMESPACE)

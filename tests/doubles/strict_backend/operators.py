@@ -1,4 +1,4 @@
-"""What an array can do besides: operators, and the methods in CuPy's list."""
+"""Operators of strict arrays, and the methods in CuPy's list."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from strict_backend.ufuncs import compute, find_loop
 
 
 def undress(value: Any, found: dict[int, StrictArray]) -> Any:
-    """Take the arrays out of an argument; refuse host arrays."""
+    """Replace strict arrays in an argument by NumPy's; refuse host arrays."""
     if isinstance(value, StrictArray):
         found[id(value._array)] = value
         return value._array
@@ -26,7 +26,7 @@ def undress(value: Any, found: dict[int, StrictArray]) -> Any:
 
 
 def dress(result: Any, found: dict[int, StrictArray]) -> Any:
-    """Put results behind the rules again; an argument that was returned is itself again."""
+    """Wrap results in strict arrays; an argument that was returned becomes itself again."""
     if isinstance(result, np.ndarray):
         return found[id(result)] if id(result) in found else StrictArray(result)
     if isinstance(result, np.generic):
@@ -39,7 +39,7 @@ def dress(result: Any, found: dict[int, StrictArray]) -> Any:
 
 
 def check(name: str, keywords: frozenset[str], args: tuple, options: dict) -> None:
-    """Refuse keywords that CuPy lacks, and arrays where it wants numbers; count reads."""
+    """Refuse keywords that CuPy lacks, and arrays in place of integers; count reads."""
     unknown = () if "**" in keywords else sorted(options.keys() - keywords)
     if unknown:
         raise TypeError(f"cupy's {name}() got an unexpected keyword argument {unknown[0]!r}")
@@ -65,7 +65,7 @@ def elementwise(
     dtype: Any = None,
     casting: str = "same_kind",
 ) -> Any:
-    """Compute with the loop that CuPy takes, into outputs where they are given."""
+    """Compute with CuPy's loop, into the given outputs."""
     found = {id(x._array): x for x in (*args, *outputs) if isinstance(x, StrictArray)}
     bare_args = [operand(value) for value in args]
     bare_outputs = tuple(None if value is None else operand(value) for value in outputs)
@@ -92,7 +92,7 @@ def _matmul(self: StrictArray, other: Any) -> Any:
 
 
 def _pow(self: StrictArray, other: Any) -> Any:
-    """``x ** y``, for whose common powers CuPy takes other ufuncs."""
+    """``x ** y``; CuPy uses other ufuncs for common powers."""
     ufunc = None
     if type(other) in {int, float} and other == 2:
         ufunc = np.square
@@ -106,7 +106,7 @@ def _pow(self: StrictArray, other: Any) -> Any:
 
 
 def _comparison(ufunc: Any, otherwise: bool) -> Callable[[StrictArray, Any], Any]:
-    """``==`` and ``!=``, which can be asked of anything, as in CuPy."""
+    """``==`` and ``!=``, which accept any object, as in CuPy."""
     operator = _binary(ufunc)
 
     def comparison(self: StrictArray, other: Any) -> Any:

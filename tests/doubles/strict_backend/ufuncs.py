@@ -1,8 +1,7 @@
-"""CuPy's elementwise functions: which loop computes, and with which dtypes and values.
+"""CuPy's elementwise functions: choice of the loop, dtypes and values.
 
-CuPy takes the first loop of a list to whose dtypes the arguments can be cast without loss, as
-``cupy/_core/_kernel.pyx:_Ops`` has it; the lists stand in ``cupy_names.txt``.  Results are always
-C-contiguous.
+CuPy uses the first loop to whose dtypes the arguments can be cast safely, see
+``cupy/_core/_kernel.pyx:_Ops``; the loops are in ``cupy_names.txt``.  Results are C-contiguous.
 """
 
 import functools
@@ -43,7 +42,7 @@ COMPARISONS = {
 
 
 def find_loop(name: str, args: list[Any], dtype: Any = None) -> Loop:
-    """Return the loop that CuPy takes for arguments, or for a dtype of the result."""
+    """Return CuPy's loop for arguments, or for a dtype of the result."""
     if dtype is not None:
         wanted = np.dtype(dtype)
         found = next((p for p in _loops(name) if set(p.outputs) == {wanted}), None)
@@ -68,7 +67,7 @@ def _dtype(char: str) -> np.dtype:
 
 
 def _kind(arg: Any) -> tuple[np.dtype, type | None]:
-    """Return dtype, and the type of a Python number whose size does not count."""
+    """Return the dtype, and the type of a Python number (a weak scalar)."""
     if isinstance(arg, np.ndarray | np.generic):
         return arg.dtype, None
     if isinstance(arg, bool):
@@ -111,7 +110,7 @@ def _fits(dtype: np.dtype, weak: type | None, wanted: np.dtype) -> bool:
 def compute(name: str, ufunc: Any, loop: Loop, casting: str, outputs: Any, *args: Any) -> Any:
     """Compute with a loop; ``outputs`` are arrays or None."""
     inputs = [np.asarray(a).astype(t) for a, t in zip(args, loop.inputs, strict=True)]
-    if name in _VALUES:  # written out in C++, where 16-bit numbers become float32 by themselves
+    if name in _VALUES:  # in C++, where half numbers are promoted to float32
         inputs = [
             a.astype(np.float32) if t.name in LOW_DTYPES else a
             for a, t in zip(inputs, loop.inputs, strict=True)
@@ -153,14 +152,14 @@ def _floor_divide(a: Array, b: Array) -> Array:
 
 
 def _remainder(a: Array, b: Array) -> Array:
-    """What such a quotient leaves: 1 % 0.1 is 0, and 1 % inf is NaN."""
+    """The remainder of the rounded quotient: 1 % 0.1 is 0, and 1 % inf is NaN."""
     if a.dtype.kind in "biu":
         return np.where(b == 0, 0, np.remainder(a, np.where(b == 0, 1, b)))
     return a - _floor_divide(a, b) * b
 
 
 def _clip(x: Array, low: Array, high: Array) -> Array:
-    """A bound that is NaN binds nothing, where NumPy's result is NaN."""
+    """A bound of NaN is ignored, where NumPy's result is NaN."""
     return np.where(low > high, high, np.where(x < low, low, np.where(x > high, high, x)))
 
 

@@ -1,9 +1,6 @@
-"""Convolution and attention by cuDNN, described to its frontend as graphs.
-
-Nothing here imports CuPy; what needs it is given it.
-"""
+"""Convolution and attention by cuDNN's graphs; nothing here imports CuPy."""
 
 from nnlib_backends.cupy_backend.cudnn.cudnn_kernels import make_kernels
-from nnlib_backends.cupy_backend.cudnn.epilogue import make_around
+from nnlib_backends.cupy_backend.cudnn.epilogue import make_epilogue
 
-__all__ = ["make_around", "make_kernels"]
+__all__ = ["make_epilogue", "make_kernels"]

@@ -1,6 +1,6 @@
-"""``attention`` and ``self_attention`` by cuDNN, which keeps one number a query, not all weights.
+"""``attention`` and ``self_attention`` by cuDNN, which keeps a number for each query, no weights.
 
-In float16 and bfloat16 only; all else is computed by matrix products, as on other backends.
+In float16 and bfloat16 only; other dtypes are computed as on other backends.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.base import Array, GradsOut, KernelPair
 from nnlib_backends.common.attention import factor_of
 from nnlib_backends.cupy_backend.cudnn import attention_graph as tensors
 from nnlib_backends.cupy_backend.cudnn.attention_graph import Attention, Layout
@@ -20,12 +20,12 @@ from nnlib_backends.dtypes import LOW_DTYPES, is_floating
 
 __all__ = ["make_attention"]
 
-_HIDDEN = -1e30  # exp gives 0; cuDNN would take the difference of two infinities
+_HIDDEN = -1e30  # exp gives 0; with −∞ cuDNN would compute ∞ − ∞
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What is done to scores and weights, as cuDNN takes it.
+    """Scale, masks and factor of the scores and weights, in cuDNN's form.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Scores:
     bias : (B or 1, H or 1, T, S) of float32, or None
     factor : (B, H, T, S), or None
     seen : (B or 1, T, H or 1, 1) of bool, or None
-        Whether a query sees any key at all; ``None`` if every one does.
+        Whether a query has any visible key; ``None`` if every one has.
     """
 
     scale: float
@@ -46,7 +46,7 @@ class Scores:
 
 
 class CudnnAttention:
-    """Both kernels, for arrays q (B, T, H, D), k (B, S, H, D), v (B, S, H, features of the value).
+    """Attention of q (B, T, H, D), k (B, S, H, D) and v (B, S, H, features of the value).
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class CudnnAttention:
         self._planner, self._xp, self._deterministic = planner, xp, deterministic
 
     def forward(self, q: Array, k: Array, v: Array, scores: Scores) -> tuple[Array, Any] | None:
-        """Return the result and what the gradients need of it; ``None`` if cuDNN has no kernel."""
+        """Return the result and the saved values; ``None`` if cuDNN has no kernel."""
         xp = self._xp
         q, k, v = (self._laid_out(array) for array in (q, k, v))
         problem = self._problem("forward", q, k, v, (), scores)
@@ -78,7 +78,7 @@ class CudnnAttention:
         self, g: Array, saved: Any, data: Sequence[Array],
         split: Callable[..., Sequence[Array]], scores: Scores | None,
     ) -> list[Array] | None:  # fmt: skip
-        """Return the gradients by the data; ``None`` if cuDNN has no kernel for that."""
+        """Return the gradients by q, k and v; ``None`` if cuDNN has no kernel."""
         if scores is None:
             return None
         xp = self._xp
@@ -86,7 +86,7 @@ class CudnnAttention:
         q, k, v = (self._laid_out(array) for array in split(*data))
         found = [xp.empty(array.shape, dtype=array.dtype) for array in data]
         parts = split(*found)
-        if scores.seen is not None:  # what nobody has seen has no gradient
+        if scores.seen is not None:  # queries without visible keys have a gradient of 0
             g = g * scores.seen.astype(g.dtype)
         problem = self._problem(
             "backward", q, k, v, tuple(Layout.of(array) for array in parts), scores
@@ -114,7 +114,7 @@ class CudnnAttention:
         self, q: Array, k: Array, v: Array, mask: Array | None, factor: Array | None,
         causal: bool, scale: float | None,
     ) -> Scores | None:  # fmt: skip
-        """Describe what is done to the scores; ``None`` if all this is nothing for cuDNN."""
+        """Return the scores' description; ``None`` if cuDNN does not support it."""
         if not _served(q, k, v):
             return None
         queries, keys = q.shape[1], k.shape[1]
@@ -134,7 +134,7 @@ class CudnnAttention:
         return Scores(factor_of(scale, q), alignment if causal else "", bias, factor, seen)
 
     def _bias(self, mask: Array, queries: int, keys: int, causal: bool) -> tuple[Array, Array]:
-        """Return what a mask adds to the scores, and which queries see anything."""
+        """Return the mask as a bias of the scores, and whether each query has a visible key."""
         xp = self._xp
         mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
         mask = xp.broadcast_to(mask, (*mask.shape[:2], queries, keys))
@@ -149,7 +149,7 @@ class CudnnAttention:
         return aligned(xp, bias), choice.any(axis=-1).swapaxes(1, 2)[..., None]
 
     def _laid_out(self, array: Array) -> Array:
-        """Return an array whose rows of features cuDNN can load: itself, if it is packed so."""
+        """Return an array whose rows of features cuDNN can load: the array itself or a copy."""
         *outer, inner = array.strides
         packed = inner == array.dtype.itemsize and is_aligned(array)
         if packed and all(stride > 0 and stride % 16 == 0 for stride in outer):
@@ -167,7 +167,7 @@ def make_attention(
     planner : Planner
     xp : namespace
     general : mapping
-        The kernels of the same names that compute in float32 what cuDNN does not.
+        Kernel pairs of the same names, for all that cuDNN does not compute, in float32.
     deterministic : bool
         Whether gradients must be the same in every run.
     """
@@ -185,7 +185,7 @@ def make_attention(
 def _kernel(
     own: CudnnAttention, general: KernelPair, split: Callable[..., Sequence[Array]]
 ) -> KernelPair:
-    """Return a kernel of data from which ``split`` makes q, k and v, and of mask and factor."""
+    """Return the kernel pair of an operation whose q, k and v are ``split(*data)``."""
 
     def forward(*arrays: Any, causal: bool, scale: float | None) -> tuple[Array, Any]:
         *data, mask, factor = arrays
@@ -198,37 +198,35 @@ def _kernel(
         return y, (None, saved)
 
     def backward(
-        g: Array, saved: Any, needs: Sequence[Any], *arrays: Any, causal: bool, scale: float | None
+        g: Array, saved: Any, grads_out: GradsOut, *arrays: Any, causal: bool, scale: float | None
     ) -> Any:
         *data, mask, factor = arrays
         q, k, v = split(*data)
         of_cudnn, of_general = saved
-        if of_cudnn is not None and not any(need is not False for need in needs[-2:]):
+        if of_cudnn is not None and not any(grads_out[-2:]):
             scores = own.scores(q, k, v, mask, factor, causal, scale)
             found = own.gradients(g, of_cudnn, data, split, scores)
             if found is not None:
-                wanted = zip(found, needs[:-2], strict=True)
-                given = [d if n is False else delivered(d, n, d.dtype) for d, n in wanted]
-                return [*given, None, None]
-        if of_general is None:  # gradients by mask or factor need the weights, which nobody kept
+                pairs = zip(found, grads_out[:-2], strict=True)
+                return [*[delivered(d, out, d.dtype) for d, out in pairs], None, None]
+        if of_general is None:  # gradients by mask or factor need the weights
             of_general = general.forward(*arrays, causal=causal, scale=scale)[1]
-        return general.backward(g, of_general, needs, *arrays, causal=causal, scale=scale)
+        return general.backward(g, of_general, grads_out, *arrays, causal=causal, scale=scale)
 
-    return KernelPair(forward, backward)
+    return KernelPair(forward, backward, half=True, writes=True)
 
 
 def _served(q: Array, k: Array, v: Array) -> bool:
-    """Tell whether to ask cuDNN: arrays of 16 bits, and more than a single query.
+    """Tell whether to use cuDNN: half dtypes, and more than one query.
 
-    A query at a time, as text is generated, comes with other shapes every time, and each would need
-    a plan of its own.
+    Generating text, one query at a time, would need a new plan for each length.
     """
-    low = q.dtype.name in LOW_DTYPES and q.dtype == k.dtype == v.dtype
-    return low and q.shape[1] > 1 and 0 not in (*q.shape, *k.shape, *v.shape)
+    half = q.dtype.name in LOW_DTYPES and q.dtype == k.dtype == v.dtype
+    return half and q.shape[1] > 1 and 0 not in (*q.shape, *k.shape, *v.shape)
 
 
 def _inputs(q: Array, k: Array, v: Array, scores: Scores) -> dict[int, Array]:
-    """Return the buffers that both directions read."""
+    """Return the inputs of both directions."""
     buffers = {tensors.Q: q, tensors.K: k, tensors.V: v}
     if scores.bias is not None:
         buffers[tensors.BIAS] = scores.bias

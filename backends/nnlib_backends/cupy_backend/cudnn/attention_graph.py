@@ -1,7 +1,7 @@
 """Attention as graphs of the cuDNN frontend: forward, and its gradients.
 
-cuDNN's dimensions are (B, H, T, D); that our memory is (B, T, H, D), or part of (B, T, 3, H, D), is
-said by strides.
+cuDNN's dimensions are (B, H, T, D); the strides describe our memory, (B, T, H, D) or a part of
+(B, T, 3, H, D).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from nnlib_backends.cupy_backend.cudnn.graphs import DTYPES
 
 __all__ = ["Attention", "Layout"]
 
-#: Names of a graph's tensors when it is executed.
+#: Identifiers of a graph's tensors.
 Q, K, V, RESULT, STATISTICS, BIAS, FACTOR, DRESULT, DQ, DK, DV = range(1, 12)
 
 Shape: TypeAlias = tuple[int, ...]
@@ -21,13 +21,13 @@ Shape: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Layout:
-    """How an array (B, T, H, D) lies in memory.
+    """Memory layout of an array (B, T, H, D).
 
     Attributes
     ----------
     shape : tuple of int
     strides : tuple of int
-        In numbers, not bytes.
+        In elements.
 
     Examples
     --------
@@ -48,7 +48,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Attention:
-    """One attention to plan.
+    """A problem of attention to plan.
 
     Attributes
     ----------
@@ -60,15 +60,14 @@ class Attention:
     dtype : str
         Of all these; sums and statistics are in float32.
     scale : float
-        By what scores are multiplied.
+        Factor of the scores.
     causal : str
-        ``""``; ``"top left"``: a query sees as many keys as there are queries up to it;
-        ``"bottom right"``: the last query sees all.  For as many keys as queries that is the same,
-        and then cuDNN knows the first one beside a bias or a factor only.
+        ``""`` for none; ``"top left"``: query i sees keys 0 … i; ``"bottom right"``: the last query
+        sees all keys.  With a bias or a factor cuDNN supports the first one only.
     bias : tuple of int or None
         Shape (B or 1, H or 1, T, S) of float32 that is added to the scores.
     factor : str or None
-        Dtype of what multiplies the weights, (B, H, T, S).
+        Dtype of the factor of the weights, (B, H, T, S).
     deterministic : bool
         Whether gradients must be the same in every run; takes more time and memory.
     """
@@ -142,12 +141,12 @@ class Attention:
         return options
 
     def excluded(self, cudnn: Any) -> list[Any]:
-        """Return nothing: there are no kernels of less precision."""
+        """Return an empty list, because all kernels have the same precision."""
         return []
 
 
 class _Tensors:
-    """Adds tensors to a graph."""
+    """Functions that add tensors to a graph."""
 
     def __init__(self, graph: Any, cudnn: Any) -> None:
         self._graph, self._cudnn = graph, cudnn
@@ -162,7 +161,7 @@ class _Tensors:
         )
 
     def plain(self, uid: int, shape: Any, dtype: Any) -> Any:
-        """Add one that is contiguous in cuDNN's own order."""
+        """Add a tensor that is contiguous in cuDNN's order of dimensions."""
         return self._graph.tensor(
             dim=list(shape), stride=list(_contiguous(shape)), data_type=dtype, uid=uid,
             name=f"tensor{uid}",

@@ -1,12 +1,12 @@
-"""``conv2d`` by cuDNN, which plans a kernel for every shape; by patches where it has none."""
+"""``conv2d`` by cuDNN, or by im2col for problems without a cuDNN plan."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.base import Array, GradOut, GradsOut, KernelPair
 from nnlib_backends.common.fused import activate, derive
 from nnlib_backends.cupy_backend.cudnn.convolution_graph import (
     BIAS,
@@ -20,16 +20,16 @@ from nnlib_backends.cupy_backend.cudnn.memory import aligned, delivered, in_floa
 from nnlib_backends.cupy_backend.cudnn.planner import Planner
 from nnlib_backends.dtypes import LOW_DTYPES
 
-__all__ = ["Around", "make_convolution"]
+__all__ = ["Epilogue", "make_convolution"]
 
 _CHANNELS = {2: 8, 4: 4}  #: bytes of a number → how many a tensor core's kernel loads at a time
 
 
 @dataclass(frozen=True)
-class Around:
-    """What is computed around a convolution, one pass over memory each.
+class Epilogue:
+    """Bias and activation of a convolution, where cuDNN does not compute them.
 
-    Both may return ``NotImplemented`` for arrays that they are not made for.
+    Both functions may return ``NotImplemented``.
 
     Attributes
     ----------
@@ -37,8 +37,8 @@ class Around:
         ``activate(y, activation)``: the activated result, perhaps in the same memory.
     sum_bias : callable
         ``sum_bias(g, y, activation, out)``: the gradient before the activation, whose result was
-        ``y`` (``None`` without one), and its sum over all pixels, (O,), of float32 for data of 16
-        bits.  That may be left in ``out``, if there is one.
+        ``y`` (``None`` without one), and its sum over all pixels, (O,), in float32 for half dtypes,
+        written into ``out`` if given.
     """
 
     activate: Callable[[Array, str], Any] = lambda y, activation: NotImplemented
@@ -48,22 +48,22 @@ class Around:
 
 
 class CudnnConvolution:
-    """The kernel: what cuDNN does not do is left to another one.
+    """The functions of the kernel pair.
 
-    Data may have 16 bits while filters and bias have float32: those are rounded once, in the
-    forward pass.  An image whose channels are no multiple of what a tensor core's kernel loads at a
-    time (a first layer's three) gets channels of zeros here, once for both directions; otherwise
-    cuDNN would do the same for each of its kernels, or do without tensor cores.
+    With data of a half dtype, filters and bias may be float32: they are rounded once, in the
+    forward pass.  An image whose channels are no multiple of `_CHANNELS` (a first layer's three) is
+    padded by channels of zeros once for both directions, so that cuDNN uses tensor cores without
+    padding in each kernel.
 
     Parameters
     ----------
     planner : Planner
     xp : namespace
-    fallback : Kernel
+    fallback : KernelPair
         ``conv2d`` in float32, whose `backward` needs nothing saved unless there is an activation.
     tf32 : callable
         Whether float32 products may be TF32 now.
-    around : Around
+    epilogue : Epilogue
     """
 
     def __init__(
@@ -72,16 +72,16 @@ class CudnnConvolution:
         xp: Any,
         fallback: KernelPair,
         tf32: Callable[[], bool],
-        around: Around,
+        epilogue: Epilogue,
     ) -> None:
-        self._planner, self._xp, self._tf32, self._around = planner, xp, tf32, around
+        self._planner, self._xp, self._tf32, self._around = planner, xp, tf32, epilogue
         self._fallback = in_float32(fallback)
 
     def forward(
         self, x: Array, weight: Array, bias: Array | None, *, activation: str | None = None,
         **options: Any,
     ) -> tuple[Array, Any]:  # fmt: skip
-        """(N, H, W, C) → (N, H', W', O); keeps the result, low filters and the padded image."""
+        """(N, H, W, C) → (N, H', W', O); saves the result, half filters and the padded image."""
         if not _served(x, weight, bias):
             y, _ = self._fallback.forward(x, weight, bias, activation=activation, **options)
             return y, (None if activation is None else y, None, None)
@@ -107,34 +107,34 @@ class CudnnConvolution:
         )
 
     def backward(
-        self, g: Array, saved: Any, needs: Sequence[Any], x: Array, weight: Array,
+        self, g: Array, saved: Any, grads_out: GradsOut, x: Array, weight: Array,
         bias: Array | None, *, activation: str | None = None, **options: Any,
     ) -> list[Array | None]:  # fmt: skip
         """Gradients by image, filters and bias."""
         y, filters, image = saved
-        g, db = self._before(g, y, activation, needs[2])
+        g, db = self._before(g, y, activation, grads_out[2])
         found: list[Array | None] = [None, None, db]
         if _served(x, weight, bias) and g.size and g.dtype == x.dtype:
             g = aligned(self._xp, g)
-            if needs[0] is not False:
+            if grads_out[0]:
                 used = weight if filters is None else filters
                 found[0] = self._image_gradient(g, x, used, options)
-            if needs[1] is not False:
+            if grads_out[1]:
                 padded = x if image is None else image
-                found[1] = self._filter_gradient(g, padded, weight, needs[1], options)
-        missing = [needs[i] is not False and found[i] is None for i in (0, 1)]
+                found[1] = self._filter_gradient(g, padded, weight, grads_out[1], options)
+        missing = [grads_out[i] if found[i] is None else None for i in (0, 1)]
         if any(missing):
-            rest = self._fallback.backward(g, None, (*missing, False), x, weight, bias, **options)
+            rest = self._fallback.backward(g, None, (*missing, None), x, weight, bias, **options)
             found[:2] = [rest[i] if missing[i] else found[i] for i in (0, 1)]
         return [
-            None if gradient is None else delivered(gradient, need, array.dtype)
-            for gradient, need, array in zip(found, needs, (x, weight, bias), strict=True)
+            None if array is None else delivered(gradient, out, array.dtype)
+            for gradient, out, array in zip(found, grads_out, (x, weight, bias), strict=True)
         ]
 
-    # What cuDNN computes -----------------------------------------------------------------------
+    # Computed by cuDNN -------------------------------------------------------------------------
 
     def _operands(self, x: Array, weight: Array, options: dict[str, Any]) -> tuple[Array, Array]:
-        """Return image and filters as the forward plan takes them."""
+        """Return padded image and filters for the forward plan."""
         extra = -x.shape[3] % _CHANNELS[x.dtype.itemsize]
         on_tensor_cores = x.dtype.name in LOW_DTYPES or self._tf32()
         if extra and options["groups"] == 1 and on_tensor_cores:
@@ -142,7 +142,7 @@ class CudnnConvolution:
         return aligned(self._xp, x), aligned(self._xp, weight, x.dtype)
 
     def _padded(self, array: Array, extra: int, dtype: Any) -> Array:
-        """Return an array with channels of zeros behind its own."""
+        """Return an array with ``extra`` channels of zeros appended."""
         *shape, channels = array.shape
         padded = self._xp.zeros((*shape, channels + extra), dtype=dtype)
         padded[..., :channels] = array
@@ -159,18 +159,17 @@ class CudnnConvolution:
         return dx if done else None
 
     def _filter_gradient(
-        self, g: Array, image: Array, weight: Array, need: Any, options: dict[str, Any]
+        self, g: Array, image: Array, weight: Array, out: GradOut, options: dict[str, Any]
     ) -> Array | None:
-        """In the data's dtype: for 16 bits, cuDNN has one kernel only that writes float32.
+        """Compute in the data's dtype.
 
-        It is the last in cuDNN's list, and compiled at run time.
+        For half dtypes cuDNN has one kernel only that writes float32, the last in its list, which
+        is compiled at run time.
         """
         image = aligned(self._xp, image)
         shape = (*weight.shape[:3], image.shape[3] // options["groups"])
-        at_home = need is not True and shape == weight.shape and weight.dtype == image.dtype
-        if at_home and is_aligned(need):
-            dw = need
-        else:
+        dw = out.array if shape == weight.shape and weight.dtype == image.dtype else None
+        if dw is None or not is_aligned(dw):
             dw = self._xp.empty(shape, dtype=image.dtype)
         problem = self._problem("filters", image, dw, options)
         if not self._planner.run(problem, {RESULT: g, IMAGE: image, FILTERS: dw}):
@@ -196,7 +195,7 @@ class CudnnConvolution:
             dilation, tf32=dtype == "float32" and self._tf32(),
         )  # fmt: skip
 
-    # What is around it -------------------------------------------------------------------------
+    # Epilogue ----------------------------------------------------------------------------------
 
     def _activated(self, y: Array, activation: str) -> Array:
         result = self._around.activate(y, activation)
@@ -207,12 +206,11 @@ class CudnnConvolution:
         return activate(self._xp, y, activation)
 
     def _before(
-        self, g: Array, y: Array | None, activation: str | None, need: Any
+        self, g: Array, y: Array | None, activation: str | None, out: GradOut | None
     ) -> tuple[Array, Array | None]:
-        """Return the gradient before the activation, and its sum over all pixels if asked for."""
-        sums = need is not False
-        if sums:
-            pair = self._around.sum_bias(g, y, activation, None if need is True else need)
+        """Return the gradient before the activation, and its sum over all pixels if needed."""
+        if out is not None:
+            pair = self._around.sum_bias(g, y, activation, out.array)
             if pair is not NotImplemented:
                 before, total = pair
                 return before, total
@@ -220,7 +218,7 @@ class CudnnConvolution:
         if g.dtype.name in LOW_DTYPES:
             wide, y = g.astype("float32"), None if y is None else y.astype("float32")
         wide = derive(wide, y, activation)
-        total = wide.sum(axis=(0, 1, 2)) if sums else None
+        total = None if out is None else wide.sum(axis=(0, 1, 2))
         return (g if y is None else wide.astype(g.dtype, copy=False)), total
 
 
@@ -229,15 +227,15 @@ def make_convolution(
     xp: Any,
     fallback: KernelPair,
     tf32: Callable[[], bool],
-    around: Around | None = None,
+    epilogue: Epilogue | None = None,
 ) -> KernelPair:
     """Return cuDNN's ``conv2d``, see `CudnnConvolution`."""
-    kernel = CudnnConvolution(planner, xp, fallback, tf32, around or Around())
-    return KernelPair(kernel.forward, kernel.backward)
+    kernel = CudnnConvolution(planner, xp, fallback, tf32, epilogue or Epilogue())
+    return KernelPair(kernel.forward, kernel.backward, half=True, writes=True)
 
 
 def _served(x: Array, weight: Array, bias: Array | None) -> bool:
-    """Tell whether cuDNN knows such arrays: of one dtype, or of 16 bits beside float32."""
+    """Tell whether cuDNN supports the dtypes: one for all, or half data with float32 parameters."""
     name = x.dtype.name
     dtypes = (name, "float32") if name in LOW_DTYPES else (name,)
     others = (weight,) if bias is None else (weight, bias)

@@ -1,6 +1,6 @@
 """Convolutions as graphs of the cuDNN frontend: forward, and its gradients.
 
-cuDNN's dimensions are always (N, C, H, W); that our memory is (N, H, W, C) is said by strides.
+cuDNN's dimensions are (N, C, H, W); the strides describe our memory, (N, H, W, C).
 """
 
 from __future__ import annotations
@@ -15,15 +15,13 @@ __all__ = ["BIAS", "FILTERS", "IMAGE", "RESULT", "Convolution"]
 Pair: TypeAlias = tuple[int, int]
 Shape: TypeAlias = tuple[int, ...]
 
-#: Names of a graph's tensors when it is executed.
+#: Identifiers of a graph's tensors.
 IMAGE, FILTERS, RESULT, BIAS = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """One convolution to plan.
-
-    All arrays are contiguous, so that their strides follow from the shapes.
+    """A problem of convolution to plan; all arrays are contiguous.
 
     Attributes
     ----------
@@ -52,7 +50,7 @@ class Convolution:
     dilation: Pair
     tf32: bool
 
-    #: Some kernels lay all arrays out anew, for gigabytes; others are about as fast without.
+    #: Some kernels copy all arrays to another layout in gigabytes, but are hardly faster.
     workspace_limit: ClassVar[int | None] = 512 << 20
 
     def add_to(self, graph: Any, cudnn: Any) -> None:
@@ -86,7 +84,7 @@ class Convolution:
         output.set_output(True).set_dim(dim).set_stride(stride).set_data_type(io).set_uid(uid)
 
     def excluded(self, cudnn: Any) -> list[Any]:
-        """Return kernels that are less precise than was asked for, or differ from run to run."""
+        """Return the notes of kernels that are less precise, or whose results vary between runs."""
         note = cudnn.numerical_note
         notes = [note.DOWN_CONVERT_INPUTS, note.REDUCED_PRECISION_REDUCTION, note.NONDETERMINISTIC]
         if self.dtype == "float32" and not self.tf32:
@@ -95,6 +93,6 @@ class Convolution:
 
 
 def _layout(shape: Shape) -> tuple[list[int], list[int]]:
-    """Dimensions in cuDNN's order, and the strides that contiguous NHWC memory has there."""
+    """Return dimensions and strides of contiguous NHWC memory in cuDNN's order, NCHW."""
     n, h, w, c = shape
     return [n, c, h, w], [h * w * c, 1, w * c, c]

@@ -1,15 +1,16 @@
-"""Kernels by cuDNN if it is there, and what is said where it is not."""
+"""Kernel pairs by cuDNN where it is installed, else slower ones with a notice."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from nnlib_backends.base import Array, KernelPair
 from nnlib_backends.config import CUDNN_DETERMINISTIC
 from nnlib_backends.cupy_backend.cudnn.attention import make_attention
-from nnlib_backends.cupy_backend.cudnn.convolution import Around, make_convolution
+from nnlib_backends.cupy_backend.cudnn.convolution import Epilogue, make_convolution
 from nnlib_backends.cupy_backend.cudnn.planner import Planner
 from nnlib_backends.cupy_backend.optional import attempt
 from nnlib_backends.cupy_backend.probe import install_all
@@ -23,14 +24,12 @@ _OLDEST = 91900
 
 
 def make_kernels(
-    cupy: Any, device: Any, xp: Any, general: Mapping[str, KernelPair], around: Around
+    cupy: Any, device: Any, xp: Any, general: Mapping[str, KernelPair], epilogue: Epilogue
 ) -> tuple[dict[str, KernelPair], str | None, str]:
-    """Return the kernels of one GPU by name, the version of cuDNN that computes them, and a reason.
+    """Return the kernel pairs of one GPU by name, cuDNN's version, and an empty reason.
 
-    Without a cuDNN that can be used these are the general ones, the version is ``None``, and the
-    reason says what is wrong; else it is empty.  The gradients of attention are the same in every
-    run, unless ``NNLIB_CUDNN_DETERMINISTIC=0`` lets cuDNN add up in any order, which takes less
-    memory.
+    Without a usable cuDNN: the general ones, ``None``, and the reason.  The gradients of attention
+    are deterministic unless ``NNLIB_CUDNN_DETERMINISTIC=0``, which takes less memory.
 
     Parameters
     ----------
@@ -38,9 +37,9 @@ def make_kernels(
     device : cupy.cuda.Device
     xp : namespace
     general : mapping
-        Kernels of the same names, for all that cuDNN does not compute.
-    around : Around
-        Own kernels around a convolution.
+        Kernel pairs of the same names, for all that cuDNN does not compute.
+    epilogue : Epilogue
+        Kernels of bias and activation of a convolution.
     """
     cudnn, missing = find_cudnn()
     if cudnn is None:
@@ -52,7 +51,7 @@ def make_kernels(
     deterministic = CUDNN_DETERMINISTIC.get() != "0"
     return (
         {
-            "conv2d": make_convolution(planner, xp, general["conv2d"], tf32_is_allowed, around),
+            "conv2d": make_convolution(planner, xp, general["conv2d"], tf32_is_allowed, epilogue),
             **make_attention(planner, xp, general, deterministic),
         },
         version,
@@ -61,7 +60,7 @@ def make_kernels(
 
 
 def find_cudnn() -> tuple[Any, str]:
-    """Return the cuDNN frontend and an empty string, or ``None`` and what is wrong."""
+    """Return the cuDNN frontend and an empty string, or ``None`` and the reason."""
     cudnn, reason = attempt(_import_cudnn)
     if cudnn is None:
         return None, f"cuDNN or its frontend cannot be loaded ({reason})"
@@ -78,15 +77,15 @@ def _import_cudnn() -> Any:
 
 
 def _with_notice(kernels: dict[str, KernelPair], reason: str, remedy: str) -> dict[str, KernelPair]:
-    """Return kernels, the first use of which says on stderr that they are slow; once for all.
+    """Return kernel pairs; the first use of any of them prints a notice on stderr.
 
     Parameters
     ----------
     kernels : dict
     reason : str
-        What is wrong.
+        Why cuDNN is not used.
     remedy : str
-        The command that mends it.
+        The command that fixes it.
     """
     pending = ["notice"]
 
@@ -104,6 +103,6 @@ def _with_notice(kernels: dict[str, KernelPair], reason: str, remedy: str) -> di
         return speak
 
     return {
-        name: KernelPair(speaking(name, kernel.forward), kernel.backward)
+        name: replace(kernel, forward=speaking(name, kernel.forward))
         for name, kernel in kernels.items()
     }

@@ -1,19 +1,19 @@
-"""Own kernels for what cuDNN leaves to others around a convolution."""
+"""nnlib's kernels of bias and activation for cuDNN's convolutions."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from nnlib_backends.base import Array
-from nnlib_backends.cupy_backend.cudnn.convolution import Around
+from nnlib_backends.cupy_backend.cudnn.convolution import Epilogue
 from nnlib_backends.cupy_backend.kernels import epilogue
 from nnlib_backends.cupy_backend.kernels.launch import Launcher, known
 
-__all__ = ["make_around"]
+__all__ = ["make_epilogue"]
 
 
-def make_around(launcher: Launcher) -> Around:
-    """Return activations, and derivative and bias gradient, in one pass each."""
+def make_epilogue(launcher: Launcher) -> Epilogue:
+    """Return functions with one pass over memory each."""
 
     def activate(y: Array, activation: str) -> Any:
         if not known(y):
@@ -26,4 +26,4 @@ def make_around(launcher: Launcher) -> Around:
             return NotImplemented
         return epilogue.sum_bias(launcher, g, y, activation, out)
 
-    return Around(activate, sum_bias)
+    return Epilogue(activate, sum_bias)

@@ -1,6 +1,6 @@
-"""What all graphs of the cuDNN frontend have in common.
+"""Planning graphs of the cuDNN frontend.
 
-Nothing here needs CuPy, nor a GPU: cuDNN also plans for a GPU that is only described.
+Nothing here needs CuPy or a GPU: cuDNN also plans for a description of a GPU.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from typing import Any, ClassVar, Protocol
 
 __all__ = ["DTYPES", "Problem", "build", "candidates", "names"]
 
-#: NumPy's name of a dtype → cuDNN's, for those with kernels that are worth having.
+#: NumPy's name of a dtype → cuDNN's, for dtypes with fast kernels.
 DTYPES = {"float32": "FLOAT", "float16": "HALF", "bfloat16": "BFLOAT16"}
 
 
 class Problem(Protocol):
-    """Something to plan; hashable, the key of the caches.
+    """A problem to plan; hashable, because it is the key of the caches.
 
     Attributes
     ----------
     dtype : str
-        Of its data.
+        Of the data.
     workspace_limit : int or None
-        Bytes that a plan may ask for.
+        Largest workspace of a plan, in bytes.
     """
 
     @property
@@ -35,11 +35,11 @@ class Problem(Protocol):
         """Add its tensors and operations to an empty graph."""
 
     def excluded(self, cudnn: Any) -> Sequence[Any]:
-        """Return the numerical notes of kernels that must not be taken."""
+        """Return the numerical notes of kernels that must not be used."""
 
 
 def candidates(cudnn: Any, problem: Problem, **where: Any) -> Any:
-    """Ask cuDNN which plans there are, the ones that it believes in first; none is built yet.
+    """Return a graph with cuDNN's plans, not built, in the order of its heuristic.
 
     Parameters
     ----------
@@ -84,8 +84,7 @@ def build(cudnn: Any, problem: Problem, name: str | None = None, **where: Any) -
     cudnn, problem, **where
         See `candidates`.
     name : str, optional
-        Of the plan to take.  Where it cannot be had, or without one, it is the first that can be
-        built.
+        Name of the plan; by default, or if it cannot be built, the first that can be built.
 
     Returns
     -------
@@ -103,7 +102,7 @@ def build(cudnn: Any, problem: Problem, name: str | None = None, **where: Any) -
         try:
             return graph.build_plan_at_index(known.index(name))
         except cudnn.cudnnGraphNotSupportedError:
-            pass  # of another build of the same version, or excluded now
+            pass  # from another build of the same version, or excluded
     graph.build_plans()
     return graph
 
@@ -111,7 +110,6 @@ def build(cudnn: Any, problem: Problem, name: str | None = None, **where: Any) -
 def names(graph: Any) -> list[str]:
     """Return the names of a graph's plans: an engine and the values of all its knobs.
 
-    The frontend can also rebuild a plan from an engine and a dictionary of knobs, but knobs that
-    it has no names for share one key there.
+    The frontend's dictionary of knobs does not identify a plan: unnamed knobs share one key.
     """
     return [graph.get_plan_name_at_index(i) for i in range(graph.get_execution_plan_count())]

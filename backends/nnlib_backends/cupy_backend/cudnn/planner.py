@@ -1,9 +1,8 @@
-"""Plans of one GPU: made once a problem, run often.
+"""cuDNN's plans on one GPU: made once for each problem, and executed.
 
-The first plan of cuDNN's list is taken, the one that its heuristic believes in, unless another one
-was measured to be faster and is in the `TuningCache`.  ``NNLIB_CUDNN_AUTOTUNE=1`` asks for
-measuring, at the first computation of each problem.  What it finds holds for later runs, too, with
-the variable and without.
+The plan of a problem is the one in the `TuningCache`, else the first one of cuDNN's heuristic.
+``NNLIB_CUDNN_AUTOTUNE=1`` measures plans at the first computation of each problem and stores the
+fastest one, which later runs use with or without the variable.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from nnlib_backends.errors import CaptureError
 
 __all__ = ["Planner"]
 
-_CANDIDATES = 8  # that are measured: further down the list nothing wins
+_CANDIDATES = 8  # number of plans to measure; later ones are not faster
 _REPEATS = 5
 
 
 class Planner:
-    """Plans and runs on one GPU.
+    """Plans and executes problems on one GPU.
 
     Parameters
     ----------
@@ -35,9 +34,8 @@ class Planner:
         The frontend.
     cupy : module
     device : cupy.cuda.Device
-        The GPU.
     choices : TuningCache
-        Plans that were measured to be fastest.
+        Names of the fastest plans.
     """
 
     def __init__(self, cudnn: Any, cupy: Any, device: Any, choices: TuningCache) -> None:
@@ -48,23 +46,23 @@ class Planner:
         self._lock = threading.Lock()  # a handle serves one thread at a time
 
     def run(self, problem: Problem, buffers: Mapping[int, Array]) -> bool:
-        """Compute a problem; the arrays of its results are overwritten.
+        """Compute a problem into the arrays of its results.
 
         Parameters
         ----------
         problem : Problem
         buffers : mapping
-            Number of a tensor in the graph → array, laid out as the problem says.
+            Identifier of a tensor → array, with the layout in the problem.
 
         Returns
         -------
         bool
-            False if cuDNN has no kernel for it, and nothing was done.
+            False if cuDNN has no kernel for it.
 
         Raises
         ------
         CaptureError
-            If a CUDA graph is being captured, and the problem was never computed before.
+            If a CUDA graph is being captured, and the problem has no plan yet.
         """
         with self._lock, self._device:
             stream = self._cupy.cuda.get_current_stream()
@@ -76,7 +74,7 @@ class Planner:
                 if stream.is_capturing():
                     raise CaptureError(
                         "cuDNN's plans must be made before a graph is captured. Received: "
-                        f"{problem}, which the recorded run did not have. Set precisions and "
+                        f"{problem}, which the traced run did not have. Set precisions and "
                         "environment variables before the first call of a compiled function"
                     )
                 self._plans[problem] = self._plan(problem, pointers)
@@ -87,7 +85,7 @@ class Planner:
         return True
 
     def _plan(self, problem: Problem, pointers: dict[int, int]) -> Any:
-        """Return a graph that is ready to execute, ``None`` if there can be none."""
+        """Return a graph that is ready to execute; ``None`` if cuDNN has no kernel."""
         key = str(problem)
         name = self._choices.load(key)
         try:
@@ -99,7 +97,7 @@ class Planner:
             return None
 
     def _fastest(self, problem: Problem, pointers: dict[int, int]) -> str | None:
-        """Measure the first candidates on the arrays themselves; results are overwritten."""
+        """Measure the first candidates, overwriting the results; return the name of the fastest."""
         graph = candidates(self._cudnn, problem, handle=self._handle)
         seconds: dict[str, float] = {}
         for i, name in enumerate(names(graph)):
@@ -109,11 +107,11 @@ class Planner:
                 graph.build_plan_at_index(i)
                 seconds[name] = self._measure(graph, pointers)
             except (self._cudnn.cudnnGraphNotSupportedError, RuntimeError, MemoryError):
-                continue  # excluded, or without room for its workspace
+                continue  # excluded, or its workspace does not fit
         return min(seconds, key=seconds.__getitem__, default=None)
 
     def _measure(self, graph: Any, pointers: dict[int, int]) -> float:
-        """Return the shortest of a few runs: what disturbs one only makes it longer."""
+        """Return the shortest time of a few runs."""
         self._execute(graph, pointers)  # the first run loads the kernel
         times = []
         for _ in range(_REPEATS):

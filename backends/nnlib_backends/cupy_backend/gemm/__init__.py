@@ -1,7 +1,4 @@
-"""Matrix products by cuBLASLt, which a CUDA graph can capture (CuPy's own refuse it).
-
-Nothing here imports CuPy; `load` is given it.
-"""
+"""GEMM by cuBLASLt, which unlike CuPy's a CUDA graph can capture; nothing here imports CuPy."""
 
 from nnlib_backends.cupy_backend.gemm.make_gemm import import_cublaslt, make_products
 from nnlib_backends.cupy_backend.gemm.matmul import CublasGemm

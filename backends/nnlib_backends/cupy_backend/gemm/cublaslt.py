@@ -1,4 +1,4 @@
-"""Plans of cuBLASLt: descriptors and the algorithm for a problem, made once, run often."""
+"""Plans of cuBLASLt: descriptors and the algorithm for a problem, made once, and executed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from nnlib_backends.dtypes import LOW_DTYPES
 
 __all__ = ["COMPUTE_32F", "TYPES", "Addresses", "CublasLt", "Plan"]
 
-#: Bytes that an algorithm may use for partial sums: NVIDIA's advice for Hopper.
+#: Largest workspace in bytes, as NVIDIA recommends for Hopper.
 WORKSPACE_BYTES = 32 << 20
-#: How many algorithms its heuristic is asked for.
+#: Number of algorithms to request from the heuristic.
 CANDIDATES = 8
 
 #: dtype → cudaDataType_t.
@@ -25,19 +25,19 @@ TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}
 COMPUTE_32F = 68
 _COMPUTE_32F_FAST_TF32, _COMPUTE_64F = 77, 70
 _NOT_TRANSPOSED, _TRANSPOSED = 0, 1  # cublasOperation_t
-_SUMS_IN_COMPUTE_TYPE = 2  # cublasLtReductionScheme_t: partial sums, if an algorithm makes any
+_SUMS_IN_COMPUTE_TYPE = 2  # cublasLtReductionScheme_t, for partial sums
 
 
 class Addresses(NamedTuple):
-    """Where the arrays of a call begin.
+    """Addresses of a call's arrays.
 
     Attributes
     ----------
     a, b, out : int
     vector : int
-        Of the epilogue: a bias, or where its gradient goes.
+        Of the epilogue's bias, or of its gradient.
     aux : int
-        Where the epilogue stores what an activation is computed of.
+        Of the activation's argument, which the epilogue stores.
     """
 
     a: int
@@ -48,12 +48,12 @@ class Addresses(NamedTuple):
 
 
 class Plan:
-    """What a call needs besides addresses.
+    """Arguments of a call besides addresses.
 
     Attributes
     ----------
     algorithm : array
-        Holds cuBLASLt's description of the algorithm.
+        cuBLASLt's description of the algorithm.
     """
 
     def __init__(self, description: int, layouts: tuple[int, int, int], algorithm: Any) -> None:
@@ -68,10 +68,10 @@ class CublasLt:
     bindings : module
         ``nvmath.bindings.cublasLt``.
     workspace : callable
-        ``workspace(stream, nbytes)``: address of memory for that stream's products, which stays
-        theirs: a graph that was captured has the address.
+        ``workspace(stream, nbytes)``: address of a stream's workspace, which stays valid, because
+        captured graphs keep it.
     tuner : Tuner, optional
-        Chooses among the algorithms that the heuristic proposes; its first one without a tuner.
+        Chooses among the algorithms that the heuristic proposes; by default the first one.
     """
 
     def __init__(
@@ -80,25 +80,25 @@ class CublasLt:
         self._lt, self._workspace, self._tuner = bindings, workspace, tuner
         self._handle: int | None = None
         self._plans: dict[Problem, Plan | None] = {}
-        self._lock = threading.Lock()  # a description holds the vector of one call at a time
-        # alpha and beta are read by the host during the call
+        self._lock = threading.Lock()  # a description has the vector's address of a single call
+        # the host reads alpha and beta during the call
         self._numbers = {
             kind: (np.ones(1, kind), np.zeros(1, kind)) for kind in (np.float32, np.float64)
         }
 
-    def knows(self, problem: Problem) -> bool:
-        """Tell whether the algorithm for a problem is chosen; choosing overwrites the result."""
+    def has_plan(self, problem: Problem) -> bool:
+        """Tell whether a problem has a plan; making one overwrites the result."""
         return problem in self._plans
 
     def run(self, problem: Problem, at: Addresses, stream: int, accumulate: bool = False) -> bool:
-        """Compute a product of matrices at these addresses; add it to what is there, or not.
+        """Compute a product of matrices at these addresses, or add it to the result.
 
-        Only a problem that it `knows` can be added to what is there.
+        `accumulate` requires a plan, see `has_plan`.
 
         Returns
         -------
         bool
-            False if cuBLASLt has no algorithm for it, and nothing was done.
+            False if cuBLASLt has no algorithm for it.
         """
         with self._lock:
             if problem not in self._plans:
@@ -148,7 +148,7 @@ class CublasLt:
                 plan.algorithm = algorithm
                 try:
                     self._launch(plan, problem, at, stream, False)
-                except self._lt.cuBLASLtError:  # a proposal is no promise
+                except self._lt.cuBLASLtError:  # a proposed algorithm can fail
                     return False
                 return True
 
@@ -163,7 +163,7 @@ class CublasLt:
         self._describe(description, "TRANSA", _operation(problem.b))
         self._describe(description, "TRANSB", _operation(problem.a))
         self._describe(description, "EPILOGUE", int(self._lt.Epilogue[problem.epilogue]))
-        self._point(description, at)  # the heuristic looks at their alignment
+        self._point(description, at)  # the heuristic reads the alignment of the addresses
         if at.aux:
             self._describe(description, "EPILOGUE_AUX_LD", problem.columns)
         return description
@@ -171,7 +171,7 @@ class CublasLt:
     def _layout(
         self, problem: Problem, operand: Operand, rows: int, columns: int, dtype: str | None = None
     ) -> int:
-        """Describe a matrix as cuBLASLt reads it: column by column, before it is transposed."""
+        """Describe a matrix in column-major order, before it is transposed."""
         if operand.transposed:
             rows, columns = columns, rows
         layout: int = self._lt.matrix_layout_create(
@@ -191,7 +191,7 @@ class CublasLt:
     def _algorithms(
         self, problem: Problem, description: int, layouts: tuple[int, int, int]
     ) -> Sequence[Any]:
-        """Return what cuBLASLt's heuristic proposes, the best one first."""
+        """Return the algorithms of cuBLASLt's heuristic, the best one first."""
         preference = self._lt.matmul_preference_create()
         try:
             for name, value in _preferences(problem).items():
@@ -216,7 +216,7 @@ class CublasLt:
             self._lt.matmul_preference_destroy(preference)
 
     def _point(self, description: int, at: Addresses) -> None:
-        """Say where the arrays of an epilogue are."""
+        """Set the addresses of an epilogue's arrays."""
         if at.vector:
             self._describe(description, "BIAS_POINTER", at.vector)
         if at.aux:
@@ -231,7 +231,7 @@ class CublasLt:
 
 
 def _preferences(problem: Problem) -> dict[str, int]:
-    """What an algorithm may use and rely on."""
+    """Return the limits of the search: workspace, alignments and reduction scheme."""
     wanted = {
         "MAX_WORKSPACE_BYTES": WORKSPACE_BYTES,
         "MIN_ALIGNMENT_A_BYTES": problem.b.alignment,

@@ -1,4 +1,4 @@
-"""Products of 16-bit matrices whose sums stay in float32, by the cuBLAS that CuPy loads."""
+"""GEMM of half matrices with a float32 result, by the cuBLAS that CuPy loads."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Gemm = Callable[[Array, Array, Array], None]
 
 
 def make_gemm(cuda: Any, pointer: Callable[[Array], int]) -> Gemm:
-    """Return ``gemm(a, b, out)``, which `cupy.matmul` would round to 16 bits.
+    """Return ``gemm(a, b, out)``, whose result `cupy.matmul` would round to 16 bits.
 
-    ``a`` and ``b`` are of one 16-bit dtype, ``out`` of float32; all of them matrices with a layout
-    that cuBLAS reads, see `layout.operand`, and none of them empty.
+    ``a`` and ``b`` are of one half dtype, ``out`` of float32, and none is empty; their layouts are
+    those of `layout.operand`.
 
     Parameters
     ----------
@@ -31,10 +31,10 @@ def make_gemm(cuda: Any, pointer: Callable[[Array], int]) -> Gemm:
     pointer : callable
         Address of an array's first element.
     """
-    one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)  # the host reads them in the call
+    one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)  # read by the host during the call
 
     def gemm(a: Array, b: Array, out: Array) -> None:
-        # cuBLAS's matrices are column by column: outᵀ = bᵀ·aᵀ
+        # cuBLAS's matrices are column-major: outᵀ = bᵀ·aᵀ
         (_, inner), columns = a.shape, b.shape[1]
         (across_b, ld_b), (across_a, ld_a), (_, ld) = map(_layout, (b, a, out))
         kind = TYPES[a.dtype.name]

@@ -1,8 +1,8 @@
-"""How products look to cuBLASLt: which matrix is transposed, leading dimensions, batches.
+"""Matrix products in cuBLASLt's terms: transposition, leading dimensions, batches.
 
-cuBLASLt's matrices are column by column, ours row by row.  Read column by column, our memory holds
-the transposed matrices, so ``C = A·B`` is asked for as ``Cᵀ = Bᵀ·Aᵀ``: B becomes its first operand.
-An operand that is itself a transposed view (``W.T``) needs no copy either.
+cuBLASLt's matrices are column-major, ours row-major: our memory holds transposed matrices, so
+``C = A·B`` is computed as ``Cᵀ = Bᵀ·Aᵀ`` with B as the first operand.  An operand that is itself a
+transposed view (``W.T``) needs no copy either.
 
 All strides are counted in elements.
 """
@@ -21,16 +21,16 @@ Strides: TypeAlias = Sequence[int]
 
 @dataclass(frozen=True)
 class Operand:
-    """How one matrix lies in memory.
+    """Memory layout of a matrix.
 
     Attributes
     ----------
     transposed : bool
-        Whether neighbours in memory are neighbours in a column instead of in a row.
+        Whether the matrix is stored column by column.
     ld : int
-        From one row (of a transposed one: column) to the next.
+        Stride of the rows (of a transposed matrix: columns).
     step : int
-        From one matrix of the batch to the next; 0 if all are the same.
+        Stride of the batch; 0 for a repeated matrix.
     alignment : int
         Bytes, a power of two up to 16, that the first element's address is a multiple of.
     """
@@ -55,14 +55,14 @@ class Problem:
     tf32 : bool
         Whether float32 products may be rounded to TF32's 10-bit mantissa.
     epilogue : str
-        What is done with the sums, by cuBLASLt's name:
+        Operation on the sums, by cuBLASLt's name:
 
         - ``BIAS``, ``RELU``, ``RELU_BIAS``, ``GELU…``: add a vector (columns,), then the
           activation (GELU in the approximation by tanh), then store;
-        - with ``_AUX``: also store what GELU is computed of, a dense (rows, columns);
+        - with ``_AUX``: also store the argument of GELU, a dense (rows, columns);
         - ``BGRADB``: also store the sums of the rows of ``a``, a vector (rows,).
     vector_alignment : int
-        Of the vector's address, as of an operand.
+        Alignment of the vector's address, see `Operand`.
     """
 
     rows: int
@@ -80,7 +80,7 @@ class Problem:
 
 
 def operand(shape: Sequence[int], strides: Sequence[int]) -> tuple[bool, int] | None:
-    """Return (transposed, ld) of a matrix, or ``None`` if it must be copied first.
+    """Return (transposed, ld) of a matrix, or ``None`` if it must be copied.
 
     Examples
     --------
@@ -107,16 +107,16 @@ def operand(shape: Sequence[int], strides: Sequence[int]) -> tuple[bool, int] | 
 
 @dataclass(frozen=True)
 class Split:
-    """A batch as one axis that a single call serves, and others that are looped over.
+    """A batch, divided into calls for one axis each.
 
     Attributes
     ----------
     count : int
         Matrices in a call.
     steps : tuple of int
-        From one to the next, for each operand.
+        Stride of each operand from one matrix to the next.
     starts : list of tuple of int
-        For each call, where it begins in each operand.
+        For each call, the offset of each operand.
     """
 
     count: int
@@ -125,14 +125,14 @@ class Split:
 
 
 def split_batches(shape: Sequence[int], strides: Sequence[Strides]) -> Split:
-    """Join the axes of a batch as far as every operand's strides allow; one call takes the longest.
+    """Join axes of a batch that all operands' strides allow; a call takes the longest axis.
 
     Parameters
     ----------
     shape : sequence of int
-        Of the batch.
+        Shape of the batch.
     strides : sequence of sequences
-        Of each operand along these axes, 0 where it is repeated.
+        Strides of each operand along these axes, 0 where it is repeated.
 
     Examples
     --------

@@ -1,31 +1,23 @@
-"""``linear``: a product with bias and activation in it, gradients where the optimizer has them."""
+"""``linear`` by cuBLASLt, with bias and activation in the GEMM's epilogue."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.base import ANYWHERE, Array, GradOut, GradsOut, KernelPair
 from nnlib_backends.common.fused import either
 from nnlib_backends.cupy_backend.gemm.matmul import CublasGemm
 from nnlib_backends.cupy_backend.kernels.epilogue import add_bias, sum_bias
 from nnlib_backends.cupy_backend.kernels.launch import Launcher, as_matrix, mixed
 
-__all__ = ["ADDS", "MIXED", "Linear", "make_linear"]
-
-#: Operations that can add gradients to what is there, see `Backend.adds`.
-ADDS = frozenset({"linear"})
-
-#: Operations that take data of 16 bits, beside float32 parameters, see `Backend.mixed`.
-MIXED = frozenset({"linear", "matmul"})
+__all__ = ["Linear", "make_linear"]
 
 
 class Linear:
-    """The kernel, for arrays that are not empty.
+    """The functions of the kernel pair, for arrays that are not empty.
 
-    The parameters of data in 16 bits are float32.  The weight is rounded to the data's dtype once,
-    for both passes; so is a bias that cuBLASLt adds.  Their gradients come in float32, straight
-    from the sums.
+    With data of a half dtype the parameters are float32.  The weight is rounded to the data's dtype
+    once for both passes, and so is a bias that cuBLASLt adds; their gradients are float32.
 
     Parameters
     ----------
@@ -35,11 +27,11 @@ class Linear:
     Attributes
     ----------
     epilogues : dict
-        What cuBLASLt's epilogue does after a product: activation → name.  For other activations,
-        and where it has no kernel, a pass over the result does it.
+        Activation → name of cuBLASLt's epilogue.  Other activations, and epilogues for which it has
+        no kernel, take a pass over the result.
     sums_in_product : bool
-        Whether the gradient of a bias comes with the product for the weight's gradient, where there
-        is no activation to derive first; else a pass over the gradient sums it up.
+        Whether the GEMM of the weight's gradient also computes that of the bias, if there is no
+        activation; else a pass over the gradient sums it up.
     """
 
     epilogues: ClassVar[dict[str | None, str]] = {
@@ -53,7 +45,7 @@ class Linear:
     def forward(
         self, x: Array, weight: Array, bias: Array | None, *, activation: str | None = None
     ) -> tuple[Array, tuple[Array | None, Array | None]]:
-        """(..., n_in) → (..., n_out); saves what derivatives need, and the rounded weight."""
+        """(..., n_in) → (..., n_out); saves the activation's value, and the rounded weight."""
         rows = x.reshape(as_matrix(x.shape))
         low = weight if weight.dtype == x.dtype else weight.astype(x.dtype)
         y = self._launcher.empty((rows.shape[0], weight.shape[0]), x.dtype)
@@ -68,7 +60,7 @@ class Linear:
         self, a: Array, b: Array, y: Array, z: Array | None, bias: Array | None,
         activation: str | None,
     ) -> bool:  # fmt: skip
-        """Compute all of it by cuBLASLt, if it has a kernel for that."""
+        """Compute all by one kernel of cuBLASLt's; return false if it has none."""
         name = self.epilogues.get(activation)
         if name is None or (bias is None and activation is None):
             return False
@@ -92,34 +84,31 @@ class Linear:
             )
 
     def backward(
-        self, g: Array, saved: tuple[Array | None, Array | None], needs: Sequence[Any], x: Array,
+        self, g: Array, saved: tuple[Array | None, Array | None], grads_out: GradsOut, x: Array,
         weight: Array, bias: Array | None, *, activation: str | None = None,
     ) -> tuple[Array | None, ...]:  # fmt: skip
-        """Gradients by x, weight and bias, in the given arrays where there are any.
+        """Gradients by x, weight and bias.
 
-        What shall be added to the weight's gradient the product adds; the others are short.
+        The GEMM adds to the weight's gradient; the others are short, and added afterwards.
         """
         kept, low = saved
-        sums = [need[0] if isinstance(need, list) else None for need in needs]
-        needs = [need if total is None else True for need, total in zip(needs, sums, strict=True)]
-        adds = sums[1] is not None
-        if adds:
-            needs[1] = sums[1]
+        for_x, for_weight, for_bias = grads_out
+        accumulate = for_weight is not None and for_weight.accumulate
         g, rows = (array.reshape(as_matrix(array.shape)) for array in (g, x))
-        dx, dw, db = (
-            None if array is None else self._launcher.home(need, array.shape, array.dtype)
-            for need, array in zip(needs, (x, weight, bias), strict=True)
-        )
-        together = self.sums_in_product and kept is None and not adds
+        memory = self._launcher.grad_memory
+        dx = memory(_beside(for_x), x.shape, x.dtype)
+        dw = memory(for_weight, weight.shape, weight.dtype)
+        db = None if bias is None else memory(_beside(for_bias), bias.shape, bias.dtype)
+        together = self.sums_in_product and kept is None and not accumulate
         if not (together and self._dw_and_db(g, rows, dw, db)):
             if db is not None or kept is not None:
                 g, _ = sum_bias(self._launcher, g, kept, activation, db)
             if dw is not None:
-                self._products.product(g.T, rows, out=dw, accumulate=adds)
+                self._products.product(g.T, rows, out=dw, accumulate=accumulate)
         if dx is not None:
             out = dx.reshape(rows.shape)
             self._products.matmul(g, weight if low is None else low, out=out)
-        return _added(dx, sums[0]), dw, _added(db, sums[2])
+        return _added(dx, for_x), dw, _added(db, for_bias)
 
     def _dw_and_db(self, g: Array, rows: Array, dw: Array | None, db: Array | None) -> bool:
         if dw is None or db is None:
@@ -127,14 +116,17 @@ class Linear:
         return self._products.fused(g.T, rows, dw, "BGRADB", db)
 
 
-def _added(gradient: Array | None, total: Array | None) -> Array | None:
-    if total is None:
-        return gradient
-    total += gradient
-    return total
+def _beside(out: GradOut | None) -> GradOut | None:
+    """Where a gradient is written that is added to another one afterwards."""
+    return ANYWHERE if out is not None and out.accumulate else out
+
+
+def _added(gradient: Array | None, out: GradOut | None) -> Array | None:
+    return gradient if gradient is None or out is None else out.store(gradient)
 
 
 def make_linear(products: CublasGemm, launcher: Launcher, general: KernelPair) -> KernelPair:
-    """Return the kernel, and another one for what it does not serve."""
+    """Return the kernel pair of ``linear``, which uses ``general`` for other arrays."""
     own = Linear(products, launcher)
-    return either(mixed, KernelPair(own.forward, own.backward), general)
+    pair = KernelPair(own.forward, own.backward, half=True, writes=True, accumulates=True)
+    return either(mixed, pair, general)

@@ -1,4 +1,4 @@
-"""Making the products of a GPU, with cuBLASLt if what it needs is installed."""
+"""Making the `CublasGemm` of a GPU, with cuBLASLt if it is installed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["import_cublaslt", "make_products"]
 
 
 def import_cublaslt() -> Any:
-    """Return ``nvmath.bindings.cublasLt``; raises an exception of any kind where it is missing."""
+    """Return ``nvmath.bindings.cublasLt``, or raise an exception of any type."""
     from nvmath.bindings import cublasLt
 
     cublasLt.get_version()  # loads the library
@@ -22,12 +22,12 @@ def import_cublaslt() -> Any:
 
 
 def make_products(bindings: Any, cupy: Any, device: Any, tf32: Any) -> CublasGemm:
-    """Return the products of one GPU.
+    """Return the `CublasGemm` of one GPU.
 
     Parameters
     ----------
     bindings : module or None
-        What `import_cublaslt` has returned; ``None`` where it raised an exception.
+        Result of `import_cublaslt`; ``None`` without cuBLASLt.
     cupy : module
     device : cupy.cuda.Device
     tf32 : callable
@@ -36,7 +36,7 @@ def make_products(bindings: Any, cupy: Any, device: Any, tf32: Any) -> CublasGem
     workspaces: dict[int, Any] = {}
 
     def workspace(stream: int, nbytes: int) -> int:
-        """Streams work at the same time, so each has its own; from no recording's pool."""
+        """Return a stream's own workspace, from no program's pool."""
         if stream not in workspaces:
             pool = cupy.get_default_memory_pool()
             with device, cupy.cuda.using_allocator(pool.malloc):

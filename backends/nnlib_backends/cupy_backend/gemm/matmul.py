@@ -1,4 +1,4 @@
-"""``matmul`` and ``dot`` as NumPy has them, computed by cuBLASLt wherever it can."""
+"""``matmul`` and ``dot`` with NumPy's behaviour, by cuBLASLt where it supports the arrays."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from nnlib_backends.dtypes import LOW_DTYPES, is_half
 __all__ = ["CublasGemm"]
 
 DTYPES = ("float32", "float64", *LOW_DTYPES)
-_MOST_CALLS = 16  # for one batch, whose axes cannot be joined; else an operand is copied
-_AUX_MULTIPLE = 8  # columns of what an epilogue stores besides the result
+_MOST_CALLS = 16  # for a batch whose axes cannot be joined; beyond it an operand is copied
+_AUX_MULTIPLE = 8  # divides the columns of the array that an epilogue stores
 _AUX_ALIGNMENT = 16
 
 
 class CublasGemm:
-    """Products of one GPU.
+    """Matrix products of one GPU.
 
     Parameters
     ----------
     cublaslt : CublasLt or None
-        ``None`` where the library is missing: then everything is left to ``xp``.
+        ``None`` where the library is missing: then ``xp`` computes.
     xp : namespace
-        CuPy's, whose ``matmul`` and ``dot`` do what cuBLASLt does not.
+        CuPy's, whose ``matmul`` and ``dot`` compute what cuBLASLt does not support.
     pointer : callable
         Address of an array's first element.
     stream : callable
@@ -38,8 +38,8 @@ class CublasGemm:
     tf32 : callable
         Whether float32 products may be TF32 now.
     gemm : callable, optional
-        For 16-bit matrices with sums in float32 without cuBLASLt, see `gemm.make_gemm`; without it
-        they are converted to float32.
+        GEMM of half matrices with a float32 result without cuBLASLt, see `half_gemm.make_gemm`; by
+        default the matrices are converted to float32.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class CublasGemm:
     def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """Compute ``a @ b``: vectors, matrices and stacks of matrices, as ``numpy.matmul``.
 
-        Sums are in float32 at least.  Products of 16-bit numbers are stored in 16 bits, or, if
-        ``out`` is of float32, as the sums are.
+        Sums are in float32 at least.  The result of half matrices has their dtype, unless ``out``
+        is float32.
         """
         if self._lt is None or not self._can(a, b):
             return self._by_xp(a, b, out)
@@ -96,7 +96,7 @@ class CublasGemm:
         out : array (..., rows, columns), optional
             To write into.
         accumulate : bool
-            Add to what ``out`` holds.
+            Whether to add to ``out``.
         """
         rows, inner, columns = a.shape[-2], a.shape[-1], b.shape[-1]
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
@@ -124,7 +124,7 @@ class CublasGemm:
         vector: Array | None = None,
         aux: Array | None = None,
     ) -> bool:
-        """Compute ``a @ b`` and what its epilogue does in one kernel.
+        """Compute ``a @ b`` and an epilogue in one kernel.
 
         Parameters
         ----------
@@ -134,15 +134,14 @@ class CublasGemm:
         epilogue : str
             See `Problem`.
         vector : array, optional
-            A bias (columns,), or where sums (rows,) go; contiguous, of the dtype of ``out``.
+            A bias (columns,), or the target of sums (rows,); contiguous, of the dtype of ``out``.
         aux : array (rows, columns), optional
-            Where the epilogue stores what its activation is computed of; contiguous, of the dtype
-            of ``out``.
+            Target of the activation's argument; contiguous, of the dtype of ``out``.
 
         Returns
         -------
         bool
-            False if cuBLASLt has no such kernel: then nothing was done.
+            False if cuBLASLt has no such kernel.
         """
         if self._lt is None or not (self._can(a, b) and _fits(out, out.shape, a.dtype)):
             return False
@@ -152,10 +151,10 @@ class CublasGemm:
             return False
         return self._run(a, b, out, (), epilogue, vector, aux)
 
-    # How ---------------------------------------------------------------------------------------
+    # Private -----------------------------------------------------------------------------------
 
     def _can(self, a: Any, b: Any) -> bool:
-        """Tell whether these are arrays that cuBLASLt multiplies, of shapes that fit."""
+        """Tell whether cuBLASLt can multiply the arrays."""
         kind = self._xp.ndarray
         if not (isinstance(a, kind) and isinstance(b, kind) and a.ndim and b.ndim):
             return False
@@ -204,7 +203,7 @@ class CublasGemm:
             )
             for start in starts
         ]
-        if accumulate and not self._lt.knows(problem):  # the algorithm is that without adding
+        if accumulate and not self._lt.has_plan(problem):  # made by a run without accumulating
             before = out.copy()
             self._lt.run(problem, addresses[0], stream)
             out[...] = before
@@ -217,16 +216,16 @@ class CublasGemm:
             self._by_xp(a, b, out)
 
     def _by_xp(self, a: Any, b: Any, out: Array | None = None) -> Array:
-        """Compute ``a @ b`` by CuPy, in float32 where its products of 16-bit numbers lose digits.
+        """Compute ``a @ b`` by CuPy, in float32 where CuPy would lose digits of half numbers.
 
-        Of two matrices CuPy sums in float32 and stores in 16 bits.  A batch it converts to float32,
-        too, but not of bfloat16; for a single number it rounds each product to 16 bits.
+        CuPy sums products of two half matrices in float32, but fails for batches of bfloat16, and
+        rounds each product to 16 bits if the result is a single number.
         """
-        low = [x for x in (a, b) if is_half(x)]
-        if self._gemm is not None and len(low) == 2 and _leaves_sums(a, b, out):
+        halves = [x for x in (a, b) if is_half(x)]
+        if self._gemm is not None and len(halves) == 2 and _leaves_sums(a, b, out):
             self._gemm(self._laid_out(a), self._laid_out(b), out)
             return out
-        if not low or ((out is None or is_half(out)) and _is_matrix_product(a, b)):
+        if not halves or ((out is None or is_half(out)) and _is_matrix_product(a, b)):
             return self._xp.matmul(a, b) if out is None else self._xp.matmul(a, b, out=out)
         dtype = self._xp.promote_types(a.dtype, b.dtype) if out is None else out.dtype
         wide = [x.astype("float32") if is_half(x) else x for x in (a, b)]
@@ -237,7 +236,7 @@ class CublasGemm:
         return out
 
     def _laid_out(self, x: Array) -> Array:
-        """Return an array whose matrices cuBLASLt can read where they are; a copy if need be."""
+        """Return an array whose matrices cuBLASLt can read: the array itself or a copy."""
         return x if operand(x.shape[-2:], _strides(x)[-2:]) else self._xp.ascontiguousarray(x)
 
     def _spread(self, x: Array, batch: tuple[int, ...]) -> Array:
@@ -245,7 +244,7 @@ class CublasGemm:
 
 
 def _leaves_sums(a: Array, b: Array, out: Array | None) -> bool:
-    """Tell whether two matrices of one dtype are multiplied into one of float32."""
+    """Tell whether two half matrices are multiplied into a float32 one."""
     return (
         out is not None
         and a.dtype == b.dtype
@@ -257,7 +256,7 @@ def _leaves_sums(a: Array, b: Array, out: Array | None) -> bool:
 
 
 def _is_matrix_product(a: Array, b: Array) -> bool:
-    """Tell whether the result is one matrix or vector, of more than one number."""
+    """Tell whether the result is a matrix or vector of more than one number."""
     rows, columns = (x.shape[i] if x.ndim > 1 else 1 for x, i in ((a, -2), (b, -1)))
     return max(a.ndim, b.ndim) <= 2 and rows * columns > 1
 
@@ -283,16 +282,16 @@ def _along(x: Array, batch: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _fits(out: Array, shape: tuple[int, ...], dtype: Any) -> bool:
-    """Tell whether products of a dtype can be written into an array directly."""
-    low = dtype.name in LOW_DTYPES
-    if out.shape != shape or not (out.dtype == dtype or (low and out.dtype.name == "float32")):
+    """Tell whether a product of this shape and dtype can be written into an array directly."""
+    half = dtype.name in LOW_DTYPES
+    if out.shape != shape or not (out.dtype == dtype or (half and out.dtype.name == "float32")):
         return False
     layout = operand(out.shape[-2:], _strides(out)[-2:])
     return layout is not None and not layout[0]
 
 
 def _alignment(address: int, *offsets: int) -> int:
-    """Largest power of two, up to 16 bytes, that an address and all offsets are multiples of."""
+    """Return the largest power of two, up to 16, that divides an address and all offsets."""
     bits = 16
     for number in (address, *offsets):
         bits |= number

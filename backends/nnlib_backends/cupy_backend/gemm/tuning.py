@@ -1,4 +1,4 @@
-"""Which of several algorithms is the fastest: measured once, then known."""
+"""Choice of the fastest algorithm: measured once, then read from the `TuningCache`."""
 
 from __future__ import annotations
 
@@ -13,36 +13,34 @@ from nnlib_backends.cupy_backend.tuning_cache import TuningCache
 __all__ = ["Clock", "CudaClock", "Tuner", "wanted"]
 
 _REPETITIONS = 5
-_MARGIN = 0.97  # of the first one's time: what is hardly faster is not worth a surprise
+_MARGIN = 0.97  # an algorithm must take less than this share of the first one's time
 
 
 def wanted() -> bool:
-    """Tell whether algorithms shall be measured: unless ``NNLIB_CUBLASLT_AUTOTUNE=0``."""
+    """Tell whether to measure algorithms: unless ``NNLIB_CUBLASLT_AUTOTUNE=0``."""
     return CUBLASLT_AUTOTUNE.get() != "0"
 
 
 class Clock(Protocol):
-    """The seam where a GPU's time is measured."""
+    """Measures times on a GPU."""
 
     def ready(self) -> bool:
-        """Tell whether it can be measured now: not while launches are only written down."""
+        """Tell whether a time can be measured now: not during capture."""
 
     def seconds(self, run: Callable[[], object]) -> float:
-        """Run something in the current stream, and return how long the GPU works on it."""
+        """Call a function and return the time of its work in the current stream."""
 
 
 class Tuner:
-    """Chooses among algorithms, and makes the same choice in every later run.
+    """Chooses among algorithms, with the same choice in every later run.
 
-    Algorithms add up in different orders.  So a choice counts only if the next run will find it on
-    disk: where it cannot be stored, and where nothing can be measured, it is the first algorithm,
-    which the library's heuristic expects to be best.
+    Algorithms add up in different orders.  So a choice that cannot be measured or stored is always
+    the first algorithm, the best one by the library's heuristic.
 
     Parameters
     ----------
     choices : TuningCache
-        For the library's version and the GPU.  An algorithm is its place among the proposals, which
-        the heuristic makes in the same order every time.
+        Positions of the chosen algorithms in the heuristic's list, whose order is fixed.
     clock : Clock
 
     Examples
@@ -67,16 +65,15 @@ class Tuner:
         self._stored = True  # whether the last choice could be stored
 
     def choose(self, problem: str, algorithms: Sequence[Any], run: Callable[[Any], object]) -> Any:
-        """Return the algorithm to use from now on.
+        """Return the algorithm of a problem.
 
         Parameters
         ----------
         problem : str
         algorithms : sequence
-            At least one, the one that is expected to be best first.
+            At least one, the best one by the heuristic first.
         run : callable
-            ``run(algorithm)`` computes the problem, as often as is needed, and returns something
-            false if the algorithm cannot.
+            ``run(algorithm)`` computes the problem; returns false if the algorithm cannot.
         """
         known = self._choices.load(problem)
         if known in range(len(algorithms)):
@@ -99,7 +96,7 @@ class Tuner:
 
 
 class CudaClock:
-    """CUDA's events, by CuPy.
+    """A `Clock` by CUDA's events.
 
     Parameters
     ----------
@@ -115,7 +112,7 @@ class CudaClock:
         return not self._cupy.cuda.get_current_stream().is_capturing()
 
     def seconds(self, run: Callable[[], object]) -> float:
-        """Wait for what is between two events, and return its time."""
+        """Call a function between two events and return the time between them."""
         cuda = self._cupy.cuda
         with self._device:
             begin, end = cuda.Event(), cuda.Event()

@@ -1,6 +1,6 @@
-"""A compiled step as one CUDA graph: what was recorded is captured once, and launched from then on.
+"""Programs of the CuPy backend: a trace is captured as one CUDA graph, which replays launch.
 
-Nothing here imports CuPy: everything that touches the driver is behind `device.GraphDevice`.
+Nothing here imports CuPy: the driver is behind `device.GraphDevice`.
 """
 
 from nnlib_backends.cupy_backend.graph.device import GraphDevice

@@ -1,7 +1,7 @@
-"""CUDA behind the seam, by CuPy: one stream for graphs, one pool for each of them.
+"""`GraphDevice` by CuPy: one stream for all graphs, one memory pool for each.
 
-Order between streams is kept by events alone: the graphs' stream does not synchronize with the
-default stream by itself, for that is an error while something is captured.
+The graphs' stream is non-blocking, because synchronizing with the default stream is an error during
+capture; so streams are ordered by events alone.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from nnlib_backends.errors import CaptureError
 
 __all__ = ["CudaGraphs", "CudaPool", "CudaScalarInputs"]
 
-_SLOTS = 4  # steps whose numbers may be on their way at once
-_BOUNDARY = 16  # bytes between which the numbers of different arrays begin
+_SLOTS = 4  # steps whose scalar inputs may be in transfer at once
+_BOUNDARY = 16  # alignment in bytes of each array of scalar inputs
 
 
 class CudaGraphs(GraphDevice):
-    """Records and replays on one GPU.
+    """Capture and launch of CUDA graphs on one GPU.
 
     Parameters
     ----------
@@ -38,8 +38,8 @@ class CudaGraphs(GraphDevice):
     def __init__(self, cupy: Any, device: Any) -> None:
         self._cupy, self._device = cupy, device
         self.array_type: type = cupy.ndarray
-        self.capturing = False  #: whether the device must not be waited for
-        self._lock = threading.RLock()  # a stream that captures must see one thread's calls only
+        self.capturing = False  #: whether synchronizing with the device is an error
+        self._lock = threading.RLock()  # only one thread may use a stream that captures
         self._pools: weakref.WeakSet[CudaPool] = weakref.WeakSet()
         with device:
             self._event = cupy.cuda.Event(disable_timing=True)
@@ -48,7 +48,7 @@ class CudaGraphs(GraphDevice):
     # Arrays ----------------------------------------------------------------------------------
 
     def address(self, array: Array) -> int:
-        """Return where the first element is."""
+        """Return the address of the first element."""
         return int(array.data.ptr)
 
     def to_host(self, array: Array) -> Any:
@@ -73,7 +73,7 @@ class CudaGraphs(GraphDevice):
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Compute in the graphs' stream, after what the caller asked for and before the rest."""
+        """Compute in the graphs' stream, ordered with the caller's stream."""
         with self._lock, self._device:
             caller, stream = self._cupy.cuda.get_current_stream(), self._stream
             self._follow(stream, caller)
@@ -84,7 +84,7 @@ class CudaGraphs(GraphDevice):
                 self._follow(caller, self._stream)
 
     def _follow(self, later: Any, earlier: Any) -> None:
-        """Have a stream wait for what another has been asked for."""
+        """Make a stream wait for the work submitted to another."""
         if later.ptr != earlier.ptr:
             self._event.record(earlier)
             later.wait_event(self._event)
@@ -97,16 +97,16 @@ class CudaGraphs(GraphDevice):
 
     @property
     def nbytes(self) -> int:
-        """What the pools of all recordings have taken from the GPU."""
+        """Memory of the pools of all programs, in bytes."""
         return sum(pool.nbytes for pool in self._pools)
 
-    def new_feeder(self, counts: Sequence[int], dtypes: Sequence[Any]) -> CudaScalarInputs:
-        """Return a feeder in the graphs' stream, from whose memory it takes a piece."""
+    def new_scalar_inputs(self, counts: Sequence[int], dtypes: Sequence[Any]) -> CudaScalarInputs:
+        """Return arrays for scalar inputs, see `GraphDevice.new_scalar_inputs`."""
         with self.working():
             return CudaScalarInputs(self._cupy, lambda: self._stream, counts, dtypes)
 
     def capture(self, pool: Pool, run: Callable[[], None]) -> Any:
-        """Call a function whose launches are written down instead of done."""
+        """Call a function and return a graph of its launches, which are not carried out."""
         with self.working(), pool.active(), _no_garbage_collection():
             stream = self._stream
             stream.begin_capture()  # relaxed: the pool may still have to grow
@@ -123,13 +123,13 @@ class CudaGraphs(GraphDevice):
             except Exception as error:
                 self._renew()
                 raise CaptureError(
-                    "what was captured must be a graph that CUDA can build. Received: "
+                    "captured work must be a graph that CUDA can build. Received: "
                     f"{error}. Do not compile this function (Trainer: compile=False)"
                 ) from error
 
     def _abandon(self, stream: Any) -> None:
-        """Leave a capture that has failed, so that the device can be used again."""
-        with suppress(Exception):  # that it cannot be ended well is why we are here
+        """End a failed capture, so that the device can be used again."""
+        with suppress(Exception):  # ending a failed capture can fail, too
             stream.end_capture()
         self._renew()
 
@@ -137,12 +137,12 @@ class CudaGraphs(GraphDevice):
         self._stream = self._cupy.cuda.Stream(non_blocking=True)
 
     def check(self) -> None:
-        """Raise an exception if what was called last has made the capture impossible."""
+        """Raise an exception if the last call has invalidated the capture."""
         if not self._stream.is_capturing():  # CuPy raises if an error has invalidated it
             raise RuntimeError("it has ended the capture")
 
     def launch(self, graph: Any, before: Callable[[], None]) -> None:
-        """Do what a graph holds, after what the caller asked for and before what comes."""
+        """Launch a graph, ordered with the caller's stream."""
         with self._lock, self._device:
             before()
             caller = self._cupy.cuda.get_current_stream()
@@ -162,31 +162,31 @@ class CudaGraphs(GraphDevice):
             return float(self._cupy.cuda.get_elapsed_time(begin, end)) / 1000
 
     def synchronize(self) -> None:
-        """Wait until everything that was launched is done."""
+        """Wait until the graphs' stream has finished."""
         self._stream.synchronize()
 
 
 class CudaPool(Pool):
-    """A memory pool of CuPy's that nobody else takes from."""
+    """A memory pool of CuPy's."""
 
     def __init__(self, cupy: Any, device: Any) -> None:
         self._cupy, self._device = cupy, device
         self._pool = cupy.cuda.MemoryPool()
 
     def active(self) -> AbstractContextManager[Any]:
-        """Take new arrays from here, in this thread."""
+        """Allocate new arrays of this thread from the pool."""
         context: AbstractContextManager[Any] = self._cupy.cuda.using_allocator(self._pool.malloc)
         return context
 
     @property
     def nbytes(self) -> int:
-        """What it has taken from the GPU."""
+        """Memory that the pool has allocated, in bytes."""
         with self._device:
             return int(self._pool.total_bytes())
 
 
 class CudaScalarInputs(ScalarInputs):
-    """Numbers on their way through pinned memory, of which a few steps each have a piece.
+    """Scalar inputs copied through pinned memory, which has a slot for each of a few steps.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ class CudaScalarInputs(ScalarInputs):
     stream : callable
         Returns the stream to copy in.
     counts, dtypes
-        Of the arrays.
+        Lengths and dtypes of the arrays.
     """
 
     def __init__(
@@ -228,7 +228,7 @@ class CudaScalarInputs(ScalarInputs):
         self._turn = 0
 
     def send(self, numbers: Sequence[Sequence[float]]) -> None:
-        """Copy numbers for each of the arrays; waits only for the step ``_SLOTS`` before."""
+        """Copy numbers to each of the arrays; waits only for the step ``_SLOTS`` before."""
         pinned, views, event = self._slots[self._turn]
         self._turn = (self._turn + 1) % _SLOTS
         event.synchronize()
@@ -241,7 +241,7 @@ class CudaScalarInputs(ScalarInputs):
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Keep the collector from destroying something of CUDA's in the middle of a capture."""
+    """Disable garbage collection, which could destroy a CUDA object during a capture."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""The seam to the driver: streams, pools, capture and launch, and how arrays lie in memory."""
+"""Interface to the CUDA driver: streams, pools, capture and launch of graphs."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ Graph: TypeAlias = Any
 
 
 class Pool(ABC):
-    """Memory that belongs to one recording alone, so that its graph may keep the addresses."""
+    """Memory of one program, whose graph keeps the addresses."""
 
     @abstractmethod
     def active(self) -> AbstractContextManager[Any]:
-        """Take new arrays from here, in this thread."""
+        """Allocate new arrays of this thread from the pool."""
 
     @property
     @abstractmethod
     def nbytes(self) -> int:
-        """What it has taken from the device, in bytes."""
+        """Memory that the pool has allocated, in bytes."""
 
 
 class ScalarInputs(ABC):
-    """Brings the numbers of a step to the device, all in one copy.
+    """Arrays on the device for all scalar inputs of a program, filled by one copy.
 
     Attributes
     ----------
     arrays : list of array
-        Where they arrive; always the same ones.
+        Always the same ones.
     nbytes : int
     """
 
@@ -43,11 +43,11 @@ class ScalarInputs(ABC):
 
     @abstractmethod
     def send(self, numbers: Sequence[Sequence[float]]) -> None:
-        """Copy numbers for each of the arrays, after what was launched and before what comes."""
+        """Copy numbers to each of the arrays, in the order of the graphs' stream."""
 
 
 class GraphDevice(Memory):
-    """What tracing and replaying need of a device."""
+    """The functions of a device that tracing and replaying use."""
 
     # Arrays
 
@@ -67,40 +67,37 @@ class GraphDevice(Memory):
 
     @abstractmethod
     def working(self) -> AbstractContextManager[Any]:
-        """Compute in the device's own stream, after what the caller asked for and before the rest.
-
-        One thread at a time.
-        """
+        """Compute in the graphs' stream, ordered with the caller's; one thread at a time."""
 
     @abstractmethod
     def new_pool(self) -> Pool:
         """Return an empty pool."""
 
     @abstractmethod
-    def new_feeder(self, counts: Sequence[int], dtypes: Sequence[Any]) -> ScalarInputs:
-        """Return a feeder of arrays with so many numbers of these dtypes."""
+    def new_scalar_inputs(self, counts: Sequence[int], dtypes: Sequence[Any]) -> ScalarInputs:
+        """Return arrays of these lengths and dtypes for scalar inputs."""
 
     @abstractmethod
     def capture(self, pool: Pool, run: Callable[[], None]) -> Graph:
-        """Call a function whose launches are written down instead of done; return them as a graph.
+        """Call a function and return a graph of its launches, which are not carried out.
 
         Raises
         ------
         CaptureError
             If the device cannot make a graph of them.
         Exception
-            What the function raised.  Either way the device can be used again.
+            Any error of the function.  The device can be used again after either.
         """
 
     @abstractmethod
     def check(self) -> None:
-        """Raise an exception if what was called last has made the capture impossible."""
+        """Raise an exception if the last call has invalidated the capture."""
 
     @abstractmethod
     def launch(self, graph: Graph, before: Callable[[], None]) -> None:
-        """Do what a graph holds, after what the caller asked for and before what comes.
+        """Call ``before()`` and launch a graph, ordered with the caller's stream.
 
-        ``before()`` is called when no other thread captures.
+        No other thread captures meanwhile.
         """
 
     @abstractmethod
@@ -109,4 +106,4 @@ class GraphDevice(Memory):
 
     @abstractmethod
     def synchronize(self) -> None:
-        """Wait until everything that was launched is done."""
+        """Wait until the graphs' stream has finished."""

@@ -1,4 +1,4 @@
-"""Arguments from the host's memory, brought to the GPU while it still works on the last step."""
+"""Copying arguments from the host while the GPU still computes the previous step."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from nnlib_backends.base import Array, Backend, Inputs
 
 __all__ = ["CudaInputs"]
 
-_SLOTS = 2  # one is computed with, the other one filled
+_SLOTS = 2  # one is read by the step that runs, the other is filled
 
 
 @dataclass(eq=False)
 class _Slot:
-    """A place in pinned memory, and one on the GPU that it is copied to."""
+    """Pinned memory, and an array on the GPU that it is copied to."""
 
     pinned: Any
     host: Any
     device: Array
-    arrived: Any  #: event: the copy to the GPU is done, the pinned memory can be written again
-    taken: Any  #: event: the copy into the graph's input is done, the place on the GPU likewise
+    arrived: Any  #: event: the copy to the GPU is done, so the pinned memory can be written again
+    taken: Any  #: event: the copy into the input is done, so ``device`` can be written again
 
 
 @dataclass(eq=False)
-class _Way:
-    """How one argument gets to the GPU."""
+class _Transfer:
+    """The slots of one argument."""
 
     slots: list[_Slot] = field(default_factory=list)
     turn: int = 0
 
 
 class CudaInputs(Inputs):
-    """Copies from the host run in a stream of their own, two batches deep.
+    """Double-buffered copies from the host in a stream of their own.
 
-    Arrays that are on the GPU already are copied in the caller's stream.
+    Arrays on the GPU are copied in the caller's stream.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class CudaInputs(Inputs):
     cupy : module
     device : cupy.cuda.Device
     stream : cupy.cuda.Stream
-        To copy in; must not synchronize with the default stream.
+        Stream of the copies; must be non-blocking.
     """
 
     def __init__(
@@ -54,23 +54,23 @@ class CudaInputs(Inputs):
     ) -> None:
         super().__init__(backend, arrays)
         self._cupy, self._device, self._stream = cupy, device, stream
-        self._ways = [_Way() for _ in arrays]
+        self._transfers = [_Transfer() for _ in arrays]
 
     def fill(self, values: Sequence[Any]) -> None:
         """Copy values; waits for no computation."""
         with self._device:
-            for array, value, way in zip(self._arrays, values, self._ways, strict=True):
+            for array, value, transfer in zip(self._arrays, values, self._transfers, strict=True):
                 if isinstance(value, np.ndarray) and value.nbytes and value.shape == array.shape:
-                    self._bring(array, value, way)
+                    self._bring(array, value, transfer)
                 else:
                     array[...] = self._backend.asarray(value)
 
-    def _bring(self, array: Array, value: Any, way: _Way) -> None:
-        if not way.slots:
-            way.slots = [self._new_slot(array) for _ in range(_SLOTS)]
-        slot = way.slots[way.turn]
-        way.turn = (way.turn + 1) % _SLOTS
-        slot.arrived.synchronize()  # of two calls before
+    def _bring(self, array: Array, value: Any, transfer: _Transfer) -> None:
+        if not transfer.slots:
+            transfer.slots = [self._new_slot(array) for _ in range(_SLOTS)]
+        slot = transfer.slots[transfer.turn]
+        transfer.turn = (transfer.turn + 1) % _SLOTS
+        slot.arrived.synchronize()  # the copy of two calls before
         slot.host[...] = value
         caller = self._cupy.cuda.get_current_stream()
         self._stream.wait_event(slot.taken)
@@ -85,7 +85,7 @@ class CudaInputs(Inputs):
         pinned = cuda.alloc_pinned_memory(array.nbytes)
         host = np.frombuffer(pinned, array.dtype, array.size).reshape(array.shape)
         arrived, taken = (cuda.Event(disable_timing=True) for _ in range(2))
-        place = self._cupy.empty(array.shape, dtype=array.dtype)
-        # The caller's stream may still work on what was in this memory before.
+        device = self._cupy.empty(array.shape, dtype=array.dtype)
+        # The caller's stream may still use the previous content of this memory.
         taken.record(cuda.get_current_stream())
-        return _Slot(pinned, host, place, arrived, taken)
+        return _Slot(pinned, host, device, arrived, taken)

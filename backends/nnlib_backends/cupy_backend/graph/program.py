@@ -1,4 +1,4 @@
-"""Capturing a trace as a graph, and launching it."""
+"""Programs of the CuPy backend: capturing a trace as a CUDA graph, and launching it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ __all__ = ["GraphProgram"]
 
 
 class GraphProgram(Program):
-    """Traced once; captured at the first replay; launched by every one; released in the end.
+    """A trace that the first replay captures as a graph, and every replay launches.
 
-    Pool, scalar inputs and results live exactly as long as the graph, which has only their
-    addresses.
+    Pool, scalar inputs and results live as long as the graph, which has only their addresses.
     """
 
     def __init__(self, device: GraphDevice, pool: Pool, trace: Trace) -> None:
@@ -28,44 +27,44 @@ class GraphProgram(Program):
         self._device = device
         self._pool: Pool | None = pool
         self._graph: Any = None
-        self._feeder: ScalarInputs | None = None
+        self._scalars: ScalarInputs | None = None
         self._owners: dict[int, Any] = {}
         self._results: list[Array] = []
 
     @property
     def nbytes(self) -> int:  # type: ignore[override]
-        """Memory of its own, in bytes."""
+        """Memory that the program allocates, in bytes."""
         own = 0 if self._pool is None else self._pool.nbytes
-        return own + (0 if self._feeder is None else self._feeder.nbytes)
+        return own + (0 if self._scalars is None else self._scalars.nbytes)
 
     def replay(self) -> None:
-        """Bring the new numbers, and launch the graph; nothing is waited for."""
+        """Copy the scalar inputs and launch the graph, without waiting."""
         if self._graph is None:
             self._capture()
         numbers = self._numbers()
-        self._device.launch(self._graph, lambda: self._feed(numbers))
+        self._device.launch(self._graph, lambda: self._send(numbers))
 
     def _numbers(self) -> list[Sequence[float]]:
-        return [given.function(*given.args) for given in self.trace.scalar_inputs]
+        return [scalars.function(*scalars.args) for scalars in self.trace.scalar_inputs]
 
-    def _feed(self, numbers: list[Sequence[float]]) -> None:
-        if self._feeder is not None:
-            self._feeder.send(numbers)
+    def _send(self, numbers: list[Sequence[float]]) -> None:
+        if self._scalars is not None:
+            self._scalars.send(numbers)
 
     def results(self) -> list[Array]:
-        """Return the arrays in which replays leave the results."""
+        """Return the arrays that hold the results of a replay."""
         if self._graph is None:
             self._capture()
         return self._results
 
     def profile(self, repeats: int) -> list[tuple[str, str, float]]:
-        """Replay call by call, each as a graph of its own; return title, line, median seconds."""
+        """Replay call by call, one graph each; return title, user's line and median seconds."""
         if self._graph is None:
             self._capture()
         pool = self._pool
         assert pool is not None
-        numbers_of = [given.view.buffer for given in self.trace.scalar_inputs]
-        owners = {buffer: self._owners[buffer] for buffer in numbers_of}  # all that is made stays
+        inputs = [scalars.view.buffer for scalars in self.trace.scalar_inputs]
+        owners = {buffer: self._owners[buffer] for buffer in inputs}
         pieces = [
             self._device.capture(pool, partial(self._call, call, owners))
             for call in self.trace.calls
@@ -75,7 +74,7 @@ class GraphProgram(Program):
             numbers = self._numbers()
             times = []
             for i, piece in enumerate(pieces):
-                before = _nothing if i else partial(self._feed, numbers)
+                before = _nothing if i else partial(self._send, numbers)
                 times.append(self._device.seconds(piece, before))
             samples.append(times)
         return [
@@ -84,38 +83,38 @@ class GraphProgram(Program):
         ]
 
     def difference(self, other: Program) -> str | None:
-        """Say where another recording of the same function did something else."""
+        """Describe the first difference from another trace of the same function, if any."""
         assert isinstance(other, GraphProgram)
         return self.trace.difference(other.trace)
 
     def release(self) -> None:
-        """Destroy the graph when its last replay is over, then give back its memory."""
+        """Wait for the last replay, destroy the graph and free its memory."""
         if self._graph is not None:
             self._device.synchronize()
-        self._graph = None  # first: it has the addresses of all the rest
-        self._owners, self._results, self._feeder, self._pool = {}, [], None, None
+        self._graph = None  # first, because it has the addresses of all the rest
+        self._owners, self._results, self._scalars, self._pool = {}, [], None, None
         self.trace = Trace(self._device)
 
     # Capturing -------------------------------------------------------------------------------
 
     def _capture(self) -> None:
         if self._pool is None:
-            raise CaptureError("a recording that was given back cannot be replayed")
-        feeder = None
+            raise CaptureError("a program that was released cannot be replayed")
+        inputs = None
         owners: dict[int, Any] = {}
-        views = [given.view for given in self.trace.scalar_inputs]
+        views = [scalars.view for scalars in self.trace.scalar_inputs]
         if views:
-            feeder = self._device.new_feeder(
+            inputs = self._device.new_scalar_inputs(
                 [view.shape[0] for view in views], [view.dtype for view in views]
             )
-            for view, array in zip(views, feeder.arrays, strict=True):
+            for view, array in zip(views, inputs.arrays, strict=True):
                 owners[view.buffer] = self._device.owner(array)
         graph = self._device.capture(self._pool, lambda: self._make_calls(owners))
         self._results = [self._located(view, owners) for view in self.trace.results]
-        self._graph, self._feeder, self._owners = graph, feeder, owners
+        self._graph, self._scalars, self._owners = graph, inputs, owners
 
     def _make_calls(self, owners: dict[int, Any]) -> None:
-        """Make every call; free a buffer as soon as none of the calls that follow needs it."""
+        """Make every call; free each buffer after its last use."""
         ends: dict[int, list[int]] = {}
         for buffer in self.trace.buffers:
             if not buffer.kept:
@@ -148,13 +147,13 @@ class GraphProgram(Program):
                 owner = owners.setdefault(view.buffer, self._device.owner(array))
                 if not self._lies_at(array, owner, view):
                     raise CaptureError(
-                        f"{_SAME}. Received: {call.title} in {call.line}: an array that lies "
-                        f"elsewhere in memory ({array.shape}, strides {array.strides}), or in "
-                        f"another one, than when it was recorded ({view.shape}, {view.strides})"
+                        f"{_SAME}. Received: {call.title} in {call.line}: an array in other "
+                        f"memory or of another layout ({array.shape}, strides {array.strides}) "
+                        f"than when it was traced ({view.shape}, {view.strides})"
                     )
 
     def _lies_at(self, array: Array, owner: Any, view: View) -> bool:
-        """Tell whether the calls that follow will find an array where they look for it."""
+        """Tell whether an array has the position and layout of a view."""
         return (
             self._device.belongs(array, owner)
             and self._device.address(array) - self._device.address(owner) == view.offset
@@ -169,10 +168,10 @@ class GraphProgram(Program):
 
 
 def _nothing() -> None:
-    """Bring nothing."""
+    """Do nothing."""
 
 
-_SAME = "an operation must do the same while it is captured as when it was recorded"
+_SAME = "an operation must do the same while it is captured as when it was traced"
 
 
 def _refusal(call: Call, error: Exception) -> str:

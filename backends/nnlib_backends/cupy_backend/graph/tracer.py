@@ -1,11 +1,8 @@
-"""Tracing what a function computes on a device, so that it can be captured as a graph.
+"""The tracer of the CuPy backend.
 
-The function runs as it is, in the stream and with the memory that the graph will use; every
-operation, derivative and update is a call of the trace.  That two runs have the same trace is the
-proof that nothing in a graph, which holds every Python number as it was, will have to change.  Then
-the calls are made once more while the driver captures their launches
-(`program.GraphProgram`).  The user's function itself takes no part in that: what it prints,
-counts or reads cannot get in the way.
+The function runs in the stream and with the memory pool of the graph; every operation, derivative
+and update is a call of the trace.  `GraphProgram` then makes the calls again, without the user's
+function, while the driver captures their launches.
 """
 
 from __future__ import annotations
@@ -24,7 +21,7 @@ __all__ = ["GraphTracer"]
 
 
 class GraphTracer(Tracer):
-    """Traces on a device that has graphs.
+    """The tracer of a device with graphs.
 
     Parameters
     ----------
@@ -36,7 +33,7 @@ class GraphTracer(Tracer):
         self._device = device
         self._pool = device.new_pool()
         self._working: AbstractContextManager[Any] | None = None
-        self._inside = False  # a call of the trace: what it calls itself is part of it
+        self._inside = False  # whether inside a call of the trace, which contains further calls
 
     def __enter__(self) -> GraphTracer:
         self._working = self._device.working()
@@ -48,11 +45,11 @@ class GraphTracer(Tracer):
         self._working.__exit__(*error)
 
     def compute(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        """Call a function that returns new arrays, or views, and add the call."""
+        """Call a function that returns new arrays or views, and add the call."""
         if self._inside:
             return function(*args, **options)
         result = self._run(function, args, options)
-        if result is NotImplemented:  # a kernel that is not made for these arrays
+        if result is NotImplemented:  # a kernel pair that does not support these arrays
             return result
         trace = self.trace
         arrays = trace.arrays(result)
@@ -62,7 +59,7 @@ class GraphTracer(Tracer):
         return result
 
     def call(self, function: Callable[..., None], *args: Any, **options: Any) -> None:
-        """Call a function that changes arrays in place or looks at them, and add the call."""
+        """Call a function that reads arrays or changes them in place, and add the call."""
         if self._inside:
             function(*args, **options)
         else:
@@ -70,19 +67,19 @@ class GraphTracer(Tracer):
             self.trace.add_call(function, args, options, tf32=tf32_allowed.get())
 
     def scalar_inputs(self, function: Callable[..., Any], *args: Any, dtype: Any) -> Array:
-        """Return an array of the graph's own, to which every replay brings new numbers."""
+        """Return an array into which every replay copies the numbers that a function returns."""
         if self._inside:
-            raise RuntimeError("numbers for a step must be asked for outside of an operation")
+            raise RuntimeError("scalar inputs must be made outside of an operation")
         array = self._device.copied(list(function(*args)), dtype)
         self.trace.add_scalar_input(array, function, args)
         return array
 
     def made(self, array: Array) -> bool:
-        """Tell whether an array was made while recording, or looks into one that was."""
+        """Tell whether an array was made while tracing, or is a view of one that was."""
         return self.trace.made(array)
 
     def finish(self, results: Sequence[Array]) -> GraphProgram:
-        """Hand over the trace."""
+        """Return the program of the trace."""
         return GraphProgram(self._device, self._pool, self.trace.finish(results))
 
     def _run(
@@ -90,7 +87,7 @@ class GraphTracer(Tracer):
     ) -> Any:
         self._inside = True
         try:
-            with self._pool.active():  # not around the whole step: an optimizer's state stays
+            with self._pool.active():  # only here: an optimizer's state must outlive the pool
                 return function(*args, **options)
         finally:
             self._inside = False

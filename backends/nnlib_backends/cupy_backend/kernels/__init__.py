@@ -1,8 +1,7 @@
-"""CUDA C++ kernels, and what launches them.
+"""CUDA C++ kernels: a ``.cu`` file beside each Python file that launches its kernels.
 
-Each ``.cu`` file stands beside the Python file that launches its kernels.  Nothing here imports
-CuPy but `driver`: the launchers work on arrays of any namespace like CuPy's, through a `Driver`.
-So the tests run them on the CPU, with the same ``.cu`` files.
+Only `nvrtc` imports CuPy.  The launchers use a `Driver` and the arrays of any namespace like
+CuPy's, so the tests run them and the same ``.cu`` files on the CPU.
 """
 
 from __future__ import annotations

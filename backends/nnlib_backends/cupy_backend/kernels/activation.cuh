@@ -1,4 +1,4 @@
-// Activations that follow a product, and their derivatives.
+// Activations of epilogues, and their derivatives.
 #pragma once
 #include "common.cuh"
 
@@ -7,7 +7,7 @@ enum Activation { IDENTITY, RELU, TANH, SIGMOID, GELU_TANH };
 constexpr double SQRT_TWO_OVER_PI = 0.7978845608028654;
 constexpr double CUBIC = 0.044715;
 
-// Beyond these the distribution functions are 0 or 1: −∞ · 0 and ∞ · 0 shall not be computed.
+// For larger |x| the distribution functions are 0 or 1; clipping avoids −∞ · 0 and ∞ · 0.
 constexpr double NORMAL = 40, LOGISTIC = 800;
 
 __device__ inline wide at_least(wide x, wide low) { return x < low ? low : x; }  // NaN stays NaN
@@ -17,11 +17,11 @@ __device__ inline wide within(wide x, wide limit) {
 }
 
 __device__ inline wide sigmoid(wide x) {
-    wide e = exp(-abs(x));  // ≤ 1, and in the lower tail all there is
+    wide e = exp(-abs(x));  // ≤ 1, and the leading term in the lower tail
     return (x < 0 ? e : wide(1)) / (1 + e);
 }
 
-// s (1 - s) for s = sigmoid(x): 1 - s itself would lose digits where s is almost 1.
+// s (1 - s) for s = sigmoid(x), exact also where s is almost 1.
 __device__ inline wide sigmoid_bell(wide x) {
     wide e = exp(-abs(x));
     return e / ((1 + e) * (1 + e));
@@ -46,7 +46,7 @@ __device__ inline wide gelu_tanh_derivative(wide x) {
     return sigmoid(z) + x * sigmoid_bell(z) * slope;
 }
 
-// y is what the activation gives; of GELU, what it is computed of.
+// y is the activation's result; for GELU, its argument.
 __device__ inline wide derive(wide g, wide y, int activation) {
     if (activation == RELU) return g * wide(y > 0);
     if (activation == TANH) return g * (1 - y * y);

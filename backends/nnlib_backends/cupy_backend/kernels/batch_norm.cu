@@ -1,7 +1,7 @@
-// Batch norm: statistics of every column over all rows.
+// Batch norm: each column is normalised over all rows.
 #include "columns.cuh"
 
-// Mean and sum of squared deviations of two sets of numbers together (Chan, Golub & LeVeque, 1979).
+// Merges mean and sum of squared deviations of two sets of numbers (Chan, Golub & LeVeque, 1979).
 __device__ inline void merge(
     Size& n, wide& mean, wide& square, Size other_n, wide other_mean, wide other_square
 ) {
@@ -13,14 +13,14 @@ __device__ inline void merge(
     n = total;
 }
 
-// Leaves the moments of a block's lanes, merged, in those of lane 0.
+// Merges the moments of a block's lanes into those of lane 0.
 template <int N>
 __device__ void merge_lanes(
     const Tile<N>& tile, bool active, Size& count, Vector<N>& mean, Vector<N>& square
 ) {
     __shared__ Vector<N> means[THREADS], squares[THREADS];
     __shared__ Size counts[THREADS];
-    __syncthreads();  // everybody has read those of an earlier tile
+    __syncthreads();  // all threads have read those of an earlier tile
     means[threadIdx.x] = mean;
     squares[threadIdx.x] = square;
     counts[threadIdx.x] = count;

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.base import ANYWHERE, Array, GradsOut, KernelPair
 from nnlib_backends.common.fused import either
 from nnlib_backends.cupy_backend.kernels.launch import Launcher, as_matrix, mixed, wide
 from nnlib_backends.cupy_backend.kernels.partial_sums import two_sums
@@ -26,28 +26,27 @@ def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[
         return y, (mean, scale)
 
     def backward(
-        g: Array, saved: Any, needs: Sequence[Any], x: Array, weight: Any, bias: Any, *, eps: float
+        g: Array, saved: Any, grads_out: GradsOut, x: Array, weight: Any, bias: Any, *, eps: float
     ) -> tuple[Array | None, ...]:
         mean, scale = saved
         x, weight, g = _dense(launcher, x), _dense(launcher, weight), launcher.dense(g, x.dtype)
         shape = as_matrix(x.shape)
         parts = launcher.empty((launcher.chunks(shape, x), 2, shape[1]), wide(x.dtype))
         _launch(launcher, "batch_norm_gradient_sums", g, x, mean, scale, parts, like=x)
-        dx = launcher.home(needs[0], x.shape, x.dtype)
+        dx = launcher.grad_memory(grads_out[0], x.shape, x.dtype)
         by_x = dx is not None  # takes both sums
-        wanted = [by_x if need is False else need for need in needs[1:]]
-        products, sums = two_sums(launcher, parts, *wanted)
+        outs = [ANYWHERE if by_x and out is None else out for out in grads_out[1:]]
+        products, sums = two_sums(launcher, parts, *outs)
         if by_x:
             _launch(
                 launcher, "batch_norm_backward", g, x, mean, scale, weight, products, sums, dx,
                 like=x,
             )  # fmt: skip
-        dw, db = (
-            None if n is False else s for n, s in zip(needs[1:], (products, sums), strict=True)
-        )
+        dw, db = (out and s for out, s in zip(grads_out[1:], (products, sums), strict=True))
         return dx, dw, db
 
-    return {"batch_norm": either(mixed, KernelPair(forward, backward), general["batch_norm"])}
+    own = KernelPair(forward, backward, half=True, writes=True)
+    return {"batch_norm": either(mixed, own, general["batch_norm"])}
 
 
 def _dense(launcher: Launcher, x: Array | None) -> Array | None:
@@ -62,7 +61,7 @@ def _launch(launcher: Launcher, kernel: str, *args: Any, like: Array) -> None:
 
 
 def _statistics(launcher: Launcher, x: Array, eps: float) -> tuple[Array, Array]:
-    """Mean of every channel, and one over its deviation."""
+    """Return the mean of every channel, and one over its standard deviation."""
     shape = as_matrix(x.shape)
     chunks = launcher.chunks(shape, x)
     parts = launcher.empty((chunks, 3, shape[1]), wide(x.dtype))

@@ -1,11 +1,11 @@
-// Work on a matrix column by column.
+// Loops over a matrix's columns.
 //
-// A block takes a tile of up to 32 vectors side by side.  Its threads stand in lanes, each as wide as
-// the tile; all lanes of the gridDim.y blocks of a tile take the rows in turn.
+// A block takes a tile of up to 32 neighbouring vectors.  Its threads form lanes, each as wide as the
+// tile; the lanes of the gridDim.y blocks of a tile take the rows in turn.
 #pragma once
 #include "common.cuh"
 
-constexpr int SOME = 64;  // terms that are added before their sum goes into the whole
+constexpr int SOME = 64;  // terms of a partial sum, which is then added to the sum
 
 template <int N>
 struct Tile {
@@ -40,7 +40,7 @@ struct Tile {
     }
 };
 
-// Adds one sum to another, and begins the first again.
+// Adds a partial sum to a sum, and clears the partial sum.
 template <int N>
 __device__ inline void take(Vector<N>& sum, Vector<N>& some) {
 #pragma unroll
@@ -48,7 +48,7 @@ __device__ inline void take(Vector<N>& sum, Vector<N>& some) {
     some = filled<N>(0);
 }
 
-// Adds K terms up over the rows of each of gridDim.y blocks.
+// Computes K sums over the rows of each of gridDim.y blocks.
 // term(row, unit, sum) adds to sum[0] … sum[K - 1], and put(unit, k, sum) gets each sum.
 template <int N, int K, class Term, class Put>
 __device__ void column_sums(Size rows, Size columns, Term term, Put put) {
@@ -70,7 +70,7 @@ __device__ void column_sums(Size rows, Size columns, Term term, Put put) {
 #pragma unroll
         for (int k = 0; k < K; k++) {
             take(sum[k], some[k]);
-            __syncthreads();  // everybody has read the parts before
+            __syncthreads();  // all threads have read the previous parts
             parts[threadIdx.x] = sum[k];
             __syncthreads();
             if (!active || tile.lane > 0) continue;

@@ -1,12 +1,12 @@
-// What all kernels share.
+// Types, vectors and loops of all kernels.
 //
 // A file is compiled once for each dtype, with -DREAL=float, double, half or bfloat16.  Every block
-// has THREADS threads.  Loops run in strides of the grid, so any number of blocks is right.
+// has THREADS threads.  Loops are grid-stride, so any number of blocks is correct.
 #pragma once
 #include "half.cuh"
 
-typedef REAL real;                         // what data are stored in
-typedef decltype(real() + 0.0f) wide;      // what everything is computed in; parameters, statistics
+typedef REAL real;                         // type of stored data
+typedef decltype(real() + 0.0f) wide;      // type of computation, parameters and statistics
 typedef long long Size;
 
 constexpr int THREADS = 256;
@@ -19,13 +19,13 @@ constexpr int BLOCKS = sizeof(real) == 4 ? 4 : sizeof(real) == 2 ? 3 : 2;
 
 #define KERNEL extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
 
-// Arrays that a kernel reads, and that it writes: none of them overlaps another.
+// Arrays that a kernel reads and writes; none of them overlaps another.
 template <class T>
 using In = const T* __restrict__;
 template <class T>
 using Out = T* __restrict__;
 
-// N neighbouring numbers, read and written at once; more than 16 bytes, 16 at a time.
+// N neighbouring numbers, read and written at most 16 bytes at a time.
 template <class T, int N>
 struct alignas(N * sizeof(T) < 16 ? N * sizeof(T) : 16) Pack {
     T v[N];
@@ -35,7 +35,7 @@ struct alignas(N * sizeof(T) < 16 ? N * sizeof(T) : 16) Pack {
 template <int N>
 using Vector = Pack<wide, N>;
 
-// A number that the compiler knows: lets a lambda be written once for vectors and single numbers.
+// A compile-time constant as an argument, so that one lambda serves vectors and single numbers.
 template <int N>
 struct Constant {
     static constexpr int value = N;
@@ -66,13 +66,13 @@ __device__ Vector<N> filled(wide x) {
     return result;
 }
 
-// Whether packs can be read from all these addresses (null is fine: nothing is read there).
+// Whether all addresses are aligned for packs (or null).
 template <class... Pointers>
 __device__ bool aligned(Pointers... pointers) {
     return ((reinterpret_cast<unsigned long long>(pointers) | ...) & 15) == 0;
 }
 
-// Calls body(Constant<N>(), i) for all vectors i of n numbers: packs, and what is left one by one.
+// Calls body(Constant<N>(), i) for all vectors i of n numbers: packs, then the rest one by one.
 template <class Body>
 __device__ void for_vectors(Size n, bool packs, int rank, int step, Body body) {
     Size whole = packs ? n / PACK : 0;

@@ -1,19 +1,19 @@
-// Softmax, its logarithm, and softmax cross-entropy.  What the latter keeps for the backward pass is
-// two numbers for each row; the probabilities are computed again from the logits.
+// Softmax, log-softmax and softmax cross-entropy.  The latter saves two numbers for each row; its
+// backward pass computes the probabilities from the logits.
 #include "rows.cuh"
 
 constexpr double LOWEST = sizeof(wide) == 4 ? -3.4028234663852886e38 : -1.7976931348623157e308;
 
 constexpr Size IGNORED = -2147483648LL;  // of nnlib_backends.base
 
-// The largest number of a row, and the sum of exponentials of the differences from it, without the 1 of
-// the largest itself: beside that 1 a small sum would lose its digits.
+// The largest number of a row, and the sum of exponentials of the others' differences from it; without
+// the 1 of the largest itself a small sum keeps its digits.
 struct Exponentials {
     wide largest, others;
 };
 
-// One pass: the sum so far is scaled whenever a larger number turns up.  The largest starts at a
-// finite one, for −inf − −inf would be NaN in a row that is −inf only in part.
+// One pass: a larger number rescales the sum so far.  The largest starts at a finite number, because
+// −inf − −inf would be NaN in a row that is −inf only in part.
 template <bool BLOCK>
 __device__ Exponentials add_exponentials(const real* x, Size columns, bool packs) {
     wide top = wide(LOWEST), others = 0, found = 0;
@@ -23,7 +23,7 @@ __device__ Exponentials add_exponentials(const real* x, Size columns, bool packs
         wide higher = top;
 #pragma unroll
         for (int j = 0; j < N; j++) higher = higher < v.v[j] ? v.v[j] : higher;
-        bool rises = top < higher;  // then the largest so far becomes one of the others
+        bool rises = top < higher;  // then the previous largest is one of the others
         others = rises ? (others + found) * exp(top - higher) : others;
         found = rises ? wide(1) : found;
         top = higher;
@@ -37,7 +37,7 @@ __device__ Exponentials add_exponentials(const real* x, Size columns, bool packs
     });
     wide largest = Team<BLOCK>::max(top);
     bool has = found > 0 && top == largest;
-    wide tied = Team<BLOCK>::sum(has ? wide(1) : wide(0));  // threads that have found it
+    wide tied = Team<BLOCK>::sum(has ? wide(1) : wide(0));  // threads that have the largest
     wide sum = Team<BLOCK>::sum(has ? others : (others + found) * exp(top - largest));
     return {largest, sum + (tied - 1)};
 }
@@ -89,7 +89,7 @@ __device__ void backward(
     });
 }
 
-// y = softmax(x), or its logarithm
+// y = softmax(x) or log_softmax(x)
 template <bool BLOCK, bool LOG>
 __device__ void softmax(const real* x, real* y, Size rows, Size columns) {
     bool packs = columns % PACK == 0 && aligned(x, y);

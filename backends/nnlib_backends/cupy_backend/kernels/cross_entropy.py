@@ -1,11 +1,10 @@
-"""Launchers of ``cross_entropy.cu``: softmax cross-entropy without stored probabilities."""
+"""Launchers of ``cross_entropy.cu``: softmax cross-entropy, which stores no probabilities."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.base import Array, GradsOut, KernelPair
 from nnlib_backends.common.fused import either
 from nnlib_backends.cupy_backend.kernels.launch import Launcher, mixed, wide
 
@@ -28,9 +27,9 @@ def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[
         return loss, (largest, logarithm)
 
     def backward(
-        g: Array, saved: tuple[Array, Array], needs: Sequence[Any], logits: Array, labels: Array
+        g: Array, saved: tuple[Array, Array], grads_out: GradsOut, logits: Array, labels: Array
     ) -> tuple[Array | None, None]:
-        d = launcher.home(needs[0], logits.shape, logits.dtype)
+        d = launcher.grad_memory(grads_out[0], logits.shape, logits.dtype)
         if d is None:
             return None, None
         launcher.rows(
@@ -44,4 +43,5 @@ def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[
         return logits.ndim == 2 and mixed(logits)
 
     name = "softmax_cross_entropy"
-    return {name: either(served, KernelPair(forward, backward), general[name])}
+    own = KernelPair(forward, backward, half=True, writes=True)
+    return {name: either(served, own, general[name])}

@@ -1,4 +1,4 @@
-// Dropout.  The mask is made again in the backward pass, from the same seed and position.
+// Dropout.  The backward pass computes the mask again from the same seed and position.
 #include "common.cuh"
 
 struct Words {
@@ -25,8 +25,8 @@ __device__ inline Words philox(unsigned long long key, unsigned long long counte
 
 // y = x · scale where the number's random word is below `limit`, else 0 (not x · 0: x may be ∞).
 //
-// key: seed, position of the first counter.  A thread takes the numbers of one counter, four, or of
-// two where eight fit into an access.
+// key: seed and first counter.  A thread takes the four numbers of a counter, or eight of two counters
+// where they fit into one access.
 KERNEL dropout(const real* x, real* y, const Size* key, Size limit, double scale, Size n) {
     constexpr int SCALARS = PACK > 4 ? PACK : 4;
     bool packs = aligned(x, y);

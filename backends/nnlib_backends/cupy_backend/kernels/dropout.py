@@ -1,11 +1,10 @@
-"""Launcher of ``dropout.cu``: the mask is a function of a key, and is not kept."""
+"""Launcher of ``dropout.cu``: both passes compute the mask from a key."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.base import Array, GradsOut, KernelPair
 from nnlib_backends.common.fused import either
 from nnlib_backends.common.philox import limit
 from nnlib_backends.cupy_backend.kernels.launch import Launcher, mixed
@@ -29,9 +28,9 @@ def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[
         return y, None
 
     def backward(
-        g: Array, saved: None, needs: Sequence[Any], x: Array, key: Array, *, p: float
+        g: Array, saved: None, grads_out: GradsOut, x: Array, key: Array, *, p: float
     ) -> tuple[Array | None, None]:
-        dx = launcher.home(needs[0], x.shape, x.dtype)
+        dx = launcher.grad_memory(grads_out[0], x.shape, x.dtype)
         if dx is not None:
             drop(g, key, p, dx)
         return dx, None
@@ -39,4 +38,5 @@ def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[
     def served(x: Array, key: Array, *, p: float) -> bool:
         return mixed(x)
 
-    return {"dropout": either(served, KernelPair(forward, backward), general["dropout"])}
+    own = KernelPair(forward, backward, half=True, writes=True)
+    return {"dropout": either(served, own, general["dropout"])}

@@ -1,10 +1,10 @@
-// Activations and sigmoid cross-entropy: each result from the numbers at its own place.
+// Elementwise: activations and sigmoid cross-entropy.
 #include "activation.cuh"
 
 constexpr double SQRT_HALF = 0.7071067811865476;
 constexpr double ONE_OVER_SQRT_TWO_PI = 0.3989422804014327;
 
-// Φ(x), the distribution function of the normal distribution, also in its lower tail
+// Φ(x), the distribution function of the normal distribution, exact also in its lower tail
 __device__ inline wide normal(wide x) { return wide(0.5) * erfc(wide(-SQRT_HALF) * x); }
 
 // y = f(a, b)

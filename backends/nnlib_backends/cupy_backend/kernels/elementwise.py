@@ -1,11 +1,11 @@
-"""Launchers of ``elementwise.cu``: activations, sigmoid cross-entropy."""
+"""Launchers of ``elementwise.cu``: activations and sigmoid cross-entropy."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from nnlib_backends.base import Array, KernelPair, PrimitiveKernel
+from nnlib_backends.base import ANYWHERE, Array, GradsOut, KernelPair, PrimitiveKernel
 from nnlib_backends.common.fused import either
 from nnlib_backends.cupy_backend.kernels.launch import Launcher, known, mixed, wide
 
@@ -31,13 +31,13 @@ def make_primitives(launcher: Launcher) -> dict[str, PrimitiveKernel]:
 
 
 def _alike(x: Array, target: Array) -> bool:
-    """Targets are probabilities, whose digits count: of x's dtype, or what x is computed in."""
+    """Tell whether targets have x's shape, and its dtype or the dtype of its computation."""
     dtypes = (x.dtype, wide(x.dtype))
     return x.shape == target.shape and mixed(x) and target.dtype in dtypes
 
 
 def _each(launcher: Launcher, kernel: str, *inputs: Array, into: Array, code: int = -1) -> Array:
-    """Launch on arrays of the shape and dtype of the result; return it."""
+    """Launch on arrays of the shape and dtype of ``into``, and return it."""
     arrays = [launcher.dense(x, into.dtype) for x in inputs]
     options = (into.size,) if code < 0 else (into.size, code)
     launcher.elementwise(_FILE, kernel, *arrays, into, *options, n=into.size, like=into)
@@ -45,7 +45,7 @@ def _each(launcher: Launcher, kernel: str, *inputs: Array, into: Array, code: in
 
 
 def _from_input(launcher: Launcher, name: str) -> KernelPair:
-    """An activation whose derivative is computed from its input."""
+    """Return the kernel pair of an activation whose derivative is computed from its input."""
 
     def variant(approximate: str) -> str:
         return f"{name}_tanh" if approximate == "tanh" else name
@@ -55,18 +55,18 @@ def _from_input(launcher: Launcher, name: str) -> KernelPair:
         return _each(launcher, f"{variant(approximate)}_forward", x, into=y), None
 
     def backward(
-        g: Array, saved: None, needs: Sequence[Any], x: Array, *, approximate: str = ""
+        g: Array, saved: None, grads_out: GradsOut, x: Array, *, approximate: str = ""
     ) -> tuple[Array | None]:
-        dx = launcher.home(needs[0], x.shape, x.dtype)
+        dx = launcher.grad_memory(grads_out[0], x.shape, x.dtype)
         if dx is not None:
             _each(launcher, f"{variant(approximate)}_backward", g, x, into=dx)
         return (dx,)
 
-    return KernelPair(forward, backward)
+    return KernelPair(forward, backward, half=True, writes=True)
 
 
 def _sigmoid_cross_entropy(launcher: Launcher) -> KernelPair:
-    """Losses, targets and their gradients have the dtype in which is computed."""
+    """Return the kernel pair; losses, targets and their gradients have the dtype of computation."""
 
     def forward(x: Array, target: Array) -> tuple[Array, None]:
         loss = launcher.empty(x.shape, wide(x.dtype))
@@ -77,25 +77,23 @@ def _sigmoid_cross_entropy(launcher: Launcher) -> KernelPair:
         return loss, None
 
     def backward(
-        g: Array, saved: None, needs: Sequence[Any], x: Array, target: Array
+        g: Array, saved: None, grads_out: GradsOut, x: Array, target: Array
     ) -> tuple[Array | None, Array | None]:
         dtype = wide(x.dtype)
-        dx = launcher.home(needs[0], x.shape, x.dtype)
+        dx = launcher.grad_memory(grads_out[0], x.shape, x.dtype)
         exact = target.dtype == dtype
-        dtarget = launcher.home(needs[1] if exact else needs[1] is not False, x.shape, dtype)
+        out = grads_out[1]
+        dtarget = launcher.grad_memory(out if exact or out is None else ANYWHERE, x.shape, dtype)
         launcher.elementwise(
             _FILE, "sigmoid_cross_entropy_backward", launcher.dense(g, dtype),
             launcher.dense(x, x.dtype), launcher.dense(target, dtype), dx, dtarget, x.size,
             n=x.size, like=x,
         )  # fmt: skip
-        if exact or dtarget is None:
+        if out is None or dtarget is None or exact:
             return dx, dtarget
-        if needs[1] is True:
-            return dx, dtarget.astype(target.dtype)
-        needs[1][...] = dtarget
-        return dx, needs[1]
+        return dx, dtarget.astype(target.dtype) if out.array is None else out.store(dtarget)
 
-    return KernelPair(forward, backward)
+    return KernelPair(forward, backward, half=True, writes=True)
 
 
 def _primitive(launcher: Launcher, code: int) -> PrimitiveKernel:
@@ -111,4 +109,4 @@ def _primitive(launcher: Launcher, code: int) -> PrimitiveKernel:
         dx = launcher.empty(y.shape, y.dtype)
         return _each(launcher, "activation_backward", g, y, into=dx, code=code)
 
-    return PrimitiveKernel(forward, {"x": rule})
+    return PrimitiveKernel(forward, {"x": rule}, half=True)

@@ -1,9 +1,8 @@
-// The gradient of an embedding: rows that share an index are added up.
+// Gradient of an embedding: the sum of the rows with the same index.
 #include "columns.cuh"
 
-// The threads of a block stand in lanes as in columns.cuh: lane l adds the places l, l + lanes, …
-// of a run of equal indices.  The order of a run is that of the places, so the sum is always the
-// same.
+// Lanes as in columns.cuh: lane l adds rows l, l + lanes, … of a run of equal indices.  The sort is
+// stable, so the order of a sum is fixed.
 template <int N>
 __device__ void gradient(
     const real* g, const Size* order, const Size* sorted, wide* d, Size count, Size entries,
@@ -15,7 +14,7 @@ __device__ void gradient(
     int place = threadIdx.x % width, lane = threadIdx.x / width;
     for (Size first = blockIdx.x; first < count; first += gridDim.x) {
         Size entry = sorted[first];
-        if (entry >= entries) continue;  // an index that does not exist, see sorting.cu
+        if (entry >= entries) continue;  // an index out of range, see sorting.cu
         if (first > 0 && sorted[first - 1] == entry) continue;  // not the beginning of a run
         for (Size start = (Size)blockIdx.y * width; start < units;
              start += (Size)gridDim.y * width) {
@@ -31,7 +30,7 @@ __device__ void gradient(
                     if (++added % SOME == 0) take(sum, some);
                 }
             take(sum, some);
-            __syncthreads();  // everybody has read the parts before
+            __syncthreads();  // all threads have read the previous parts
             parts[threadIdx.x] = sum;
             __syncthreads();
             if (!active || lane > 0) continue;
@@ -45,7 +44,7 @@ __device__ void gradient(
     }
 }
 
-// g (count, columns), its rows in the order of their indices, these (count,) -> d, zeros before
+// g (count, columns), order and sorted indices (count,) -> d, which must be zeros before
 KERNEL embedding_gradient(
     const real* g, const Size* order, const Size* sorted, wide* d, Size count, Size entries,
     Size columns

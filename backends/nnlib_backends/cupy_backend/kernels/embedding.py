@@ -1,11 +1,10 @@
-"""Launcher of ``embedding.cu``: a gradient that is the same each time, without atomic additions."""
+"""Launcher of ``embedding.cu``: a deterministic gradient, without atomic additions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.base import Array, GradsOut, KernelPair
 from nnlib_backends.common.fused import either
 from nnlib_backends.cupy_backend.kernels.launch import Launcher, real
 from nnlib_backends.cupy_backend.kernels.sorting import sort_indices
@@ -15,13 +14,13 @@ __all__ = ["make_kernels"]
 
 
 def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[str, KernelPair]:
-    """Return ``embedding``; reading rows is what ``xp`` does, so they have the table's dtype."""
+    """Return ``embedding``, whose forward pass is ``xp.take``."""
     forward = general["embedding"].forward
 
     def backward(
-        g: Array, saved: None, needs: Sequence[Any], weight: Array, indices: Array
+        g: Array, saved: None, grads_out: GradsOut, weight: Array, indices: Array
     ) -> tuple[Array | None, None]:
-        d = launcher.home(needs[0], weight.shape, weight.dtype)
+        d = launcher.grad_memory(grads_out[0], weight.shape, weight.dtype)
         if d is None:
             return None, None
         d[...] = 0
@@ -38,4 +37,5 @@ def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[
     def served(weight: Array, indices: Array) -> bool:
         return real(weight) and indices.size > 0
 
-    return {"embedding": either(served, KernelPair(forward, backward), general["embedding"])}
+    own = KernelPair(forward, backward, half=True, writes=True)
+    return {"embedding": either(served, own, general["embedding"])}

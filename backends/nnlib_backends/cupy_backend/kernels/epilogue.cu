@@ -1,4 +1,4 @@
-// Bias, activation and their gradients: what surrounds a product.
+// Bias and activation after a GEMM or a convolution, and their gradients.
 #include "activation.cuh"
 #include "columns.cuh"
 

@@ -1,14 +1,14 @@
-"""Launchers of ``epilogue.cu``: bias, activation and bias gradient around a product.
+"""Launchers of ``epilogue.cu``: bias, activation and bias gradient of a GEMM or a convolution.
 
-Data may be of 16 bits; biases and their gradients then are of float32.
+Biases and their gradients are float32 for data of half dtypes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.base import Array, GradsOut, KernelPair
 from nnlib_backends.common.fused import either
 from nnlib_backends.cupy_backend.kernels.elementwise import ACTIVATIONS
 from nnlib_backends.cupy_backend.kernels.launch import Launcher, as_matrix, real, wide
@@ -56,10 +56,10 @@ def sum_bias(
     g : (..., D)
         Gradient by the result.
     y : (..., D) or None
-        The result of the activation, of GELU its argument; ``None`` without one.
+        The result of the activation (for GELU its argument); ``None`` without one.
     activation : {None, "relu", "tanh", "sigmoid", "gelu_tanh"}
     out : (D,), optional
-        Where to leave the sum; C-contiguous, of the dtype of sums.
+        Target of the sum; C-contiguous, of the dtype of sums.
 
     Returns
     -------
@@ -86,13 +86,13 @@ def sum_bias(
 
 
 def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[str, KernelPair]:
-    """Return ``conv2d``: another kernel's convolution, one kernel before or after it."""
+    """Return ``conv2d``: a convolution by ``general``, with the epilogue in one kernel."""
     own = _convolution(launcher, general["conv2d"])
     return {"conv2d": either(real, own, general["conv2d"])}
 
 
 def _convolution(launcher: Launcher, general: KernelPair) -> KernelPair:
-    """Convolve by another kernel, and do the rest in one pass over the result."""
+    """Add bias and activation to a convolution, in one pass over the result."""
 
     def forward(
         x: Array, weight: Array, bias: Array | None, *, activation: str | None = None,
@@ -106,14 +106,14 @@ def _convolution(launcher: Launcher, general: KernelPair) -> KernelPair:
         return y, y
 
     def backward(
-        g: Array, y: Array | None, needs: Sequence[Any], x: Array, weight: Array,
+        g: Array, y: Array | None, grads_out: GradsOut, x: Array, weight: Array,
         bias: Array | None, *, activation: str | None = None, **options: Any,
     ) -> tuple[Array | None, ...]:  # fmt: skip
-        if not g.size or not (needs[2] or y is not None):
-            return tuple(general.backward(g, None, needs, x, weight, bias, **options))
+        if not g.size or not (grads_out[2] or y is not None):
+            return tuple(general.backward(g, None, grads_out, x, weight, bias, **options))
         g, db = sum_bias(launcher, g, y, activation)
-        rest = (needs[0], needs[1], False)
+        rest = (grads_out[0], grads_out[1], None)
         dx, dw, _ = general.backward(g, None, rest, x, weight, bias, **options)
-        return dx, dw, db if needs[2] else None
+        return dx, dw, db if grads_out[2] else None
 
     return KernelPair(forward, backward)

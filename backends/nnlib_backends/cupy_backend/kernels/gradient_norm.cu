@@ -1,5 +1,4 @@
-// What is done with all gradients before an update: their norm, in two steps whose order of additions
-// never changes, clipping, and the end of loss scaling.
+// Norm of all gradients, in two steps with a fixed order of additions; clipping; unscaling.
 #include "rows.cuh"
 
 // parts (gridDim.x,): sums of the squares of x (n,), one from each block
@@ -45,7 +44,7 @@ KERNEL unscale(real* x, const float* scale, float* found, Size n) {
 #pragma unroll
         for (int j = 0; j < N; j++) {
             v.v[j] *= factor;
-            if (v.v[j] - v.v[j] != 0) found[0] = 1;  // all that write, write the same
+            if (v.v[j] - v.v[j] != 0) found[0] = 1;  // all writers write the same
         }
         store(x, i, v);
     });

@@ -1,23 +1,33 @@
-"""Launchers of ``gradient_norm.cu``: what is done with all gradients before an update."""
+"""Launchers of ``gradient_norm.cu``: norm, clipping and unscaling of all gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 from nnlib_backends.base import Array
 from nnlib_backends.cupy_backend.kernels.launch import Launcher, real
 
-__all__ = ["global_norm", "joined", "shrink", "unscale"]
+__all__ = ["joined", "make_updates"]
 
 _FILE = "gradient_norm"
-_NUMBERS = 1 << 14  # for each block, at least
-_MOST = 512  # blocks, some for each multiprocessor: a single one adds up what they leave
+_NUMBERS = 1 << 14  # least numbers of a block
+_MOST = 512  # blocks at most, whose sums one block adds up
 
 
-def global_norm(launcher: Launcher, arrays: Sequence[Array]) -> Array | None:
-    """Return the 2-norm of all values together, 0-d; ``None`` for arrays without a kernel."""
+def make_updates(launcher: Launcher) -> dict[str, Callable[..., Any]]:
+    """Return ``norm``, ``clip`` and ``unscale``, see `Backend`."""
+    return {
+        "norm": partial(_norm, launcher),
+        "clip": partial(_clip, launcher),
+        "unscale": partial(_unscale, launcher),
+    }
+
+
+def _norm(launcher: Launcher, arrays: Sequence[Array]) -> Any:
     if not arrays or not real(*arrays):
-        return None
+        return NotImplemented
     dtype = arrays[0].dtype
     counts = [min(-(-array.size // _NUMBERS), _MOST) for array in arrays]
     parts, result = launcher.empty((sum(counts),), dtype), launcher.empty((1,), dtype)
@@ -31,26 +41,24 @@ def global_norm(launcher: Launcher, arrays: Sequence[Array]) -> Array | None:
     return result.reshape(())
 
 
-def shrink(launcher: Launcher, arrays: Sequence[Array], norm: Array, limit: float) -> bool:
-    """Scale arrays in place, see `Backend.shrink`; ``False`` if there is no kernel for them."""
+def _clip(launcher: Launcher, arrays: Sequence[Array], norm: Array, limit: float) -> Any:
     if not _served(arrays) or norm.dtype != arrays[0].dtype:
-        return False
+        return NotImplemented
     for x in joined(launcher, arrays):
         launcher.elementwise(_FILE, "shrink", x, norm, float(limit), x.size, n=x.size, like=x)
-    return True
+    return None
 
 
-def unscale(launcher: Launcher, arrays: Sequence[Array], scale: Array, found: Array) -> bool:
-    """Divide arrays in place, see `Backend.unscale`; ``False`` if there is no kernel for them."""
+def _unscale(launcher: Launcher, arrays: Sequence[Array], scale: Array, found: Array) -> Any:
     if not _served(arrays) or not scale.dtype == found.dtype == "float32":
-        return False
+        return NotImplemented
     for x in joined(launcher, arrays):
         launcher.elementwise(_FILE, "unscale", x, scale, found, x.size, n=x.size, like=x)
-    return True
+    return None
 
 
 def joined(launcher: Launcher, arrays: Sequence[Array]) -> list[Array]:
-    """Return the memory of C-contiguous arrays, neighbours in a flat buffer as one array."""
+    """Return views of C-contiguous arrays' memory, one for neighbours in a flat buffer."""
     parts: list[tuple[Array, int, int]] = []  # flat buffer, first, last + 1
     for array in sorted(arrays, key=launcher.address):
         flat = array
@@ -69,5 +77,5 @@ def joined(launcher: Launcher, arrays: Sequence[Array]) -> list[Array]:
 
 
 def _served(arrays: Sequence[Array]) -> bool:
-    """Kernels change memory in place: no copies."""
+    """Tell whether kernels can change the arrays in place."""
     return bool(arrays) and real(*arrays) and all(a.flags.c_contiguous for a in arrays)

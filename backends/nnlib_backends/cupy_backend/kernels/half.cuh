@@ -1,5 +1,5 @@
-// Numbers of 16 bits.  They are only stored: in an expression they turn into float by themselves, and
-// back, to the nearest, ties to even, where the code says so.
+// 16-bit floating-point types for storage: conversion to float is implicit, conversion from float
+// explicit, to the nearest, ties to even.
 #pragma once
 
 #ifdef __CUDA_ARCH__  // on the CPU, where tests run, tests/doubles/emulation/emulation.h has these two

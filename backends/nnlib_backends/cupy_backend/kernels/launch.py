@@ -1,8 +1,7 @@
-"""How a launcher launches: arguments, grids, memory, and for which dtypes there are kernels.
+"""Launching CUDA kernels: arguments, grids, memory, and the dtypes with kernels.
 
 A kernel gets arrays as pointers, ``None`` as a null pointer, an ``int`` as ``Size`` and a ``float``
-as ``double``.  Launchers choose grids by shapes alone: the order of a sum, and so its last bit, is
-the same on every card.
+as ``double``.  Grids depend on shapes alone, so the order of a sum is the same on every GPU.
 """
 
 from __future__ import annotations
@@ -11,22 +10,22 @@ import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from nnlib_backends.base import Array
+from nnlib_backends.base import Array, GradOut
 from nnlib_backends.dtypes import LOW_DTYPES
 
 __all__ = ["DTYPES", "Driver", "Launcher", "known", "mixed", "real", "wide"]
 
-DTYPES = ("float32", "float64")  #: in which kernels compute
+DTYPES = ("float32", "float64")  #: dtypes of computation
 THREADS = 256  #: of every block, see ``common.cuh``
 WARP = 32
-MAX_BLOCKS = 4096  # several waves even on the largest card; loops do the rest
+MAX_BLOCKS = 4096  # several waves even on the largest GPU; kernels loop over the rest
 _LONGEST_WARP_ROW = 1024  # a longer row gets a whole block
 _CHUNKS = 1024  # blocks of a sum over rows
-_LEAST_ROWS = 8  # that each thread of such a block adds up
+_LEAST_ROWS = 8  # rows that each thread of such a block adds up, at least
 
 
 class Driver(Protocol):
-    """The seam where CUDA's driver is called."""
+    """Interface to CUDA's driver."""
 
     def launch(
         self, file: str, kernel: str, dtype: str, grid: tuple[int, int], args: Sequence[Any]
@@ -39,15 +38,15 @@ class Driver(Protocol):
             Name of its ``.cu`` file, without the suffix.
         kernel : str
         dtype : str
-            For which the file is compiled.
+            The value of ``REAL`` in the file.
         grid : (int, int)
-            Blocks, of `THREADS` threads each.
+            Numbers of blocks, of `THREADS` threads each.
         args : sequence of array, int, float or None
             Arrays are C-contiguous.
         """
 
     def address(self, array: Array) -> int:
-        """Return where an array begins in the device's memory."""
+        """Return the address of an array in the device's memory."""
 
 
 class Launcher:
@@ -68,11 +67,11 @@ class Launcher:
         return self.xp.empty(tuple(shape), dtype=dtype)
 
     def address(self, array: Array) -> int:
-        """Return where an array begins in the device's memory."""
+        """Return the address of an array in the device's memory."""
         return self._driver.address(array)
 
     def dense(self, x: Array, dtype: Any) -> Array:
-        """Return an array as kernels take it: itself if it is so, else a copy."""
+        """Return a C-contiguous array of a dtype: the array itself or a copy."""
         if x.dtype != dtype:
             x = x.astype(dtype)
         if x.flags.c_contiguous:
@@ -81,41 +80,39 @@ class Launcher:
         copy[...] = x
         return copy
 
-    def home(self, need: Any, shape: Sequence[int], dtype: Any) -> Array | None:
-        """Return where a kernel shall leave a gradient, by what `KernelPair.backward` was told.
-
-        New memory, the array that is given, or ``None`` for a gradient that nobody wants.
+    def grad_memory(self, out: GradOut | None, shape: Sequence[int], dtype: Any) -> Array | None:
+        """Return where a kernel writes a gradient: the given array, new memory, or ``None``.
 
         Examples
         --------
         >>> import numpy as np
-        >>> launcher, target = Launcher(np, None), np.zeros(2)
-        >>> launcher.home(target, (2,), "float64") is target
+        >>> launcher, array = Launcher(np, None), np.zeros(2)
+        >>> launcher.grad_memory(GradOut(array), (2,), "float64") is array
         True
-        >>> launcher.home(True, (2,), "float64").shape, launcher.home(False, (2,), "float64")
-        ((2,), None)
+        >>> launcher.grad_memory(GradOut(), (2,), "float64").shape
+        (2,)
         """
-        if need is False:
+        if out is None:
             return None
-        return self.empty(shape, dtype) if need is True else need
+        return self.empty(shape, dtype) if out.array is None else out.array
 
     def elementwise(self, file: str, kernel: str, *args: Any, n: int, like: Array) -> None:
         """Launch a kernel on ``n`` numbers of the dtype of ``like``."""
         self.blocks(file, kernel, *args, blocks=_blocks(n, THREADS * _pack(like)), like=like)
 
     def blocks(self, file: str, kernel: str, *args: Any, blocks: int, like: Array) -> None:
-        """Launch a kernel on so many blocks."""
+        """Launch a kernel on a number of blocks."""
         self._driver.launch(file, kernel, like.dtype.name, (blocks, 1), args)
 
     def integers(self, file: str, kernel: str, *args: Any, blocks: int) -> None:
-        """Launch a kernel that works on no floating-point numbers."""
+        """Launch a kernel without floating-point arguments."""
         self._driver.launch(file, kernel, DTYPES[0], (blocks, 1), args)
 
     def rows(self, file: str, kernel: str, *args: Any, shape: tuple[int, int], like: Array) -> None:
-        """Launch a kernel with a warp or a block for each row, whichever suits its length.
+        """Launch a kernel with a warp for each short row, or a block for each long one.
 
-        The name of the kernel ends in ``_warp`` or ``_block``, and its last arguments are the shape
-        of the matrix.
+        ``_warp`` or ``_block`` is appended to the kernel's name, and the matrix's shape to its
+        arguments.
         """
         rows, columns = shape
         short = columns <= _LONGEST_WARP_ROW
@@ -128,7 +125,7 @@ class Launcher:
     ) -> None:
         """Launch a kernel on tiles of columns and ``chunks`` of rows (see ``columns.cuh``).
 
-        Its last arguments are the shape of the matrix.
+        The shape of the matrix is appended to its arguments.
         """
         grid = (_tiles(shape[1], like), chunks)
         self._driver.launch(file, kernel, like.dtype.name, grid, (*args, *shape))
@@ -136,15 +133,15 @@ class Launcher:
     def runs(
         self, file: str, kernel: str, *args: Any, count: int, columns: int, like: Array
     ) -> None:
-        """Launch a block for each of ``count`` rows that may begin a run, and tile of columns.
+        """Launch a block for each tile of columns of each of ``count`` rows that may begin a run.
 
-        The last argument of the kernel is ``columns``.
+        ``columns`` is appended to the kernel's arguments.
         """
         grid = (min(count, MAX_BLOCKS), _tiles(columns, like))
         self._driver.launch(file, kernel, like.dtype.name, grid, (*args, columns))
 
     def chunks(self, shape: tuple[int, int], like: Array) -> int:
-        """Into how many chunks of rows a matrix is cut."""
+        """Return the number of chunks into which a matrix's rows are divided."""
         rows, columns = shape
         lanes = THREADS // min(_units(columns, like), WARP)
         most = max(_CHUNKS // _tiles(columns, like), 1)
@@ -152,7 +149,7 @@ class Launcher:
 
 
 def real(*arrays: Array | None, **_: Any) -> bool:
-    """Tell whether arrays are of one dtype that kernels know, and none is empty."""
+    """Tell whether all arrays have one of `DTYPES`, and none is empty."""
     first = next(array for array in arrays if array is not None)
     return first.dtype.name in DTYPES and all(
         array is None or (array.dtype == first.dtype and array.size > 0) for array in arrays
@@ -160,15 +157,15 @@ def real(*arrays: Array | None, **_: Any) -> bool:
 
 
 def mixed(data: Array, *parameters: Array | None, **_: Any) -> bool:
-    """Tell whether kernels know these dtypes, data of 16 bits included, and no array is empty.
+    """Tell whether kernels support these dtypes, half data included, and no array is empty.
 
-    Parameters must be what the data are computed in.
+    Parameters must have the dtype of computation, see `wide`.
 
     Examples
     --------
     >>> import numpy as np
-    >>> low, weight = np.ones(1, "float16"), np.ones(1, "float32")
-    >>> mixed(low, weight), mixed(low, low), mixed(weight, weight), mixed(weight, low)
+    >>> half, weight = np.ones(1, "float16"), np.ones(1, "float32")
+    >>> mixed(half, weight), mixed(half, half), mixed(weight, weight), mixed(weight, half)
     (True, False, True, False)
     """
     return (
@@ -179,7 +176,7 @@ def mixed(data: Array, *parameters: Array | None, **_: Any) -> bool:
 
 
 def known(x: Any, *others: Any) -> bool:
-    """Tell whether these are arrays of one shape and one dtype that kernels know, 16 bits included.
+    """Tell whether all are arrays of one shape and one dtype that kernels support, or a half dtype.
 
     Examples
     --------
@@ -195,7 +192,7 @@ def known(x: Any, *others: Any) -> bool:
 
 
 def wide(dtype: Any) -> Any:
-    """Return the dtype in which kernels compute with numbers of a dtype.
+    """Return the dtype of computation: float32 for half dtypes, else the dtype itself.
 
     Examples
     --------
@@ -212,12 +209,12 @@ def as_matrix(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def _pack(like: Array) -> int:
-    """Numbers in 16 bytes."""
+    """Return how many numbers 16 bytes have."""
     return 16 // int(like.dtype.itemsize)
 
 
 def _units(columns: int, like: Array) -> int:
-    """How many vectors a row has."""
+    """Return how many vectors a row has."""
     return columns // _pack(like) if columns % _pack(like) == 0 else columns
 
 

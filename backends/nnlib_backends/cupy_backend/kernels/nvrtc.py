@@ -1,4 +1,4 @@
-"""Launching through CuPy: NVRTC compiles a file when its first kernel is launched."""
+"""Launching by CuPy: NVRTC compiles a file when its first kernel is launched."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _NULL = np.uintp(0)
 
 
 class CudaDriver:
-    """Compiles (CuPy keeps the results on disk) and launches, on the thread's current device.
+    """Compiles and launches kernels on the thread's current device; CuPy caches them on disk.
 
-    One driver belongs to one device: a loaded kernel does, too.
+    A driver serves one device, because loaded kernels do.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class CudaDriver:
         function(grid, (THREADS,), tuple(map(_argument, args)))
 
     def address(self, array: Any) -> int:
-        """Return where an array begins, see `Driver`."""
+        """Return the address of an array, see `Driver`."""
         return int(array.data.ptr)
 
     def _load(self, file: str, kernel: str, dtype: str) -> Any:
@@ -49,7 +49,7 @@ class CudaDriver:
 
 
 def _argument(value: Any) -> Any:
-    """Say of which size a number is: CuPy passes NumPy's numbers as they are."""
+    """Convert a Python number to a NumPy scalar, whose size CuPy keeps."""
     if value is None:
         return _NULL
     if isinstance(value, int):

@@ -1,11 +1,11 @@
 // Pooling of images (N, H, W, C).
 //
-// Each number of a result is computed by one thread, gradients too: the thread of a pixel looks at
-// the windows that cover it.  Nothing is added in an order that could change.
+// One thread computes each number of a result or a gradient; for the gradient by a pixel it loops over
+// the windows that cover the pixel, so the order of additions is fixed.
 #include "common.cuh"
 
 struct Shape {
-    unsigned height, width, channels, rows, columns;  // of the image; of the result
+    unsigned height, width, channels, rows, columns;  // rows and columns: of the result
     int size_y, size_x, stride_y, stride_x, pad_y, pad_x;
 };
 
@@ -18,7 +18,7 @@ struct Shape {
             (int)size_y, (int)size_x, (int)stride_y, (int)stride_x, (int)pad_y, (int)pad_x        \
     }
 
-// A vector of channels at one place of one image.
+// A vector of channels of one pixel.
 struct Place {
     unsigned unit, image;
     int y, x;
@@ -37,7 +37,7 @@ __device__ void for_places(
     }
 }
 
-// Calls body(vector, position in the window) for the pixels of the window at a place.
+// Calls body(vector, position in the window) for the pixels of a window.
 template <int N, class Body>
 __device__ void for_pixels(const Shape& s, const Place& at, Body body) {
     for (int i = 0; i < s.size_y; i++) {
@@ -52,7 +52,7 @@ __device__ void for_pixels(const Shape& s, const Place& at, Body body) {
     }
 }
 
-// The first window, of so many a row or column, that covers a pixel.
+// The first window, along one axis, that covers a pixel.
 __device__ inline int first_window(int pixel, int size, int stride, int pad) {
     int reach = pixel + pad - size + 1;
     return reach > 0 ? (reach + stride - 1) / stride : 0;
@@ -87,7 +87,7 @@ __device__ void max_forward(const real* x, real* y, void* winners, Size images, 
             Vector<N> v = load<N>(x, pixel);
 #pragma unroll
             for (int j = 0; j < N; j++) {
-                // the first of equal ones; NaN is larger than all
+                // the first of equal maxima; NaN is the largest
                 bool nan = v.v[j] != v.v[j] && best.v[j] == best.v[j];
                 if (found && !(v.v[j] > best.v[j]) && !nan) continue;
                 best.v[j] = v.v[j];
@@ -100,7 +100,7 @@ __device__ void max_forward(const real* x, real* y, void* winners, Size images, 
     });
 }
 
-// y, and the position in its window of every largest pixel, a byte each
+// y, and the position of the maximum in each window, one byte each
 KERNEL max_pool_forward(const real* x, real* y, void* winners, GEOMETRY) {
     if (channels % PACK == 0 && aligned(x, y, winners))
         max_forward<PACK>(x, y, winners, images, SHAPE);

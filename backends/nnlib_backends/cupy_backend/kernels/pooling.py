@@ -1,12 +1,12 @@
-"""Launchers of ``pooling.cu``: maxima and means of windows."""
+"""Launchers of ``pooling.cu``: max and average pooling."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.base import Array, GradsOut, KernelPair
 from nnlib_backends.common.fused import either
 from nnlib_backends.common.im2col import Pair
 from nnlib_backends.cupy_backend.kernels.launch import Launcher, mixed
@@ -14,8 +14,8 @@ from nnlib_backends.cupy_backend.kernels.launch import Launcher, mixed
 __all__ = ["make_kernels"]
 
 _FILE = "pooling"
-_MOST_POSITIONS = 255  # in a window: a byte says which one won
-_MOST_NUMBERS = 1 << 31  # in an array: kernels divide 32-bit integers to find their place
+_MOST_POSITIONS = 255  # of a window, because the position of a maximum is stored in a byte
+_MOST_NUMBERS = 1 << 31  # of an array, because kernels divide 32-bit indices
 
 
 def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[str, KernelPair]:
@@ -28,7 +28,7 @@ def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[
 
 
 def _pooling(launcher: Launcher, name: str, *, keeps_winners: bool) -> KernelPair:
-    """Make the kernel; the winner of a window, if kept, is where its maximum was."""
+    """Return a kernel pair; ``winners`` are the positions of the maxima in their windows."""
 
     def forward(x: Array, **window: Pair) -> tuple[Array, Array | None]:
         y = launcher.empty(_result(x, **window), x.dtype)
@@ -39,20 +39,20 @@ def _pooling(launcher: Launcher, name: str, *, keeps_winners: bool) -> KernelPai
         return y, winners
 
     def backward(
-        g: Array, winners: Array | None, needs: Sequence[Any], x: Array, **window: Pair
+        g: Array, winners: Array | None, grads_out: GradsOut, x: Array, **window: Pair
     ) -> tuple[Array | None]:
-        dx = launcher.home(needs[0], x.shape, x.dtype)
+        dx = launcher.grad_memory(grads_out[0], x.shape, x.dtype)
         if dx is None:
             return (None,)
         given = (launcher.dense(g, x.dtype), *(() if winners is None else (winners,)))
         _launch(launcher, f"{name}_backward", *given, dx, x=x, n=x.size, window=window)
         return (dx,)
 
-    return KernelPair(forward, backward)
+    return KernelPair(forward, backward, half=True, writes=True)
 
 
 def _served(x: Array, *, size: Pair, stride: Pair, padding: Pair) -> bool:
-    """Every window has a pixel, and numbers are small."""
+    """Tell whether kernels support the arrays: every window has a pixel, and sizes are limited."""
     result = _result(x, size=size, stride=stride, padding=padding)
     return (
         mixed(x)

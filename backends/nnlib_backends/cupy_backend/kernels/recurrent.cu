@@ -1,24 +1,24 @@
-// One time step of RNN, LSTM and GRU: all but the products.
+// One time step of RNN, LSTM and GRU, except the GEMMs.
 //
 // Gates (batch, steps, gates · width) hold W x + b before the forward pass and the activated gates
-// after it.  `hidden` is R h of this step, null where h is zero, and d its bias.  The state, h and c
-// (batch, width), goes from step to step in place.  A sequence whose length is at most t keeps it.
+// after it.  `hidden` is R h of this step, null where h is zero, and d its bias.  Each step updates the
+// state, h and c (batch, width), in place, except for sequences whose length is at most t.
 //
-// Backward, `product` is the gradient that comes from the later step through R, null at the first.
+// Backward, `product` is the gradient by h through R of the later step, null in the first launch.
 #include "activation.cuh"
 
 struct Sizes {
     Size batch, steps, width, t;
 };
 
-// N numbers side by side of the state of one sequence.
+// N neighbouring numbers of the state of one sequence.
 template <int N>
 struct Cell {
     static constexpr int SIZE = N;
     Sizes s;
     Size row, unit;
 
-    // Where its vector is, in (batch, gates · width) and in (batch, steps, gates · width).
+    // Index of its vector in (batch, gates · width) and in (batch, steps, gates · width).
     __device__ Size at(int gate = 0, int gates = 1) const {
         return (row * gates + gate) * (s.width / N) + unit;
     }
@@ -42,7 +42,7 @@ struct Cell {
         for (int j = 0; j < N; j++) z.v[j] += shift.v[j];
         return z;
     }
-    // The state before this step of all the states (batch, steps, width), or of the initial one.
+    // The state before this step: from the states of all steps (batch, steps, width), or the initial.
     __device__ Vector<N> before(const real* states, const real* first, Size reverse) const {
         Size back = reverse ? 1 : -1;
         if (s.t + back < 0 || s.t + back >= s.steps) return read(first);
@@ -101,7 +101,7 @@ KERNEL lstm_forward(
 }
 
 // slopes (batch, steps, 4 · width) and step (batch, 4 · width): gradient by the gates' inputs.
-// carry: what goes on to the earlier step besides the next product; null without lengths.
+// carry: gradient by h for the earlier step besides the next product; null without lengths.
 KERNEL lstm_backward(
     const real* g, const real* gates, const real* states, const real* c0, const Size* lengths,
     const real* product, real* carry, real* dc, real* slopes, real* step, Size reverse, SIZES

@@ -1,11 +1,11 @@
-"""Launchers of ``recurrent.cu``: a product and one kernel for each time step."""
+"""Launchers of ``recurrent.cu``: a GEMM and one kernel for each time step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.base import Array, GradsOut, KernelPair
 from nnlib_backends.common import recurrent
 from nnlib_backends.common.fused import either
 from nnlib_backends.cupy_backend.kernels.elementwise import ACTIVATIONS
@@ -14,22 +14,22 @@ from nnlib_backends.cupy_backend.kernels.launch import Launcher, real
 __all__ = ["make_kernels"]
 
 _FILE = "recurrent"
-_MOST_NUMBERS = 1 << 31  # in a state: kernels divide 32-bit integers to find their place
+_MOST_NUMBERS = 1 << 31  # of a state, because kernels divide 32-bit indices
 
 
 def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[str, KernelPair]:
     """Return ``lstm`` (without peepholes), ``gru`` and ``rnn``."""
     own = {"lstm": _lstm(launcher), "gru": _gru(launcher), "rnn": _rnn(launcher)}
-    lengths = {"lstm": 7, "gru": 6, "rnn": 6}  # their place among the arrays; peepholes follow
+    lengths = {"lstm": 7, "gru": 6, "rnn": 6}  # position among the arguments; peepholes follow
 
     def served(name: str) -> Callable[..., bool]:
-        place = lengths[name]
+        position = lengths[name]
 
         def test(*arrays: Any, **_: Any) -> bool:
             x, r = arrays[0], arrays[2]
             return bool(
-                real(*arrays[:place])
-                and all(peephole is None for peephole in arrays[place + 1 :])
+                real(*arrays[:position])
+                and all(peephole is None for peephole in arrays[position + 1 :])
                 and x.shape[0] * r.shape[0] < _MOST_NUMBERS
             )
 
@@ -39,7 +39,7 @@ def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[
 
 
 class _Steps:
-    """What the steps of one pass share.
+    """The time steps of one pass.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class _Steps:
         return self.launcher.empty(shape, self.like.dtype)
 
     def state(self, first: Array | None) -> Array:
-        """Return the state before the first step, to be changed in place."""
+        """Return a copy of the initial state, zeros if it is None."""
         h = self.xp.zeros((self.batch, self.width), dtype=self.like.dtype)
         if first is not None:
             h[...] = first
@@ -83,7 +83,7 @@ class _Steps:
         self, kernel: str, r: Array, gates: Array, d: Array | None, h: Array, zero: bool,
         *rest: Any, reverse: bool,
     ) -> None:  # fmt: skip
-        """Go through the steps; at the first, ``zero`` says that the state is."""
+        """Compute all steps; ``zero``: the initial state is 0."""
         for t in self.order(reverse):
             hidden = None if zero else self.xp.dot(h, r.T)
             zero = False
@@ -93,7 +93,7 @@ class _Steps:
         self, kernel: str, r: Array, before: Sequence[Any], carry: Array | None,
         after: Sequence[Any], reverse: bool,
     ) -> Array:  # fmt: skip
-        """Go through the steps the other way; return the gradient by the initial state."""
+        """Compute all steps in the opposite order; return the gradient by the initial state."""
         step, product = self.empty(self.batch, self.rows), None
         for t in self.order(not reverse):
             *outputs, option = after
@@ -118,7 +118,7 @@ def _lstm(launcher: Launcher) -> KernelPair:
         return states, (states, gates)
 
     def backward(
-        grad: Array, saved: Any, needs: Sequence[Any],
+        grad: Array, saved: Any, grads_out: GradsOut,
         x: Array, w: Array, r: Array, b: Any, d: Any, h0: Any, c0: Any, lengths: Any, peep: None,
         *, reverse: bool,
     ) -> list[Array | None]:  # fmt: skip
@@ -128,8 +128,8 @@ def _lstm(launcher: Launcher) -> KernelPair:
         before = (s.dense(grad), gates, states, s.dense(c0))
         dh = s.backward("lstm_backward", r, before, carry, (dc, slopes, int(reverse)), reverse)
         earlier = recurrent.states_before(xp, states[0], recurrent.start(xp, x, r, h0), reverse)
-        x = recurrent.within(xp, x, lengths)  # slopes of 0 by what is outside would be NaN
-        weights = recurrent.weight_gradients(xp, needs, slopes, slopes, x, earlier, w)
+        x = recurrent.within(xp, x, lengths)  # 0 · NaN outside the lengths would be NaN
+        weights = recurrent.weight_gradients(xp, grads_out, slopes, slopes, x, earlier, w)
         return [*weights, dh, dc, None, None]
 
     return KernelPair(forward, backward)
@@ -149,7 +149,7 @@ def _gru(launcher: Launcher) -> KernelPair:
         return states, (states, gates, inner)
 
     def backward(
-        grad: Array, saved: Any, needs: Sequence[Any],
+        grad: Array, saved: Any, grads_out: GradsOut,
         x: Array, w: Array, r: Array, b: Any, d: Any, h0: Any, lengths: Any, *, reverse: bool,
     ) -> list[Array | None]:  # fmt: skip
         s, (states, gates, inner) = _Steps(launcher, x, r, lengths), saved
@@ -158,8 +158,8 @@ def _gru(launcher: Launcher) -> KernelPair:
         after = (from_x, from_h, int(reverse))
         dh = s.backward("gru_backward", r, before, s.state(None), after, reverse)
         earlier = recurrent.states_before(xp, states, recurrent.start(xp, x, r, h0), reverse)
-        x = recurrent.within(xp, x, lengths)  # slopes of 0 by what is outside would be NaN
-        weights = recurrent.weight_gradients(xp, needs, from_x, from_h, x, earlier, w)
+        x = recurrent.within(xp, x, lengths)  # 0 · NaN outside the lengths would be NaN
+        weights = recurrent.weight_gradients(xp, grads_out, from_x, from_h, x, earlier, w)
         return [*weights, dh, None]
 
     return KernelPair(forward, backward)
@@ -178,7 +178,7 @@ def _rnn(launcher: Launcher) -> KernelPair:
         return states, states
 
     def backward(
-        grad: Array, states: Array, needs: Sequence[Any],
+        grad: Array, states: Array, grads_out: GradsOut,
         x: Array, w: Array, r: Array, b: Any, d: Any, h0: Any, lengths: Any,
         *, nonlinearity: str, reverse: bool,
     ) -> list[Array | None]:  # fmt: skip
@@ -188,8 +188,8 @@ def _rnn(launcher: Launcher) -> KernelPair:
         before = (s.dense(grad), states)
         dh = s.backward("rnn_backward", r, before, carry, (slopes, code), reverse)
         earlier = recurrent.states_before(xp, states, recurrent.start(xp, x, r, h0), reverse)
-        x = recurrent.within(xp, x, lengths)  # slopes of 0 by what is outside would be NaN
-        weights = recurrent.weight_gradients(xp, needs, slopes, slopes, x, earlier, w)
+        x = recurrent.within(xp, x, lengths)  # 0 · NaN outside the lengths would be NaN
+        weights = recurrent.weight_gradients(xp, grads_out, slopes, slopes, x, earlier, w)
         return [*weights, dh, None]
 
     return KernelPair(forward, backward)

@@ -23,7 +23,7 @@ __device__ void forward(
             });
             centre = Team<BLOCK>::sum(sum) * share;
         }
-        // a second pass, through the cache: E[x²] − E[x]² would lose the digits of a large mean
+        // a second pass, in cache, because E[x²] − E[x]² loses digits where the mean is large
         wide square = 0;
         Team<BLOCK>::for_columns(columns, packs, [&](auto size, Size i) {
             constexpr int N = decltype(size)::value;

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from nnlib_backends.base import Array, KernelPair
+from nnlib_backends.base import Array, GradsOut, KernelPair
 from nnlib_backends.common.fused import either
 from nnlib_backends.cupy_backend.kernels.launch import Launcher, as_matrix, mixed, wide
 from nnlib_backends.cupy_backend.kernels.partial_sums import two_sums
@@ -19,14 +19,14 @@ def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[
     """Return ``layer_norm`` and ``rms_norm``."""
 
     def layer_backward(
-        g: Array, saved: Any, needs: Sequence[Any], x: Array, weight: Any, bias: Any, *, eps: float
+        g: Array, saved: Any, grads_out: GradsOut, x: Array, weight: Any, bias: Any, *, eps: float
     ) -> tuple[Array | None, ...]:
-        return _backward(launcher, g, saved, needs, x, weight)
+        return _backward(launcher, g, saved, grads_out, x, weight)
 
     def rms_backward(
-        g: Array, saved: Any, needs: Sequence[Any], x: Array, weight: Any, *, eps: float
+        g: Array, saved: Any, grads_out: GradsOut, x: Array, weight: Any, *, eps: float
     ) -> tuple[Array | None, ...]:
-        return _backward(launcher, g, saved, (*needs, False), x, weight)[:2]
+        return _backward(launcher, g, saved, (*grads_out, None), x, weight)[:2]
 
     def layer_forward(x: Array, weight: Any, bias: Any, *, eps: float) -> tuple[Array, Any]:
         return _forward(launcher, x, weight, bias, eps, centred=True)
@@ -35,8 +35,8 @@ def make_kernels(launcher: Launcher, general: Mapping[str, KernelPair]) -> dict[
         return _forward(launcher, x, weight, None, eps, centred=False)
 
     own = {
-        "layer_norm": KernelPair(layer_forward, layer_backward),
-        "rms_norm": KernelPair(rms_forward, rms_backward),
+        "layer_norm": KernelPair(layer_forward, layer_backward, half=True, writes=True),
+        "rms_norm": KernelPair(rms_forward, rms_backward, half=True, writes=True),
     }
     return {name: either(mixed, kernel, general[name]) for name, kernel in own.items()}
 
@@ -56,21 +56,21 @@ def _forward(
 
 
 def _backward(
-    launcher: Launcher, g: Array, saved: Any, needs: Sequence[Any], x: Array, weight: Any
+    launcher: Launcher, g: Array, saved: Any, grads_out: GradsOut, x: Array, weight: Any
 ) -> tuple[Array | None, Array | None, Array | None]:
     mean, scale = saved
     shape = as_matrix(x.shape)
     g, x = launcher.dense(g, x.dtype), launcher.dense(x, x.dtype)
-    dx, dw, db = launcher.home(needs[0], x.shape, x.dtype), None, None
+    dx, dw, db = launcher.grad_memory(grads_out[0], x.shape, x.dtype), None, None
     if dx is not None:
         dense = None if weight is None else launcher.dense(weight, weight.dtype)
         launcher.rows(_FILE, "row_norm_backward", g, x, dense, mean, scale, dx, shape=shape, like=x)
-    if needs[1] is not False or needs[2] is not False:
+    if grads_out[1] or grads_out[2]:
         chunks = launcher.chunks(shape, x)
         parts = launcher.empty((chunks, 2, shape[1]), wide(x.dtype))
         launcher.columns(
             _FILE, "row_norm_weight_gradient", g, x, mean, scale, parts,
             shape=shape, chunks=chunks, like=x,
         )  # fmt: skip
-        dw, db = two_sums(launcher, parts, needs[1], needs[2])
+        dw, db = two_sums(launcher, parts, grads_out[1], grads_out[2])
     return dx, dw, db

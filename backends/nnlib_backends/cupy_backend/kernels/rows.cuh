@@ -1,4 +1,4 @@
-// Work on a matrix row by row: one warp for a short row, one block for a long one.
+// Loops over a matrix's rows: one warp for a short row, one block for a long one.
 #pragma once
 #include "common.cuh"
 
@@ -14,9 +14,9 @@ struct Larger {
 template <bool BLOCK>
 struct Team {
     static constexpr int SIZE = BLOCK ? THREADS : WARP;
-    static constexpr int COUNT = THREADS / SIZE;  // teams of a block
+    static constexpr int COUNT = THREADS / SIZE;  // teams in a block
 
-    // All threads get the result, computed in one order always.
+    // All threads get the result; the order of computation is fixed.
     template <class Operator>
     __device__ static wide reduce(wide x, Operator combine) {
 #pragma unroll
@@ -24,7 +24,7 @@ struct Team {
             x = combine(x, __shfl_xor_sync(0xffffffffu, x, distance));
         if (!BLOCK) return x;
         __shared__ wide parts[THREADS / WARP];
-        __syncthreads();  // everybody has read the parts of an earlier call
+        __syncthreads();  // all threads have read the parts of an earlier call
         if (threadIdx.x % WARP == 0) parts[threadIdx.x / WARP] = x;
         __syncthreads();
         x = parts[0];

@@ -1,4 +1,4 @@
-"""Launchers of ``cross_entropy.cu``: softmax and its logarithm, along the last axis."""
+"""Launchers of ``cross_entropy.cu``: softmax and log-softmax along the last axis."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _FILE = "cross_entropy"
 
 
 def make_primitives(launcher: Launcher) -> dict[str, PrimitiveKernel]:
-    """Return ``softmax`` and ``log_softmax``."""
+    """Return ``softmax`` and ``log_softmax``.
+
+    They take 16 bits, but give 16 bits then, and `nnlib.autocast` wants float32.
+    """
     return {name: _primitive(launcher, name) for name in ("softmax", "log_softmax")}
 
 

@@ -1,13 +1,13 @@
-// Indices in order, and where each came from: a stable radix sort, eight bits a pass.
+// Stable radix sort of indices with their order, eight bits a pass.
 //
-// CuPy's sort waits for the GPU, which a CUDA graph cannot record.  A pass counts the digits of every
-// chunk, adds the counts up, and moves every index to its place.  Block c has chunk c.
+// CuPy's sort waits for the GPU, which is an error during capture.  A pass counts the digits of every
+// chunk, adds the counts up, and moves every index to its position.  Block c has chunk c.
 #include "common.cuh"
 
 constexpr int DIGITS = 256;
 static_assert(DIGITS == THREADS, "a thread for each digit");
 
-// An index that does not exist counts as `entries`, the last of all.
+// An index out of range counts as `entries` and comes last.
 __device__ inline Size checked(Size index, Size entries) {
     return index < 0 || index > entries ? entries : index;
 }
@@ -15,7 +15,7 @@ __device__ inline Size checked(Size index, Size entries) {
 __device__ inline int digit_of(Size index, Size shift) { return (index >> shift) & (DIGITS - 1); }
 
 // Calls body(digits, i) for the tiles of a chunk, with the digits of the tile in shared memory (−1
-// beyond the end) and the place of this thread's index.
+// beyond the end) and the position of this thread's index.
 template <class Body>
 __device__ void for_tiles(
     const Size* indices, Size shift, Size entries, Size n, Size chunk, Body body
@@ -24,7 +24,7 @@ __device__ void for_tiles(
     Size start = blockIdx.x * chunk, stop = start + chunk < n ? start + chunk : n;
     for (Size first = start; first < stop; first += THREADS) {
         Size i = first + threadIdx.x;
-        __syncthreads();  // everybody has read the tile before
+        __syncthreads();  // all threads have read the previous tile
         digits[threadIdx.x] = i < stop ? digit_of(checked(indices[i], entries), shift) : -1;
         __syncthreads();
         body(digits, i);
@@ -59,7 +59,7 @@ KERNEL sort_offsets(Size* counts, Size n) {
     }
 }
 
-// Without an order from an earlier pass (null) the indices are in their own.
+// order: of an earlier pass, or null in the first one.
 KERNEL sort_move(
     const Size* indices, const Size* order, const Size* offsets, Size* sorted, Size* new_order,
     Size shift, Size entries, Size n, Size chunk

@@ -1,4 +1,4 @@
-"""Launchers of ``sorting.cu``: indices in order, without waiting for the GPU."""
+"""Launchers of ``sorting.cu``: a stable sort of indices, without waiting for the GPU."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from nnlib_backends.cupy_backend.kernels.launch import THREADS, Launcher
 __all__ = ["sort_indices"]
 
 _FILE = "sorting"
-_BITS = 8  # of a pass
-_MOST_CHUNKS = 256  # one block adds up the counts of all
+_BITS = 8  # sorted in a pass
+_MOST_CHUNKS = 256  # whose counts one block adds up
 
 
 def sort_indices(launcher: Launcher, indices: Array, entries: int) -> tuple[Array, Array]:
-    """Sort indices, equal ones in the order in which they stand.
+    """Sort indices by a stable sort.
 
     Parameters
     ----------
     launcher : Launcher
     indices : (n,) int64, C-contiguous, n > 0
-        One that is not in [0, entries) counts as ``entries``.
+        An index outside [0, entries) counts as ``entries``.
     entries : int
 
     Returns

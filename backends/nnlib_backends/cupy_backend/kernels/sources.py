@@ -1,4 +1,4 @@
-"""The texts of the kernels."""
+"""Source text and compiler options of the kernels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nnlib_backends.update_scalars import SCALARS
 __all__ = ["FOLDER", "REALS", "files", "options", "source"]
 
 FOLDER = Path(__file__).parent
-REALS = {  #: dtype → how kernels call it
+REALS = {  #: dtype → its C++ type
     "float32": "float",
     "float64": "double",
     "float16": "half",
@@ -34,10 +34,9 @@ def files() -> list[str]:
 
 @functools.cache
 def source(file: str) -> str:
-    """Return the text of a file, the headers that it includes written out.
+    """Return the text of a file with its headers in place of ``#include``.
 
-    So the text is all that a compilation depends on, and CuPy's cache on disk, whose key it is,
-    notices a change in a header.
+    The text is the key of CuPy's cache on disk, which would not notice a changed header.
 
     Examples
     --------
@@ -62,10 +61,10 @@ def source(file: str) -> str:
 
 
 def options(dtype: str) -> tuple[str, ...]:
-    """Return NVRTC's options for a dtype, but for those that CuPy adds.
+    """Return NVRTC's options for a dtype, except those that CuPy adds.
 
-    CuPy's include ``--device-as-default-execution-space``, which makes functions without
-    ``__device__`` functions of the GPU; NVRTC before 12.9 takes no option twice.
+    CuPy adds ``--device-as-default-execution-space``, which makes functions without ``__device__``
+    functions of the GPU; NVRTC before 12.9 refuses an option that is given twice.
 
     Examples
     --------

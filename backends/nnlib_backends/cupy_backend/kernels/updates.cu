@@ -1,8 +1,8 @@
 // Optimizers: one pass over all parameters of a step, which lie in one flat buffer.
 //
-// What changes from step to step, the learning rate first of all, is read from device memory
-// (`numbers`), so that a recorded step finds the new values.  So is whether the step is skipped, where
-// `skip` is not null: then a number other than 0 there.  A state that is not kept is null.
+// Scalars that change from step to step, such as the learning rate, are read from device memory, so
+// that a replay reads new values.  So is `skip`, unless it is null: a number other than 0 skips the
+// step.  A state that the optimizer does not use is null.
 #include "common.cuh"
 // Written by sources.py from SCALARS: sgd_scalars, adam_scalars, …, whose members are in that order.
 #include "update_scalars.cuh"

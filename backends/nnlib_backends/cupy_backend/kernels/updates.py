@@ -1,4 +1,4 @@
-"""Launchers of ``updates.cu``: one kernel changes all parameters of an optimizer's step."""
+"""Launchers of ``updates.cu``: one kernel updates all parameters of a flat buffer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FLAGS = {  # in the order of the kernels' arguments
 def make_updates(launcher: Launcher) -> dict[str, Callable[..., None]]:
     """Return name → ``update(p, g, *state, scalars, skip=None, **flags)``, in place.
 
-    ``skip`` is a 0-d array; if it is not 0, nothing changes.
+    If ``skip``, a 0-d array, is not 0, nothing changes.
     """
     return {name: _update(launcher, name) for name in _FLAGS}
 

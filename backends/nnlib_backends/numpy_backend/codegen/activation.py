@@ -1,8 +1,4 @@
-"""Activations of vectors, and their derivatives from the result.
-
-For results that are activated where they lie: LLVM does not vectorise a loop that reads and writes
-the same memory through two arrays.
-"""
+"""Activations in place, by vectors, because LLVM does not vectorise ``f(x, y)`` with y = x."""
 
 from __future__ import annotations
 
@@ -24,7 +20,7 @@ from nnlib_backends.numpy_backend.launch import Array, launch, split
 __all__ = ["activate_all", "activate_in_place"]
 
 RELU, TANH, SIGMOID = CODES["relu"], CODES["tanh"], CODES["sigmoid"]
-ELEMENTS = 1 << 14  # least numbers of a chunk
+ELEMENTS = 1 << 14  # numbers of a chunk, at least
 
 
 @njit
@@ -40,7 +36,7 @@ def _activate(value, code):
 
 @njit
 def activate_in_place(y, first, size, code):
-    """Apply an activation to ``size`` numbers of an array, from one on."""
+    """Apply an activation to ``size`` numbers of an array, from ``first`` on."""
     whole = first + size // LANES * LANES
     for k in range(first, whole, LANES):
         store(y, k, _activate(load(y, k), code))
@@ -51,7 +47,7 @@ def activate_in_place(y, first, size, code):
 
 @kernel
 def activate_numbers(chunk, start, stop, y: Vector, code: int):
-    """Numbers ``start … stop`` of an array."""
+    """Activate numbers ``start … stop`` of an array."""
     activate_in_place(y, start, stop - start, code)
 
 

@@ -1,7 +1,7 @@
-"""How a kernel gets its arguments, and how it is compiled.
+"""Arguments and compilation of kernels.
 
-A kernel names its arguments, and annotations say what each may be; a launch passes them in this
-order, and is refused where one is something else::
+A kernel declares its arguments by annotations; a launch passes them in this order, and raises an
+error if one has another type::
 
     @kernel
     def scale(chunk, start, stop, x: Vector, y: Vector, factor: float):
@@ -11,11 +11,10 @@ order, and is refused where one is something else::
 
 A `Nullable` array may be None (`is_given`); a named tuple of integers takes one for each field.
 
-What is compiled has one signature for all kernels, so that one compiled loop (`program.run`) can
-call any of them, a thousand in a row, without Python in between.  It reads the arguments from a
-table of 64-bit words, eight for each: an array's address, its shape and its size, or a number.
-Arrays are C-contiguous.  Absent ones have the address 0.  An array of more than six axes has its
-shape left out, so it can only be read as one axis.
+All compiled kernels have one signature, so that one compiled loop (`dispatch.run`) can call any of
+them without Python in between.  A kernel reads its arguments from a table of 64-bit words, eight
+for each: an array's address, its shape and its size, or a number.  Arrays are C-contiguous; None
+has the address 0.  An array of more than six axes is read as one axis.
 """
 
 from __future__ import annotations
@@ -50,25 +49,24 @@ __all__ = [
     "Integers",
     "Matrix",
     "Nullable",
-    "Parameter",
     "Quad",
     "Vector",
     "address",
     "call",
-    "element",
     "gemm",
     "gemm_in_parts",
     "is_given",
     "kernel",
     "kernels",
+    "place",
     "pointer",
     "view",
 ]  # fmt: skip
 
 SIGNATURE = types.void(types.intp, types.intp, types.intp, types.intp)
 
-# Sums may be reordered (or they would not be vectorised) and a * b + c may be one instruction.
-# Nothing else: NaN and infinity must stay what they are.
+# Sums may be reordered, so that they are vectorised, and a * b + c may be one instruction; nothing
+# else, because NaN and infinity must keep their meaning.
 FASTMATH = {"reassoc", "contract", "nsz"}
 
 OPTIONS: dict[str, Any] = {
@@ -79,25 +77,25 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-# What kernels declare -----------------------------------------------------------------------------
+# Declarations -------------------------------------------------------------------------------------
 
 f4, f8, i8, u1 = np.float32, np.float64, np.int64, np.uint8
 
 
 class Parameter(NamedTuple):
-    """An argument that a kernel declares: what it may be, and how it is read from the table.
+    """A kernel's parameter: its type, and how to read it from the table.
 
     Attributes
     ----------
     name : str
     what : str
-        What it must be, for an error.
+        Description of the type, for errors.
     dtypes : tuple of dtype
-        Of an array; none for a number.
+        Dtypes of an array; empty for a number.
     axes : int
-        Of an array; 0 where it is read as one axis, whatever its shape.
+        Number of axes of an array; 0 if it is read as one axis.
     others : tuple of type
-        Of values that are no arrays.
+        Types of other values.
     """
 
     name: str
@@ -107,7 +105,7 @@ class Parameter(NamedTuple):
     others: tuple[type, ...] = ()
 
     def read(self, row: int) -> str:
-        """Source of an expression that reads it from the table, from the word ``row`` on."""
+        """Return source code that reads the argument, from the word ``row`` of the table on."""
         if not self.dtypes:
             return f"{'load_float' if float in self.others else 'load_word'}(t + {8 * row})"
         first, last = (row + 1, row + self.axes) if self.axes else (row + WORDS - 1,) * 2
@@ -121,13 +119,13 @@ def _array(axes: int, *dtypes: type) -> Parameter:
     return Parameter("", f"{what} with {axes} axes" if axes else what, kinds, axes)
 
 
-Vector: TypeAlias = Annotated[Any, _array(0, f4)]  #: float32, as one axis whatever its shape
+Vector: TypeAlias = Annotated[Any, _array(0, f4)]  #: float32, read as one axis
 Matrix: TypeAlias = Annotated[Any, _array(2, f4)]  #: float32 with two axes
 Cube: TypeAlias = Annotated[Any, _array(3, f4)]  #: float32 with three axes
 Quad: TypeAlias = Annotated[Any, _array(4, f4)]  #: float32 with four axes
-Integers: TypeAlias = Annotated[Any, _array(0, i8)]  #: int64, as one axis
-Doubles: TypeAlias = Annotated[Any, _array(0, f8)]  #: float64, as one axis
-Bytes: TypeAlias = Annotated[Any, _array(0, u1, np.bool_)]  #: uint8 or bool, as one axis
+Integers: TypeAlias = Annotated[Any, _array(0, i8)]  #: int64, read as one axis
+Doubles: TypeAlias = Annotated[Any, _array(0, f8)]  #: float64, read as one axis
+Bytes: TypeAlias = Annotated[Any, _array(0, u1, np.bool_)]  #: uint8 or bool, read as one axis
 
 T = TypeVar("T")
 Nullable: TypeAlias = Annotated[T, "or None"]  #: an array that may be absent: see `is_given`
@@ -137,7 +135,7 @@ _NUMBERS = {int: _INTEGER, float: Parameter("", "a float", others=(float,))}
 
 
 def _declared(name: str, hint: Any) -> tuple[Parameter, ...]:
-    """Return what a kernel's parameter takes from the table: one argument, or a tuple's."""
+    """Return the table's arguments of an annotated parameter: one, or a tuple's fields."""
     if hasattr(hint, "_fields"):
         return tuple(_INTEGER._replace(name=f"{name}.{field}") for field in hint._fields)
     if hint in _NUMBERS:
@@ -149,17 +147,17 @@ def _declared(name: str, hint: Any) -> tuple[Parameter, ...]:
 
 
 class CpuKernel:
-    """A kernel, compiled (or loaded from Numba's cache) when its address is first asked for.
+    """A kernel, compiled (or loaded from Numba's cache) at the first use of its address.
 
     Attributes
     ----------
     name : str
     address : int
-        Where the machine code is.
+        Of the machine code.
     seconds : float
-        What that took, 0.0 before.
+        Time of compilation or loading, 0.0 before.
     from_cache : bool
-        Whether it was loaded.
+        Whether it was loaded from the cache.
     """
 
     def __init__(self, function: Callable[..., None]) -> None:
@@ -169,17 +167,17 @@ class CpuKernel:
         self.from_cache = False
 
     def __getattr__(self, name: str) -> int:
-        """Compile when ``address`` is asked for and is not there; later it is an attribute."""
+        """Compile at the first use of ``address``, which is an attribute from then on."""
         if name != "address":
             raise AttributeError(f"a kernel has no attribute {name!r}")
         with preparing:
-            if "address" not in vars(self):  # else another thread was first; its code must stay
+            if "address" not in vars(self):  # else another thread has compiled
                 self._compile()
         return self.address
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
-        """What a launch passes, in this order."""
+        """Arguments of a launch, in order."""
         hints = get_type_hints(self.function, include_extras=True).items()
         declared = [_declared(name, hint) for name, hint in hints]
         return tuple(itertools.chain.from_iterable(declared))
@@ -195,10 +193,9 @@ class CpuKernel:
         self.address = int(self._compiled.address or 0)
 
     def _entry(self) -> Any:
-        """Make the function that is compiled: it reads the table and goes on as the kernel.
+        """Make the function to compile, which reads the table and calls the kernel.
 
-        Numba puts the kernel's instructions in place of the call, and finds the machine code in its
-        cache by the name, the file and the line, which are the kernel's.
+        Numba inlines the call.  Its cache is keyed by the name, file and line of the kernel.
         """
         names: dict[str, Any] = {
             "kernel": njit(self.function, inline="always"), "carray": carray, "pointer": pointer,
@@ -227,10 +224,7 @@ class CpuKernel:
 
 
 def _key_on_all_sources(compiled: Any) -> None:
-    """Have the cached machine code count as old when any file that kernels are made of has changed.
-
-    Numba looks at the kernel's own file only, not at those whose functions and numbers it uses.
-    """
+    """Make Numba's cache depend on all files of kernels, not on the kernel's own file only."""
     folder = Path(__file__).parents[1]
     used = [Path(update_scalars.__file__)]
     for name in ("codegen", "kernels"):
@@ -238,7 +232,7 @@ def _key_on_all_sources(compiled: Any) -> None:
     files = [path.stat() for path in used]
     stamp = (max(file.st_mtime for file in files), sum(file.st_size for file in files))
     index: Any = getattr(compiled._cache, "_cache_file", None)
-    if hasattr(index, "_source_stamp"):  # else another version of Numba: as it does by itself
+    if hasattr(index, "_source_stamp"):  # else another version of Numba, with its default key
         index._source_stamp = stamp
 
 
@@ -246,7 +240,7 @@ kernels: dict[str, CpuKernel] = {}  #: all kernels by name
 
 
 def kernel(function: Callable[..., None]) -> CpuKernel:
-    """Make a kernel of a function ``f(chunk, start, stop, …)`` (a decorator)."""
+    """Decorate a function ``f(chunk, start, stop, …)`` as a kernel."""
     made = CpuKernel(function)
     if made.name in kernels:
         raise ValueError(f"there are two kernels of the name {made.name}")
@@ -259,7 +253,7 @@ def kernel(function: Callable[..., None]) -> CpuKernel:
 
 @intrinsic
 def pointer(typingctx: Any, address: Any, dtype: Any) -> Any:
-    """Make an address a pointer to numbers of a type."""
+    """Convert an address to a pointer to numbers of a type."""
     kind = types.CPointer(dtype.dtype)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -270,7 +264,7 @@ def pointer(typingctx: Any, address: Any, dtype: Any) -> Any:
 
 @intrinsic
 def load_word(typingctx: Any, place: Any) -> Any:
-    """The 64-bit word at an address."""
+    """Return the 64-bit word at an address."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.load(builder.inttoptr(args[0], ir.IntType(64).as_pointer()))
@@ -280,7 +274,7 @@ def load_word(typingctx: Any, place: Any) -> Any:
 
 @intrinsic
 def load_float(typingctx: Any, place: Any) -> Any:
-    """The float64 number at an address, as float32."""
+    """Return the float64 number at an address, as float32."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         number = builder.load(builder.inttoptr(args[0], ir.DoubleType().as_pointer()))
@@ -289,31 +283,40 @@ def load_float(typingctx: Any, place: Any) -> Any:
     return types.float32(types.intp), codegen
 
 
-def element(context: Any, builder: Any, kind: Any, x: Any, index: Any) -> Any:
-    """Emit a pointer to an element of an array, counted along all of its axes."""
-    return builder.gep(context.make_array(kind)(context, builder, x).data, [index])
+def place(context: Any, builder: Any, kind: Any, x: Any, index: Any) -> Any:
+    """Emit the address of an element of an array, or of float32 numbers at an address.
+
+    As an integer: from a pointer LLVM would know more, and make calls of memset of short loops.
+    """
+    word, size = ir.IntType(64), 4
+    if isinstance(kind, types.Array):
+        size = kind.dtype.bitwidth // 8
+        x = builder.ptrtoint(context.make_array(kind)(context, builder, x).data, word)
+    return builder.add(x, builder.mul(index, word(size)))
 
 
 @intrinsic
 def address(typingctx: Any, x: Any, first: Any) -> Any:
-    """The address of element ``first`` of an array, counted along all of its axes."""
+    """The address of element ``first`` of an array, counted along all axes.
+
+    Or of float32 numbers at an address: `address` and the functions of `vectors` take either.
+    """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = element(context, builder, signature.args[0], *args)
-        return builder.ptrtoint(place, ir.IntType(64))
+        return place(context, builder, signature.args[0], *args)
 
     return types.intp(x, types.intp), codegen
 
 
 @njit
 def is_given(x):
-    """Whether a `Nullable` argument is an array, not None."""
+    """Return whether a `Nullable` argument is an array."""
     return address(x, 0) != 0
 
 
 @njit
 def view(x, first, shape):
-    """The elements of an array from ``first`` on, counted along all axes, in another shape."""
+    """Return the elements of an array from ``first`` on, counted along all axes, in a shape."""
     return carray(pointer(address(x, first), x.dtype), shape)
 
 
@@ -344,7 +347,7 @@ def _sgemm(
 ) -> Any:  # fmt: skip
     """BLAS's SGEMM at an address: column-major, every argument by reference, 32-bit integers.
 
-    Integers that are too long for it lose their upper bits: call `gemm`.
+    Larger integers lose their upper bits: call `gemm`.
     """
     ints = [types.intp]
     arguments = [*ints * 6, types.float32, *ints * 4, types.float32, *ints * 2]
@@ -371,11 +374,11 @@ def _sgemm(
 
 @njit
 def gemm(blas, ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc):
-    """Row-major ``C = op(A) op(B) + beta C`` on this thread alone.
+    """Row-major ``C = op(A) op(B) + beta C`` on this thread.
 
-    ``blas`` is `program.sgemm_address()`, ``ta`` and ``tb`` say whether A and B are transposed
-    (A is stored (k, m), B (n, k)), ``a, b, c`` are addresses (`address`, or
-    ``array.ctypes.data``), ``lda, ldb, ldc`` the lengths of a stored row.
+    ``blas`` is `dispatch.sgemm_address()`, ``ta`` and ``tb``: whether A and B are transposed (A is
+    stored (k, m), B (n, k)), ``a, b, c`` are addresses (`address`, or ``array.ctypes.data``),
+    ``lda, ldb, ldc`` the lengths of a stored row.
     """
     gemm_in_parts(BLAS_INTEGER, blas, ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc)
 
@@ -384,7 +387,7 @@ def gemm(blas, ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc):
 def gemm_in_parts(limit, blas, ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc):
     """`gemm`, in parts of which no size and no length of a row is above ``limit``."""
     rows, columns, depth = limit, limit, limit
-    # where the stored rows of a matrix are too long, each is a part: their distance is not needed
+    # where the stored rows of a matrix are too long, each is a part, which needs no row length
     if lda > limit:
         if ta:
             depth = 1

@@ -1,10 +1,9 @@
-"""Running kernels: one of them, or a whole recorded step, in one call from Python.
+"""Running kernels: one launch, or many in a row, in one call from Python.
 
-Threads: the chunks of a launch are shared out over Numba's threads, and inside them BLAS works on
-its own thread only.  So there is one pool: OpenBLAS's would spin on for some 30 ms after each
-product and take the processor from Numba's (a step then takes multiples of 8 ms).  The BLAS is
-SciPy's, because it can be called without Python; its thread count is the user's and is put back
-after each call.  A forked child has no pool (`threads.alone`) and computes chunk after chunk.
+Numba's threads share the chunks of a launch, and BLAS runs on the calling thread only: OpenBLAS's
+own pool would spin for some 30 ms after each GEMM and take the processor from Numba's (a step then
+takes multiples of 8 ms).  The BLAS is SciPy's, which can be called without Python; its thread count
+is restored after each call.  A forked child has no pool (`threads.alone`).
 """
 
 from __future__ import annotations
@@ -49,10 +48,9 @@ def _set_threads(typingctx: Any, function: Any, count: Any) -> Any:
 
 
 def _start_pool() -> None:
-    """Start Numba's threads, and leave it to the program how processes are started.
+    """Start Numba's threads without fixing the start method of processes.
 
-    Numba asks for the start method, which would settle it: `multiprocessing.set_start_method` then
-    fails.
+    Numba reads the start method, after which `multiprocessing.set_start_method` would fail.
     """
     method = multiprocessing.get_start_method(allow_none=True)
     get_num_threads()
@@ -65,7 +63,7 @@ _start_pool()
 
 @njit
 def _call_chunk(kernel, table, items, chunks, chunk):
-    """Call a kernel for one of the chunks into which its items are divided."""
+    """Call a kernel for one chunk of its items."""
     size = (items + chunks - 1) // chunks
     start = chunk * size
     stop = min(start + size, items)
@@ -77,7 +75,7 @@ def _call_chunk(kernel, table, items, chunks, chunk):
 def _run(address, count, get_threads, set_threads, alone):  # pragma: no cover
     """Call the kernels of a program, one row (address, table, items, chunks) after the other.
 
-    Without the other threads (``alone``) the chunks are the same, and so are the results.
+    On one thread (``alone``) the chunks, and so the results, are the same.
     """
     program = carray(pointer(address, np.int64), (count, 4))
     before = 0
@@ -101,21 +99,21 @@ def _run(address, count, get_threads, set_threads, alone):  # pragma: no cover
 def run(program: array[int]) -> None:
     """Run a program: rows of four words (kernel's address, table's address, items, chunks)."""
     address, words = program.buffer_info()
-    # Numba's work queue may not be entered twice, nor BLAS's count be changed by another thread.
+    # only one thread at a time may use Numba's work queue or change BLAS's thread count
     with running:
         _run(address, words // 4, _GET_THREADS, _SET_THREADS, threads.alone)
 
 
 @functools.cache
 def sgemm_address() -> int:
-    """Address of SciPy's SGEMM."""
+    """Return the address of SciPy's SGEMM."""
     return int(get_cython_function_address("scipy.linalg.cython_blas", "sgemm"))
 
 
 def _thread_functions() -> tuple[int, int]:
-    """Addresses of the functions that read and set how many threads SciPy's BLAS uses.
+    """Return the addresses of the functions that get and set the thread count of SciPy's BLAS.
 
-    ``(0, 0)`` where it is none that we know: products then use whatever threads it likes.
+    ``(0, 0)`` for an unknown BLAS, whose thread count is not changed.
     """
     import scipy.linalg.cython_blas  # noqa: F401 - loads the library
     from threadpoolctl import ThreadpoolController
@@ -126,7 +124,7 @@ def _thread_functions() -> tuple[int, int]:
         for after in ("", "64_")
     ]
     names = [*affixes, ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads")]
-    # NumPy's OpenBLAS is another library, in a folder of its own
+    # NumPy's OpenBLAS is another library
     found = [c for c in ThreadpoolController().lib_controllers if c.user_api == "blas"]
     found.sort(key=lambda c: "numpy.libs" in c.filepath)
     for controller in found:

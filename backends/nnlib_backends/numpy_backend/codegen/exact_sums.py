@@ -1,7 +1,6 @@
-"""Sums that stay exact: some numbers are added in float32, and these sums in float64.
+"""Exact sums: blocks of numbers are added in float32, and the blocks' sums in float64.
 
-So a sum of float32 numbers is right to about 1e-7 however many there are, and costs no more than
-one in float32.
+The relative error is about 1e-7 for any length, at the cost of a float32 sum.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ __all__ = [
 
 f4, f8 = np.float32, np.float64
 ZERO, ONE = f4(0.0), f4(1.0)
-BLOCK = 1024  #: neighbours that are added in float32: a few dozen in each lane of a vector
-SOME = 64  #: rows that are added in float32
+BLOCK = 1024  #: neighbours added in float32: a few dozen in each lane of a vector
+SOME = 64  #: rows added in float32
 FOUR = 4  #: rows at a time
 
 
@@ -65,10 +64,7 @@ def total_of_squares(x, centre):
 
 @njit
 def total_and_log(row):
-    """Sum of a vector of which the largest number is 1, and the sum's logarithm.
-
-    Near 1, the logarithm is that of the sum's distance from 1.
-    """
+    """Sum of a vector whose maximum is 1, and its logarithm, by ``log1p`` near 1."""
     total, count = f8(0.0), f8(0.0)
     for begin in range(0, row.size, BLOCK):
         part = row[begin : begin + BLOCK]
@@ -93,7 +89,7 @@ def clear(x):
 
 @njit
 def add_rows(x, stride, top, end, some):
-    """Add some rows, which begin at multiples of the stride in x, to a vector: four at a time."""
+    """Add rows of x, which begin at multiples of the stride, to a vector, four at a time."""
     width = some.size
     fours = top + (end - top) // FOUR * FOUR
     for r in range(top, fours, FOUR):
@@ -110,7 +106,7 @@ def add_rows(x, stride, top, end, some):
 
 @njit
 def flush(some, total):
-    """Add float32 sums to float64 ones, and set them to 0."""
+    """Add float32 sums to float64 ones, and clear them."""
     for j in range(some.size):
         total[j] += some[j]
         some[j] = ZERO
@@ -118,7 +114,7 @@ def flush(some, total):
 
 @njit
 def settle(some, total):
-    """Add the float64 sums to those of the last rows, in place of these."""
+    """Add the float64 sums to the float32 sums of the last rows, in place."""
     for j in range(some.size):
         some[j] = f4(total[j] + some[j])
 

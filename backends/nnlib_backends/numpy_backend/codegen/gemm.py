@@ -1,20 +1,19 @@
-"""Products of small matrices, and of matrices in the layouts that convolutions have them in.
+"""GEMM of small matrices, and of matrices in the layouts of convolutions.
 
-BLAS copies ("packs") both factors before it multiplies, which takes as long as the arithmetic for
-those of a recurrent step (16 × 128 · 128 × 512) or of one head of attention (64 × 32 · 32 × 64); a
-convolution writes its factors itself, right in the order of multiplication.  So this is only BLAS's
-innermost part, the micro-kernel: a block of the result, some rows by some vectors, stays in
-registers while
+BLAS packs both factors before it multiplies, which takes as long as the arithmetic for a recurrent
+step (16 × 128 · 128 × 512) or a head of attention (64 × 32 · 32 × 64); a convolution packs its
+factors itself.  So this is a GEMM's micro-kernel only: a block of the result, some rows by some
+vectors, stays in registers while
 
     ``C[i, j] += A[i, p] · B[p, j]``
 
 runs over ``p``, one number of A at a time times the vectors of a row of B.  A is addressed by two
-strides, and nothing is packed, so B must have its rows in memory in a row.
+strides; the rows of B must be contiguous.
 
-`multiply` takes whole matrices.  `multiply_panel` takes the columns of one panel, and ``p`` may run
-over several pieces whose places come from a table (the taps of a convolution, read where they are
-in the image).  Measured on one Zen 4 core: 112 GFLOP/s for a panel's 24 × 64 times 64 × 32, 116 for
-longer sums, of 118 possible.
+`multiply` takes whole matrices.  `multiply_panel` computes the columns of one panel, and ``p`` may
+run over several pieces whose positions are in a table (the taps of a convolution in the image).
+Measured on one Zen 4 core: 112 GFLOP/s for a panel's 24 × 64 times 64 × 32, 116 for longer sums, of
+118 possible.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ __all__ = [
 f4 = np.float32
 
 PANEL = 2 * LANES  #: columns of C that `multiply_panel` computes together
-TALL = 12 if REGISTERS == 32 else 6  # rows of C in registers, beside two vectors of B and one of A
+TALL = 12 if REGISTERS == 32 else 6  # rows of C in registers, with two vectors of B and one of A
 GROUP, VECTORS = 4, 4 if REGISTERS == 32 else 2  #: rows and vectors of a block of `multiply`
 
 
@@ -59,7 +58,7 @@ def _block(
     builder: Any, rows: int, vectors: int, c: Any, c_row: Any, add: Any,
     sum_up: Callable[[Any], None],
 ) -> None:  # fmt: skip
-    """Emit code for a block of the result; ``sum_up`` emits what adds to it in registers."""
+    """Emit code for a block of the result; ``sum_up`` emits the additions to it."""
     places = [
         [
             _vector(builder, c, builder.add(builder.mul(c_row, LONG(i)), LONG(j * LANES)))
@@ -67,7 +66,7 @@ def _block(
         ]
         for i in range(rows)
     ]
-    # LLVM turns these slots into registers
+    # LLVM promotes these slots to registers
     sums = [[cgutils.alloca_once(builder, VECTOR) for _ in row] for row in places]
     every = [(i, j) for i in range(rows) for j in range(vectors)]
     with builder.if_else(builder.icmp_signed("!=", add, LONG(0))) as (then, otherwise):
@@ -85,7 +84,7 @@ def _block(
 def _sum(
     builder: Any, a: Any, a_row: Any, a_step: Any, b: Any, b_step: Any, length: Any, sums: Any
 ) -> None:
-    """Emit the loop over ``p``: every number of A's column times every vector of B's row."""
+    """Emit the loop over ``p``: the outer products of A's columns and B's rows."""
     p, q = cgutils.alloca_once_value(builder, a), cgutils.alloca_once_value(builder, b)
     with cgutils.for_range(builder, length):
         start, row = builder.load(p), builder.load(q)
@@ -109,12 +108,12 @@ def _numbers(builder: Any, address: Any) -> Any:
 
 
 def _vector(builder: Any, numbers: Any, index: Any) -> Any:
-    """Emit a pointer to a vector, from one of the numbers on."""
+    """Emit a pointer to a vector that begins at one of the numbers."""
     return builder.bitcast(builder.gep(numbers, [index]), VECTOR.as_pointer())
 
 
 def _call(count: int) -> Any:
-    """Return code that calls a compiled function at an address with so many integers."""
+    """Return code that calls a compiled function at an address with ``count`` integers."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = ir.FunctionType(ir.VoidType(), [LONG] * count)
@@ -155,7 +154,7 @@ _row, _single = _make_block(1, VECTORS), _make_block(1, 1)
 
 
 def _multiply(m, n, k, a, row, step, b, ldb, c, ldc, add):
-    """What `multiply` calls."""
+    """Compute `multiply`."""
     whole = n // LANES * LANES
     i = 0
     while i < m:
@@ -182,7 +181,7 @@ def _multiply(m, n, k, a, row, step, b, ldb, c, ldc, add):
 
 @njit
 def _rest(m, n, k, a, row, step, b, ldb, c, ldc, first, add):
-    """Columns of the product that do not fill a vector."""
+    """Compute the columns of the result that do not fill a vector."""
     left = carray(pointer(a, f4), ((m - 1) * row + (k - 1) * step + 1,))
     right = carray(pointer(b, f4), ((k - 1) * ldb + n,))
     result = carray(pointer(c, f4), ((m - 1) * ldc + n,))
@@ -201,7 +200,7 @@ def _compiled() -> Any:
 
 
 def multiply_address() -> int:
-    """Address of the function behind `multiply`, compiled once for all kernels that call it."""
+    """Return the address of `_multiply`, compiled once for all kernels."""
     return int(_compiled().address)
 
 
@@ -219,12 +218,12 @@ def multiply(
     m, n, k : int
         Sizes; fastest where n is a multiple of `LANES`.
     a, row, step : int
-        Address of A, and how far its rows and its columns are apart (in numbers): (k, 1) for a
-        matrix as it is, (1, m) for one that is stored transposed.
+        Address of A, and the strides of its rows and columns (in numbers): (k, 1), or (1, m) for a
+        matrix that is stored transposed.
     b, ldb, c, ldc : int
         Addresses of B and C, and the lengths of their stored rows.
     add : int
-        1 to add to what is in C, else 0.
+        1 to add to C, else 0.
     """
     return _call(11)
 
@@ -248,7 +247,7 @@ def _panel_block(builder: Any, rows: int, vectors: int, args: Any) -> None:
 
 
 def _piece(builder: Any, numbers: Any, table: Any, index: Any) -> Any:
-    """Emit a pointer to where a piece of A or B begins."""
+    """Emit a pointer to a piece of A or B."""
     entry = builder.gep(builder.inttoptr(table, LONG.as_pointer()), [index])
     return builder.gep(numbers, [builder.load(entry)])
 
@@ -258,7 +257,7 @@ def _panel_blocks(
     typingctx: Any, rows: Any, vectors: Any, a: Any, a_row: Any, a_step: Any, a_pieces: Any,
     b: Any, b_step: Any, b_pieces: Any, pieces: Any, length: Any, c: Any, c_row: Any, add: Any,
 ) -> Any:  # fmt: skip
-    """A block of ``rows`` rows, 1 to TALL, and one or two ``vectors``: code for each case."""
+    """Compute a block of 1 to TALL ``rows`` and one or two ``vectors``, by code for each case."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         case = builder.add(builder.mul(args[0], LONG(2)), args[1])
@@ -281,7 +280,7 @@ def _multiply_panel(
     rows, vectors, a, a_row, a_step, a_pieces, b, b_step, b_pieces, pieces, length, c, c_row, add
 ):  # pragma: no cover - compiled
     blocks = (rows + TALL - 1) // TALL
-    while blocks > 0:  # of nearly the same height: 14 rows are 7 and 7
+    while blocks > 0:  # of nearly equal height: 14 rows are 7 and 7
         some = (rows + blocks - 1) // blocks
         _panel_blocks(
             some, vectors, a, a_row, a_step, a_pieces, b, b_step, b_pieces, pieces, length, c,
@@ -299,7 +298,7 @@ def _compiled_panel() -> Any:
 
 @functools.cache
 def multiply_panel_address() -> int:
-    """Address of the function behind `multiply_panel`."""
+    """Return the address of `_multiply_panel`."""
     return int(_compiled_panel().address)
 
 
@@ -317,15 +316,15 @@ def multiply_panel(
     ----------
     function : `multiply_panel_address()`
     rows, vectors : int
-        C has so many rows, and 1 or 2 vectors of columns.
+        Rows of C, and its vectors of columns, 1 or 2.
     a, a_row, a_step, a_pieces : int
-        A's address, the way from a row to the next and from a number in it to the next, and the
-        address of a table (int64) with the place of each piece, relative to ``a``.
+        A's address, the strides of its rows and columns, and the address of a table (int64) with
+        the offset of each piece from ``a``.
     b, b_step, b_pieces : int
         The same for B, whose rows are vectors.
     pieces, length : int
-        How many pieces, and their length.
+        Number of pieces, and their length.
     c, c_row, add : int
-        Where the result goes, and whether it is added to what is there.
+        C's address, the stride of its rows, and whether to add to C.
     """
     return _call(ARGUMENTS)

@@ -1,4 +1,4 @@
-"""What the host code of several kernels has in common: it looks at shapes and takes memory."""
+"""Checks and memory for the Python part of several kernels."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ from typing import Any
 
 import numpy as np
 
+from nnlib_backends.base import GradOut
 from nnlib_backends.numpy_backend import launch
 from nnlib_backends.numpy_backend.launch import Array
 
-__all__ = ["ELEMENTS", "is_float32", "long_integers", "place", "require"]
+__all__ = ["ELEMENTS", "grad_memory", "is_float32", "long_integers", "require"]
 
-ELEMENTS = 1 << 15  #: least numbers of a chunk, for kernels that do little with each
+ELEMENTS = 1 << 15  #: numbers of a chunk, at least, for kernels with little work for each
 
 
-def place(need: Any, shape: tuple[int, ...]) -> Array | None:
-    """Return where a gradient is to be written: the array in ``needs``, or new memory, or None.
+def grad_memory(out: GradOut | None, shape: tuple[int, ...]) -> Array | None:
+    """Return where a kernel writes a gradient: the given array, new memory, or ``None``.
 
     Examples
     --------
-    >>> place(False, (2,)) is None, place(True, (2,)).shape
+    >>> grad_memory(None, (2,)) is None, grad_memory(GradOut(), (2,)).shape
     (True, (2,))
     """
-    if need is False:
+    if out is None:
         return None
-    return need if isinstance(need, np.ndarray) else launch.empty(shape)
+    return launch.empty(shape) if out.array is None else out.array
 
 
 def is_float32(*values: Any) -> bool:
@@ -42,7 +43,7 @@ def is_float32(*values: Any) -> bool:
 
 
 def long_integers(x: Array) -> Array:
-    """Return integers as kernels read them: int64, C-contiguous.
+    """Return integers as int64, C-contiguous.
 
     Examples
     --------
@@ -57,12 +58,12 @@ def long_integers(x: Array) -> Array:
 
 
 def require(condition: bool, what: str) -> None:
-    """Refuse shapes with which a kernel would leave its arrays.
+    """Check that a kernel stays inside its arrays.
 
     Raises
     ------
     ValueError
-        If the condition does not hold; operations turn it into an error with all shapes.
+        If the condition does not hold; operations replace it by an error with all shapes.
     """
     if not condition:
         raise ValueError(f"{what} is needed")

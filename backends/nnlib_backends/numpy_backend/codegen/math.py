@@ -1,11 +1,10 @@
-"""Exponentials and their kin in float32, in a form that LLVM turns into SIMD instructions.
+"""Elementary functions in float32 (exp, log, tanh, …) that LLVM vectorises.
 
-The C library's are called number by number.  These are polynomials (fitted here by weighted least
-squares towards the smallest largest error) without branches, right to a few units in the last
-place over the whole range, with infinities, NaN and numbers below 2⁻¹²⁶ as they should be.
-``tests/backends/numpy_backend/codegen/test_math.py`` measures them against float64.
+They are minimax polynomials without branches, exact to a few units in the last place over the whole
+range, with correct infinities, NaN and denormals.
+``tests/backends/numpy_backend/codegen/test_math.py`` compares them with float64.
 
-`tanh`, `sigmoid` and `exp_of_negative` also take a `Vector`, of which they compute the same bits.
+`tanh`, `sigmoid` and `exp_of_negative` also take a `Vector`, with the same bits.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ __all__ = [
 
 f4 = np.float32
 
-# An fma here and there, but nothing may be reordered: (x + ROUND) - ROUND is not x.
+# a * b + c may be one instruction, but nothing may be reordered: (x + ROUND) - ROUND is not x.
 _CONTRACT = {"contract"}
 
 HALF, ONE, TWO = f4(0.5), f4(1.0), f4(2.0)
-ROUND = f4(1.5 * 2.0**23)  # x + ROUND is a whole number, in the lowest bits
+ROUND = f4(1.5 * 2.0**23)  # x + ROUND has the rounded x in its lowest bits
 ROUND_64, DOWN_64 = f4(1.5 * 2.0**23 + 64), f4(2.0**-64)
 LOG2_E = f4(1.4426950408889634)
 LN2_HIGH, LN2_LOW = f4(0.693359375), f4(-2.12194440e-4)  # their sum is ln 2; the first is short
@@ -61,14 +60,14 @@ T0, T1, T2, T3, T4, T5, T6, T7, T8 = (
 
 
 def _lanes(kind: Any, value: int) -> Any:
-    """Return an integer constant as long as a number, or one for each of a vector's."""
+    """Return a 32-bit integer constant, or a vector of it."""
     i32 = ir.IntType(32)
     return ir.Constant(ir.VectorType(i32, LANES), [value] * LANES) if kind is Vector else i32(value)
 
 
 @intrinsic
 def _power_of_two(typingctx: Any, rounded: Any) -> Any:
-    """2ⁿ for n + ROUND, -126 ≤ n ≤ 127: n goes to where a float has its exponent."""
+    """2ⁿ for n + ROUND, -126 ≤ n ≤ 127: n becomes the exponent's bits."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         shift, bias = _lanes(rounded, 23), _lanes(rounded, 127 << 23)
@@ -80,7 +79,7 @@ def _power_of_two(typingctx: Any, rounded: Any) -> Any:
 
 @intrinsic
 def _with_sign_of(typingctx: Any, size: Any, x: Any) -> Any:
-    """A number that is not negative, with the sign of x: also of −0."""
+    """Return a non-negative number with the sign of x, also of −0."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         sign = _lanes(x, 0x80000000)
@@ -91,7 +90,7 @@ def _with_sign_of(typingctx: Any, size: Any, x: Any) -> Any:
 
 
 def _alike(builder: Any, kind: Any, number: Any) -> Any:
-    """Return a number, or a vector of it."""
+    """Return a number, or a vector of it, by the kind."""
     return spread(builder, number) if kind is Vector and number.type == FLOAT else number
 
 
@@ -108,7 +107,7 @@ def at_least(typingctx: Any, x: Any, low: Any) -> Any:
 
 @intrinsic
 def _where_negative(typingctx: Any, x: Any, yes: Any, no: Any) -> Any:
-    """``yes if x < 0 else no``, where both are computed: LLVM might make it a branch again."""
+    """``yes if x < 0 else no``, without a branch."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         zero = _alike(builder, x, FLOAT(0.0))
@@ -121,7 +120,7 @@ def _where_negative(typingctx: Any, x: Any, yes: Any, no: Any) -> Any:
 
 @intrinsic
 def _short(typingctx: Any, x: Any) -> Any:
-    """The upper 12 bits of the mantissa: the square of what is left is exact."""
+    """Return x with the upper 12 bits of the mantissa, whose square is exact."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         i32 = ir.IntType(32)
@@ -158,7 +157,7 @@ def _mantissa(typingctx: Any, x: Any) -> Any:
 
 @intrinsic
 def select(typingctx: Any, condition: Any, yes: Any, no: Any) -> Any:
-    """``yes if condition else no``, where both are computed: LLVM might make it a branch again."""
+    """``yes if condition else no``, without a branch."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.select(*args)
@@ -168,7 +167,7 @@ def select(typingctx: Any, condition: Any, yes: Any, no: Any) -> Any:
 
 @intrinsic
 def bits_of(typingctx: Any, x: Any) -> Any:
-    """The bits of a float32, so ordered that larger floats are larger integers."""
+    """The bits of a float32, mapped so that larger floats are larger integers."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         i32 = ir.IntType(32)
@@ -202,7 +201,7 @@ def exp(x):
     x = EXP_LOWEST if x < EXP_LOWEST else (EXP_HIGHEST if x > EXP_HIGHEST else x)
     n = (x * LOG2_E + ROUND) - ROUND
     f = (x - n * LN2_HIGH) - n * LN2_LOW
-    # 2ⁿ in two factors: n = 128 gives infinity, n < -126 the numbers without a leading one
+    # 2ⁿ in two factors, for n = 128 (infinity) and n < -126 (denormals)
     first = n * HALF + ROUND
     second = (n - (first - ROUND)) + ROUND
     return (ONE + _expm1_near_zero(f)) * _power_of_two(first) * _power_of_two(second)
@@ -210,12 +209,12 @@ def exp(x):
 
 @njit(fastmath=_CONTRACT, forceinline=True)
 def exp_of_negative(x):
-    """``e ** x`` for x ≤ 0 (right up to 40): the power of two takes fewer steps than in `exp`."""
+    """``e ** x`` for x ≤ 0 (exact up to 40 below 0), with a simpler power of two than in `exp`."""
     x = at_least(x, EXP_LOWEST)
     rounded = x * LOG2_E + ROUND_64
     n = rounded - ROUND_64
     f = (x - n * LN2_HIGH) - n * LN2_LOW
-    # 2⁶⁴ times the result has a leading one, so that only the last product is rounded
+    # 2⁶⁴ times the result is no denormal, so that only the last product is rounded
     return (ONE + _expm1_near_zero(f)) * _power_of_two(rounded) * DOWN_64
 
 
@@ -223,7 +222,7 @@ def exp_of_negative(x):
 def bell(z):
     """``e ** (-z² / 2)`` for 0 ≤ z ≤ 15, as exact as `exp`.
 
-    z² is computed in two exact parts, for rounding it would cost digits.
+    z² is computed in two exact parts, because rounding it would lose digits.
     """
     high = _short(z)
     a, b = -HALF * high * high, -HALF * (z - high) * (z + high)
@@ -246,9 +245,9 @@ def tanh(x):
 
 @njit(fastmath={"arcp"}, forceinline=True)
 def less(a, b):
-    """``a - b``, which stays that difference: kernels may otherwise reorder sums.
+    """``a - b``, which LLVM does not reorder as it may in kernels.
 
-    (``arcp`` is about divisions.  Code without any such permission would get the kernel's.)
+    (``arcp`` concerns divisions only; code without any flag would inherit the kernel's.)
     """
     return a - b
 
@@ -262,7 +261,7 @@ def sigmoid(x):
 
 @njit(fastmath=_CONTRACT, forceinline=True)
 def sigmoid_and_bell(x):
-    """`sigmoid` and its derivative ``s (1 - s)``, of which 1 - s would lose digits near 0."""
+    """`sigmoid` and its derivative ``s (1 - s)``, exact also where s is almost 1."""
     e = exp_of_negative(-abs(x))
     inverse = ONE / (ONE + e)
     return select(x < f4(0.0), e, ONE) * inverse, e * inverse * inverse
@@ -301,7 +300,7 @@ def ndtr(x):
 
 @njit(fastmath=_CONTRACT, forceinline=True)
 def ndtr_and_bell(x):
-    """``ndtr(x)``, and ``e ** (-x² / 2)``, which it is made of."""
+    """Return ``ndtr(x)`` and ``e ** (-x² / 2)``."""
     z = abs(x)
     z = NORMAL_FLAT if z > NORMAL_FLAT else z
     e, u = bell(z), z * z

@@ -1,4 +1,4 @@
-"""Sums whose parts several threads compute: each writes its own, another launch adds them up."""
+"""Sums over threads: each thread writes a partial sum, and another launch adds them up."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from nnlib_backends.numpy_backend.launch import Array, empty, launch, split
 
 __all__ = ["parts_of", "sum_parts", "through_activation"]
 
-WIDE = 64  # numbers that a row should have
-ELEMENTS = 1 << 14  # least numbers of a chunk
+WIDE = 64  # numbers of a row, at least: shorter ones are joined
+ELEMENTS = 1 << 14  # numbers of a chunk, at least
 
 
 @kernel
 def add_parts(chunk, start, stop, parts: Nullable[Vector], total: Vector, count: int):
-    """Numbers ``start … stop`` of the sum of so many parts, each as large as the total."""
+    """Numbers ``start … stop`` of the sum of ``count`` parts, each as large as the total."""
     some = total[start:stop]
     clear(some)
     for part in range(count):
@@ -41,7 +41,7 @@ def derive_and_sum(
 ):  # fmt: skip
     """Rows ``start … stop`` of g (N, C) times the activation's derivative, and their sum (C).
 
-    There is one sum, in float64, and one row of the workspace for each chunk.
+    Each chunk has a sum, in float64, and a row of the workspace.
     """
     channels, some = g.shape[1], work[chunk]
     sums = totals[chunk * channels : (chunk + 1) * channels]
@@ -59,9 +59,9 @@ def derive_and_sum(
 
 
 def parts_of(items: int, least: int) -> int:
-    """Into how many chunks to divide items, like `split`, but so that every chunk gets some.
+    """Return a number of chunks like `split`, none of which is empty.
 
-    One without would leave its part of a sum unwritten.
+    An empty chunk would not write its partial sum.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def sum_parts(parts: Array, count: int, total: Array) -> None:
 def through_activation(
     g: Array, y: Array | None, activation: str | None, db: Array | None
 ) -> Array:
-    """Return the gradient by what the activation was applied to, and write that by the bias.
+    """Return the gradient by the activation's argument, and write the gradient by the bias.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def through_activation(
         The result.
     activation : str or None
     db : (O,), optional
-        Where to write the sum over all axes but the last.
+        Target of the sum over all axes but the last.
     """
     code = CODES[activation]
     if not code and db is None:

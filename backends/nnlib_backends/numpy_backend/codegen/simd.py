@@ -1,14 +1,13 @@
 """Vectors of the processor's own width inside kernels.
 
-Numba leaves vectorising to LLVM, which gives up where a loop reads and writes many arrays that it
-cannot tell apart: a Winograd transform reads six rows and writes six.  Here a vector is a type, so
-that such code says what it means::
+LLVM does not vectorise loops over many arrays that may alias, such as a Winograd transform, which
+reads six rows and writes six.  Here a vector is a type::
 
-    a, b = load(x, i), load(y, j)              # LANES numbers of an array, from one on
+    a, b = load(x, i), load(y, j)              # LANES numbers of an array, from index i on
     store(out, k, a * f4(2.0) + b)             # one multiply-add
     store_some(out, k, a, 3)                   # the first three only
 
-Indices count along all axes of an array, and need no alignment.
+Indices count along all axes of an array and need no alignment.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from numba.core import config
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
-from nnlib_backends.numpy_backend.codegen.arguments import element
+from nnlib_backends.numpy_backend.codegen.arguments import place
 
 __all__ = [
     "LANES", "REGISTERS", "Vector", "larger", "load", "load_some", "relu", "splat", "store",
@@ -32,12 +31,12 @@ __all__ = [
 
 
 def _features() -> str:
-    """Return the processor's features, or those that Numba was told to use."""
+    """Return the processor's features, or those in Numba's configuration."""
     return str(config.CPU_FEATURES or binding.get_host_cpu_features().flatten())
 
 
 def _width() -> tuple[int, int]:
-    """Floats in a vector register, and how many registers there are."""
+    """Return the number of floats in a vector register, and the number of registers."""
     features = _features()
     if "+avx512f" in features:
         return 16, 32
@@ -70,12 +69,12 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
 
 
 def vector_at(context: Any, builder: Any, kind: Any, x: Any, index: Any) -> Any:
-    """Emit a pointer to a vector in an array, from an element on."""
-    return builder.bitcast(element(context, builder, kind, x, index), VECTOR.as_pointer())
+    """Emit a pointer to a vector, from an element of an array on."""
+    return builder.inttoptr(place(context, builder, kind, x, index), VECTOR.as_pointer())
 
 
 def spread(builder: Any, number: Any) -> Any:
-    """A vector of equal numbers (for code that emits LLVM IR)."""
+    """Emit a vector of equal numbers."""
     single = builder.insert_element(UNDEFINED, number, ir.IntType(32)(0))
     lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
     return builder.shuffle_vector(single, UNDEFINED, lanes)
@@ -124,7 +123,7 @@ _unary(abs, _absolute)
 
 @intrinsic
 def load(typingctx: Any, x: Any, index: Any) -> Any:
-    """`LANES` numbers of an array, from one on."""
+    """Return `LANES` numbers of an array, from an index on."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.load(vector_at(context, builder, signature.args[0], *args), align=4)
@@ -134,11 +133,10 @@ def load(typingctx: Any, x: Any, index: Any) -> Any:
 
 @intrinsic
 def store(typingctx: Any, x: Any, index: Any, value: Any) -> Any:
-    """Write a vector into an array, from an element on."""
+    """Write a vector into an array, from an index on."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = vector_at(context, builder, signature.args[0], *args[:2])
-        builder.store(args[2], place, align=4)
+        builder.store(args[2], vector_at(context, builder, signature.args[0], *args[:2]), align=4)
         return context.get_dummy_value()
 
     return types.void(x, types.intp, Vector), codegen
@@ -163,32 +161,33 @@ def _masked(builder: Any, name: str, result: Any, arguments: Any) -> Any:
     return builder.call(function, arguments)
 
 
-def load_first(builder: Any, place: Any, count: Any) -> Any:
+def load_first(builder: Any, source: Any, count: Any) -> Any:
     """Emit `load_some`, from a pointer."""
     zeros = ir.Constant(VECTOR, [0.0] * LANES)
     mask = _first(builder, count)
-    return _masked(builder, "load", VECTOR, [place, ir.IntType(32)(4), mask, zeros])
+    return _masked(builder, "load", VECTOR, [source, ir.IntType(32)(4), mask, zeros])
 
 
 @intrinsic
 def load_some(typingctx: Any, x: Any, index: Any, count: Any) -> Any:
-    """``count`` numbers of an array, from one on, then zeros; what lies behind is not touched."""
+    """Return ``count`` numbers of an array, then zeros; does not read beyond them."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = vector_at(context, builder, signature.args[0], *args[:2])
-        return load_first(builder, place, args[2])
+        return load_first(
+            builder, vector_at(context, builder, signature.args[0], *args[:2]), args[2]
+        )
 
     return Vector(x, types.intp, types.intp), codegen
 
 
 @intrinsic
 def store_some(typingctx: Any, x: Any, index: Any, value: Any, count: Any) -> Any:
-    """Write the first ``count`` numbers of a vector; what lies behind is not touched."""
+    """Write the first ``count`` numbers of a vector; does not write beyond them."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = vector_at(context, builder, signature.args[0], *args[:2])
+        target = vector_at(context, builder, signature.args[0], *args[:2])
         mask = _first(builder, args[3])
-        _masked(builder, "store", ir.VoidType(), [args[2], place, ir.IntType(32)(4), mask])
+        _masked(builder, "store", ir.VoidType(), [args[2], target, ir.IntType(32)(4), mask])
         return context.get_dummy_value()
 
     return types.void(x, types.intp, Vector, types.intp), codegen
@@ -196,7 +195,7 @@ def store_some(typingctx: Any, x: Any, index: Any, value: Any, count: Any) -> An
 
 @intrinsic
 def splat(typingctx: Any, number: Any) -> Any:
-    """A vector of equal numbers."""
+    """Return a vector of equal numbers."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return spread(builder, args[0])
@@ -259,7 +258,7 @@ def where_different(typingctx: Any, a: Any, b: Any, value: Any) -> Any:
 def transpose(
     typingctx: Any, source: Any, first: Any, row: Any, target: Any, to: Any, target_row: Any
 ) -> Any:
-    """Copy a matrix of `LANES` × `LANES` numbers, its rows becoming columns.
+    """Copy the transpose of a matrix of `LANES` × `LANES` numbers.
 
     It begins at element ``first`` of an array, and is written from element ``to`` of another on.
     """
@@ -282,8 +281,8 @@ def transpose(
             builder.store(row, vector_at(context, builder, kinds[1], target, index), align=4)
         return context.get_dummy_value()
 
-    place = types.intp, types.intp
-    return types.void(source, *place, target, *place), codegen
+    words = types.intp, types.intp
+    return types.void(source, *words, target, *words), codegen
 
 
 def _exchange(builder: Any, a: Any, b: Any, step: int) -> tuple[Any, Any]:

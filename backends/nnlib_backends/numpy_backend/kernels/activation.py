@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from nnlib_backends.base import KernelPair, PrimitiveKernel
+from nnlib_backends.base import GradsOut, KernelPair, PrimitiveKernel
 from nnlib_backends.numpy_backend.codegen import math as fn
 from nnlib_backends.numpy_backend.codegen.arguments import CpuKernel, Vector, kernel
-from nnlib_backends.numpy_backend.codegen.host import ELEMENTS, is_float32, place
+from nnlib_backends.numpy_backend.codegen.host import ELEMENTS, grad_memory, is_float32
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
 
 __all__ = ["CODES", "KERNELS", "PRIMITIVES", "activate", "derive", "relu"]
@@ -19,21 +18,21 @@ __all__ = ["CODES", "KERNELS", "PRIMITIVES", "activate", "derive", "relu"]
 f4 = np.float32
 ZERO, ONE = f4(0.0), f4(1.0)
 GELU_TANH, CUBIC, THREE = f4(2 * 0.7978845608028654), f4(0.044715), f4(3.0)
-# Beyond these the distribution functions are 0 or 1: −∞ · 0 and ∞ · 0 shall not be computed.
+# For larger |x| the distribution functions are 0 or 1; clipping avoids −∞ · 0 and ∞ · 0.
 NORMAL, LOGISTIC = fn.NORMAL_FLAT, f4(110.0)
 
-#: Activations that can be computed where a layer's result is still in cache, as kernels know them.
+#: Activations that other kernels can fuse → their code.
 CODES = {None: 0, "relu": 1, "tanh": 2, "sigmoid": 3}
 RELU, TANH, SIGMOID = 1, 2, 3
 
 
 @njit
 def activate(y, code):
-    """``y = activation(y)``, in place: LLVM vectorises that, but not ``f(x, y)`` with y = x."""
+    """``y = activation(y)`` in place, which LLVM vectorises, unlike ``f(x, y)`` with y = x."""
     if code == RELU:
         for i in range(y.size):
             v = y[i]
-            y[i] = ZERO if v <= ZERO else v  # a NaN stays
+            y[i] = ZERO if v <= ZERO else v  # NaN stays NaN
     elif code == TANH:
         for i in range(y.size):
             y[i] = fn.tanh(y[i])
@@ -184,14 +183,14 @@ def _elementwise(forwards: CpuKernel, backwards: CpuKernel, **defaults: str) -> 
         return each(forwards, dense(x), y, *flags(options), out=y), None
 
     def backward(
-        g: Array, saved: None, needs: Sequence[Any], x: Array, **options: str
+        g: Array, saved: None, grads_out: GradsOut, x: Array, **options: str
     ) -> tuple[Array | None]:
-        dx = place(needs[0], x.shape)
+        dx = grad_memory(grads_out[0], x.shape)
         if dx is not None:
             each(backwards, dense(g), dense(x), dx, *flags(options), out=dx)
         return (dx,)
 
-    return KernelPair(forward, backward)
+    return KernelPair(forward, backward, writes=True)
 
 
 KERNELS: dict[str, KernelPair] = {

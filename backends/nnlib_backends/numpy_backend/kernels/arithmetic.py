@@ -32,7 +32,7 @@ def combine(chunk, start, stop, a: Vector, b: Vector, y: Vector, operation: int)
 
 def _combine(operation: int) -> Callable[[Any, Any], Any]:
     def forward(a: Any, b: Any) -> Any:
-        # broadcasting, scalars and other dtypes: NumPy does well enough
+        # broadcasting, scalars and other dtypes: NumPy is fast enough
         if not (is_float32(a, b) and a.shape == b.shape and a.ndim):
             return NotImplemented
         if not (a.flags.c_contiguous and b.flags.c_contiguous):

@@ -1,17 +1,16 @@
-"""Scaled dot-product attention: what runs on the host; the kernels are in `heads`."""
+"""Scaled dot-product attention: the kernel pairs; the kernels are in `attention_heads`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from nnlib_backends.base import KernelPair
+from nnlib_backends.base import ANYWHERE, GradsOut, KernelPair
 from nnlib_backends.common.attention import factor_of, make_kernels
-from nnlib_backends.common.fused import into_targets
+from nnlib_backends.common.fused import stored
 from nnlib_backends.numpy_backend import namespace
 from nnlib_backends.numpy_backend.codegen.arguments import CpuKernel
 from nnlib_backends.numpy_backend.codegen.gemm import multiply_address
-from nnlib_backends.numpy_backend.codegen.host import place
+from nnlib_backends.numpy_backend.codegen.host import grad_memory
 from nnlib_backends.numpy_backend.codegen.simd import LANES
 from nnlib_backends.numpy_backend.kernels.attention_heads import (
     BLOCK,
@@ -24,7 +23,7 @@ from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, spl
 
 __all__ = ["KERNELS"]
 
-SECOND = 1 << 16  #: multiplications worth a second thread
+SECOND = 1 << 16  #: multiplications for each thread, at least
 
 
 class Shapes:
@@ -39,7 +38,7 @@ class Shapes:
         self.work = self.T * self.S * (self.D + self.E)
 
     def suit(self, mask: Array | None, factor: Array | None, causal: bool) -> bool:
-        """Whether the compiled kernels are made for this."""
+        """Return whether the compiled kernels support the arguments."""
         return (
             min(self.B, self.H, self.T, self.S, self.D, self.E) > 0
             and (not causal or self.T <= self.S)
@@ -56,7 +55,7 @@ class Shapes:
         strides = [0, 0, 0]
         if mask is not None:
             mask = dense(mask)
-            for axis in range(2, mask.ndim + 1):  # from the last but one to the front
+            for axis in range(2, mask.ndim + 1):  # from the last axis but one to the first
                 strides[4 - axis] = mask.strides[-axis] if mask.shape[-axis] > 1 else 0
         share *= self.padded
         launch(
@@ -70,7 +69,7 @@ class Shapes:
 
 def _make(name: str, count: int) -> KernelPair:
     """Make the kernel of an operation whose first ``count`` arrays hold q, k and v."""
-    general = into_targets(make_kernels(namespace)[name])
+    general = make_kernels(namespace)[name]
 
     def forward(*arrays: Any, causal: bool, scale: float | None) -> Any:
         shapes, (mask, factor) = Shapes(arrays[:count]), arrays[count:]
@@ -83,19 +82,19 @@ def _make(name: str, count: int) -> KernelPair:
         return y, kept
 
     def backward(
-        g: Array, saved: Array, needs: Sequence[Any], *arrays: Any, causal: bool,
+        g: Array, saved: Array, grads_out: GradsOut, *arrays: Any, causal: bool,
         scale: float | None,
     ) -> Any:  # fmt: skip
         shapes, (mask, factor) = Shapes(arrays[:count]), arrays[count:]
         suits = shapes.suit(mask, factor, causal)
-        if not suits or any(need is not False for need in needs[count:]):
+        if not suits or any(grads_out[count:]):
             if suits:
                 _, saved = general.forward(*arrays, causal=causal, scale=scale)
-            return general.backward(g, saved, needs, *arrays, causal=causal, scale=scale)
+            return stored(general, g, saved, grads_out, *arrays, causal=causal, scale=scale)
         parts = optional(*arrays[:count])
         d: list[Any] = [
-            place(True if need is False else need, x.shape)
-            for need, x in zip(needs, arrays[:count], strict=False)
+            grad_memory(out or ANYWHERE, x.shape)
+            for out, x in zip(grads_out, arrays[:count], strict=False)
         ]
         share = 2 * shapes.D + shapes.E + 2 * BLOCK
         shapes.launch(
@@ -104,7 +103,7 @@ def _make(name: str, count: int) -> KernelPair:
         )  # fmt: skip
         return [*d, None, None]
 
-    return KernelPair(forward, backward)
+    return KernelPair(forward, backward, writes=True)
 
 
 KERNELS: dict[str, KernelPair] = {

@@ -1,9 +1,9 @@
 """Scaled dot-product attention, head by head.
 
-The weights (B, H, T, S) are never in memory as a whole: a thread computes those of a block of
-queries, and the backward pass computes them again from the scores, their largest and the sum of
-their exponentials, the only things that are kept (Dao et al., 2022, keep the logsumexp on GPUs, but
-that has few digits left where scores are large).
+The weights (B, H, T, S) are never in memory as a whole: a thread computes them for a block of
+queries, and the backward pass computes them again from the largest score of each query and the sum
+of exponentials, which are saved (Dao et al., 2022, save the logsumexp, which loses digits where
+scores are large).
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ ZERO, ONE, HIDDEN, NAN = f4(0.0), f4(1.0), f4(-1e30), f4(np.nan)
 
 
 class Sizes(NamedTuple):
-    """Sizes of one call, and how q, k, v and the mask lie.
+    """Sizes of one call, and the layout of q, k, v and the mask.
 
     Attributes
     ----------
     H, T, S, D, E : int
-        Heads; queries, keys; numbers of a query and of a value.
+        Numbers of heads, queries and keys; features of a query and of a value.
     packed, causal : int
-        Whether q, k and v are one array (B, T, 3, H, D); whether the future is hidden.
+        Whether q, k and v are one array (B, T, 3, H, D); whether attention is causal.
     mask_batch, mask_head, mask_query : int
-        How far batches, heads and queries of the mask are apart, in numbers.
+        Strides of the mask, in numbers.
     """
 
     H: int
@@ -63,14 +63,14 @@ class Sizes(NamedTuple):
 
 @njit
 def strides(sizes):
-    """How far positions of q, k and v are apart."""
+    """Return the strides of positions in q, k and v."""
     H, D = sizes.H, sizes.D
     return (3 * H * D, 3 * H * D, 3 * H * D) if sizes.packed else (H * D, H * D, H * sizes.E)
 
 
 @njit
 def heads(sizes, item):
-    """Where the item's head begins in q, k and v, and in their gradients."""
+    """Return the first elements of an item's head in q, k and v, and in their gradients."""
     H, T, S, D = sizes.H, sizes.T, sizes.S, sizes.D
     b, h = item // H, item % H
     if sizes.packed:
@@ -81,7 +81,7 @@ def heads(sizes, item):
 
 @njit
 def are_finite(x, first, stride, rows, columns):
-    """Whether all numbers of a matrix are, which begins at an element of an array."""
+    """Return whether all numbers of a matrix, which begins at element ``first``, are finite."""
     source, total = view(x, first, (rows - 1) * stride + columns), ZERO
     for i in range(rows):
         line = source[i * stride : i * stride + columns]
@@ -92,7 +92,7 @@ def are_finite(x, first, stride, rows, columns):
 
 @njit
 def finite(x, first, stride, rows, columns, to):
-    """Copy a matrix, with 0 in place of what is not finite: weights of 0 would make NaN of it."""
+    """Copy a matrix with 0 for infinities and NaN, because a weight of 0 times them is NaN."""
     source = view(x, first, (rows - 1) * stride + columns)
     for i in range(rows):
         line, own = source[i * stride : i * stride + columns], to[i * columns :]
@@ -102,7 +102,7 @@ def finite(x, first, stride, rows, columns, to):
 
 @njit
 def spoil(weights, P, n, keys, v, first, stride, E, y, place, y_stride):
-    """Make NaN of the results of queries that see a value that is not finite."""
+    """Set the results of queries that see a non-finite value to NaN."""
     for j in range(keys):
         if not are_finite(v, first + j * stride, stride, 1, E):
             for i in range(n):
@@ -133,20 +133,20 @@ def transposed(x, first, stride, rows, columns, target, factor):
 
 @njit
 def seen(sizes, query):
-    """How many keys come before the future of a query."""
+    """Return the number of keys that causality leaves visible to a query."""
     S = sizes.S
     return max(0, min(S, query + S - sizes.T + 1)) if sizes.causal else S
 
 
 @njit
 def hides(sizes, mask, factor):
-    """Whether a weight can be 0 because its key is hidden or dropped."""
+    """Return whether a key can be hidden or dropped."""
     return sizes.causal or is_given(mask) or is_given(factor)
 
 
 @njit
 def hide(sizes, mask, item, query, scores, value):
-    """Put a value where the mask forbids."""
+    """Set the scores of masked keys to a value."""
     if not is_given(mask):
         return
     start = item // sizes.H * sizes.mask_batch + item % sizes.H * sizes.mask_head
@@ -158,7 +158,7 @@ def hide(sizes, mask, item, query, scores, value):
 
 @njit
 def rest(line, n):
-    """Set a line to 0 from n on: what a query must not see."""
+    """Set a line to 0 from n on."""
     hidden = line[n:]
     for j in range(hidden.size):
         hidden[j] = ZERO
@@ -172,7 +172,7 @@ def times(x, y):
 
 @njit
 def softmax(x, kept):
-    """In place; keep the largest score, and by what the exponentials were multiplied."""
+    """Softmax in place; keep the largest score, and 1 / sum of the exponentials."""
     top = i4(-(2**31))
     for j in range(x.size):
         bits = fn.bits_of(x[j])
@@ -195,12 +195,12 @@ def attention_forward(
 ):  # fmt: skip
     """Heads ``start … stop`` of y (B, T, H, E); kept are largest score and 1 / sum, (B · H · T, 2).
 
-    A chunk has ``share`` numbers of the workspace.
+    Each chunk has ``share`` numbers of the workspace.
     """
     H, T, S, D, E = sizes.H, sizes.T, sizes.S, sizes.D, sizes.E
     P, (q_stride, k_stride, v_stride) = up(S), strides(sizes)
     keys_t = work[chunk * share :]
-    values = keys_t[D * P :]  # of a head of which some are not finite
+    values = keys_t[D * P :]  # with 0 for non-finite values of a head
     scores = values[E * P :]
     for item in range(start, stop):
         q_head, k_head, v_head = heads(sizes, item)
@@ -247,14 +247,14 @@ def attention_backward(
     values_t = keys_t[D * P :]
     weights = values_t[E * P :]
     slopes = weights[BLOCK * P :]
-    finite_k = slopes[BLOCK * P :]  # of a head of which some are not finite
+    finite_k = slopes[BLOCK * P :]  # with 0 for non-finite values of a head
     for item in range(start, stop):
         q_head, k_head, v_head = heads(sizes, item)
         up_head = (item // H * T * H + item % H) * E
         transposed(k, k_head, k_stride, S, D, keys_t, scale)
         transposed(v, v_head, v_stride, S, E, values_t, ONE)
         place, step = address(k, k_head), k_stride
-        if hides(sizes, mask, factor):  # what is hidden must not make NaN of a slope of 0
+        if hides(sizes, mask, factor):  # a hidden infinity times a slope of 0 would be NaN
             finite(values_t, 0, P, E, P, values_t)
             if not are_finite(k, k_head, k_stride, S, D):
                 finite(k, k_head, k_stride, S, D, finite_k)
@@ -294,7 +294,7 @@ def attention_backward(
 
 @njit
 def exponentiate(scores, kept):
-    """Scores become weights, by their largest and 1 / sum."""
+    """Replace scores by weights, given the largest score and 1 / sum."""
     peak, factor = kept[0], kept[1]
     for j in range(scores.size):
         scores[j] = fn.exp_of_negative(scores[j] - peak) * factor
@@ -302,7 +302,7 @@ def exponentiate(scores, kept):
 
 @njit
 def slopes_of_scores(weights, slopes, scale):
-    """Slopes by the weights of a query become those by its product with k."""
+    """Replace the gradients by a query's weights by those by its scores."""
     total = ZERO
     for j in range(weights.size):
         total += weights[j] * slopes[j]

@@ -1,14 +1,13 @@
-"""Batch normalisation: each channel over all other axes."""
+"""Batch normalisation of each channel over all other axes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from nnlib_backends.base import KernelPair
+from nnlib_backends.base import ANYWHERE, GradsOut, KernelPair
 from nnlib_backends.numpy_backend.codegen.arguments import (
     Doubles,
     Matrix,
@@ -26,7 +25,7 @@ from nnlib_backends.numpy_backend.codegen.exact_sums import (
     flush,
     settle,
 )  # fmt: skip
-from nnlib_backends.numpy_backend.codegen.host import ELEMENTS, place
+from nnlib_backends.numpy_backend.codegen.host import ELEMENTS, grad_memory
 from nnlib_backends.numpy_backend.kernels.row_norm import (
     check_parameters,
     dense_or_none,
@@ -49,9 +48,8 @@ def batch_norm_forward(
 ):  # fmt: skip
     """Lines ``start … stop`` of the channels of x (N, C); saved: mean, scale and two more (4, C).
 
-    A thread has some channels.  Mean and sum of squares are those of a block of rows, which is read
-    twice while in cache, and then joined with the ones before in float64 (Chan, Golub & LeVeque,
-    1979).
+    A thread has some channels.  It reads a block of rows twice while in cache, for mean and sum of
+    squares, which are merged with those of earlier blocks in float64 (Chan, Golub & LeVeque, 1979).
     """
     first, last = min(start * LINE, x.shape[1]), min(stop * LINE, x.shape[1])
     part = slice(first, last)
@@ -66,7 +64,7 @@ def batch_norm_forward(
     own = wide[2 * channels + first : 2 * channels + last]  # a block's mean, rounded in `block`
     clear(means)
     clear(squares)
-    step = min(max(1, BLOCK // x.shape[1]), MOST)  # the same for every number of threads
+    step = min(max(1, BLOCK // x.shape[1]), MOST)  # independent of the number of threads
     for top in range(0, x.shape[0], step):
         bottom = min(top + step, x.shape[0])
         count, before = f8(bottom - top), f8(top)
@@ -151,7 +149,7 @@ def batch_norm_backward(
     if x.shape[0] > SOME:
         settle(product, products)
         settle(total, totals)
-    if x.shape[0] > 0:  # the scale of nothing is no number
+    if x.shape[0] > 0:  # without rows the scale is NaN
         for j in range(product.size):
             product[j] *= scale[j]
     if not is_given(dx):
@@ -174,7 +172,7 @@ def batch_norm_backward(
 
 @njit
 def _add_both(g, x, part, top, bottom, mean, product, total):
-    """Add some rows of g to a sum, and their products with distances from the mean to another."""
+    """Add rows of g to a sum, and their products with x − mean to another."""
     fours = top + (bottom - top) // FOUR * FOUR
     for r in range(top, fours, FOUR):
         g0, g1, g2, g3 = g[r, part], g[r + 1, part], g[r + 2, part], g[r + 3, part]
@@ -207,12 +205,12 @@ def _batch_norm(
 
 
 def _batch_norm_backward(
-    g: Array, saved: Array, needs: Sequence[Any], x: Array, weight: Any, bias: Any, *, eps: float
+    g: Array, saved: Array, grads_out: GradsOut, x: Array, weight: Any, bias: Any, *, eps: float
 ) -> list[Array | None]:
     rows, lines = flat(x)[0], -(-x.shape[-1] // LINE)
-    dx = place(needs[0], x.shape)
+    dx = grad_memory(grads_out[0], x.shape)
     # dx takes both sums, so they are computed in any case
-    sums = [place(True if need is False else need, x.shape[-1:]) for need in needs[1:3]]
+    sums = [grad_memory(out or ANYWHERE, x.shape[-1:]) for out in grads_out[1:3]]
     launch(
         batch_norm_backward, flat(g)[0], rows, dense_or_none(weight), saved,
         None if dx is None else dx.reshape(rows.shape), *sums, empty((3, x.shape[-1])),
@@ -222,4 +220,6 @@ def _batch_norm_backward(
     return [dx, *sums]
 
 
-KERNELS: dict[str, KernelPair] = {"batch_norm": KernelPair(_batch_norm, _batch_norm_backward)}
+KERNELS: dict[str, KernelPair] = {
+    "batch_norm": KernelPair(_batch_norm, _batch_norm_backward, writes=True)
+}

@@ -1,4 +1,4 @@
-"""All compiled kernels, by the operation that they serve."""
+"""The table of compiled kernels: kernel pairs, primitives and updates by name."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def probe() -> None:
     Raises
     ------
     ArithmeticError
-        If the result is wrong.  Numba raises what it likes.
+        If the result is wrong.  Numba can raise any exception.
     """
     y = activation.relu(np.array([-1.0, 2.0], np.float32))
     if y.tolist() != [0, 2]:
@@ -66,7 +66,7 @@ def probe() -> None:
 
 
 def compilation() -> tuple[int, int, float]:
-    """How many kernels were asked for so far, how many came from the cache, and seconds of both."""
+    """Return how many kernels are in use, how many came from the cache, and the seconds taken."""
     used = [kernel for kernel in arguments.kernels.values() if kernel.seconds]
     cached = sum(kernel.from_cache for kernel in used)
     return len(used), cached, sum(kernel.seconds for kernel in used)

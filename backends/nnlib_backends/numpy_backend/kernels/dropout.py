@@ -1,17 +1,14 @@
-"""Dropout: the mask is computed from the position in the random stream, twice, and never stored."""
+"""Dropout, whose mask both passes compute from the position in the random stream."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numba import njit
 
-from nnlib_backends.base import KernelPair
+from nnlib_backends.base import GradsOut, KernelPair
 from nnlib_backends.common import philox
 from nnlib_backends.numpy_backend.codegen.arguments import Integers, Vector, kernel
-from nnlib_backends.numpy_backend.codegen.host import long_integers, place, require
+from nnlib_backends.numpy_backend.codegen.host import grad_memory, long_integers, require
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
 
 __all__ = ["KERNELS"]
@@ -21,7 +18,7 @@ ZERO = f4(0.0)
 LOW, HALF = u8(0xFFFFFFFF), u8(32)
 M0, M1, W0, W1 = (u8(c) for c in (philox.M0, philox.M1, philox.W0, philox.W1))
 ROUNDS = philox.ROUNDS
-COUNTERS = 1 << 13  # of a chunk at least: four numbers each
+COUNTERS = 1 << 13  # counters of a chunk, at least; each gives four numbers
 
 
 @njit(forceinline=True)
@@ -48,12 +45,12 @@ def dropout_apply(
     first = offset + u8(start)
     for i in range(source.size // 4):
         a, b, c, d = words(key0, key1, first + u8(i))
-        # chosen, not multiplied by 0, which makes NaN of an infinity
+        # not multiplied by 0, because an infinity would become NaN
         target[4 * i] = source[4 * i] * factor if a < bound else ZERO
         target[4 * i + 1] = source[4 * i + 1] * factor if b < bound else ZERO
         target[4 * i + 2] = source[4 * i + 2] * factor if c < bound else ZERO
         target[4 * i + 3] = source[4 * i + 3] * factor if d < bound else ZERO
-    if whole < stop:  # the last counter, whose words are not all used
+    if whole < stop:  # the last counter, of which not all words are used
         last = words(key0, key1, offset + u8(whole))
         for i in range(x.size - 4 * whole):
             word = last[0] if i == 0 else last[1] if i == 1 else last[2]
@@ -76,12 +73,12 @@ def _forward(x: Array, key: Array, *, p: float) -> tuple[Array, None]:
 
 
 def _backward(
-    g: Array, saved: None, needs: Sequence[Any], x: Array, key: Array, *, p: float
+    g: Array, saved: None, grads_out: GradsOut, x: Array, key: Array, *, p: float
 ) -> tuple[Array | None, None]:
-    dx = place(needs[0], x.shape)
+    dx = grad_memory(grads_out[0], x.shape)
     if dx is not None:
         _apply(g, dx, key, p)
     return dx, None
 
 
-KERNELS: dict[str, KernelPair] = {"dropout": KernelPair(_forward, _backward)}
+KERNELS: dict[str, KernelPair] = {"dropout": KernelPair(_forward, _backward, writes=True)}

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 
-from nnlib_backends.base import KernelPair
+from nnlib_backends.base import GradsOut, KernelPair
 from nnlib_backends.numpy_backend.codegen.arguments import (
     Doubles,
     Integers,
@@ -17,19 +14,19 @@ from nnlib_backends.numpy_backend.codegen.arguments import (
     kernel,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.codegen.exact_sums import clear, settle
-from nnlib_backends.numpy_backend.codegen.host import ELEMENTS, long_integers, place, require
+from nnlib_backends.numpy_backend.codegen.host import ELEMENTS, grad_memory, long_integers, require
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
 
 __all__ = ["KERNELS"]
 
-SOME = 256  # gradients that are added in float32
+SOME = 256  # gradients added in float32
 
 
 @kernel
 def embedding_forward(chunk, start, stop, table: Matrix, indices: Integers, y: Matrix):
     """Rows ``start … stop`` of y (N, D): those of the table (V, D) that the indices (N) name."""
     for r in range(start, stop):
-        # what is out of range is refused elsewhere
+        # indices out of range are refused elsewhere
         source, row = table[min(max(indices[r], 0), table.shape[0] - 1)], y[r]
         for j in range(row.size):
             row[j] = source[j]
@@ -42,9 +39,9 @@ def embedding_backward(
 ):  # fmt: skip
     """Rows ``start … stop`` of the table's gradient (V, D), from g (N, D) and indices (N).
 
-    A chunk has some rows of the table, and adds to them in the order of the indices: the result
-    does not depend on the threads.  Rows that are named often are added up in float64, each in a
-    row of the sums, whose number is in ``places``.
+    A chunk has some rows of the table, and adds to them in the order of the indices, so the result
+    does not depend on the threads.  The gradients of frequent rows are added in float64, in the row
+    of the sums whose number is in ``places``.
     """
     for k in range(start, stop):
         clear(table[k])
@@ -101,9 +98,9 @@ def _forward(weight: Array, indices: Array) -> tuple[Array, None]:
 
 
 def _backward(
-    g: Array, saved: None, needs: Sequence[Any], weight: Array, indices: Array
+    g: Array, saved: None, grads_out: GradsOut, weight: Array, indices: Array
 ) -> tuple[Array | None, None]:
-    dw = place(needs[0], weight.shape)
+    dw = grad_memory(grads_out[0], weight.shape)
     if dw is not None and dw.size:
         chunks, often = min(len(weight), split(dw.size + g.size, ELEMENTS)), indices.size // SOME
         places = empty((len(weight),), np.int64) if often else None
@@ -115,4 +112,4 @@ def _backward(
     return dw, None
 
 
-KERNELS: dict[str, KernelPair] = {"embedding": KernelPair(_forward, _backward)}
+KERNELS: dict[str, KernelPair] = {"embedding": KernelPair(_forward, _backward, writes=True)}

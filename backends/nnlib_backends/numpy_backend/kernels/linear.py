@@ -1,20 +1,18 @@
-"""Fully connected layers: a product, bias and activation while the result is in cache.
+"""Fully connected layers: a GEMM, with bias and activation while the result is in cache.
 
-Products of some size are BLAS's, each thread computing its part of the result.  Two kinds are not:
-tiny ones, where calling BLAS takes longer than multiplying, and those of a few rows with a large
-matrix, where all time goes into moving the matrix: it is then read or written exactly once.
+BLAS computes the GEMM, each thread a part of the result, except for two cases: tiny ones, for which
+calling BLAS takes longer than multiplying, and those of a few rows, which are bound by memory: they
+read or write the matrix exactly once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numba import njit
 
-from nnlib_backends.base import KernelPair
+from nnlib_backends.base import ANYWHERE, GradsOut, KernelPair
 from nnlib_backends.numpy_backend.codegen.arguments import (
     Doubles,
     Matrix,
@@ -36,7 +34,7 @@ from nnlib_backends.numpy_backend.codegen.exact_sums import (
     settle,
     sum_rows,
 )  # fmt: skip
-from nnlib_backends.numpy_backend.codegen.host import place
+from nnlib_backends.numpy_backend.codegen.host import grad_memory
 from nnlib_backends.numpy_backend.kernels import activation as activations
 from nnlib_backends.numpy_backend.kernels.activation import CODES, activate, derive
 from nnlib_backends.numpy_backend.launch import Array, all_dense, empty, launch, split
@@ -45,16 +43,16 @@ __all__ = ["KERNELS"]
 
 GELU = activations.KERNELS["gelu"]
 ZERO = np.float32(0.0)
-LINE = 16  # floats in a cache line: two threads should not write into one
-TINY = 2048  # multiplications, below which BLAS is slower than a loop
-FEW = 4  # rows, up to which a product is a matter of memory
-STRETCH = 2048  # columns at a time of such a product: FEW rows of them stay in the L1 cache
-WORK = 1 << 19  # multiplications worth a second thread: measured, widths 48 to 256
+LINE = 16  # floats in a cache line, which two threads should not write
+TINY = 2048  # multiplications below which BLAS is slower than a loop
+FEW = 4  # rows up to which a GEMM is bound by memory
+STRETCH = 2048  # columns at a time of such a GEMM: FEW rows of them fit the L1 cache
+WORK = 1 << 19  # multiplications for each thread, at least; measured for widths 48 to 256
 
 
 @njit
 def bound(n, piece, pieces):
-    """Where a piece of n items begins, at a whole cache line."""
+    """Return the first of a piece's items out of n, a multiple of a cache line."""
     return min(n, (n + LINE - 1) // LINE * piece // pieces * LINE)
 
 
@@ -109,7 +107,7 @@ def few_rows_by_matrix(d, w, dx, first, last):
 
 @njit
 def few_rows_outer(d, x, dw, first, last):
-    """``dw[first:last] = d[:, first:last]ᵀ x``, a stretch of a row of dw complete at a time."""
+    """``dw[first:last] = d[:, first:last]ᵀ x``, a stretch of a row of dw at a time."""
     m, k = x.shape
     for j in range(first, last):
         for begin in range(0, k, STRETCH):
@@ -163,7 +161,7 @@ def linear_forward(
         activate(row, code)
 
 
-DELTAS, PRODUCTS = 1, 2  # what a launch of the backward kernel does
+DELTAS, PRODUCTS = 1, 2  # parts of the backward pass, which a launch computes
 
 
 @kernel
@@ -207,7 +205,7 @@ def linear_backward(
 
 @njit
 def part_of(rows, columns, start, stop, pieces):
-    """First and last row and column of some pieces of a matrix, cut along the longer axis."""
+    """Return the rows and columns of some pieces of a matrix, divided along the longer axis."""
     if rows >= columns:
         return bound(rows, start, pieces), bound(rows, stop, pieces), 0, columns
     return 0, rows, bound(columns, start, pieces), bound(columns, stop, pieces)
@@ -239,7 +237,7 @@ def deltas(g, y, d, db, totals, code, first, last):
 def _forward(
     x: Array, weight: Array, bias: Array | None, *, activation: str | None = None
 ) -> tuple[Array, Array | None]:
-    if activation == "gelu_tanh":  # its derivative needs z
+    if activation == "gelu_tanh":  # whose derivative depends on z
         z, _ = _forward(x, weight, bias)
         return GELU.forward(z, approximate="tanh")[0], z
     x, weight, bias = all_dense(x, weight, bias)
@@ -257,16 +255,16 @@ def _forward(
 
 
 def _backward(
-    g: Array, y: Array | None, needs: Sequence[Any], x: Array, weight: Array, bias: Array | None,
+    g: Array, y: Array | None, grads_out: GradsOut, x: Array, weight: Array, bias: Array | None,
     *, activation: str | None = None,
 ) -> tuple[Array | None, ...]:  # fmt: skip
     if activation == "gelu_tanh":
-        (g,) = GELU.backward(g, None, (True,), y, approximate="tanh")
+        (g,) = GELU.backward(g, None, [ANYWHERE], y, approximate="tanh")
         y = activation = None
     n, k = weight.shape
     m = math.prod(x.shape[:-1])
-    dx, dw = place(needs[0], x.shape), place(needs[1], (n, k))
-    db = place(needs[2], (n,))
+    dx, dw = grad_memory(grads_out[0], x.shape), grad_memory(grads_out[1], (n, k))
+    db = grad_memory(grads_out[2], (n,))
     x, weight, g = all_dense(x, weight, g)
     x, g = x.reshape(m, k), g.reshape(m, n)
     d = g if activation is None else empty((m, n))
@@ -275,7 +273,7 @@ def _backward(
         g, y, d, db, x, weight, None if dx is None else dx.reshape(m, k), dw, sgemm_address(),
         CODES[activation],
     )  # fmt: skip
-    # in one step where nobody waits for another's columns of d
+    # in one step if no piece depends on another piece's columns of d
     steps = [DELTAS | PRODUCTS] if pieces == 1 or activation is None else [DELTAS, PRODUCTS]
     totals = empty((n,), np.float64) if m > SOME and db is not None else None
     for step in steps:
@@ -283,4 +281,4 @@ def _backward(
     return dx, dw, db
 
 
-KERNELS: dict[str, KernelPair] = {"linear": KernelPair(_forward, _backward)}
+KERNELS: dict[str, KernelPair] = {"linear": KernelPair(_forward, _backward, writes=True)}

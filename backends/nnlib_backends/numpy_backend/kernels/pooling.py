@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 from numba import njit
 
-from nnlib_backends.base import KernelPair
+from nnlib_backends.base import GradsOut, KernelPair
 from nnlib_backends.numpy_backend.codegen.arguments import Nullable, Quad, kernel
-from nnlib_backends.numpy_backend.codegen.host import ELEMENTS, place
+from nnlib_backends.numpy_backend.codegen.host import ELEMENTS, grad_memory
 from nnlib_backends.numpy_backend.codegen.simd import (
     LANES,
     larger,
@@ -83,10 +80,10 @@ def _clear(x, first, size):
 
 @njit
 def _share_maximum(g, y, x, dx, place, image, top, left, kh, kw, begin, end, alone):
-    """Give one window's gradient, at a place of g, to the first pixel that equals the maximum.
+    """Add one window's gradient to the first pixel that equals the maximum.
 
-    Padding is −∞ and can be that pixel.  Only rows ``begin … end`` are written.  Pixels of one
-    window alone need not be read before.
+    Padding is −∞ and can be that pixel.  Only rows ``begin … end`` are written.  ``alone``: windows
+    do not overlap, so pixels are written without being read.
     """
     height, width, channels = x.shape[1], x.shape[2], x.shape[3]
     for k in range(0, channels, LANES):
@@ -108,7 +105,7 @@ def _share_maximum(g, y, x, dx, place, image, top, left, kh, kw, begin, end, alo
 
 @njit
 def _share_mean(g, dx, place, image, top, left, kh, kw, begin, end, alone):
-    """Give every pixel of a window an equal share, as `_share_maximum` does."""
+    """Add an equal share of one window's gradient to every pixel, see `_share_maximum`."""
     height, width, channels = dx.shape[1], dx.shape[2], dx.shape[3]
     share = splat(f4(1.0) / f4(kh * kw))
     for k in range(0, channels, LANES):
@@ -127,15 +124,15 @@ def pool_gradient_rows(
 ):  # fmt: skip
     """Rows ``start … stop`` of all images' gradients (N, H, W, C), from g and y (N, H', W', C).
 
-    Windows that reach beyond these rows are looked at by two threads, and each writes its own rows:
-    the sums do not depend on how the rows are shared out.
+    Windows that reach beyond these rows are read by two threads, and each writes its own rows, so
+    the sums do not depend on the chunks.
     """
     height, line = x.shape[1], x.shape[2] * x.shape[3]
     alone, item = sh >= kh and sw >= kw, start
     while item < stop:
         image, begin = item // height, item % height
         end = min(height, begin + stop - item)
-        cleared = begin  # a row is cleared when the first window reaches it: it stays in cache
+        cleared = begin  # a row is cleared when the first window reaches it, to stay in cache
         for row in range(max(0, -(-(begin + ph - kh + 1) // sh)), g.shape[1]):
             top = row * sh - ph
             if top >= end:
@@ -172,10 +169,10 @@ def _kernel(mean: bool) -> KernelPair:
         return y, None if mean else y
 
     def backward(
-        g: Array, saved: Array | None, needs: Sequence[Any], x: Array, *, size: Pair,
+        g: Array, saved: Array | None, grads_out: GradsOut, x: Array, *, size: Pair,
         stride: Pair, padding: Pair,
     ) -> tuple[Array | None]:  # fmt: skip
-        dx = place(needs[0], x.shape)
+        dx = grad_memory(grads_out[0], x.shape)
         if dx is not None:
             rows = x.shape[0] * x.shape[1]
             launch(
@@ -184,7 +181,7 @@ def _kernel(mean: bool) -> KernelPair:
             )  # fmt: skip
         return (dx,)
 
-    return KernelPair(forward, backward)
+    return KernelPair(forward, backward, writes=True)
 
 
 KERNELS = {"max_pool2d": _kernel(mean=False), "avg_pool2d": _kernel(mean=True)}

@@ -1,6 +1,6 @@
 """Sum and mean, of a whole array or along axes; the norm of several arrays.
 
-Arrays are cut into pieces by their sizes alone, so that results do not depend on the threads.
+Arrays are divided into pieces by their sizes alone, so that results do not depend on the threads.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, spl
 __all__ = ["PRIMITIVES", "add_pieces", "global_norm"]
 
 f4, f8 = np.float32, np.float64
-WIDE, TILE = 64, 2048  # numbers that a row should have, and how many at a time
-LEAST = 1 << 15  # numbers, below which NumPy is faster, in float64 too
+WIDE, TILE = 64, 2048  # least numbers of a row, and numbers at a time
+LEAST = 1 << 15  # numbers below which NumPy is faster, also in float64
 
 
 @kernel
@@ -51,7 +51,7 @@ def sum_columns(
     chunk, start, stop, x: Vector, totals: Doubles, pieces: int, y: Nullable[Vector], divisor: int,
     work: Matrix, C: int, N: int,
 ):  # fmt: skip
-    """As `sum_pieces`, over the middle axis of x (A, N, C); the workspace has a row a chunk.
+    """Like `sum_pieces`, over the middle axis of x (A, N, C); the workspace has a row a chunk.
 
     Long rows are cut into tiles, short ones are joined.
     """
@@ -93,7 +93,7 @@ def add_pieces(chunk, start, stop, sums: Doubles, y: Vector, divisor: int, piece
 
 @kernel
 def squares_of_pieces(chunk, start, stop, x: Vector, sums: Doubles, pieces: int, first: int):
-    """Sums of squares of the pieces of x, from ``sums[first]`` on; in float64 none overflows."""
+    """Sums of squares of the pieces of x, in float64 against overflow, from ``sums[first]`` on."""
     for piece in range(start, stop):
         part = x[x.size * piece // pieces : x.size * (piece + 1) // pieces]
         total = f8(0.0)
@@ -129,12 +129,12 @@ def _reduce(x: Any, axis: Any, keepdims: bool, mean: bool) -> Any:
         return _sum_middle(x, 1, x.size, 1, (1,) * x.ndim if keepdims else (), divisor)
     axes = _axes(axis, x.ndim) if x.size >= LEAST else []
     if not axes:
-        return NotImplemented  # errors, small arrays and what needs no sum are NumPy's
+        return NotImplemented  # errors, small arrays and empty tuples of axes: NumPy's
     shape, sizes = list(x.shape), x.shape
     for i in reversed(axes):
         shape[i : i + 1] = [1] if keepdims else []
     divisor = math.prod(sizes[i] for i in axes) if mean else 1
-    while axes:  # axes side by side at a time, the last ones first
+    while axes:  # neighbouring axes at a time, the last ones first
         end = axes.pop() + 1
         begin = end - 1
         while axes and axes[-1] == begin - 1:
@@ -147,7 +147,7 @@ def _reduce(x: Any, axis: Any, keepdims: bool, mean: bool) -> Any:
 
 
 def _axes(axis: Any, ndim: int) -> list[int]:
-    """Numbers of axes in their order; none if one does not exist or is named twice."""
+    """Return sorted axes; empty if one does not exist or is repeated."""
     named = axis if isinstance(axis, tuple) else (axis,)
     if not all(isinstance(i, int | np.integer) and -ndim <= i < ndim for i in named):
         return []

@@ -1,15 +1,14 @@
-"""Layer and RMS normalisation: each row (the last axis) for itself."""
+"""Layer and RMS normalisation of each row (the last axis)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from nnlib_backends.base import KernelPair
+from nnlib_backends.base import GradsOut, KernelPair
 from nnlib_backends.numpy_backend.codegen.arguments import (
     Cube,
     Doubles,
@@ -28,7 +27,7 @@ from nnlib_backends.numpy_backend.codegen.exact_sums import (
     total_of,
     total_of_squares,
 )  # fmt: skip
-from nnlib_backends.numpy_backend.codegen.host import ELEMENTS, place, require
+from nnlib_backends.numpy_backend.codegen.host import ELEMENTS, grad_memory, require
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
 
 __all__ = ["KERNELS", "check_parameters", "dense_or_none", "flat"]
@@ -67,7 +66,7 @@ def row_norm_backward(
 ):  # fmt: skip
     """Rows ``start … stop`` of x (N, D), and their sums for dw and db, (chunks, 2, D).
 
-    The totals are those sums once more, as float64, where there are many rows.
+    The totals are the sums in float64, used for many rows.
     """
     count, columns = f4(x.shape[1]), x.shape[1]
     own = 2 * chunk * columns
@@ -101,7 +100,7 @@ def row_norm_backward(
 
 @njit
 def _sums(row, source, mean):
-    """Of a row, and of its products with distances from a mean."""
+    """Return the sum of a row, and of its products with ``source - mean``."""
     total, product = f8(0.0), f8(0.0)
     for begin in range(0, row.size, BLOCK):
         up, x = row[begin : begin + BLOCK], source[begin : begin + BLOCK]
@@ -119,14 +118,14 @@ def add_partial_sums(
     chunk, start, stop, sums: Cube, dw: Nullable[Vector], db: Nullable[Vector],
     totals: Nullable[Doubles],
 ):  # fmt: skip
-    """Add the sums (chunks, 2, D), and those in float64, up over the chunks."""
+    """Add up the sums (chunks, 2, D), and those in float64, over the chunks."""
     add_over_chunks(sums, totals, 0, dw, start, stop)
     add_over_chunks(sums, totals, 1, db, start, stop)
 
 
 @njit
 def add_over_chunks(sums, totals, which, out, start, stop):
-    """Add up the sums of one kind, if wanted."""
+    """Add up one of the two sums, if ``out`` is given."""
     if is_given(out):
         out = out[start:stop]
         for j in range(out.size):
@@ -139,14 +138,14 @@ def add_over_chunks(sums, totals, which, out, start, stop):
 
 
 def flat(x: Array) -> tuple[Array, int]:
-    """Return (..., D) as (N, D), C-contiguous, and how many chunks that is worth."""
+    """Return (..., D) as (N, D), C-contiguous, and the number of chunks."""
     x = dense(x)
     x = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     return x, min(len(x), split(x.size, ELEMENTS)) or 1
 
 
 def dense_or_none(x: Array | None) -> Array | None:
-    """Return a parameter as kernels take it."""
+    """Return a parameter C-contiguous; None stays."""
     return None if x is None else dense(x)
 
 
@@ -171,11 +170,11 @@ def _row_forward(
 
 
 def _row_backward(
-    g: Array, saved: Array, needs: Sequence[Any], x: Array, weight: Array | None, centre: bool
+    g: Array, saved: Array, grads_out: GradsOut, x: Array, weight: Array | None, centre: bool
 ) -> list[Array | None]:
     rows, chunks = flat(x)
-    dx = place(needs[0], x.shape)
-    learned = [place(need, x.shape[-1:]) for need in needs[1:]]
+    dx = grad_memory(grads_out[0], x.shape)
+    learned = [grad_memory(out, x.shape[-1:]) for out in grads_out[1:]]
     dw, db = [*learned, None][:2]
     shape = (chunks, 2, x.shape[-1])
     sums = empty(shape) if dw is not None or db is not None else None
@@ -191,7 +190,7 @@ def _row_backward(
 
 
 def _used(parts: Array, items: int) -> Array:
-    """Those parts that a chunk of items has written: the last chunks may have got none."""
+    """Return the parts that chunks have written: the last chunks may be empty."""
     return parts[: -(-items // -(-items // len(parts)))] if items else parts[:0]
 
 
@@ -202,9 +201,9 @@ def _layer_norm(
 
 
 def _layer_norm_backward(
-    g: Array, saved: Array, needs: Sequence[Any], x: Array, weight: Any, bias: Any, *, eps: float
+    g: Array, saved: Array, grads_out: GradsOut, x: Array, weight: Any, bias: Any, *, eps: float
 ) -> list[Array | None]:
-    return _row_backward(g, saved, needs, x, weight, True)
+    return _row_backward(g, saved, grads_out, x, weight, True)
 
 
 def _rms_norm(x: Array, weight: Array | None, *, eps: float) -> tuple[Array, Array]:
@@ -212,12 +211,12 @@ def _rms_norm(x: Array, weight: Array | None, *, eps: float) -> tuple[Array, Arr
 
 
 def _rms_norm_backward(
-    g: Array, saved: Array, needs: Sequence[Any], x: Array, weight: Any, *, eps: float
+    g: Array, saved: Array, grads_out: GradsOut, x: Array, weight: Any, *, eps: float
 ) -> list[Array | None]:
-    return _row_backward(g, saved, needs, x, weight, False)
+    return _row_backward(g, saved, grads_out, x, weight, False)
 
 
 KERNELS: dict[str, KernelPair] = {
-    "layer_norm": KernelPair(_layer_norm, _layer_norm_backward),
-    "rms_norm": KernelPair(_rms_norm, _rms_norm_backward),
+    "layer_norm": KernelPair(_layer_norm, _layer_norm_backward, writes=True),
+    "rms_norm": KernelPair(_rms_norm, _rms_norm_backward, writes=True),
 }

@@ -1,4 +1,4 @@
-"""The gradient of a slice: zeros, and what comes back at the slice's place."""
+"""The gradient of a slice: zeros, with the result's gradient at the slice's position."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ZERO = np.float32(0.0)
 def put_slice(chunk, start, stop, values: Matrix, y: Matrix, first: int):
     """Numbers ``start … stop`` of y (rows, size): values (rows, n) in columns from ``first`` on.
 
-    A chunk has some of y's numbers, and may begin and end inside a row: there may be one only.
+    A chunk may begin and end inside a row.
     """
     size, last = y.shape[1], first + values.shape[1]
     for r in range(start // size, (stop + size - 1) // size):
@@ -36,7 +36,7 @@ def put_slice(chunk, start, stop, values: Matrix, y: Matrix, first: int):
 
 
 def _cut(key: Any, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
-    """Return axis, start and stop, if a key cuts one piece out of one axis at most."""
+    """Return axis, start and stop, if a key slices one axis at most, with a step of 1."""
     parts = key if isinstance(key, tuple) else (key,)
     if len(parts) > len(shape):
         return None
@@ -60,7 +60,7 @@ def _cut(key: Any, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
 def _put(values: Any, *, key: Any, shape: tuple[int, ...]) -> Any:
     cut = _cut(key, shape)
     if cut is None or not is_float32(values) or 0 in shape:
-        return NotImplemented  # as NumPy does it
+        return NotImplemented
     axis, start, stop = cut
     y, rows, inner = empty(shape), math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
     launch(

@@ -1,20 +1,18 @@
-"""Softmax, its logarithm, and the cross-entropies.
+"""Softmax, log-softmax, and the cross-entropies.
 
-Rows may be short (ten classes) or long (a vocabulary).  So that the exponential is computed on full
-SIMD registers either way, several short rows are shifted by their maxima first, and then
-exponentiated as one vector.
+Short rows (ten classes) are first shifted by their maxima, and then exponentiated together as one
+vector, to fill SIMD registers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from nnlib_backends.base import IGNORED, KernelPair, PrimitiveKernel
+from nnlib_backends.base import IGNORED, GradsOut, KernelPair, PrimitiveKernel
 from nnlib_backends.numpy_backend.codegen import math as fn
 from nnlib_backends.numpy_backend.codegen.arguments import (
     CpuKernel,
@@ -33,9 +31,9 @@ from nnlib_backends.numpy_backend.codegen.exact_sums import (
 )  # fmt: skip
 from nnlib_backends.numpy_backend.codegen.host import (
     ELEMENTS,
+    grad_memory,
     is_float32,
     long_integers,
-    place,
     require,
 )
 from nnlib_backends.numpy_backend.kernels.activation import each
@@ -46,12 +44,12 @@ __all__ = ["KERNELS", "PRIMITIVES"]
 f4, i4 = np.float32, np.int32
 ZERO, ONE = f4(0.0), f4(1.0)
 LOWEST = i4(-(2**31))
-BLOCK = 2048  # numbers that are exponentiated at a time
+BLOCK = 2048  # numbers exponentiated at a time
 
 
 @njit
 def largest(row):
-    """Maximum of a row, compared as integers, which LLVM vectorises; a NaN shows up later."""
+    """Maximum of a row, compared as integers, which LLVM vectorises; NaN comes from later steps."""
     best = LOWEST
     for j in range(row.size):
         best = max(best, fn.bits_of(row[j]))
@@ -167,10 +165,10 @@ def softmax_cross_entropy_forward(
         exponentiate(part)
         for r in range(top, end):
             row = block[(r - top) * columns : (r - top + 1) * columns]
-            label = min(max(labels[r], 0), columns - 1)  # what is out of range is refused elsewhere
+            label = min(max(labels[r], 0), columns - 1)  # labels out of range are refused elsewhere
             total, log_total = total_and_log(row)
             saved[r, 1] = f4(1.0 / total)
-            # not max + log(total) - logit, which loses all digits between large logits
+            # not max + log(total) - logit, which loses digits where logits are large
             losses[r] = fn.less(log_total, fn.less(x[r, label], saved[r, 0]))
             if labels[r] == IGNORED:
                 losses[r] = ZERO
@@ -232,7 +230,7 @@ def _chunks(rows: int, columns: int) -> int:
 
 
 def _workspace(rows: int, columns: int) -> Array:
-    """One block for each chunk, as the kernels divide the rows."""
+    """Allocate a block for each chunk."""
     return empty((_chunks(rows, columns), max(BLOCK, columns)))
 
 
@@ -248,7 +246,7 @@ def _by_rows(kernel: CpuKernel, *args: Any, shape: tuple[int, ...], work: bool =
 
 
 def _last_axis(forwards: CpuKernel, backwards: CpuKernel, work: bool) -> PrimitiveKernel:
-    """Kernel of a primitive that works along the last axis (others it leaves to NumPy)."""
+    """Return the kernels of a primitive along the last axis; NumPy computes other axes."""
 
     def forward(x: Any, *, axis: Any = -1) -> Any:
         if not is_float32(x) or x.ndim == 0 or axis not in (-1, x.ndim - 1):
@@ -279,9 +277,9 @@ def _cross_entropy(logits: Array, labels: Array) -> tuple[Array, Any]:
 
 
 def _cross_entropy_backward(
-    g: Array, saved: Array, needs: Sequence[Any], logits: Array, labels: Array
+    g: Array, saved: Array, grads_out: GradsOut, logits: Array, labels: Array
 ) -> tuple[Array | None, None]:
-    dx = place(needs[0], logits.shape)
+    dx = grad_memory(grads_out[0], logits.shape)
     if dx is not None and dx.size:
         launch(
             softmax_cross_entropy_backward, dense(g), dense(logits), long_integers(labels), saved,
@@ -297,17 +295,17 @@ def _sigmoid(x: Array, targets: Array) -> tuple[Array, None]:
 
 
 def _sigmoid_backward(
-    g: Array, saved: None, needs: Sequence[Any], x: Array, targets: Array
+    g: Array, saved: None, grads_out: GradsOut, x: Array, targets: Array
 ) -> tuple[Array | None, Array | None]:
-    dx, dt = place(needs[0], x.shape), place(needs[1], x.shape)
+    dx, dt = grad_memory(grads_out[0], x.shape), grad_memory(grads_out[1], x.shape)
     g = dense(g)
     each(sigmoid_cross_entropy_backward, g, dense(x), dense(targets), dx, dt, out=g)
     return dx, dt
 
 
 KERNELS: dict[str, KernelPair] = {
-    "softmax_cross_entropy": KernelPair(_cross_entropy, _cross_entropy_backward),
-    "sigmoid_cross_entropy": KernelPair(_sigmoid, _sigmoid_backward),
+    "softmax_cross_entropy": KernelPair(_cross_entropy, _cross_entropy_backward, writes=True),
+    "sigmoid_cross_entropy": KernelPair(_sigmoid, _sigmoid_backward, writes=True),
 }
 
 PRIMITIVES: dict[str, PrimitiveKernel] = {

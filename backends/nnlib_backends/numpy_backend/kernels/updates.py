@@ -1,6 +1,7 @@
 """Update rules of the optimizers: one pass over parameters, gradients and state.
 
-The formulas are those of the definitions in ``nnlib/optim``, for float32 vectors.
+The formulas are those of the definitions in ``nnlib/optim``, for float32 vectors.  Nothing changes
+if ``skip``, (1,), is given and not 0.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ _ADAGRAD, _ADAM, _RMSPROP, _SGD = map(positions, ("adagrad", "adam", "rmsprop", 
 @kernel
 def sgd_update(
     chunk, start, stop, p: Vector, g: Vector, buffer: Nullable[Vector], scalars: Vector,
-    nesterov: int,
+    nesterov: int, skip: Nullable[Vector],
 ):  # fmt: skip
     """SGD of parameters ``p``, gradients ``g`` and momentum ``buffer``, all (n,)."""
+    if is_given(skip) and skip[0] != f4(0.0):
+        return
     n = scalars
     lr, momentum, decay = n[_SGD.lr], n[_SGD.momentum], n[_SGD.weight_decay]
     one_minus_dampening = n[_SGD.one_minus_dampening]
@@ -48,12 +51,14 @@ def sgd_update(
 @kernel
 def adam_update(
     chunk, start, stop, p: Vector, g: Vector, m: Vector, v: Vector, largest: Nullable[Vector],
-    scalars: Vector, decoupled: int,
+    scalars: Vector, decoupled: int, skip: Nullable[Vector],
 ):  # fmt: skip
     """Adam of parameters ``p``, gradients ``g`` and moments, all (n,).
 
-    Decoupled, ``decay`` is the factor that decays the weights.
+    If decoupled, ``decay`` is the factor of the weights.
     """
+    if is_given(skip) and skip[0] != f4(0.0):
+        return
     n = scalars
     step_size, eps, beta1, beta2 = n[_ADAM.step_size], n[_ADAM.eps], n[_ADAM.beta1], n[_ADAM.beta2]
     one_minus_beta1, one_minus_beta2 = n[_ADAM.one_minus_beta1], n[_ADAM.one_minus_beta2]
@@ -77,16 +82,18 @@ def adam_update(
         d = g[i] + decay * w
         m[i] = beta1 * m[i] + one_minus_beta1 * d
         v[i] = beta2 * v[i] + one_minus_beta2 * d * d
-        largest[i] = largest[i] if largest[i] >= v[i] else v[i]  # a NaN stays
+        largest[i] = largest[i] if largest[i] >= v[i] else v[i]  # NaN stays NaN
         p[i] = w - step_size * m[i] / (math.sqrt(largest[i]) + eps)
 
 
 @kernel
 def rmsprop_update(
     chunk, start, stop, p: Vector, g: Vector, v: Vector, m: Nullable[Vector],
-    buffer: Nullable[Vector], scalars: Vector,
+    buffer: Nullable[Vector], scalars: Vector, skip: Nullable[Vector],
 ):  # fmt: skip
     """RMSprop of parameters ``p``, gradients ``g``, moments and momentum ``buffer``, all (n,)."""
+    if is_given(skip) and skip[0] != f4(0.0):
+        return
     n = scalars
     lr, eps, alpha = n[_RMSPROP.lr], n[_RMSPROP.eps], n[_RMSPROP.alpha]
     one_minus_alpha = n[_RMSPROP.one_minus_alpha]
@@ -110,8 +117,13 @@ def rmsprop_update(
 
 
 @kernel
-def adagrad_update(chunk, start, stop, p: Vector, g: Vector, total: Vector, scalars: Vector):
+def adagrad_update(
+    chunk, start, stop, p: Vector, g: Vector, total: Vector, scalars: Vector,
+    skip: Nullable[Vector],
+):  # fmt: skip
     """Adagrad of parameters ``p``, gradients ``g`` and the ``total`` of their squares, all (n,)."""
+    if is_given(skip) and skip[0] != f4(0.0):
+        return
     n = scalars
     lr, eps, decay = n[_ADAGRAD.lr], n[_ADAGRAD.eps], n[_ADAGRAD.weight_decay]
     p, g, v = p[start:stop], g[start:stop], total[start:stop]
@@ -122,32 +134,50 @@ def adagrad_update(chunk, start, stop, p: Vector, g: Vector, total: Vector, scal
 
 
 def sgd(
-    p: Array, g: Array, buffer: Array | None, scalars: Array, *, nesterov: bool, decayed: bool
-) -> None:
+    p: Array, g: Array, buffer: Array | None, scalars: Array, *, skip: Array | None,
+    nesterov: bool, decayed: bool,
+) -> None:  # fmt: skip
     """Stochastic gradient descent with momentum; without decay the number is 0."""
-    launch(sgd_update, p, g, buffer, scalars, nesterov, items=p.size, chunks=split(p.size, _LEAST))
+    chunks = split(p.size, _LEAST)
+    launch(
+        sgd_update, p, g, buffer, scalars, nesterov, None if skip is None else skip.reshape(1),
+        items=p.size, chunks=chunks,
+    )  # fmt: skip
 
 
 def adam(
     p: Array, g: Array, m: Array, v: Array, largest: Array | None, scalars: Array, *,
-    decayed: bool, decoupled: bool,
+    skip: Array | None, decayed: bool, decoupled: bool,
 ) -> None:  # fmt: skip
     """Adam, AMSGrad and AdamW."""
     chunks = split(p.size, _LEAST)
-    launch(adam_update, p, g, m, v, largest, scalars, decoupled, items=p.size, chunks=chunks)
+    launch(
+        adam_update, p, g, m, v, largest, scalars, decoupled,
+        None if skip is None else skip.reshape(1), items=p.size, chunks=chunks,
+    )  # fmt: skip
 
 
 def rmsprop(
     p: Array, g: Array, v: Array, m: Array | None, buffer: Array | None, scalars: Array, *,
-    decayed: bool,
+    skip: Array | None, decayed: bool,
 ) -> None:  # fmt: skip
     """RMSprop, centred or not, with or without momentum."""
-    launch(rmsprop_update, p, g, v, m, buffer, scalars, items=p.size, chunks=split(p.size, _LEAST))
+    chunks = split(p.size, _LEAST)
+    launch(
+        rmsprop_update, p, g, v, m, buffer, scalars, None if skip is None else skip.reshape(1),
+        items=p.size, chunks=chunks,
+    )  # fmt: skip
 
 
-def adagrad(p: Array, g: Array, total: Array, scalars: Array, *, decayed: bool) -> None:
+def adagrad(
+    p: Array, g: Array, total: Array, scalars: Array, *, skip: Array | None, decayed: bool
+) -> None:
     """Adagrad."""
-    launch(adagrad_update, p, g, total, scalars, items=p.size, chunks=split(p.size, _LEAST))
+    chunks = split(p.size, _LEAST)
+    launch(
+        adagrad_update, p, g, total, scalars, None if skip is None else skip.reshape(1),
+        items=p.size, chunks=chunks,
+    )  # fmt: skip
 
 
 UPDATES: dict[str, Callable[..., Any]] = {

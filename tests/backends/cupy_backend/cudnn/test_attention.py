@@ -5,6 +5,7 @@ import pytest
 from described_gpu import problems
 from fake_cudnn import GENERAL, World, on_device
 
+from nnlib_backends.base import GradOut, anywhere
 from nnlib_backends.cupy_backend.cudnn import attention_graph
 
 TOLERANCE = {"float16": 3e-3, "bfloat16": 2e-2}
@@ -28,10 +29,10 @@ def close(actual, expected, dtype="bfloat16"):
     assert error <= TOLERANCE[dtype] * max(np.abs(expected).max(), 1)
 
 
-def check(world, name, arrays, needs=None, dtype="bfloat16", **options):
+def check(world, name, arrays, needed=None, dtype="bfloat16", **options):
     """Compare result and gradients with the general kernel's in float64; return what was asked."""
     options = {**PLAIN, **options}
-    needs = needs or (*[True] * (len(arrays) - 2), False, False)
+    needed = needed or (*[True] * (len(arrays) - 2), False, False)
     kernel, general = world.kernels[name], GENERAL[name]
     before = len(world.log)
     y, saved = kernel.forward(*arrays, **options)
@@ -40,10 +41,10 @@ def check(world, name, arrays, needs=None, dtype="bfloat16", **options):
     assert y.dtype == arrays[0].dtype
     close(y, expected, dtype)
     g = normal(*y.shape, dtype=dtype)
-    found = kernel.backward(g, saved, needs, *arrays, **options)
-    wanted = general.backward(wide(g), weights, needs, *exact, **options)
-    for array, gradient, want, need in zip(arrays, found, wanted, needs, strict=True):
-        if need:
+    found = kernel.backward(g, saved, anywhere(needed), *arrays, **options)
+    wanted = general.backward(wide(g), weights, anywhere(needed), *exact, **options)
+    for array, gradient, want, is_needed in zip(arrays, found, wanted, needed, strict=True):
+        if is_needed:
             assert gradient.dtype == array.dtype
             close(gradient, want, dtype)
         else:
@@ -87,8 +88,10 @@ def test_a_query_that_sees_nothing_gets_nothing(world):
     assert np.all(np.asarray(y)[0, 2] == 0)
     g = on_device(np.zeros(y.shape), "bfloat16")
     g[0, 2] = 1
-    needs = (True, False, False)
-    d = world.kernels["self_attention"].backward(g, saved, needs, qkv, mask, None, **PLAIN)[0]
+    needed = (True, False, False)
+    d = world.kernels["self_attention"].backward(
+        g, saved, anywhere(needed), qkv, mask, None, **PLAIN
+    )[0]
     assert np.all(np.asarray(d) == 0)
 
 
@@ -109,7 +112,7 @@ def test_a_gradient_goes_where_it_belongs(world):
     kernel, qkv = world.kernels["self_attention"], normal(2, 6, 3, 3, 8)
     y, saved = kernel.forward(qkv, None, None, **PLAIN)
     home = on_device(np.zeros(qkv.shape), "bfloat16")
-    found = kernel.backward(y, saved, (home, False, False), qkv, None, None, **PLAIN)
+    found = kernel.backward(y, saved, (GradOut(home), None, None), qkv, None, None, **PLAIN)
     assert found[0] is home
     assert np.any(np.asarray(home) != 0)
 
@@ -166,9 +169,9 @@ def test_wider_floats_go_to_the_products(world, dtype):
     y, saved = world.kernels["self_attention"].forward(*arrays, **PLAIN)
     expected, weights = GENERAL["self_attention"].forward(*arrays, **PLAIN)
     np.testing.assert_array_equal(y, expected)
-    needs = (True, False, False)
-    found = world.kernels["self_attention"].backward(y, saved, needs, *arrays, **PLAIN)
-    wanted = GENERAL["self_attention"].backward(y, weights, needs, *arrays, **PLAIN)
+    needed = (True, False, False)
+    found = world.kernels["self_attention"].backward(y, saved, anywhere(needed), *arrays, **PLAIN)
+    wanted = GENERAL["self_attention"].backward(y, weights, anywhere(needed), *arrays, **PLAIN)
     np.testing.assert_array_equal(found[0], wanted[0])
     assert world.log == []
 
@@ -185,7 +188,7 @@ def test_gradients_by_masks_and_factors_come_from_the_products(world):
     """They need all weights, which are computed once more."""
     mask, factor = normal(2, 3, 6, 6, dtype="float32"), normal(2, 3, 6, 6, dtype="float32")
     arrays = (normal(2, 6, 3, 3, 8), mask, factor)
-    asked = check(world, "self_attention", arrays, needs=(True, True, True), scale=0.3)
+    asked = check(world, "self_attention", arrays, needed=(True, True, True), scale=0.3)
     assert asked == ["attend"]
 
 

@@ -8,7 +8,8 @@ import pytest
 from described_gpu import problems
 from fake_cudnn import GENERAL, on_device
 
-from nnlib_backends.cupy_backend.cudnn.convolution import Around
+from nnlib_backends.base import GradOut, anywhere
+from nnlib_backends.cupy_backend.cudnn.convolution import Epilogue
 
 OPTIONS = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
 PATCHES = GENERAL["conv2d"]
@@ -40,7 +41,7 @@ def reference(g, x, weight, bias, **options):
     """Result and gradients in float64, of the numbers that the kernel gets."""
     g, x, weight, bias = (a.astype(np.float64).view(np.ndarray) for a in (g, x, weight, bias))
     y, saved = PATCHES.forward(x, weight, bias, **options)
-    return y, PATCHES.backward(g, saved, ALL, x, weight, bias, **options)
+    return y, PATCHES.backward(g, saved, anywhere(ALL), x, weight, bias, **options)
 
 
 def close(actual, expected, tolerance=1e-5):
@@ -59,7 +60,7 @@ def test_agrees_with_patches(world, options, activation):
     kernel = world.kernels["conv2d"]
     x, weight, bias, g = arrays(**options)
     y, saved = kernel.forward(x, weight, bias, **options)
-    gradients = kernel.backward(g, saved, ALL, x, weight, bias, **options)
+    gradients = kernel.backward(g, saved, anywhere(ALL), x, weight, bias, **options)
     expected, wanted = reference(g, x, weight, bias, **options)
     close(y, expected)
     for actual, want in zip(gradients, wanted, strict=True):
@@ -77,7 +78,7 @@ def test_mixed_precision(world, dtype, parameters, channels, activation):
     parameters = dtype if parameters == "as the data" else parameters
     x, weight, bias, g = arrays(dtype, parameters, channels=channels, **options)
     y, saved = kernel.forward(x, weight, bias, **options)
-    gradients = kernel.backward(g, saved, ALL, x, weight, bias, **options)
+    gradients = kernel.backward(g, saved, anywhere(ALL), x, weight, bias, **options)
     assert y.dtype == x.dtype
     assert [d.dtype for d in gradients] == [x.dtype, weight.dtype, weight.dtype]
     rounded = [a.astype(dtype) for a in (weight, bias)]
@@ -107,7 +108,7 @@ def test_first_layers_get_channels_of_zeros(world, dtype):
     kernel = world.kernels["conv2d"]
     x, weight, bias, g = arrays(dtype, channels=3)
     _, saved = kernel.forward(x, weight, bias, **OPTIONS)
-    gradients = kernel.backward(g, saved, ALL, x, weight, bias, **OPTIONS)
+    gradients = kernel.backward(g, saved, anywhere(ALL), x, weight, bias, **OPTIONS)
     _, wanted = reference(g, x, weight, bias, **OPTIONS)
     for actual, want in zip(gradients, wanted, strict=True):
         close(actual, want, TOLERANCE[dtype])
@@ -136,9 +137,9 @@ def test_gradients_go_where_they_belong(world):
         world.tf32 = channels == 3
         x, weight, bias, g = arrays(dtype, "float32", channels=channels)
         flat = on_device(np.full(weight.size + 6, np.nan))
-        homes = (True, flat[:-6].reshape(weight.shape), flat[-6:])
+        homes = (None, flat[:-6].reshape(weight.shape), flat[-6:])
         _, saved = kernel.forward(x, weight, bias, **OPTIONS)
-        gradients = kernel.backward(g, saved, homes, x, weight, bias, **OPTIONS)
+        gradients = kernel.backward(g, saved, [*map(GradOut, homes)], x, weight, bias, **OPTIONS)
         assert gradients[1] is homes[1]
         assert gradients[2] is homes[2]
         _, wanted = reference(g, x, weight.astype(dtype), bias, **OPTIONS)
@@ -152,10 +153,11 @@ def test_filters_gradient_is_written_by_cudnn_itself(world, monkeypatch):
     home, seen = on_device(np.empty(weight.shape)), []
     run = world.planner.run
     monkeypatch.setattr(world.planner, "run", lambda p, b: seen.append(b) or run(p, b))
-    kernel.backward(g, (None,) * 3, (False, home, False), x, weight, bias, **OPTIONS)
+    kernel.backward(g, (None,) * 3, (None, GradOut(home), None), x, weight, bias, **OPTIONS)
     assert seen[0][2] is home
     moved = on_device(np.empty(weight.size + 1))[1:].reshape(weight.shape)  # 4 bytes too far
-    found = kernel.backward(g, (None,) * 3, (False, moved, False), x, weight, bias, **OPTIONS)[1]
+    outs = (None, GradOut(moved), None)
+    found = kernel.backward(g, (None,) * 3, outs, x, weight, bias, **OPTIONS)[1]
     assert found is moved
     np.testing.assert_array_equal(found, home)
 
@@ -172,23 +174,23 @@ def test_bias_gradient_and_derivative_are_one_pass_of_the_backends(world):
         d = g if y is None else g * (y > 0)
         return d, d.sum(axis=(0, 1, 2), out=out)
 
-    kernel = world.make(Around(activate, sum_bias))["conv2d"]
+    kernel = world.make(Epilogue(activate, sum_bias))["conv2d"]
     x, weight, bias, g = arrays()
     for activation, expected in (("relu", ["relu"]), (None, [None]), ("tanh", ["tanh"])):
         calls.clear()
         options = {**OPTIONS, "activation": activation}
         y, saved = kernel.forward(x, weight, bias, **options)
-        needs = (True, True, activation != "tanh")
-        gradients = kernel.backward(g, saved, needs, x, weight, bias, **options)
+        needed = (True, True, activation != "tanh")
+        gradients = kernel.backward(g, saved, anywhere(needed), x, weight, bias, **options)
         assert calls == expected
         result, wanted = reference(g, x, weight, bias, **options)
         close(y, result)
-        for actual, want, need in zip(gradients, wanted, needs, strict=True):
-            assert (actual is not None) == need
-            if need:
+        for actual, want, is_needed in zip(gradients, wanted, needed, strict=True):
+            assert (actual is not None) == is_needed
+            if is_needed:
                 close(actual, want)
-    home, saved, needs = on_device(np.zeros(6)), (None, None, None), (False, False)
-    db = kernel.backward(g, saved, (*needs, home), x, weight, bias, **OPTIONS)[2]
+    home, saved = on_device(np.zeros(6)), (None, None, None)
+    db = kernel.backward(g, saved, (None, None, GradOut(home)), x, weight, bias, **OPTIONS)[2]
     assert db is home
     close(home, g.astype(np.float64).sum(axis=(0, 1, 2)))
 
@@ -196,7 +198,9 @@ def test_bias_gradient_and_derivative_are_one_pass_of_the_backends(world):
 def test_only_what_is_needed_is_computed(world):
     x, weight, bias, g = arrays()
     kernel, saved = world.kernels["conv2d"], (None, None, None)
-    dx, dw, db = kernel.backward(g, saved, (False, True, False), x, weight, bias, **OPTIONS)
+    dx, dw, db = kernel.backward(
+        g, saved, anywhere((False, True, False)), x, weight, bias, **OPTIONS
+    )
     assert dx is None
     assert db is None
     assert dw.shape == weight.shape
@@ -212,7 +216,7 @@ def test_views_are_laid_out_and_aligned_first(world):
     g_view = np.ascontiguousarray(g.swapaxes(1, 2)).swapaxes(1, 2)
     operands = (x_view.view(type(x)), flat.reshape(weight.shape), bias)
     y, saved = kernel.forward(*operands, **OPTIONS)
-    gradients = kernel.backward(g_view.view(type(x)), saved, ALL, *operands, **OPTIONS)
+    gradients = kernel.backward(g_view.view(type(x)), saved, anywhere(ALL), *operands, **OPTIONS)
     expected, wanted = reference(g, x, weight, bias, **OPTIONS)
     close(y, expected)
     for actual, want in zip(gradients, wanted, strict=True):
@@ -227,7 +231,7 @@ def test_patches_do_what_cudnn_does_not(world, missing, dtype):
     kernel = world.kernels["conv2d"]
     x, weight, bias, g = arrays(dtype, "float32")
     y, saved = kernel.forward(x, weight, bias, **options)
-    gradients = kernel.backward(g, saved, ALL, x, weight, bias, **options)
+    gradients = kernel.backward(g, saved, anywhere(ALL), x, weight, bias, **options)
     expected, wanted = reference(g, x, weight, bias, **options)
     close(y, expected, TOLERANCE[dtype])
     assert [d.dtype for d in gradients] == [x.dtype, np.float32, np.float32]
@@ -241,7 +245,7 @@ def test_float64_and_empty_batches_go_to_the_patches(world):
     x, weight, bias, g = arrays("float64")
     y, saved = kernel.forward(x, weight, bias, **OPTIONS)
     assert y.dtype == np.float64
-    gradients = kernel.backward(g, saved, ALL, x, weight, bias, **OPTIONS)
+    gradients = kernel.backward(g, saved, anywhere(ALL), x, weight, bias, **OPTIONS)
     for actual, want in zip(gradients, reference(g, x, weight, bias, **OPTIONS)[1], strict=True):
         close(actual, want, 1e-12)
     x, weight, bias, _ = arrays()
@@ -274,6 +278,6 @@ def test_it_asks_for_what_is_planned_for_a_described_gpu(world, precision):
         weight, bias = on_device(np.ones((o, 5, 5, c))), on_device(np.ones(o))
         kernel = world.kernels["conv2d"]
         y, saved = kernel.forward(x, weight, bias, **options)
-        kernel.backward(y, saved, ALL, x, weight, bias, **options)
+        kernel.backward(y, saved, anywhere(ALL), x, weight, bias, **options)
         expected = [known[f"{direction} {c} {precision}"] for direction in problems.DIRECTIONS]
         assert list(world.planner._plans)[-3:] == expected

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from fake_cudnn import GENERAL, Device, Namespace
 
+from nnlib_backends.base import anywhere
 from nnlib_backends.cupy_backend.cudnn import cudnn_kernels
-from nnlib_backends.cupy_backend.cudnn.convolution import Around
+from nnlib_backends.cupy_backend.cudnn.convolution import Epilogue
 
 CONVOLUTION = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
 
@@ -23,7 +24,7 @@ def make(monkeypatch, cudnn):
     properties = {"name": b"NVIDIA H100 80GB HBM3"}
     runtime = SimpleNamespace(getDeviceProperties=lambda number: properties)
     cupy = SimpleNamespace(cuda=SimpleNamespace(runtime=runtime), empty=np.empty)
-    return cudnn_kernels.make_kernels(cupy, Device(), Namespace(), GENERAL, Around())
+    return cudnn_kernels.make_kernels(cupy, Device(), Namespace(), GENERAL, Epilogue())
 
 
 def test_missing_or_old_cudnn_says_why(monkeypatch):
@@ -49,7 +50,9 @@ def test_without_cudnn_the_first_use_says_once_that_it_is_slow(monkeypatch, caps
     for _ in range(2):
         y, saved = kernels["conv2d"].forward(x, weight, None, **CONVOLUTION)
         np.testing.assert_array_equal(y, expected)
-    kernels["conv2d"].backward(y, saved, (True, True, False), x, weight, None, **CONVOLUTION)
+    kernels["conv2d"].backward(
+        y, saved, anywhere((True, True, False)), x, weight, None, **CONVOLUTION
+    )
     qkv = np.ones((1, 4, 3, 2, 8), np.float32)
     kernels["self_attention"].forward(qkv, None, None, causal=True, scale=None)
     said = capsys.readouterr().err

@@ -4,7 +4,7 @@ import pytest
 from emulation import build
 
 from nnlib_backends.common.fused import activate, derive
-from nnlib_backends.cupy_backend.cudnn import make_around
+from nnlib_backends.cupy_backend.cudnn import make_epilogue
 
 pytestmark = pytest.mark.skipif(
     bool(emulation.missing_compiler()), reason=emulation.missing_compiler() or "none"
@@ -21,21 +21,21 @@ def backend(pytestconfig, tmp_path_factory):
 
 
 @pytest.fixture
-def around(backend):
-    return make_around(backend.launcher)
+def epilogue(backend):
+    return make_epilogue(backend.launcher)
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_own_kernels_do_what_is_around_a_convolution(backend, around, dtype, activation):
+def test_own_kernels_do_what_is_around_a_convolution(backend, epilogue, dtype, activation):
     z, g = (rng.normal(size=(2, 5, 7, 6)).astype(dtype) for _ in range(2))
     expected = activate(np, z, activation)
-    y = around.activate(backend.asarray(z), activation)
+    y = epilogue.activate(backend.asarray(z), activation)
     tolerance = {"float16": 2e-3, "float32": 1e-5, "float64": 1e-12}[dtype]
     np.testing.assert_allclose(backend.to_numpy(y), expected, rtol=tolerance, atol=tolerance)
     for result, name in ((y, activation), (None, None)):
         home = backend.xp.empty((6,), dtype="float64" if dtype == "float64" else "float32")
-        d, db = around.sum_bias(backend.asarray(g), result, name, home)
+        d, db = epilogue.sum_bias(backend.asarray(g), result, name, home)
         assert db is home
         before = derive(g, None if result is None else expected, name).astype("float64")
         np.testing.assert_allclose(backend.to_numpy(d), before, rtol=tolerance, atol=tolerance)
@@ -44,9 +44,9 @@ def test_own_kernels_do_what_is_around_a_convolution(backend, around, dtype, act
         )
 
 
-def test_what_they_are_not_made_for_is_left_to_others(backend, around):
+def test_what_they_are_not_made_for_is_left_to_others(backend, epilogue):
     y = backend.asarray(np.ones((1, 2, 2, 3), np.int32))
-    assert around.activate(y, "relu") is NotImplemented
-    assert around.sum_bias(y, None, None, None) is NotImplemented
+    assert epilogue.activate(y, "relu") is NotImplemented
+    assert epilogue.sum_bias(y, None, None, None) is NotImplemented
     empty = backend.asarray(np.ones((0, 2, 2, 3), np.float32))
-    assert around.sum_bias(empty, None, None, None) is NotImplemented
+    assert epilogue.sum_bias(empty, None, None, None) is NotImplemented

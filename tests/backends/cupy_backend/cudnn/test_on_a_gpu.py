@@ -11,6 +11,7 @@ import nnlib
 from nnlib import nn
 from nnlib.nn import functional as F
 from nnlib_backends import load_backend
+from nnlib_backends.base import anywhere
 from nnlib_backends.cupy_backend.cudnn import planner as planners
 from nnlib_backends.cupy_backend.cudnn.convolution import make_convolution
 from nnlib_backends.cupy_backend.tuning_cache import TuningCache
@@ -38,7 +39,7 @@ def close(cupy, actual, expected, tolerance):
     assert np.abs(actual - expected).max() <= tolerance * max(np.abs(expected).max(), 1)
 
 
-def compare(cupy, name, arrays, needs, precision, **options):
+def compare(cupy, name, arrays, needed, precision, **options):
     """Result and gradients, against those of the same numbers in float64."""
     kernel, general = cupy.kernels[name], GENERAL[name]
     device = [None if a is None else cupy.asarray(a) for a in arrays]
@@ -48,10 +49,10 @@ def compare(cupy, name, arrays, needs, precision, **options):
     assert y.dtype == arrays[0].dtype
     close(cupy, y, expected, TOLERANCE[precision])
     g = np.random.default_rng(1).normal(size=expected.shape).astype(arrays[0].dtype)
-    found = kernel.backward(cupy.asarray(g), saved, needs, *device, **options)
-    wanted = general.backward(g.astype(np.float64), kept, needs, *exact, **options)
-    for array, gradient, want, need in zip(arrays, found, wanted, needs, strict=True):
-        if need:
+    found = kernel.backward(cupy.asarray(g), saved, anywhere(needed), *device, **options)
+    wanted = general.backward(g.astype(np.float64), kept, anywhere(needed), *exact, **options)
+    for array, gradient, want, is_needed in zip(arrays, found, wanted, needed, strict=True):
+        if is_needed:
             assert gradient.dtype == array.dtype
             close(cupy, gradient, want, TOLERANCE[precision])
 
@@ -122,20 +123,20 @@ def test_attention(cupy, time, heads, features, mask, dropout, causal, precision
     factor = (rng.random((2, heads, time, time)) < 0.9) / np.float32(0.9) if dropout else None
     arrays = (masks[mask], None if factor is None else factor.astype(np.float32))
     options = {"causal": causal, "scale": None}
-    needs = (True, False, False)
-    compare(cupy, "self_attention", (qkv, *arrays), needs, precision, **options)
+    needed = (True, False, False)
+    compare(cupy, "self_attention", (qkv, *arrays), needed, precision, **options)
     parts = [np.ascontiguousarray(qkv[:, :, i]) for i in range(3)]
-    needs = (True, True, True, False, False)
-    compare(cupy, "attention", (*parts, *arrays), needs, precision, **options)
+    needed = (True, True, True, False, False)
+    compare(cupy, "attention", (*parts, *arrays), needed, precision, **options)
 
 
 def test_attention_of_the_last_queries(cupy):
     rng = np.random.default_rng(0)
     q, k, v = (rng.normal(size=(2, n, 3, 64)).astype(ml_dtypes.bfloat16) for n in (40, 77, 77))
-    needs = (True, True, True, False, False)
+    needed = (True, True, True, False, False)
     for causal in (False, True):
         arrays = (q, k, v, None, None)
-        compare(cupy, "attention", arrays, needs, "bfloat16", causal=causal, scale=None)
+        compare(cupy, "attention", arrays, needed, "bfloat16", causal=causal, scale=None)
 
 
 def test_gradients_of_attention_are_the_same_each_time(cupy):
@@ -145,7 +146,7 @@ def test_gradients_of_attention_are_the_same_each_time(cupy):
     y, saved = kernel.forward(qkv, None, None, **options)
     found = [
         cupy.to_numpy(
-            kernel.backward(y, saved, (True, False, False), qkv, None, None, **options)[0]
+            kernel.backward(y, saved, anywhere((True, False, False)), qkv, None, None, **options)[0]
         )
         for _ in range(5)
     ]

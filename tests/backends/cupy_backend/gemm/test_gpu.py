@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from nnlib_backends import load_backend
+from nnlib_backends.base import ANYWHERE, GradOut, anywhere
 from nnlib_backends.common import fused
 from nnlib_backends.cupy_backend.gemm import import_cublaslt, make_products
 from nnlib_backends.cupy_backend.gemm.linear import Linear
@@ -59,13 +60,14 @@ def test_linear(cupy, monkeypatch, sizes, dtype, sums_in_product, biased, activa
     close(cupy, y, DEFINITION.forward(*exact, activation=activation)[0], dtype)
     assert y.dtype == dtype
     g = normal(rows, n_out, dtype=dtype, seed=3)
-    needs = True, cupy.xp.empty(weight.shape, dtype=wide), biased
+    target = cupy.xp.empty(weight.shape, dtype=wide)
+    outs = ANYWHERE, GradOut(target), ANYWHERE if biased else None
     kept = None if activation is None else cupy.to_numpy(saved[0]).astype(np.float64)
-    grads = linear.backward(cupy.asarray(g), saved, needs, *given, activation=activation)
+    grads = linear.backward(cupy.asarray(g), saved, outs, *given, activation=activation)
     wanted = DEFINITION.backward(
-        g.astype(np.float64), kept, (True, True, biased), *exact, activation=activation
+        g.astype(np.float64), kept, anywhere((True, True, biased)), *exact, activation=activation
     )
-    assert grads[1] is needs[1]
+    assert grads[1] is target
     for gradient, expected, kind in zip(grads, wanted, (dtype, wide, wide), strict=True):
         if expected is not None:
             assert gradient.dtype == kind

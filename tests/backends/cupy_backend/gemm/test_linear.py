@@ -3,14 +3,14 @@ import numpy as np
 import pytest
 from fake_cublaslt import World
 
+from nnlib_backends.base import GradOut, anywhere
 from nnlib_backends.common import fused
-from nnlib_backends.cupy_backend.gemm.linear import MIXED, Linear, make_linear
+from nnlib_backends.cupy_backend.gemm.linear import Linear, make_linear
 from nnlib_backends.numpy_backend import namespace
 
 DEFINITION = fused.make_kernels(namespace)["linear"]
 ACTIVATIONS = [None, "relu", "tanh", "sigmoid", "gelu_tanh"]
 LOW = ["float16", "bfloat16"]
-GENERAL = fused.into_targets(DEFINITION)
 
 
 @pytest.fixture(params=["cublaslt", "without"])
@@ -24,7 +24,7 @@ def lt_world():
 
 
 def kernel(world):
-    return make_linear(world.products, world.launcher, GENERAL)
+    return make_linear(world.products, world.launcher, DEFINITION)
 
 
 @pytest.fixture(params=[False, True], ids=["columns", "product"])
@@ -64,9 +64,9 @@ def test_agrees_with_the_general_kernel(
     expected, kept = DEFINITION.forward(*given, activation=activation)
     close(y, expected, dtype)
     g = np.random.default_rng(1).standard_normal(y.shape).astype(dtype)
-    needs = (True, True, biased)
-    actual = linear.backward(g, saved, needs, *given, activation=activation)
-    wanted = DEFINITION.backward(g, kept, needs, *given, activation=activation)
+    needed = (True, True, biased)
+    actual = linear.backward(g, saved, anywhere(needed), *given, activation=activation)
+    wanted = DEFINITION.backward(g, kept, anywhere(needed), *given, activation=activation)
     for one, other in zip(actual, wanted, strict=True):
         if other is None:
             assert one is None
@@ -92,9 +92,11 @@ def test_data_of_16_bits_beside_float32_parameters(
     # derivatives are at this place
     kept = None if saved[0] is None else saved[0].astype(np.float64)
     g = np.random.default_rng(1).standard_normal(y.shape).astype(dtype)
-    needs = (True, True, biased)
-    dx, dw, db = linear.backward(g, saved, needs, *given, activation=activation)
-    wanted = DEFINITION.backward(g.astype(np.float64), kept, needs, *exact, activation=activation)
+    needed = (True, True, biased)
+    dx, dw, db = linear.backward(g, saved, anywhere(needed), *given, activation=activation)
+    wanted = DEFINITION.backward(
+        g.astype(np.float64), kept, anywhere(needed), *exact, activation=activation
+    )
     assert (dx.dtype, dw.dtype) == (dtype, np.float32)
     close(dx, wanted[0], dtype)
     # with an activation: 16 bits are what its derivative is multiplied in before the product
@@ -104,8 +106,9 @@ def test_data_of_16_bits_beside_float32_parameters(
         close(db, wanted[2], dtype if activation else "float32")
 
 
-def test_what_is_named_as_mixed():
-    assert {"linear", "matmul"} == MIXED
+def test_what_the_kernel_says_that_it_can(world):
+    linear = kernel(world)
+    assert (linear.half, linear.writes, linear.accumulates) == (True, True, True)
 
 
 @pytest.mark.parametrize("dtype", LOW)
@@ -114,7 +117,7 @@ def test_a_weight_is_rounded_once_for_both_passes(lt_world, dtype):
     linear = kernel(lt_world)
     y, saved = linear.forward(x, weight, bias)
     assert [array.dtype for array in saved if array is not None] == [dtype]
-    linear.backward(np.ones_like(y), saved, (True, True, True), x, weight, bias)
+    linear.backward(np.ones_like(y), saved, anywhere((True, True, True)), x, weight, bias)
     assert [call.dtypes for call in lt_world.lt.calls] == [
         (dtype, dtype), (dtype, "float32"), (dtype, dtype),
     ]  # fmt: skip
@@ -145,7 +148,7 @@ def test_bias_and_gelu_are_part_of_the_product(lt_world, dtype):
     y, saved = linear.forward(*given, activation="gelu_tanh")
     assert [call.epilogue for call in lt_world.lt.calls] == ["GELU_AUX_BIAS"]
     assert lt_world.driver.log == []
-    linear.backward(y, saved, (True, True, True), *given, activation="gelu_tanh")
+    linear.backward(y, saved, anywhere((True, True, True)), *given, activation="gelu_tanh")
     kernels = [name for name, _ in lt_world.driver.log]
     assert kernels == ["bias_gradient"]
     assert len(lt_world.lt.calls) == 3
@@ -194,12 +197,12 @@ def test_gradients_are_left_where_they_shall_lie(
     flat = np.full(5 * 7 + 3 + 5, np.nan, np.float32)
     homes = flat[:35].reshape(5, 7), flat[38:]
     place = np.empty_like(x)
-    needs = (place, *homes)
-    dx, dw, db = linear.backward(g, saved, needs, x, weight, bias, activation=activation)
+    outs = [GradOut(place), *map(GradOut, homes)]
+    dx, dw, db = linear.backward(g, saved, outs, x, weight, bias, activation=activation)
     assert (dx is place, dw is homes[0], db is homes[1]) == (True,) * 3
     kept = None if activation is None else y.astype(np.float64)
     expected = DEFINITION.backward(
-        *(g.astype(np.float64), kept, (True,) * 3),
+        *(g.astype(np.float64), kept, anywhere((True,) * 3)),
         *(a.astype(np.float64) for a in (x, weight, bias)), activation=activation,
     )  # fmt: skip
     for one, other in zip((dx, dw, db), expected, strict=True):
@@ -214,10 +217,10 @@ def test_nothing_is_computed_that_nobody_needs(lt_world):
     linear = kernel(lt_world)
     y, saved = linear.forward(x, weight, bias)
     before = len(lt_world.lt.calls)
-    assert linear.backward(y, saved, (False,) * 3, x, weight, bias) == (None,) * 3
+    assert linear.backward(y, saved, anywhere((False,) * 3), x, weight, bias) == (None,) * 3
     assert len(lt_world.lt.calls) == before
     assert lt_world.driver.log == []
-    dx, dw, db = linear.backward(y, saved, (True, False, False), x, weight, bias)
+    dx, dw, db = linear.backward(y, saved, anywhere((True, False, False)), x, weight, bias)
     assert (dx is not None, dw, db) == (True, None, None)
     assert len(lt_world.lt.calls) == before + 1
 
@@ -229,15 +232,15 @@ def test_where_the_gradient_of_a_bias_comes_from(lt_world, sums_in_product):
         y, saved = linear.forward(*given, activation=activation)
         lt_world.lt.calls.clear()
         lt_world.driver.log.clear()
-        linear.backward(y, saved, (False, True, True), *given, activation=activation)
+        linear.backward(y, saved, anywhere((False, True, True)), *given, activation=activation)
         in_product = sums_in_product and activation is None
         assert [c.epilogue for c in lt_world.lt.calls] == ["BGRADB" if in_product else "DEFAULT"]
         assert len(lt_world.driver.log) == (0 if in_product else 1)
     lt_world.lt.refuse = "BGRADB"
     wider = np.ones((9, 7), np.float32), *given[1:]
-    dw_db = linear.backward(np.ones((9, 5), np.float32), (None, None), (False, True, True), *wider)[
-        1:
-    ]
+    dw_db = linear.backward(
+        np.ones((9, 5), np.float32), (None, None), anywhere((False, True, True)), *wider
+    )[1:]
     np.testing.assert_allclose(dw_db[0], 9)
     np.testing.assert_allclose(dw_db[1], 9)
 
@@ -246,8 +249,8 @@ def test_a_gradient_that_repeats_one_number(lt_world, sums_in_product):
     """The gradient of a sum is a broadcast view."""
     x, weight, bias = arrays(6)
     g = np.broadcast_to(np.float32(2), (6, 5))
-    grads = kernel(lt_world).backward(g, (None, None), (True,) * 3, x, weight, bias)
-    expected = DEFINITION.backward(g, None, (True,) * 3, x, weight, bias)
+    grads = kernel(lt_world).backward(g, (None, None), anywhere((True,) * 3), x, weight, bias)
+    expected = DEFINITION.backward(g, None, anywhere((True,) * 3), x, weight, bias)
     for one, other in zip(grads, expected, strict=True):
         close(one, other, "float32")
 

@@ -15,7 +15,7 @@ from nnlib_backends.errors import CaptureError
 
 @pytest.fixture
 def cuda():
-    return fake_cuda.FakeCuda()
+    return fake_cuda.CudaDouble()
 
 
 @pytest.fixture
@@ -142,13 +142,13 @@ def test_the_time_of_a_graph(cuda, graphs):
 
 
 def test_numbers_arrive_together_and_none_is_overwritten_on_its_way(cuda, graphs):
-    feeder = graphs.new_feeder([3, 2], [np.float32, np.int64])
-    assert feeder.nbytes == 32
+    inputs = graphs.new_scalar_inputs([3, 2], [np.float32, np.int64])
+    assert inputs.nbytes == 32
     for step in range(6):
         cuda.log.clear()
-        feeder.send([[step, 0.5, -1.0], (step, -(2**63))])
-        np.testing.assert_array_equal(feeder.arrays[0].get(), np.float32([step, 0.5, -1]))
-        np.testing.assert_array_equal(feeder.arrays[1].get(), [step, -(2**63)])
+        inputs.send([[step, 0.5, -1.0], (step, -(2**63))])
+        np.testing.assert_array_equal(inputs.arrays[0].get(), np.float32([step, 0.5, -1]))
+        np.testing.assert_array_equal(inputs.arrays[1].get(), [step, -(2**63)])
         waited, copied, recorded = cuda.log
         assert copied == (graphs._stream.ptr, "copy", 32)
         assert recorded == (graphs._stream.ptr, "record")

@@ -9,7 +9,7 @@ from nnlib_backends.cupy_backend.graph.inputs import CudaInputs
 
 @pytest.fixture
 def cuda():
-    return fake_cuda.FakeCuda()
+    return fake_cuda.CudaDouble()
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ def test_release_waits_for_the_last_replay_and_drops_everything(graphs):
     assert graph() is None
     assert pool() is None
     assert program.nbytes == 0
-    with pytest.raises(CaptureError, match="given back"):
+    with pytest.raises(CaptureError, match="released"):
         program.replay()
     program.release()
 
@@ -191,7 +191,7 @@ def test_a_function_that_does_something_else_when_captured_is_refused(graphs):
         return xp.zeros(next(shapes), dtype="float32")
 
     program = record(graphs, lambda tracer, x: [tracer.compute(moody, x)], array(1))
-    with pytest.raises(CaptureError, match=r"elsewhere in memory \(\(3,\)"):
+    with pytest.raises(CaptureError, match=r"other memory or of another layout \(\(3,\)"):
         program.replay()
     program.replay()  # the third time it is what it was
 
@@ -207,7 +207,7 @@ def test_copies_instead_of_views_are_refused(graphs):
         return [tracer.compute(moody, y)]
 
     program = record(graphs, wrapped, array(1, 2))
-    with pytest.raises(CaptureError, match="elsewhere in memory"):
+    with pytest.raises(CaptureError, match="other memory"):
         program.replay()
 
 
@@ -227,9 +227,9 @@ def test_differences(graphs):
     what = pair(lambda r: [r.compute(xp.exp, x)], lambda r: [r.compute(xp.log, x)])
     assert "another operation" in what
     what = pair(lambda r: [], lambda r: [r.compute(xp.exp, x)])
-    assert "only once" in what
+    assert "only one of the runs" in what
     what = pair(lambda r: [r.compute(xp.add, x, 1)], lambda r: [r.compute(xp.add, 1, x)])
-    assert "in the place of" in what
+    assert "in place of" in what
 
 
 def test_numbers_of_another_kind_are_a_difference(graphs):
@@ -239,7 +239,7 @@ def test_numbers_of_another_kind_are_a_difference(graphs):
     def other(tracer):
         return [tracer.scalar_inputs(list_of, 2, dtype="float32")]
 
-    assert "other numbers" in record(graphs, one).difference(record(graphs, other))
+    assert "scalar inputs" in record(graphs, one).difference(record(graphs, other))
     assert record(graphs, one).difference(record(graphs, one)) is None
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from nnlib.optim import UpdateRule
 from nnlib_backends import load_backend
+from nnlib_backends.base import anywhere
 
 pytestmark = pytest.mark.gpu
 
@@ -56,8 +57,8 @@ def backward(name, *others, **options):
     def prepare(cupy, x):
         kernel = cupy.kernels[name]
         y, saved = kernel.forward(x, *others, **options)
-        needs = (True, *(False for _ in others))
-        return lambda: kernel.backward(y, saved, needs, x, *others, **options)
+        needed = (True, *(False for _ in others))
+        return lambda: kernel.backward(y, saved, anywhere(needed), x, *others, **options)
 
     return prepare
 
@@ -69,7 +70,7 @@ def cross_entropy(direction):
         loss, saved = kernel.forward(*arguments)
         if direction == "forward":
             return lambda: kernel.forward(*arguments)
-        return lambda: kernel.backward(loss, saved, (True, False), *arguments)
+        return lambda: kernel.backward(loss, saved, anywhere((True, False)), *arguments)
 
     return prepare
 
@@ -92,7 +93,7 @@ def softmax(direction):
 
 def shrink(cupy, x):
     norm = cupy.asarray(np.ones((), x.dtype))
-    return lambda: cupy.shrink([x], norm, 1.0)
+    return lambda: cupy.updates["clip"]([x], norm, 1.0)
 
 
 def pooling(cupy, x):
@@ -104,9 +105,9 @@ def pooling(cupy, x):
 def adam(cupy, x):
     rule = UpdateRule.registry["adam"]
     p, m, v = (cupy.xp.ones_like(x) for _ in range(3))
-    numbers = cupy.xp.full((len(rule.numbers),), 0.01, dtype="float32")
+    scalars = cupy.xp.full((len(rule.scalars),), 0.01, dtype="float32")
     update = cupy.updates["adam"]
-    return lambda: update(p, x, m, v, None, numbers, decayed=True, decoupled=True)
+    return lambda: update(p, x, m, v, None, scalars, decayed=True, decoupled=True)
 
 
 NORM = {"eps": 1e-5}
@@ -125,7 +126,7 @@ KERNELS = {
     "softmax backward": (softmax("backward"), 3),
     "max pooling": (pooling, 1.3125),  # the image, a quarter, and a byte for each of its numbers
     "adam": (adam, 7),
-    "norm": (lambda cupy, x: lambda: cupy.global_norm([x]), 1),
+    "norm": (lambda cupy, x: lambda: cupy.updates["norm"]([x]), 1),
     "clipping": (shrink, 2),
 }
 FLOAT32 = {"adam", "norm", "clipping"}  # gradients and master weights

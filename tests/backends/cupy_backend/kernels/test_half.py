@@ -6,6 +6,7 @@ So a result is the exact one rounded once, and what is not rounded is as exact a
 import ml_dtypes
 import numpy as np
 import pytest
+from emulation import EmulatedBackend
 from emulation.arguments import ARGUMENTS, placed
 from ops import test_conformance as conformance
 from ops.table import tensors
@@ -16,12 +17,13 @@ from nnlib.autograd import engine
 from nnlib.nn import functional as F
 from nnlib.ops.operation import Fused
 from nnlib_backends import load_backend, use_backend
+from nnlib_backends.base import anywhere
 from nnlib_backends.common import philox
-from nnlib_backends.cupy_backend.kernels.cuda_kernels import MIXED
 
 LOW = [np.dtype("float16"), np.dtype(ml_dtypes.bfloat16)]
 LOSSES = {"softmax_cross_entropy", "sigmoid_cross_entropy"}  # float32
-SAMPLES = [s for s in conformance.SAMPLES if s.values[0].name in MIXED]
+HALF = {name for name, pair in EmulatedBackend().own.items() if pair.half} - {"linear"}
+SAMPLES = [s for s in conformance.SAMPLES if s.values[0].name in HALF]
 SHAPES = [(7, 1), (3, 32), (7, 33), (2, 1032), (2, 1025), (700, 8)]
 low_dtypes = pytest.mark.parametrize("low", LOW, ids=lambda dtype: dtype.name)
 
@@ -61,14 +63,14 @@ def check(backend, name, arguments, options, low, offset=0):
     assert (y.shape, y.dtype) == (expected.shape, "float32" if name in LOSSES else data)
     agree(backend.to_numpy(y), expected, low)
     g = conformance.upstream(y.shape).astype(low if name == "embedding" else y.dtype)
-    needs = [x is not None and x.dtype.kind not in "iu" for x in given]
+    needed = [x is not None and x.dtype.kind not in "iu" for x in given]
     found = backend.kernels[name].backward(
-        placed(backend, g, g.dtype, offset), saved, needs, *arrays, **options
+        placed(backend, g, g.dtype, offset), saved, anywhere(needed), *arrays, **options
     )
-    for need, array, ours, wanted in zip(
-        needs, arrays, found, define(operation, exact, options, g), strict=True
+    for is_needed, array, ours, wanted in zip(
+        needed, arrays, found, define(operation, exact, options, g), strict=True
     ):
-        if need:
+        if is_needed:
             assert (ours.shape, ours.dtype) == (array.shape, array.dtype)
             agree(backend.to_numpy(ours), wanted, low)
 
@@ -84,13 +86,13 @@ def test_kernel_agrees_with_the_definition(operation, case, low, backend):
 
 @low_dtypes
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("name", sorted(MIXED.intersection(ARGUMENTS)))
+@pytest.mark.parametrize("name", sorted(HALF.intersection(ARGUMENTS)))
 def test_ragged_sizes(name, shape, low, backend):
     check(backend, name, ARGUMENTS[name](np.random.default_rng(0), *shape), {}, low)
 
 
 @low_dtypes
-@pytest.mark.parametrize("name", sorted(MIXED.intersection(ARGUMENTS)))
+@pytest.mark.parametrize("name", sorted(HALF.intersection(ARGUMENTS)))
 def test_arrays_between_boundaries(name, low, backend):
     check(backend, name, ARGUMENTS[name](np.random.default_rng(0), 3, 32), {}, low, offset=1)
 
@@ -114,7 +116,9 @@ def test_targets_of_16_bits_too(low, backend):
     x, t = (backend.asarray(np.full((3, 9), value).astype(low)) for value in (1.5, 0.25))
     kernel = backend.kernels["sigmoid_cross_entropy"]
     loss, _ = kernel.forward(x, t)
-    dx, dt = kernel.backward(backend.asarray(np.ones((3, 9), "f4")), None, (True, True), x, t)
+    dx, dt = kernel.backward(
+        backend.asarray(np.ones((3, 9), "f4")), None, anywhere((True, True)), x, t
+    )
     assert (loss.dtype, dx.dtype, dt.dtype) == ("float32", low, low)
     np.testing.assert_array_equal(backend.to_numpy(dt).astype("f4"), -1.5)
 
@@ -134,14 +138,18 @@ def widened(backend, x):
     x = x.reshape(1, -1)
     arrays = [np.zeros(x.shape, "f4"), np.zeros(1, "i8")]
     kernel, arrays = backend.kernels["embedding"], [backend.asarray(a) for a in arrays]
-    return backend.to_numpy(kernel.backward(backend.asarray(x), None, (True, False), *arrays)[0])[0]
+    return backend.to_numpy(
+        kernel.backward(backend.asarray(x), None, anywhere((True, False)), *arrays)[0]
+    )[0]
 
 
 def narrowed(backend, x, low):
     """Numbers of 32 bits as kernels write them: a gradient times sigmoid(0) + 0.5."""
     arrays = [np.zeros(x.shape, low), np.full(x.shape, -0.5, "f4")]
     kernel, arrays = backend.kernels["sigmoid_cross_entropy"], [backend.asarray(a) for a in arrays]
-    return backend.to_numpy(kernel.backward(backend.asarray(x), None, (True, False), *arrays)[0])
+    return backend.to_numpy(
+        kernel.backward(backend.asarray(x), None, anywhere((True, False)), *arrays)[0]
+    )
 
 
 def every(low):

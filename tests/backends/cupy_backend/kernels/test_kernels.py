@@ -11,6 +11,7 @@ from ops import test_conformance as conformance
 
 from nnlib.ops.operation import Fused
 from nnlib_backends import load_backend
+from nnlib_backends.base import anywhere
 from nnlib_backends.common import philox
 from nnlib_backends.cupy_backend.kernels.sorting import sort_indices
 
@@ -26,8 +27,8 @@ def both(backend, name, arguments, options, dtype="float32", offset=0):
     kernel = backend.kernels[name]
     y, saved = kernel.forward(*arrays, **options)
     g = placed(backend, conformance.upstream(y.shape), dtype, offset)
-    needs = [x is not None and x.dtype.kind == "f" for x in arguments]
-    gradients = kernel.backward(g, saved, needs, *arrays, **options)
+    needed = [x is not None and x.dtype.kind == "f" for x in arguments]
+    gradients = kernel.backward(g, saved, anywhere(needed), *arrays, **options)
     to = backend.to_numpy
     return (to(y), [None if x is None else to(x) for x in gradients]), expected
 
@@ -166,7 +167,7 @@ def test_dropout_takes_the_stream_bit_for_bit(p, size, key, dtype, backend):
     y, saved = kernel.forward(*arrays, p=p)
     assert saved is None
     np.testing.assert_array_equal(backend.to_numpy(y), x * factor)
-    dx, _ = kernel.backward(backend.asarray(2 * x), None, (True, False), *arrays, p=p)
+    dx, _ = kernel.backward(backend.asarray(2 * x), None, anywhere((True, False)), *arrays, p=p)
     np.testing.assert_array_equal(backend.to_numpy(dx), 2 * x * factor)
 
 
@@ -199,8 +200,8 @@ def test_pooling_hands_the_gradient_to_nan(backend):
     x = backend.asarray(x)
     y, saved = kernel.forward(x, **options)
     assert np.isnan(backend.to_numpy(y)).all()
-    (dx,) = kernel.backward(backend.asarray(np.ones((1, 1, 1, 1), "f4")), saved, (True,), x,
-                            **options)  # fmt: skip
+    g = backend.asarray(np.ones((1, 1, 1, 1), "f4"))
+    (dx,) = kernel.backward(g, saved, anywhere((True,)), x, **options)
     assert backend.to_numpy(dx).ravel().tolist() == [0, 0, 1, 0]
 
 
@@ -215,7 +216,7 @@ def test_embedding_indices_that_do_not_exist_are_passed_over(backend):
     weight = backend.asarray(np.ones((300, 4), "f4"))
     indices = backend.asarray(np.array([7, -1, 7, 300, 7 + 512, 299]))
     g = backend.asarray(np.arange(24, dtype="f4").reshape(6, 4))
-    d, _ = backend.kernels["embedding"].backward(g, None, (True, False), weight, indices)
+    d, _ = backend.kernels["embedding"].backward(g, None, anywhere((True, False)), weight, indices)
     d = backend.to_numpy(d)
     np.testing.assert_array_equal(d[7], [8, 10, 12, 14])
     np.testing.assert_array_equal(d[299], [20, 21, 22, 23])

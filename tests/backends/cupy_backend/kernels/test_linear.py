@@ -9,13 +9,14 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from fake_cublaslt import FakeCublasLt
+from fake_cublaslt import CublasLtDouble
 from ops import test_conformance as conformance
 
 import nnlib
 from nnlib import nn
 from nnlib.nn import functional as F
 from nnlib_backends import load_backend, use_backend
+from nnlib_backends.base import ANYWHERE, GradOut, anywhere
 from nnlib_backends.common import fused
 from nnlib_backends.cupy_backend.gemm import CublasGemm, linear
 from nnlib_backends.cupy_backend.gemm.cublaslt import CublasLt
@@ -29,7 +30,7 @@ LOW = {"bf16": "bfloat16", "fp16": "float16"}
 @pytest.fixture(params=["without cublaslt", "cublaslt"])
 def backend(request, emulated, monkeypatch):
     if request.param == "cublaslt":
-        monkeypatch.setattr(emulated, "lt", FakeCublasLt(), raising=False)
+        monkeypatch.setattr(emulated, "lt", CublasLtDouble(), raising=False)
         products = CublasGemm(
             CublasLt(emulated.lt, lambda stream, nbytes: 7),
             emulated.xp,
@@ -70,11 +71,11 @@ def test_linear(backend, sizes, dtype, activation):
     close(backend.to_numpy(y), DEFINITION.forward(*exact, activation=activation)[0], dtype)
     g = conformance.upstream((rows, n_out)).astype(dtype)
     target = backend.xp.empty((n_out,), dtype=wide)
-    needs = (True, True, target)
-    found = kernel.backward(backend.asarray(g), saved, needs, *given, activation=activation)
+    outs = (ANYWHERE, ANYWHERE, GradOut(target))
+    found = kernel.backward(backend.asarray(g), saved, outs, *given, activation=activation)
     kept = None if activation is None else backend.to_numpy(saved[0]).astype(np.float64)
     wanted = DEFINITION.backward(
-        g.astype(np.float64), kept, (True,) * 3, *exact, activation=activation
+        g.astype(np.float64), kept, anywhere((True,) * 3), *exact, activation=activation
     )
     for ours, expected, kind in zip(found, wanted, (dtype, wide, wide), strict=True):
         assert ours.dtype == kind
@@ -92,11 +93,11 @@ def test_gradients_are_added_to_what_is_there(backend, dtype, activation):
     g = backend.asarray(rng.normal(size=(33, 16)).astype(dtype))
     kernel = backend.kernels["linear"]
     _, saved = kernel.forward(*given, activation=activation)
-    alone = kernel.backward(g, saved, (True,) * 3, *given, activation=activation)
+    alone = kernel.backward(g, saved, anywhere((True,) * 3), *given, activation=activation)
     old = [rng.normal(size=a.shape).astype(np.dtype(a.dtype)) for a in alone]
     targets = [backend.asarray(a, copy=True) for a in old]
-    needs = tuple([target] for target in targets)
-    found = kernel.backward(g, saved, needs, *given, activation=activation)
+    outs = [GradOut(target, accumulate=True) for target in targets]
+    found = kernel.backward(g, saved, outs, *given, activation=activation)
     for ours, target, before, share in zip(found, targets, old, alone, strict=True):
         assert ours is target
         expected = before.astype("f8") + backend.to_numpy(share).astype("f8")
@@ -139,7 +140,9 @@ def test_training_in_mixed_precision(backend, precision):
 
 
 def test_linear_takes_data_of_16_bits_as_they_are():
-    assert {"linear", "matmul"} <= load_backend("emulated").mixed
+    emulated = load_backend("emulated")
+    assert emulated.kernels["linear"].half
+    assert emulated.primitives["matmul"].half
 
 
 @pytest.mark.parametrize("precision", LOW)

@@ -7,8 +7,9 @@ from emulation.arguments import ARGUMENTS
 from ops import test_conformance as conformance
 
 from nnlib.ops.operation import Fused
+from nnlib_backends.base import GradOut, anywhere
 
-OWN = set(EmulatedBackend().own)
+OWN = {name for name, pair in EmulatedBackend().own.items() if pair.writes}
 SAMPLES = [s for s in conformance.SAMPLES if s.values[0].name in OWN]
 
 
@@ -22,14 +23,15 @@ def compare(backend, operation, arguments, options):
     kernel = backend.kernels[operation.name]
     y, saved = kernel.forward(*arrays, **options)
     g = backend.asarray(conformance.upstream(y.shape).astype("f4"))
-    needs = [x is not None and x.dtype.kind == "f" for x in arguments]
-    expected = kernel.backward(g, saved, needs, *arrays, **options)
+    needed = [x is not None and x.dtype.kind == "f" for x in arguments]
+    expected = kernel.backward(g, saved, anywhere(needed), *arrays, **options)
     for chosen in conformance.subsets(arguments):
         targets = [
-            backend.asarray(np.full(x.shape, np.nan, "f4")) if wanted else False
+            backend.asarray(np.full(x.shape, np.nan, "f4")) if wanted else None
             for x, wanted in zip(arguments, chosen, strict=True)
         ]
-        found = kernel.backward(g, saved, targets, *arrays, **options)
+        outs = [None if target is None else GradOut(target) for target in targets]
+        found = kernel.backward(g, saved, outs, *arrays, **options)
         for wanted, target, ours, other in zip(chosen, targets, found, expected, strict=True):
             if wanted:
                 assert ours is target
@@ -55,8 +57,11 @@ def test_a_gradient_in_its_place_costs_no_copy(name, rows, emulated, monkeypatch
     arrays = [emulated.asarray(x.astype("f4") if x.dtype.kind == "f" else x) for x in arguments]
     kernel = emulated.kernels[name]
     y, saved = kernel.forward(*arrays, **options)
-    needs = [x.dtype.kind == "f" and emulated.xp.empty(x.shape, "f4") for x in arguments]
+    outs = [
+        GradOut(emulated.xp.empty(x.shape, "f4")) if x.dtype.kind == "f" else None
+        for x in arguments
+    ]
     written = []
     monkeypatch.setattr(type(y), "__setitem__", lambda array, index, value: written.append(value))
-    kernel.backward(y, saved, needs, *arrays, **options)
+    kernel.backward(y, saved, outs, *arrays, **options)
     assert written == ([0] if name == "embedding" else [])  # zeros, before rows are added

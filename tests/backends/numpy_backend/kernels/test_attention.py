@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from nnlib_backends.base import anywhere
 from nnlib_backends.numpy_backend import kernel_choice, launch
 from nnlib_backends.numpy_backend.kernels import attention
 
@@ -28,16 +29,16 @@ def single(arrays):
 
 def compare(name, arrays, **options):
     native, general = attention.KERNELS[name], kernel_choice.general_kernels()[name]
-    needs = [i < len(arrays) - 2 for i in range(len(arrays))]
+    needed = [i < len(arrays) - 2 for i in range(len(arrays))]
     expected, kept = general.forward(*arrays, **options)
     found, saved = native.forward(*single(arrays), **options)
     assert saved.ndim == 2, "the compiled kernel must have computed this"
     np.testing.assert_allclose(found, expected, rtol=0, atol=4e-6)
     g = np.cos(np.arange(expected.size)).reshape(expected.shape)
-    theirs = general.backward(g, kept, needs, *arrays, **options)
-    ours = native.backward(g.astype("f4"), saved, needs, *single(arrays), **options)
-    for need, a, b in zip(needs, ours, theirs, strict=True):
-        if need:
+    theirs = general.backward(g, kept, anywhere(needed), *arrays, **options)
+    ours = native.backward(g.astype("f4"), saved, anywhere(needed), *single(arrays), **options)
+    for is_needed, a, b in zip(needed, ours, theirs, strict=True):
+        if is_needed:
             np.testing.assert_allclose(a, b, rtol=0, atol=4e-6 * max(1, np.abs(b).max()))
 
 
@@ -68,7 +69,16 @@ def test_a_query_that_sees_nothing_gets_nothing():
     assert (y[0, 0] != 0).all()
     g = np.ones_like(y)
     for d in attention.KERNELS["attention"].backward(
-        g, saved, [True, True, True, False, False], q, k, v, mask, None, causal=False, scale=None
+        g,
+        saved,
+        anywhere([True, True, True, False, False]),
+        q,
+        k,
+        v,
+        mask,
+        None,
+        causal=False,
+        scale=None,
     )[:3]:
         assert np.isfinite(d).all()
 
@@ -96,9 +106,9 @@ def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
     for threads in (1, 2, 3):
         monkeypatch.setattr(launch, "thread_count", lambda n=threads: n)
         y, saved = attention.KERNELS["attention"].forward(*arrays, causal=True, scale=None)
-        needs = [True, True, True, False, False]
+        needed = [True, True, True, False, False]
         d = attention.KERNELS["attention"].backward(
-            y, saved, needs, *arrays, causal=True, scale=None
+            y, saved, anywhere(needed), *arrays, causal=True, scale=None
         )
         results.append([y, *d[:3]])
     for other in results[1:]:

@@ -8,6 +8,7 @@ from ops.test_conformance import define
 
 from nnlib import ops
 from nnlib_backends import load_backend
+from nnlib_backends.base import GradOut, anywhere
 from nnlib_backends.numpy_backend.kernels.pooling import KERNELS
 
 #: shape, size, stride, padding
@@ -39,10 +40,10 @@ def test_both_passes(name, number, threads, poisoned):
     y, saved = KERNELS[name].forward(np.asfortranarray(x), **options)
     np.testing.assert_allclose(y, expected, rtol=1e-6)
     target = np.full(x.shape, np.nan, np.float32)
-    (dx,) = KERNELS[name].backward(np.asfortranarray(g), saved, (target,), x, **options)
+    (dx,) = KERNELS[name].backward(np.asfortranarray(g), saved, [GradOut(target)], x, **options)
     assert dx is target
     np.testing.assert_allclose(dx, gradient, atol=1e-6)
-    assert KERNELS[name].backward(g, saved, (False,), x, **options) == (None,)
+    assert KERNELS[name].backward(g, saved, anywhere((False,)), x, **options) == (None,)
 
 
 def test_nan_is_the_maximum_and_gets_the_gradient():
@@ -51,7 +52,7 @@ def test_nan_is_the_maximum_and_gets_the_gradient():
     options = {"size": (2, 2), "stride": (2, 2), "padding": (0, 0)}
     y, saved = KERNELS["max_pool2d"].forward(x, **options)
     assert np.isnan(y).all()
-    (dx,) = KERNELS["max_pool2d"].backward(np.ones_like(y), saved, (True,), x, **options)
+    (dx,) = KERNELS["max_pool2d"].backward(np.ones_like(y), saved, anywhere((True,)), x, **options)
     assert dx[0, ..., 0].tolist() == [[0, 0, 0, 1], [1, 0, 0, 0]]
 
 
@@ -60,6 +61,6 @@ def test_padding_can_be_the_maximum():
     options = {"size": (2, 2), "stride": (1, 1), "padding": (1, 1)}
     y, saved = KERNELS["max_pool2d"].forward(x, **options)
     assert (y == -np.inf).all()
-    (dx,) = KERNELS["max_pool2d"].backward(np.ones_like(y), saved, (True,), x, **options)
+    (dx,) = KERNELS["max_pool2d"].backward(np.ones_like(y), saved, anywhere((True,)), x, **options)
     _, (expected,) = define(ops.max_pool2d, [x], options, load_backend("numpy"))
     np.testing.assert_array_equal(dx != 0, expected != 0)

@@ -1,4 +1,4 @@
-"""How the positions of a convolution and the pixels of its image lie, along one axis."""
+"""Geometry of a convolution along one axis: positions, taps and pixels."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Pair = tuple[int, int]
 
 
 class Axis(NamedTuple):
-    """One axis of a convolution: position i sees the image at ``base + i * step + tap * reach``.
+    """One axis of a convolution.
 
-    And it is pixel ``first + i * every`` of the result.  Its taps are those of the filter from
-    ``tap`` on, ``tap_step`` apart.
+    Position i is pixel ``first + i * every`` of the result, and its tap t reads pixel
+    ``base + i * step + t * reach`` of the image.  It is the filter's tap ``tap + t * tap_step``.
     """
 
     positions: int
@@ -31,18 +31,18 @@ class Axis(NamedTuple):
     tap_step: int
 
     def span(self, positions: int) -> int:
-        """How much of the image so many positions see."""
+        """Return how many pixels of the image a number of positions cover."""
         return (positions - 1) * self.step + (self.taps - 1) * self.reach + 1
 
     def inside(self, size: int) -> bool:
-        """Whether no position sees padding."""
+        """Return whether no position reads padding."""
         return not self.taps or (self.base >= 0 and self.base + self.span(self.positions) <= size)
 
 
 def axes_forward(
     x: Array, weight: Array, stride: Pair, padding: Pair, dilation: Pair
 ) -> tuple[Axis, Axis]:
-    """Return the axes of a convolution."""
+    """Return the axes of a forward convolution."""
     rows, columns = (
         Axis((size + 2 * p - d * (k - 1) - 1) // s + 1, 0, 1, s, -p, k, d, 0, 1)
         for size, k, s, p, d in zip(
@@ -53,14 +53,14 @@ def axes_forward(
 
 
 def phases(size: int, taps: int, stride: int, padding: int, dilation: int) -> Iterator[Axis]:
-    """Yield the axes of the gradient by the image, which together make all its pixels.
+    """Yield the axes (phases) of the gradient by the image, which together cover all its pixels.
 
-    Pixel i gets what tap r gave to position (i + padding - r dilation) / stride.
+    Tap r contributes to pixel i from position (i + padding - r dilation) / stride.
     """
     tap_step = stride // gcd(stride, dilation)
     for first in range(min(stride, size)):
         able = [r for r in range(taps) if (first + padding - r * dilation) % stride == 0]
-        last = able[-1] if able else 0  # the last tap sees the first position
+        last = able[-1] if able else 0  # the last tap reads the first position
         yield Axis(
             positions=-(-(size - first) // stride), first=first, every=stride, step=1,
             base=(first + padding - last * dilation) // stride, taps=len(able),

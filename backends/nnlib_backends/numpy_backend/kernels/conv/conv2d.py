@@ -1,15 +1,14 @@
-"""``conv2d`` on the CPU: which way to compute it, and its parts put together."""
+"""The kernel pair of ``conv2d``: choice of the algorithm, forward and backward pass."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from nnlib_backends.base import KernelPair
+from nnlib_backends.base import GradsOut, KernelPair
 from nnlib_backends.config import WINOGRAD
 from nnlib_backends.numpy_backend.codegen.activation import activate_all
 from nnlib_backends.numpy_backend.codegen.gemm import PANEL
-from nnlib_backends.numpy_backend.codegen.host import place
+from nnlib_backends.numpy_backend.codegen.host import grad_memory
 from nnlib_backends.numpy_backend.codegen.partial_sums import add_parts, through_activation
 from nnlib_backends.numpy_backend.codegen.simd import LANES
 from nnlib_backends.numpy_backend.kernels.conv import (
@@ -31,19 +30,19 @@ Pair = tuple[int, int]
 def prefers_winograd(
     result: tuple[int, ...], weight: tuple[int, ...], stride: Pair, dilation: Pair, groups: int
 ) -> bool:
-    """Whether Winograd's way is the faster one: where it multiplies at least 1.6 times less.
+    """Return whether Winograd's algorithm is faster: with at least 1.6 times fewer multiplications.
 
-    It multiplies 4 times less where tiles and panels are full, which they are not for images that
-    4 does not divide and channels that a panel does not.
+    They are 4 times fewer where tiles and panels are full: where 4 divides the image's size and a
+    panel's size divides the channels.
 
     Parameters
     ----------
     result, weight : tuple of int
-        The shapes (N, H', W', O) and (O, kh, kw, C / groups).
+        Shapes (N, H', W', O) and (O, kh, kw, C / groups).
     stride, dilation, groups
-        As of ``conv2d``.
+        See ``conv2d``.
     """
-    # Measured on two Zen 4 cores, all three passes; times less to multiply → times faster:
+    # Measured on two Zen 4 cores, all three passes; ratio of multiplications → speedup:
     #   1.0 → 0.8 (4 × 32², 16 → 16), 1.8 → 1.0 to 1.25 (17², 40 → 50, 1 to 8 images),
     #   2.25 → 1.1 to 1.6 (4 × 6², 64 → 64 and 128 → 128), 2.5 → 1.3 (28², 20 → 64),
     #   3.1 → 1.8 to 2.25 (7² and 14², 512 → 512), 4.0 → 1.4 to 1.9 (28², 32 → 32, 1 and 4 images).
@@ -59,9 +58,9 @@ def prefers_winograd(
 def _as_pixels(
     x: Array, weight: Array, y: Array, stride: Pair, padding: Pair, groups: int
 ) -> tuple[Array, Array, Array]:
-    """See a convolution that is a plain product as one of single pixels, in rows of a good length.
+    """Reshape a convolution that is a plain GEMM to one of single pixels, in rows of good length.
 
-    So are 1×1 filters, and filters as large as the image.
+    This applies to 1×1 filters, and to filters as large as the image.
     """
     n, height, width, channels = x.shape
     filters, kh, kw, _ = weight.shape
@@ -83,7 +82,7 @@ def _as_pixels(
 
 
 def _way(y: Array, along: tuple[axes.Axis, axes.Axis]) -> Any:
-    """Return the module that convolves other than by Winograd's way."""
+    """Return the module of the algorithm, other than Winograd's."""
     small = small_images.is_worthwhile(y.shape[0], y.shape[3], along)
     return small_images if small and along[0].taps * along[1].taps else direct
 
@@ -91,7 +90,7 @@ def _way(y: Array, along: tuple[axes.Axis, axes.Axis]) -> Any:
 def _image_gradient(
     g: Array, weight: Array, dx: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> None:
-    """Write the gradient by the image into ``dx``, not by Winograd's way."""
+    """Write the gradient by the image into ``dx``, by an algorithm other than Winograd's."""
     sizes = zip(dx.shape[1:3], weight.shape[1:3], stride, padding, dilation, strict=True)
     all_rows, all_columns = (list(axes.phases(*values)) for values in sizes)
     for rows in all_rows:
@@ -137,7 +136,7 @@ def forward(
 def backward(
     g: Array,
     saved: Array | None,
-    needs: Sequence[Any],
+    grads_out: GradsOut,
     x: Array,
     weight: Array,
     bias: Array | None,
@@ -150,8 +149,8 @@ def backward(
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Gradients by image, filters and bias."""
     x, weight = dense(x), dense(weight)
-    dx, dw = place(needs[0], x.shape), place(needs[1], weight.shape)
-    db = place(needs[2] if len(needs) > 2 else False, (weight.shape[0],))
+    dx, dw = grad_memory(grads_out[0], x.shape), grad_memory(grads_out[1], weight.shape)
+    db = grad_memory(grads_out[2] if len(grads_out) > 2 else None, (weight.shape[0],))
     if g.size == 0:
         for zeros in (dx, dw, db):
             if zeros is not None:
@@ -179,4 +178,4 @@ def backward(
     return dx, dw, db
 
 
-KERNELS = {"conv2d": KernelPair(forward, backward)}
+KERNELS = {"conv2d": KernelPair(forward, backward, writes=True)}

@@ -1,12 +1,11 @@
-"""Convolution of any kind, straight from the image: the result, and the gradient by the image.
+"""Direct convolution for all options: the result, and the gradient by the image.
 
-A row of the result is a product: its pixels, a constant distance apart in the image, times the
-filters, whose taps are found through a table.  So nothing is laid out but a few rows of the image
-with their padding, and the filters, once, in panels of output channels.
+A row of the result is a GEMM of its pixels, at a constant distance in the image, and the filters,
+whose taps are found through a table.  So only a few padded rows of the image are copied, and the
+filters, once, into panels of output channels.
 
-The gradient by the image is such a convolution, too, of the result's gradient.  With stride s the
-pixels of the image fall into s × s phases, each of which sees only some of the taps, at distances
-that are again constant.
+The gradient by the image is such a convolution of the result's gradient.  With stride s the pixels
+of the image form s × s phases, each with some of the taps, at constant distances.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from nnlib_backends.numpy_backend.codegen.arguments import (
     address,
     is_given,
     kernel,
-    view,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.codegen.gemm import multiply_panel, multiply_panel_address
 from nnlib_backends.numpy_backend.codegen.simd import (
@@ -44,15 +42,15 @@ __all__ = ["PIXELS", "convolve", "copy_out", "copy_window", "rows_at_once"]
 
 f4 = np.float32
 Pair = tuple[int, int]
-WINDOW = 1 << 17  # bytes of padded image at a time: with filters and results it fits an L2 cache
-PIXELS = 96  # at a time, at least: they share one reading of the filters
+WINDOW = 1 << 17  # bytes of padded image at a time, which with filters and results fit an L2 cache
+PIXELS = 96  # at a time, at least, for each reading of the filters
 
 
 @njit
 def copy_window(x, image, top, left, rows, columns, target, place):
-    """Copy a part of an image to a place of an array; what lies outside is zeros.
+    """Copy a part of an image to position ``place`` of an array, with zeros outside the image.
 
-    Writes up to a vector beyond its end.
+    Writes up to a vector beyond the end.
     """
     height, width, channels = x.shape[1], x.shape[2], x.shape[3]
     low, high = min(max(-left, 0), columns), max(min(width - left, columns), 0)
@@ -87,7 +85,7 @@ def _copy(x, source, target, first, size):
 
 @njit
 def _fill_tables(tables, pieces, per_row, reach_y, reach_x, row, pixel, piece):
-    """Where the pieces of the sum are: taps of the image, rows of the filters."""
+    """Fill the tables of the sum's pieces: taps of the image, rows of the filters."""
     for i in range(pieces):
         tables[i] = i // per_row * reach_y * row + i % per_row * reach_x * pixel
         tables[pieces + i] = i * piece
@@ -112,7 +110,7 @@ def _add_bias(y, place, step, rows, count, bias, channel):
 def copy_out(product, first, row, y, place, step, rows, count, bias, channel, ordered):
     """Copy ``count`` columns of a product to pixels of y, ``step`` numbers apart; add the bias.
 
-    In order, a pixel may be written beyond its end, where the next comes, but for the last ones.
+    If ordered, a pixel but the last ones may be written beyond its end, where the next one follows.
     """
     for k in range(0, count, LANES):
         some = count - k
@@ -135,7 +133,7 @@ def convolve_rows(
 ):  # fmt: skip
     """Rows ``start … stop`` of all images' results y (or of one phase of the gradient).
 
-    A chunk has a window of an image, ``size`` numbers, a row of a product, and two tables.
+    Workspace of a chunk: a window of an image, ``size`` numbers, a row of a product, two tables.
     """
     height, width, channels, filters = x.shape[1], x.shape[2], x.shape[3], y.shape[3]
     inputs, outputs, panel_row = channels // groups, filters // groups, packed.shape[2]
@@ -143,7 +141,7 @@ def convolve_rows(
     joined = across.reach == 1 and groups == 1  # the taps of a row are one piece
     pieces, length = (down.taps, across.taps * channels) if joined else (taps, inputs)
     row = (columns if columns else width) * channels
-    table, pixels = tables[chunk * table_size :], view(x, 0, x.size)
+    table = tables[chunk * table_size :]
     _fill_tables(
         table, pieces, 1 if joined else across.taps, down.reach, across.reach, row, channels,
         length * panel_row,
@@ -154,23 +152,23 @@ def convolve_rows(
         image, top = item // down.positions, item % down.positions
         count = min(block, down.positions - top, stop - item)
         upper = down.base + top * down.step
-        source, origin = pixels, ((image * height + upper) * width + across.base) * channels
+        source = address(x, ((image * height + upper) * width + across.base) * channels)
         if columns and pieces:
             rows = (count - 1) * down.step + (down.taps - 1) * down.reach + 1
-            source, origin = windows, chunk * size
-            copy_window(x, image, upper, across.base, rows, columns, source, origin)
+            source = address(windows, chunk * size)
+            copy_window(x, image, upper, across.base, rows, columns, windows, chunk * size)
         for panel in range(packed.shape[0]):
             group, first = divmod(panel, packed.shape[0] // groups)
             output = first * panel_row
             some, channel = min(outputs - output, panel_row), group * outputs + output
             vectors = -(-some // LANES)
-            whole = some % LANES == 0  # else the result's row would be written beyond the panel
+            whole = some % LANES == 0  # else the result would be written beyond the panel
             for i in range(count):
                 line = image * y.shape[1] + down.first + (top + i) * down.every
                 place = (line * y.shape[2] + across.first) * filters + channel
                 multiply_panel(
                     function, across.positions, vectors,
-                    address(source, origin + i * down.step * row + group * inputs),
+                    address(source, i * down.step * row + group * inputs),
                     across.step * channels, 1, address(table, 0),
                     address(packed, panel * packed.shape[1] * panel_row), panel_row,
                     address(table, pieces), pieces, length,
@@ -194,7 +192,7 @@ def convolve_rows(
 
 
 def rows_at_once(axis: Axis, row_bytes: int, across: int) -> int:
-    """How many rows of the result to make at a time."""
+    """Return the number of the result's rows to compute at a time."""
     by_cache = WINDOW // max(row_bytes * axis.step, 1)
     return max(1, min(axis.positions, max(by_cache, -(-PIXELS // max(across, 1)))))
 
@@ -203,7 +201,7 @@ def convolve(
     x: Array, weight: Array, bias: Array | None, y: Array, axes: tuple[Axis, Axis], groups: int,
     activation: str | None = None, *, turned: bool = False,
 ) -> None:  # fmt: skip
-    """Write into ``y`` the pixels that the axes say.
+    """Write the pixels of two axes into ``y``.
 
     Parameters
     ----------
@@ -217,7 +215,7 @@ def convolve(
     """
     down, across = axes
     taps = down.taps * across.taps
-    if not taps:  # these pixels are seen by nobody
+    if not taps:  # no position reads these pixels
         down, across = down._replace(taps=0, base=0), across._replace(taps=0, base=0)
     packed = pack(weight, down, across, groups, turned=turned)
     width, outputs = packed.shape[2], y.shape[3] // groups

@@ -1,8 +1,8 @@
-"""The gradient by the filters of any convolution.
+"""The gradient by the filters of a direct convolution.
 
 For each tap it is the product of the image's channels and the result's gradient, summed over the
-pixels.  Each thread sums over its rows, and the threads' sums are added at the end; there, too, the
-result is transposed, as the sums have the filters last.
+pixels.  Each thread sums over its rows; a second launch adds the threads' sums and transposes them,
+because the sums have the filters last.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from nnlib_backends.numpy_backend.codegen.arguments import (
     Vector,
     address,
     kernel,
-    view,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.codegen.gemm import multiply_panel, multiply_panel_address
 from nnlib_backends.numpy_backend.codegen.partial_sums import parts_of
@@ -48,8 +47,8 @@ def filter_gradient_rows(
 ):  # fmt: skip
     """Sum over rows ``start … stop`` of all images, (groups * panels, taps * inputs, width).
 
-    A chunk has a window of an image, ``size`` numbers, ``block`` rows of a panel of g, and three
-    tables.
+    Workspace of a chunk: a window of an image, ``size`` numbers, ``block`` rows of a panel of g,
+    three tables.
     """
     height, width, channels, filters = x.shape[1], x.shape[2], x.shape[3], g.shape[3]
     inputs, outputs, panel_row = channels // groups, filters // groups, sums.shape[3]
@@ -59,7 +58,7 @@ def filter_gradient_rows(
     per_row = 1 if joined else across.taps
     row = (columns if columns else width) * channels
     copy = chunk * block * across.positions * panel_row
-    table, pixels = tables[chunk * 3 * block :], view(x, 0, x.size)
+    table = tables[chunk * 3 * block :]
     for i in range(block):  # rows of the image; of its gradient as it lies, and copied
         table[i] = i * down.step * row
         table[block + i] = i * across.positions * filters
@@ -69,11 +68,11 @@ def filter_gradient_rows(
         image, top = item // down.positions, item % down.positions
         count = min(block, down.positions - top, stop - item)
         upper = down.base + top * down.step
-        source, origin = pixels, ((image * height + upper) * width + across.base) * channels
+        source = address(x, ((image * height + upper) * width + across.base) * channels)
         if columns:
             rows = (count - 1) * down.step + (down.taps - 1) * down.reach + 1
-            source, origin = windows, chunk * size
-            copy_window(x, image, upper, across.base, rows, columns, source, origin)
+            source = address(windows, chunk * size)
+            copy_window(x, image, upper, across.base, rows, columns, windows, chunk * size)
         for panel in range(sums.shape[1]):
             group, first = divmod(panel, sums.shape[1] // groups)
             output = first * panel_row
@@ -88,7 +87,7 @@ def filter_gradient_rows(
                 tap = i // per_row * down.reach * row + i % per_row * across.reach * channels
                 multiply_panel(
                     function, length, -(-some // LANES),
-                    address(source, origin + tap + group * inputs), 1, across.step * channels,
+                    address(source, tap + group * inputs), 1, across.step * channels,
                     address(table, 0), address(g, place) if whole else address(copies, copy),
                     filters if whole else panel_row, address(table, block * (1 if whole else 2)),
                     count, across.positions, address(sums, (total + i * length) * panel_row),

@@ -1,11 +1,10 @@
-"""The gradient by an image of few channels, which would fill few lanes of a vector.
+"""The gradient by an image of few channels, which alone would fill few lanes of a vector.
 
-With stride 1 the taps of a filter's row lie side by side in the image: the product
+With stride 1 the taps of a filter's row are neighbours in the image.  The product
 
     ``T[ox, (tap, channel)] = Σ g[oy, ox, o] · W[o, tap_y, tap, channel]``    over o and tap_y
 
-fills more lanes, and its rows, each a pixel further on than the one before, add up to a row of the
-image's gradient.
+fills more lanes; its rows, each shifted by a pixel, add up to a row of the image's gradient.
 """
 
 from __future__ import annotations
@@ -49,12 +48,12 @@ def spread_rows(
 ):  # fmt: skip
     """Rows ``start … stop`` of one phase of all images' gradients.
 
-    A chunk has a product, a line of ``size`` numbers, and two tables.
+    Workspace of a chunk: a product, a line of ``size`` numbers, two tables.
     """
     pixel, panel_row, taps = dx.shape[3], packed.shape[2], down.taps
     across, length = g.shape[2], g.shape[3]
     own, table = scratch[chunk * (across * panel_row + size) :], tables[2 * taps * chunk :]
-    line = across * panel_row  # behind the product
+    line = across * panel_row  # after the product
     for item in range(start, stop):
         image, row = item // down.positions, item % down.positions
         pieces = 0
@@ -83,13 +82,13 @@ def spread_rows(
 
 
 def is_worthwhile(weight: tuple[int, ...], stride: int, dilation: int, groups: int) -> bool:
-    """Whether to compute so: filters' shape (O, kh, kw, C), and options along the width."""
+    """Return whether to use this algorithm, by filters' shape (O, kh, kw, C) and options."""
     fits = weight[3] < LANES and weight[2] > 1 and weight[2] * weight[3] <= PANEL
     return fits and (stride, dilation, groups) == (1, 1, 1)
 
 
 def spread(g: Array, weight: Array, dx: Array, rows: Axis, padding: int) -> None:
-    """Write into ``dx`` the rows that the axis says.
+    """Write the rows of an axis into ``dx``.
 
     Parameters
     ----------
@@ -104,7 +103,7 @@ def spread(g: Array, weight: Array, dx: Array, rows: Axis, padding: int) -> None
     filters, kh, kw, channels = weight.shape
     one = Axis(1, 0, 1, 1, 0, 1, 1, 0, 1)
     packed = pack(weight.reshape(filters, kh, 1, kw * channels), rows, one, 1, turned=True)
-    # a row of the image with its padding, and what the last vectors reach beyond
+    # a row of the image with its padding, and the excess of the last vectors
     width = max(g.shape[2] + kw, dx.shape[2] + padding)
     size = -(-(width * channels + 2 * PANEL) // LANES) * LANES
     items = dx.shape[0] * rows.positions

@@ -1,4 +1,4 @@
-"""Filters in panels of output channels, as products read them."""
+"""Packing filters in panels of output channels."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def pack_filters(
 
 @njit
 def _pack(weight, source, filter_size, inputs, outputs, output, turned, packed, target, row, copy):
-    """One tap: ``inputs`` rows of one vector of outputs."""
+    """Pack one tap: ``inputs`` rows of one vector of outputs."""
     count = min(outputs - output, LANES)
     if turned:
         for k in range(inputs):
@@ -55,12 +55,12 @@ def _pack(weight, source, filter_size, inputs, outputs, output, turned, packed, 
         for i in range(LANES):
             some = inputs - k if i < count else 0
             store(copy, i * LANES, load_some(weight, p + i * filter_size, some))
-        # beyond the inputs, the next tap overwrites
+        # the next tap overwrites what is beyond the inputs
         transpose(copy, 0, LANES, packed, target + k * row, row)
 
 
 def panel_width(outputs: int) -> int:
-    """Columns of a panel: two vectors, or one if that is enough."""
+    """Return the columns of a panel: two vectors, or one if that is enough."""
     return LANES if outputs <= LANES else 2 * LANES
 
 

@@ -1,8 +1,8 @@
-"""Convolution of many small images: a product's rows are the images, one pixel of each.
+"""Convolution of many small images: the rows of a GEMM are one pixel of each image.
 
-Rows of pixels would be too short (2×2 images in VGG's last stage), and most taps would see padding:
-here a pixel has its own list of the taps that see the image.  Each thread takes some panels of
-filters, and so reads the filters once.
+Rows of pixels would be short (2×2 images in VGG's last stage) and most taps padding; here each
+pixel has a list of the taps inside the image.  Each thread has some panels of filters, which it
+reads once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Axes = tuple[Axis, Axis]
 
 @njit
 def _see(tables, taps, base_y, reach_y, taps_x, base_x, reach_x, height, width, pixel, piece):
-    """List the taps that see the image: their pixels, and their rows of the filters."""
+    """List the taps inside the image: their pixels, and their rows of the filters."""
     pieces = 0
     for tap in range(taps):
         y, x = base_y + tap // taps_x * reach_y, base_x + tap % taps_x * reach_x
@@ -51,7 +51,7 @@ def convolve_images(
     chunk, start, stop, x: Quad, packed: Cube, bias: Nullable[Vector], y: Quad, function: int,
     groups: int, down: Axis, across: Axis, products: Vector, tables: Integers,
 ):  # fmt: skip
-    """Panels ``start … stop`` of all pixels of y; a chunk has a product and two tables."""
+    """Panels ``start … stop`` of all pixels of y; workspace of a chunk: a product, two tables."""
     images, height, width, channels = x.shape
     inputs, outputs, taps = channels // groups, y.shape[3] // groups, down.taps * across.taps
     row, image = packed.shape[2], y.shape[1] * y.shape[2] * y.shape[3]
@@ -86,7 +86,7 @@ def filter_gradient_images(
 ):  # fmt: skip
     """Panels ``start … stop`` of the sums (1, groups * panels, taps * inputs, width).
 
-    A chunk has a copy of a panel of g and two tables.
+    Workspace of a chunk: a copy of a panel of g, two tables.
     """
     images, height, width, channels = x.shape
     inputs, outputs, row = channels // groups, g.shape[3] // groups, sums.shape[3]
@@ -116,7 +116,7 @@ def filter_gradient_images(
 
 
 def is_worthwhile(images: int, outputs: int, axes: Axes) -> bool:
-    """Whether images are small and many enough, and filters enough for all threads."""
+    """Return whether images are small and many, and panels of filters enough for all threads."""
     narrow = axes[1].positions <= 4 and axes[0].positions <= 16
     return narrow and images >= 8 and outputs >= 2 * LANES * thread_count()
 
@@ -125,7 +125,7 @@ def convolve(
     x: Array, weight: Array, bias: Array | None, y: Array, axes: Axes, groups: int,
     activation: str | None = None, *, turned: bool = False,
 ) -> None:  # fmt: skip
-    """Do what `direct.convolve` does."""
+    """Convolve, see `direct.convolve`."""
     down, across = axes
     packed = pack(weight, down, across, groups, turned=turned)
     chunks = split(packed.shape[0])
@@ -140,7 +140,7 @@ def convolve(
 
 
 def filter_gradient(x: Array, g: Array, dw: Array, axes: Axes, groups: int) -> None:
-    """Do what `direct_gradient.filter_gradient` does."""
+    """Write the gradient by the filters, see `direct_weight_grad.filter_gradient`."""
     down, across = axes
     length, outputs = down.taps * across.taps * dw.shape[3], dw.shape[0] // groups
     width = panel_width(outputs)

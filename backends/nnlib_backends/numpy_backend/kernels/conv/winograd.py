@@ -1,15 +1,14 @@
 """3×3 convolution by Winograd's F(4×4, 3×3): the result, and the gradient by the image.
 
-The latter is a convolution, too, of the result's gradient with the filters turned by 180°.  There
-are two orders of work.
+The latter is a convolution of the result's gradient with the filters rotated by 180°.  There are
+two orders of computation.
 
-By tiles, for images that are large against the number of channels: the transformed filters are made
-once; each thread transforms a few tiles, small enough to stay in its cache, multiplies them with
-all filters, and transforms the products back.
+By tiles, for few channels: the filters are transformed once; each thread transforms a few tiles,
+which stay in its cache, multiplies them by all filters, and transforms the products back.
 
-By panels, for many channels: transformed, 512 × 512 filters take 38 MB, more than caches hold and
-more than a few tiles are worth.  There the tiles are transformed once, and each thread makes the
-transformed filters for one panel of output channels at a time, in its cache.
+By panels, for many channels: transformed, 512 × 512 filters take 38 MB, more than caches hold.  So
+the tiles are transformed once, and each thread transforms the filters of one panel of output
+channels at a time, in its cache.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from nnlib_backends.numpy_backend.codegen.arguments import (
     address,
     is_given,
     kernel,
-    view,
 )  # fmt: skip
 from nnlib_backends.numpy_backend.codegen.gemm import (
     PANEL,
@@ -66,17 +64,17 @@ __all__ = [
 ]
 
 f4 = np.float32
-BLOCK = 1 << 16  # numbers of transformed tiles that a thread works on, by tiles
+BLOCK = 1 << 16  # numbers of a thread's transformed tiles, by tiles
 SHARED = 4 << 20  # numbers of transformed tiles at a time, by panels
 
 
 def panels(channels: int) -> int:
-    """How many panels so many channels fill."""
+    """Return the number of panels of channels."""
     return -(-channels // PANEL)
 
 
 def tiles_of(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Rows and columns of 4×4 tiles in a result (N, H, W, O)."""
+    """Return rows and columns of 4×4 tiles in a result (N, H, W, O)."""
     return -(-shape[1] // 4), -(-shape[2] // 4)
 
 
@@ -88,26 +86,25 @@ def transform_tiles(x, top, left, down, across, first, count, target, to, step, 
     """Bᵀ d B of ``count`` tiles, written to ``target[to]``: (panel, 36, tile, PANEL).
 
     The tiles are ``step`` numbers in all, ``top`` and ``left`` the padding, ``down`` and ``across``
-    the number of tiles.
+    the number of tiles; ``target`` and ``scratch`` are addresses.
     """
     height, width, channels = x.shape[1], x.shape[2], x.shape[3]
-    pixels = view(x, 0, x.size)
     for tile in range(first, first + count):
         image, where = tile // (down * across), tile % (down * across)
         i, j = where // across * 4 - top, where % across * 4 - left
-        source, place, row = scratch, SCRATCH, 6 * channels
         if i >= 0 and i + 6 <= height and j >= 0 and j + 6 <= width:
-            source, row = pixels, width * channels
-            place = ((image * height + i) * width + j) * channels
+            source = address(x, ((image * height + i) * width + j) * channels)
+            row = width * channels
         else:
-            gather(x, image, i, j, 6, scratch, place)
+            source, row = address(scratch, SCRATCH), 6 * channels
+            gather(x, image, i, j, 6, scratch, SCRATCH)
         k = to + (tile - first) * PANEL
         for c in range(0, -(-channels // PANEL) * PANEL, PANEL):
             some, rest = lanes_in(channels, c), lanes_in(channels, c + LANES)
-            transform_image(source, place, row, channels, some, target, k, step, scratch)
-            place += LANES
-            transform_image(source, place, row, channels, rest, target, k + LANES, step, scratch)
-            place += LANES
+            transform_image(source, c, row, channels, some, target, k, step, scratch)
+            transform_image(
+                source, c + LANES, row, channels, rest, target, k + LANES, step, scratch
+            )
             k += 36 * step
 
 
@@ -133,29 +130,28 @@ def _finish_tiles(products, step, panel, first, count, y, bias, rectify, down, a
 
 @njit
 def _multiply_tiles(
-    function, count, transformed, origin, step, filters, first, products, product_step, tables
+    function, count, transformed, step, filters, products, product_step, tables, pieces
 ):
-    """36 products, (tiles, inputs) · (inputs, PANEL), one for each frequency.
-
-    The tiles begin at ``transformed[origin]``, the filters at ``filters[first]``.
-    """
-    pieces = tables.size // 2
+    """36 products, (tiles, inputs) · (inputs, PANEL), one for each frequency, at addresses."""
     for f in range(36):
         multiply_panel(
-            function, count, 2, address(transformed, origin + f * step), PANEL, 1,
-            address(tables, 0), address(filters, first + f * MATRIX), PANEL,
-            address(tables, pieces), pieces, PANEL, address(products, f * product_step), PANEL, 0,
+            function, count, 2, address(transformed, f * step), PANEL, 1, tables,
+            address(filters, f * MATRIX), PANEL, tables + 8 * pieces, pieces, PANEL,
+            address(products, f * product_step), PANEL, 0,
         )  # fmt: skip
 
 
 @njit
-def _tables(tables, chunk, pieces, step):
-    """Where the panels of transformed tiles and the rows of filters that belong to them are."""
-    own = tables[chunk * 2 * pieces : (chunk + 1) * 2 * pieces]
+def _fill_tables(tables, chunk, pieces, step):
+    """Where the panels of transformed tiles and the rows of filters that belong to them are.
+
+    Return the address.
+    """
+    first = chunk * 2 * pieces
     for i in range(pieces):
-        own[i] = i * 36 * step
-        own[pieces + i] = i * 36 * MATRIX
-    return own
+        tables[first + i] = i * 36 * step
+        tables[first + pieces + i] = i * 36 * MATRIX
+    return address(tables, first)
 
 
 @kernel
@@ -166,22 +162,21 @@ def winograd_by_tiles(
 ):  # fmt: skip
     """Tiles ``start … stop`` of y, a block at a time through all three stages.
 
-    The filters are transformed, and there is one of all workspaces for each chunk.
+    The filters are transformed; each chunk has its own workspaces.
     """
     pieces, step = -(-x.shape[3] // PANEL), (block | 1) * PANEL
-    scratch, table = scratch[chunk * size :], _tables(tables, chunk, pieces, step)
-    transformed, products = transformed[chunk * pieces * 36 * step :], products[chunk * 36 * step :]
+    own, table = address(scratch, chunk * size), _fill_tables(tables, chunk, pieces, step)
+    image = address(transformed, chunk * pieces * 36 * step)
+    product = address(products, chunk * 36 * step)
     for first in range(start, stop, block):
         count = min(block, stop - first)
-        transform_tiles(x, top, left, down, across, first, count, transformed, 0, step, scratch)
+        transform_tiles(x, top, left, down, across, first, count, image, 0, step, own)
         for panel in range(filters.shape[0]):
             _multiply_tiles(
-                function, count, transformed, 0, step, filters, panel * pieces * 36 * MATRIX,
-                products, step, table,
+                function, count, image, step, address(filters, panel * pieces * 36 * MATRIX),
+                product, step, table, pieces,
             )  # fmt: skip
-            _finish_tiles(
-                products, step, panel, first, count, y, bias, rectify, down, across, scratch
-            )
+            _finish_tiles(product, step, panel, first, count, y, bias, rectify, down, across, own)
 
 
 @kernel
@@ -191,8 +186,8 @@ def winograd_tiles(
 ):  # fmt: skip
     """Transform tiles ``first + start … first + stop`` to (panel, 36, tile, PANEL)."""
     transform_tiles(
-        x, top, left, down, across, first + start, stop - start, transformed, start * PANEL,
-        transformed.shape[2] * PANEL, scratch[chunk * size :],
+        x, top, left, down, across, first + start, stop - start, address(transformed, 0),
+        start * PANEL, transformed.shape[2] * PANEL, address(scratch, chunk * size),
     )  # fmt: skip
 
 
@@ -204,24 +199,25 @@ def winograd_by_panels(
 ):  # fmt: skip
     """Panels ``start … stop`` of y for tiles from ``begin`` on, which are already transformed.
 
-    There is one of all workspaces for each chunk, that of the transformed filters among them.
+    Each chunk has its own workspaces, one of them for transformed filters.
     """
     pieces, step = transformed.shape[0], transformed.shape[2] * PANEL
     product_step = (block | 1) * PANEL
-    filters = filters[chunk * pieces * 36 * MATRIX :]
-    products = products[chunk * 36 * product_step :]
-    scratch, table = scratch[chunk * FILTER_SCRATCH :], _tables(tables, chunk, pieces, step)
+    panel_filters = address(filters, chunk * pieces * 36 * MATRIX)
+    product = address(products, chunk * 36 * product_step)
+    own = address(scratch, chunk * FILTER_SCRATCH)
+    table = _fill_tables(tables, chunk, pieces, step)
     for panel in range(start, stop):
-        transform_panel(weight, turned, panel, filters, 0, scratch)
+        transform_panel(weight, turned, panel, panel_filters, own)
         for first in range(0, tiles, block):
             count = min(block, tiles - first)
             _multiply_tiles(
-                function, count, transformed, first * PANEL, step, filters, 0, products,
-                product_step, table,
+                function, count, address(transformed, first * PANEL), step, panel_filters, product,
+                product_step, table, pieces,
             )  # fmt: skip
             _finish_tiles(
-                products, product_step, panel, begin + first, count, y, bias, rectify, down, across,
-                scratch,
+                product, product_step, panel, begin + first, count, y, bias, rectify, down, across,
+                own,
             )  # fmt: skip
 
 
@@ -247,9 +243,9 @@ def convolve(
     bias : (O,), optional
     y : (N, H', W', O)
     padding : pair of int
-        Negative: the image is cut.
+        Negative: the image is cropped.
     turned, rectify : bool
-        Turn the filters by 180°; apply relu.
+        Rotate the filters by 180°; apply ReLU.
     """
     tiles = y.shape[0] * tiles_of(y.shape)[0] * tiles_of(y.shape)[1]
     if by_tiles(tiles, x.shape[3], y.shape[3]):
@@ -259,12 +255,12 @@ def convolve(
 
 
 def by_tiles(tiles: int, inputs: int, outputs: int) -> bool:
-    """Whether to go by tiles: filters that stay in cache, and blocks for every thread."""
+    """Return whether to compute by tiles: filters fit the cache, and every thread has blocks."""
     return inputs * outputs <= 1 << 16 and tiles >= 16 * thread_count()
 
 
 def scratch_size(channels: int) -> int:
-    """Numbers that `transform_tiles` needs: a tile's pixels beside the transform's own."""
+    """Return the size of the workspace of `transform_tiles`."""
     return SCRATCH + 36 * channels + LANES
 
 

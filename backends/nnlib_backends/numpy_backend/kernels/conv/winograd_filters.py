@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from nnlib_backends.numpy_backend.codegen.arguments import Quad, Vector, kernel
+from nnlib_backends.numpy_backend.codegen.arguments import Quad, Vector, address, kernel
 from nnlib_backends.numpy_backend.codegen.gemm import PANEL
 from nnlib_backends.numpy_backend.codegen.simd import (
     LANES,
@@ -16,23 +16,23 @@ from nnlib_backends.numpy_backend.kernels.conv.winograd_transforms import SCRATC
 
 __all__ = ["FILTER_SCRATCH", "MATRIX", "lanes_in", "transform_panel", "winograd_filters"]
 
-# A matrix of one panel by another, with a row more than needed: 36 of them, which are written
-# together, would otherwise compete for few places of the cache.
+# A matrix of one panel by another, with an extra row: otherwise the 36 matrices, which are written
+# together, would share cache sets.
 MATRIX = (PANEL + 1) * PANEL
 FILTER_SCRATCH = SCRATCH + 10 * LANES * LANES
 
 
 @njit
 def lanes_in(channels, first):
-    """How many of a vector's lanes, from channel ``first``, are channels."""
+    """Return how many lanes of a vector, from channel ``first`` on, are channels."""
     return min(max(channels - first, 0), LANES)
 
 
 @njit
-def transform_panel(weight, turned, panel, filters, first, scratch):
+def transform_panel(weight, turned, panel, target, scratch):
     """Transform filters, (O, 3, 3, C), for one panel of outputs: (inputs, 36, PANEL + 1, PANEL).
 
-    They begin at element ``first`` of an array.  The inputs are in blocks of PANEL, as transformed
+    ``target`` and ``scratch`` are addresses.  The inputs are in blocks of PANEL, as transformed
     tiles have them.
 
     Turned, they are for the gradient: the inputs are O, the outputs are C.
@@ -41,16 +41,16 @@ def transform_panel(weight, turned, panel, filters, first, scratch):
     for half in range(2):
         output = panel * PANEL + half * LANES
         for k in range(0, -(-inputs // PANEL) * PANEL, LANES):
-            to = first + k // PANEL * 36 * MATRIX + k % PANEL * PANEL + half * LANES
+            to = k // PANEL * 36 * MATRIX + k % PANEL * PANEL + half * LANES
             if turned:
-                _rows(weight, k, output, filters, to, scratch)
+                _rows(weight, k, output, target, to, scratch)
             else:
-                _columns(weight, k, output, filters, to, scratch)
+                _columns(weight, k, output, target, to, scratch)
 
 
 @njit
 def _rows(weight, k, output, target, to, scratch):
-    """Turned filters: vectors of channels, as they lie."""
+    """Transform turned filters, whose vectors of channels are contiguous."""
     filters, channels = weight.shape[0], weight.shape[3]
     count = lanes_in(channels, output)
     for p in range(k, k + LANES):
@@ -61,7 +61,7 @@ def _rows(weight, k, output, target, to, scratch):
 
 @njit
 def _columns(weight, k, output, target, to, scratch):
-    """Filters as they are: vectors of filters, transposed first, tap by tap."""
+    """Transform filters that are not turned, after a transposition tap by tap."""
     channels = weight.shape[3]
     count, length = lanes_in(weight.shape[0], output), lanes_in(channels, k)
     row, copy = 9 * channels, SCRATCH + 9 * LANES * LANES
@@ -84,6 +84,7 @@ def _columns(weight, k, output, target, to, scratch):
 @kernel
 def winograd_filters(chunk, start, stop, weight: Quad, filters: Quad, turned: int, scratch: Vector):
     """Panels ``start … stop`` of the transformed filters, (O, inputs · 36, PANEL + 1, PANEL)."""
-    own = scratch[chunk * FILTER_SCRATCH :]
+    own = address(scratch, chunk * FILTER_SCRATCH)
     for panel in range(start, stop):
-        transform_panel(weight, turned, panel, filters, panel * filters.shape[1] * MATRIX, own)
+        target = address(filters, panel * filters.shape[1] * MATRIX)
+        transform_panel(weight, turned, panel, target, own)

@@ -5,12 +5,11 @@ section 4.3.  With tiles d of 6×6 pixels, filters g of 3×3 and results Y of 4�
 
     Y = Aᵀ [(G g Gᵀ) ∘ (Bᵀ d B)] A
 
-Here are the one-dimensional transforms, and the two-dimensional ones applied to a vector of
-channels at once.  The filters' gradient needs the adjoints: A y Aᵀ of the results' gradient, and
-Gᵀ u G, which turns the gradient by a transformed filter into that by the filter.
+The transforms apply to a vector of channels at once.  The filters' gradient needs their adjoints:
+A y Aᵀ of the results' gradient, and Gᵀ u G of the gradient by a transformed filter.
 
-Transformed tiles lie in *panels* (multiply.PANEL channels): (panel, frequency, tile, channel), the
-36 frequencies being the elements of a transformed tile.
+The layout of transformed tiles is (panel, frequency, tile, channel): a *panel* has `gemm.PANEL`
+channels, and the 36 frequencies are the elements of a transformed tile.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ __all__ = [
 ]  # fmt: skip
 
 f4 = np.float32
-SCRATCH = 36 * LANES  #: numbers that a two-dimensional transform needs in between
+SCRATCH = 36 * LANES  #: size of the workspace of a two-dimensional transform
 
 IMAGE = np.array([  # Bᵀ
     [4, 0, -5, 0, 1, 0],
@@ -64,7 +63,7 @@ RESULT = np.array([  # Aᵀ
     [0, 1, 1, 4, 4, 0],
     [0, 1, -1, 8, -8, 1],
 ])  # fmt: skip
-PAIRS = ((1, 2), (3, 4))  # rows or columns of six that are mirror images of each other
+PAIRS = ((1, 2), (3, 4))  # rows or columns that are mirror images of each other
 
 
 def _combine(builder: Any, factors: Any, vectors: Any) -> Any:
@@ -79,7 +78,7 @@ def _combine(builder: Any, factors: Any, vectors: Any) -> Any:
 
 
 def _product(builder: Any, matrix: Any, vectors: Any) -> list[Any]:
-    """Emit a matrix times vectors; what mirror images have in common is computed once."""
+    """Emit a matrix times vectors; common terms of mirror images are computed once."""
     if len(matrix) == 6:  # rows: sum and difference of two halves
         out = [
             _combine(builder, row, vectors) if i in (0, 5) else None for i, row in enumerate(matrix)
@@ -101,9 +100,9 @@ def _product(builder: Any, matrix: Any, vectors: Any) -> list[Any]:
 
 
 def _transform(matrix: Any) -> Any:
-    """Return code that multiplies a constant matrix by vectors, read and written at steps.
+    """Return code that multiplies a constant matrix by vectors, read and written at strides.
 
-    They are elements of arrays from ``first`` and from ``to`` on.
+    The vectors begin at elements ``first`` and ``to`` of arrays.
     """
 
     @intrinsic
@@ -117,8 +116,9 @@ def _transform(matrix: Any) -> Any:
             vectors = []
             for i in range(matrix.shape[1]):
                 index = builder.add(first, builder.mul(source_step, LONG(i)))
-                place = vector_at(context, builder, kinds[0], source, index)
-                vectors.append(load_first(builder, place, count))
+                vectors.append(
+                    load_first(builder, vector_at(context, builder, kinds[0], source, index), count)
+                )
             for i, vector in enumerate(_product(builder, matrix, vectors)):
                 index = builder.add(to, builder.mul(target_step, LONG(i)))
                 builder.store(vector, vector_at(context, builder, kinds[1], target, index), align=4)
@@ -136,7 +136,7 @@ _filter_adjoint, _result_adjoint = _transform(FILTER.T), _transform(RESULT.T)
 
 @njit
 def transform_image(source, first, row, pixel, count, target, to, step, scratch):
-    """Bᵀ d B of 6×6 pixels of an array; of ``count`` channels, the others being zeros.
+    """Bᵀ d B of 6×6 pixels of an array, for ``count`` channels; the others are zeros.
 
     The 36 vectors go to ``target[to]``, ``target[to + step]``, …; row and pixel are strides.
     """
@@ -166,7 +166,7 @@ def untransform_result(source, first, step, scratch):
 
 @njit
 def transform_filter(source, first, tap, count, turned, target, to, step, scratch):
-    """G g Gᵀ of nine vectors ``tap`` numbers apart, turned by 180° if asked; 36 vectors."""
+    """G g Gᵀ of nine vectors ``tap`` numbers apart, rotated by 180° if turned; 36 vectors."""
     first, tap = (first + 8 * tap, -tap) if turned else (first, tap)
     for j in range(3):
         _filter(source, first + j * tap, 3 * tap, count, scratch, j * LANES, 3 * LANES)
@@ -185,7 +185,7 @@ def untransform_filter(source, first, step, scratch):
 
 @njit
 def gather(x, image, top, left, size, target, to):
-    """Copy size × size pixels of an image to a place of an array, zeros where it has none."""
+    """Copy size × size pixels of an image to an array, with zeros outside the image."""
     height, width, channels = x.shape[1], x.shape[2], x.shape[3]
     zero = splat(f4(0.0))
     for i in range(size):
@@ -195,5 +195,5 @@ def gather(x, image, top, left, size, target, to):
             p = ((image * height + row) * width + column) * channels
             q = to + (i * size + j) * channels
             for k in range(0, channels, LANES):
-                # writes a little beyond the pixel, where the next one will be written
+                # writes beyond the pixel, where the next one will be written
                 store(target, q + k, load_some(x, p + k, channels - k) if inside else zero)

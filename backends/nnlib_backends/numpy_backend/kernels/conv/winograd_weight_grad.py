@@ -1,13 +1,12 @@
 """The gradient by the filters of a 3×3 convolution, by Winograd's F(4×4, 3×3).
 
 The forward product ``M = V U`` of each frequency gives ``dU = Vᵀ dM``, a sum over tiles, where
-dM is A dY Aᵀ; and ``dW = Gᵀ dU G``.  Filters and channels are taken by panels, so that dU of a
-panel of one and a panel of the other, 36 small matrices, stays in cache from the first tile to the
-last.
+dM is A dY Aᵀ; and ``dW = Gᵀ dU G``.  Filters and channels are divided into panels, so that dU of a
+pair of panels, 36 small matrices, stays in cache for all tiles.
 
-With few channels, each thread adds up the whole dU of its own tiles, so that transformed tiles
-never leave its cache.  With many, the tiles are transformed once into shared memory, as many as
-cache holds, and each thread takes some of the pairs of panels.
+With few channels, each thread adds up the whole dU of its tiles, which stay in its cache.  With
+many, as many tiles as cache holds are transformed once into shared memory, and each thread takes
+some pairs of panels.
 """
 
 from __future__ import annotations
@@ -15,14 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from nnlib_backends.numpy_backend.codegen.arguments import (
-    Integers,
-    Quad,
-    Vector,
-    address,
-    kernel,
-    view,
-)
+from nnlib_backends.numpy_backend.codegen.arguments import Integers, Quad, Vector, address, kernel
 from nnlib_backends.numpy_backend.codegen.gemm import (
     PANEL,
     multiply_panel,
@@ -54,31 +46,30 @@ from nnlib_backends.numpy_backend.launch import Array, empty, launch, split
 
 __all__ = ["filter_gradient"]
 
-PRIVATE = 1 << 18  # numbers of dU that a thread's cache holds
-BLOCK = 12  # tiles at a time, where each thread has its own dU
+PRIVATE = 1 << 18  # numbers of dU that fit a thread's cache
+BLOCK = 12  # tiles at a time, if each thread has its own dU
 
 
 @njit
 def _transform_gradient(g, down, across, first, count, target, to, step, scratch):
-    """A dY Aᵀ of ``count`` tiles, laid out as `transform_tiles` does."""
+    """A dY Aᵀ of ``count`` tiles, as `transform_tiles` lays them out."""
     height, width, channels = g.shape[1], g.shape[2], g.shape[3]
-    pixels = view(g, 0, g.size)
     for tile in range(first, first + count):
         image, where = tile // (down * across), tile % (down * across)
         i, j = where // across * 4, where % across * 4
-        source, place, row = scratch, SCRATCH, 4 * channels
         if i + 4 <= height and j + 4 <= width:
-            source, row = pixels, width * channels
-            place = ((image * height + i) * width + j) * channels
+            source = address(g, ((image * height + i) * width + j) * channels)
+            row = width * channels
         else:
-            gather(g, image, i, j, 4, scratch, place)
+            source, row = address(scratch, SCRATCH), 4 * channels
+            gather(g, image, i, j, 4, scratch, SCRATCH)
         k = to + (tile - first) * PANEL
         for c in range(0, -(-channels // PANEL) * PANEL, PANEL):
             some, rest = lanes_in(channels, c), lanes_in(channels, c + LANES)
-            transform_result(source, place, row, channels, some, target, k, step, scratch)
-            place += LANES
-            transform_result(source, place, row, channels, rest, target, k + LANES, step, scratch)
-            place += LANES
+            transform_result(source, c, row, channels, some, target, k, step, scratch)
+            transform_result(
+                source, c + LANES, row, channels, rest, target, k + LANES, step, scratch
+            )
             k += 36 * step
 
 
@@ -87,8 +78,8 @@ def _multiply_pair(function, rows, tiles, gradients, o, transformed, c, step, du
     """``du[first:]``: 36 products (PANEL, tiles) · (tiles, PANEL) of a pair of panels."""
     for f in range(36):
         multiply_panel(
-            function, rows, 2, address(gradients, (36 * o + f) * step), 1, PANEL, address(zero, 0),
-            address(transformed, (36 * c + f) * step), PANEL, address(zero, 0), 1, tiles,
+            function, rows, 2, address(gradients, (36 * o + f) * step), 1, PANEL, zero,
+            address(transformed, (36 * c + f) * step), PANEL, zero, 1, tiles,
             address(du, first + f * MATRIX), PANEL, add,
         )  # fmt: skip
 
@@ -118,8 +109,8 @@ def winograd_gradient_tiles(
 ):  # fmt: skip
     """Transform tiles ``first + start … first + stop`` of g to (panel, 36, tile, PANEL)."""
     _transform_gradient(
-        g, down, across, first + start, stop - start, transformed, start * PANEL,
-        transformed.shape[2] * PANEL, scratch[chunk * size :],
+        g, down, across, first + start, stop - start, address(transformed, 0), start * PANEL,
+        transformed.shape[2] * PANEL, address(scratch, chunk * size),
     )  # fmt: skip
 
 
@@ -131,13 +122,15 @@ def winograd_gradient_by_pairs(
     """Pairs of panels ``start … stop``, of tiles already transformed; a workspace a chunk."""
     step, pieces = gradients.shape[2] * PANEL, transformed.shape[0]
     filters, channels = dw.shape[0], dw.shape[3]
-    du, zero = work[chunk * (36 * MATRIX + SCRATCH) :], zeros[chunk:]
-    scratch = du[36 * MATRIX :]
-    zero[0] = 0
+    du, zero = address(work, chunk * (36 * MATRIX + SCRATCH)), address(zeros, chunk)
+    scratch, zeros[chunk] = address(du, 36 * MATRIX), 0
     for pair in range(start, stop):
         o, c = pair // pieces, pair % pieces
         rows = min(PANEL, filters - o * PANEL)
-        _multiply_pair(function, rows, tiles, gradients, o, transformed, c, step, du, 0, zero, 0)
+        _multiply_pair(
+            function, rows, tiles, address(gradients, 0), o, address(transformed, 0), c, step, du,
+            0, zero, 0,
+        )  # fmt: skip
         _finish_pair(du, 0, o, c, dw, 0, filters, channels, add, scratch)
 
 
@@ -146,21 +139,20 @@ def winograd_gradient_by_tiles(
     chunk, start, stop, x: Quad, g: Quad, parts: Quad, top: int, left: int, down: int, across: int,
     function: int, work: Vector, sums: Vector, scratch: Vector, size: int, zeros: Integers,
 ):  # fmt: skip
-    """Tiles ``start … stop``, into a part (O, 9, C) of the gradient of each chunk's own.
+    """Tiles ``start … stop``, into each chunk's own part (O, 9, C) of the gradient.
 
-    So are the workspaces: transformed tiles, dU, and the transforms' own.
+    Workspaces of a chunk: transformed tiles, dU, and the transforms' own.
     """
     filters, channels, step = g.shape[3], x.shape[3], (BLOCK + 1) * PANEL
     outputs, pieces = -(-filters // PANEL), -(-channels // PANEL)
-    transformed = work[chunk * (outputs + pieces) * 36 * step :]
-    gradients = transformed[pieces * 36 * step :]
-    du, scratch = sums[chunk * outputs * pieces * 36 * MATRIX :], scratch[chunk * size :]
-    zero = zeros[chunk:]
-    zero[0] = 0
+    transformed = address(work, chunk * (outputs + pieces) * 36 * step)
+    gradients = address(transformed, pieces * 36 * step)
+    du, own = address(sums, chunk * outputs * pieces * 36 * MATRIX), address(scratch, chunk * size)
+    zero, zeros[chunk] = address(zeros, chunk), 0
     for first in range(start, stop, BLOCK):
         count = min(BLOCK, stop - first)
-        transform_tiles(x, top, left, down, across, first, count, transformed, 0, step, scratch)
-        _transform_gradient(g, down, across, first, count, gradients, 0, step, scratch)
+        transform_tiles(x, top, left, down, across, first, count, transformed, 0, step, own)
+        _transform_gradient(g, down, across, first, count, gradients, 0, step, own)
         for pair in range(outputs * pieces):
             o, c = pair // pieces, pair % pieces
             _multiply_pair(
@@ -171,7 +163,7 @@ def winograd_gradient_by_tiles(
     for pair in range(outputs * pieces):
         _finish_pair(
             du, pair * 36 * MATRIX, pair // pieces, pair % pieces, parts, to, filters, channels,
-            False, scratch,
+            False, own,
         )  # fmt: skip
 
 

@@ -1,14 +1,13 @@
-"""Gated recurrent unit over whole sequences; see `recurrence`."""
+"""Gated recurrent unit over whole sequences; see `sequences`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from nnlib_backends.base import KernelPair
+from nnlib_backends.base import GradsOut, KernelPair
 from nnlib_backends.numpy_backend.codegen import math as fn
 from nnlib_backends.numpy_backend.codegen.arguments import (
     Cube,
@@ -23,7 +22,7 @@ from nnlib_backends.numpy_backend.codegen.arguments import (
 from nnlib_backends.numpy_backend.codegen.dispatch import sgemm_address
 from nnlib_backends.numpy_backend.codegen.exact_sums import clear
 from nnlib_backends.numpy_backend.codegen.gemm import GROUP, multiply_address
-from nnlib_backends.numpy_backend.codegen.host import place
+from nnlib_backends.numpy_backend.codegen.host import grad_memory
 from nnlib_backends.numpy_backend.kernels.recurrent.sequences import (
     add,
     add_product,
@@ -82,7 +81,7 @@ def gru_forward(
 
 @njit
 def _cell(z, hidden, h, H):
-    """One step of one sequence: activate the gates, renew h."""
+    """One step of one sequence: activate the gates, update h."""
     both, reset, update, new = z[: 2 * H], z[:H], z[H : 2 * H], z[2 * H :]
     add(both, hidden)
     for j in range(both.size):
@@ -102,8 +101,8 @@ def gru_backward(
 ):  # fmt: skip
     """Groups ``start … stop`` of sequences: slopes (B, T, 3 H), h before each step (B, T, H).
 
-    r is (3 H, P).  The workspace of a sequence is what of dh goes past R, and ``slopes R``, which
-    becomes dh.
+    r is (3 H, P).  The workspace of a sequence is the part of dh that bypasses R, and ``slopes R``,
+    which becomes dh.
     """
     (B, T, H), P = states.shape, r.shape[1]
     first, last = start * GROUP, min(stop * GROUP, B)
@@ -134,7 +133,7 @@ def gru_backward(
 
 @njit
 def _slopes(z, inner, old_h, dh, from_x, from_h, past):
-    """One step of one sequence: slopes of the gates, and what of dh goes past them."""
+    """One step of one sequence: gradients by the gates, and the part of dh that bypasses them."""
     H = dh.size
     reset, update, new = z[:H], z[H : 2 * H], z[2 * H :]
     dr, du, dn, dh_n = from_x[:H], from_x[H : 2 * H], from_x[2 * H :], from_h[2 * H :]
@@ -167,20 +166,20 @@ def _forward(
 
 
 def _backward(
-    g: Array, saved: Any, needs: Sequence[Any],
+    g: Array, saved: Any, grads_out: GradsOut,
     x: Array, w: Array, r: Array, b: Array | None, d: Array | None, h0: Array | None,
     lengths: Array | None, *, reverse: bool,
 ) -> list[Array | None]:  # fmt: skip
     (states, gates, inner), (B, T, _), H = saved, x.shape, r.shape[1]
     right = packed(r, transpose=False)
     from_x, from_h, old_h = empty(gates.shape), empty(gates.shape), empty((B, T, H))
-    dh0 = place(needs[5], (B, H))
+    dh0 = grad_memory(grads_out[5], (B, H))
     launch(
         gru_backward, dense(g), states, gates, inner, right, *optional(h0), lengths_of(lengths),
         from_x, from_h, old_h, dh0, empty(B * (H + right.shape[1])), int(reverse),
         multiply_address(), items=groups_of(B), chunks=chunks_for(B, T * 3 * H * H),
     )  # fmt: skip
-    return [*weight_gradients(needs, from_x, from_h, x, old_h, w, H, lengths), dh0, None]
+    return [*weight_gradients(grads_out, from_x, from_h, x, old_h, w, H, lengths), dh0, None]
 
 
-KERNELS: dict[str, KernelPair] = {"gru": KernelPair(_forward, _backward)}
+KERNELS: dict[str, KernelPair] = {"gru": KernelPair(_forward, _backward, writes=True)}

@@ -1,14 +1,13 @@
-"""Long short-term memory over whole sequences; see `recurrence`."""
+"""Long short-term memory over whole sequences; see `sequences`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from nnlib_backends.base import KernelPair
+from nnlib_backends.base import GradsOut, KernelPair
 from nnlib_backends.numpy_backend.codegen import math as fn
 from nnlib_backends.numpy_backend.codegen.arguments import (
     Cube,
@@ -25,7 +24,7 @@ from nnlib_backends.numpy_backend.codegen.arguments import (
 from nnlib_backends.numpy_backend.codegen.dispatch import sgemm_address
 from nnlib_backends.numpy_backend.codegen.exact_sums import SOME, clear, flush, settle
 from nnlib_backends.numpy_backend.codegen.gemm import GROUP, multiply_address
-from nnlib_backends.numpy_backend.codegen.host import place
+from nnlib_backends.numpy_backend.codegen.host import grad_memory
 from nnlib_backends.numpy_backend.kernels.recurrent.sequences import (
     add,
     add_product,
@@ -89,7 +88,7 @@ def lstm_forward(
 
 @njit
 def _cell(z, h, c, peepholes):
-    """One step of one sequence: activate the gates, renew h and c."""
+    """One step of one sequence: activate the gates, update h and c."""
     H = h.size
     i, f, g, o = z[:H], z[H : 2 * H], z[2 * H : 3 * H], z[3 * H :]
     if is_given(peepholes):
@@ -119,8 +118,8 @@ def lstm_backward(
 ):  # fmt: skip
     """Groups ``start … stop`` of sequences: slopes (B, T, 4 H), h before each step (B, T, H).
 
-    r is (4 H, P).  The workspace of a sequence is: what of dh gets past a step without a sequence,
-    dc, c before, tanh(c), and ``slopes R``, which becomes dh.
+    r is (4 H, P).  The workspace of a sequence is: dh of steps beyond its length, dc, the previous
+    c, tanh(c), and ``slopes R``, which becomes dh.
     """
     (B, T, H), P = old_h.shape, r.shape[1]
     first, last = start * GROUP, min(stop * GROUP, B)
@@ -162,7 +161,7 @@ def _squash(c, to):
 
 @njit
 def _slopes(z, d, dh, dc, old_c, squashed, peepholes):
-    """From dh and dc to the gradients by what is activated, and by c before."""
+    """Compute the gradients by the gates' inputs, and by the previous c, from dh and dc."""
     H = dh.size
     i, f, g, o = z[:H], z[H : 2 * H], z[2 * H : 3 * H], z[3 * H :]
     di, df, dg, do = d[:H], d[H : 2 * H], d[2 * H : 3 * H], d[3 * H :]
@@ -190,7 +189,7 @@ def lstm_peepholes(
     chunk, start, stop, slopes: Cube, states: Quad, c0: Nullable[Matrix], dpeepholes: Vector,
     old_c: Vector, totals: Doubles, reverse: int,
 ):  # fmt: skip
-    """The gradient by the peepholes (3 H); the workspaces are c before (H) and the sums (3 H)."""
+    """Gradient by the peepholes (3 H); the workspaces are the previous c (H), the sums (3 H)."""
     (B, T, G), H = slopes.shape, old_c.size
     to_i, to_f, to_o = dpeepholes[:H], dpeepholes[H : 2 * H], dpeepholes[2 * H :]
     clear(dpeepholes)
@@ -224,28 +223,28 @@ def _forward(
 
 
 def _backward(
-    g: Array, saved: Any, needs: Sequence[Any],
+    g: Array, saved: Any, grads_out: GradsOut,
     x: Array, w: Array, r: Array, b: Array | None, d: Array | None, h0: Array | None,
     c0: Array | None, lengths: Array | None, peepholes: Array | None, *, reverse: bool,
 ) -> list[Array | None]:  # fmt: skip
     (states, gates), (B, T, _), H = saved, x.shape, r.shape[1]
     right = packed(r, transpose=False)
     slopes, old_h = empty(gates.shape), empty((B, T, H))
-    dh0, dc0 = place(needs[5], (B, H)), place(needs[6], (B, H))
+    dh0, dc0 = grad_memory(grads_out[5], (B, H)), grad_memory(grads_out[6], (B, H))
     work = empty(B * (4 * H + right.shape[1]))
     launch(
         lstm_backward, dense(g), states, gates, right, *optional(h0, c0), lengths_of(lengths),
         *optional(peepholes), slopes, old_h, dh0, dc0, work, int(reverse), multiply_address(),
         items=groups_of(B), chunks=chunks_for(B, T * 4 * H * H),
     )  # fmt: skip
-    dpeepholes = place(needs[8], (3 * H,))
+    dpeepholes = grad_memory(grads_out[8], (3 * H,))
     if dpeepholes is not None:
         launch(
             lstm_peepholes, slopes, states, *optional(c0), dpeepholes, empty(H),
             empty((3 * H,), np.float64), int(reverse), items=1,
         )  # fmt: skip
-    weights = weight_gradients(needs, slopes, slopes, x, old_h, w, H, lengths)
+    weights = weight_gradients(grads_out, slopes, slopes, x, old_h, w, H, lengths)
     return [*weights, dh0, dc0, None, dpeepholes]
 
 
-KERNELS: dict[str, KernelPair] = {"lstm": KernelPair(_forward, _backward)}
+KERNELS: dict[str, KernelPair] = {"lstm": KernelPair(_forward, _backward, writes=True)}

@@ -1,11 +1,10 @@
-"""Simple recurrent network over whole sequences; see `recurrence`."""
+"""Simple recurrent network over whole sequences; see `sequences`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from nnlib_backends.base import KernelPair
+from nnlib_backends.base import GradsOut, KernelPair
 from nnlib_backends.numpy_backend.codegen.arguments import (
     Cube,
     Integers,
@@ -19,7 +18,7 @@ from nnlib_backends.numpy_backend.codegen.arguments import (
 from nnlib_backends.numpy_backend.codegen.dispatch import sgemm_address
 from nnlib_backends.numpy_backend.codegen.exact_sums import clear
 from nnlib_backends.numpy_backend.codegen.gemm import GROUP, multiply_address
-from nnlib_backends.numpy_backend.codegen.host import place
+from nnlib_backends.numpy_backend.codegen.host import grad_memory
 from nnlib_backends.numpy_backend.kernels.activation import CODES, activate, derive
 from nnlib_backends.numpy_backend.kernels.recurrent.sequences import (
     add,
@@ -84,8 +83,8 @@ def rnn_backward(
 ):  # fmt: skip
     """Groups ``start … stop`` of sequences: slopes and h before each step (B, T, H).
 
-    r is (H, P).  The workspace of a sequence is what of dh goes past R, and ``slopes R``, which
-    becomes dh.
+    r is (H, P).  The workspace of a sequence is the part of dh that bypasses R, and ``slopes R``,
+    which becomes dh.
     """
     (B, T, H), P = states.shape, r.shape[1]
     first, last = start * GROUP, min(stop * GROUP, B)
@@ -126,19 +125,19 @@ def _forward(
 
 
 def _backward(
-    g: Array, states: Array, needs: Sequence[Any],
+    g: Array, states: Array, grads_out: GradsOut,
     x: Array, w: Array, r: Array, b: Array | None, d: Array | None, h0: Array | None,
     lengths: Array | None, *, nonlinearity: str, reverse: bool,
 ) -> list[Array | None]:  # fmt: skip
     (B, T, _), H = x.shape, r.shape[1]
     right, slopes, old_h = packed(r, transpose=False), empty((B, T, H)), empty((B, T, H))
-    dh0 = place(needs[5], (B, H))
+    dh0 = grad_memory(grads_out[5], (B, H))
     launch(
         rnn_backward, dense(g), states, right, *optional(h0), lengths_of(lengths), slopes, old_h,
         dh0, empty(B * (H + right.shape[1])), int(reverse), CODES[nonlinearity], multiply_address(),
         items=groups_of(B), chunks=chunks_for(B, T * H * H),
     )  # fmt: skip
-    return [*weight_gradients(needs, slopes, slopes, x, old_h, w, H, lengths), dh0, None]
+    return [*weight_gradients(grads_out, slopes, slopes, x, old_h, w, H, lengths), dh0, None]
 
 
-KERNELS: dict[str, KernelPair] = {"rnn": KernelPair(_forward, _backward)}
+KERNELS: dict[str, KernelPair] = {"rnn": KernelPair(_forward, _backward, writes=True)}

@@ -1,19 +1,18 @@
-"""What the recurrent kernels share: weights in the right order, states, and the weights' gradients.
+"""Parts of all recurrent kernels: packed weights, states, and the weights' gradients.
 
-A forward or backward pass through all time steps is one launch: each thread takes some sequences of
-the batch through them, so threads never wait for each other, and the recurrent weights stay in
-their caches.  Sequences are taken `GROUP` at a time, the rows of a tile.
+A forward or backward pass through all time steps is one launch: each thread computes some sequences
+of the batch, `GROUP` at a time, so threads never wait for each other, and the recurrent weights
+stay in their caches.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numba import njit
 
+from nnlib_backends.base import GradsOut
 from nnlib_backends.numpy_backend.codegen.arguments import (
     Cube,
     Doubles,
@@ -30,7 +29,7 @@ from nnlib_backends.numpy_backend.codegen.arguments import (
 from nnlib_backends.numpy_backend.codegen.dispatch import sgemm_address
 from nnlib_backends.numpy_backend.codegen.exact_sums import SOME, clear, sum_rows
 from nnlib_backends.numpy_backend.codegen.gemm import GROUP, multiply
-from nnlib_backends.numpy_backend.codegen.host import long_integers, place
+from nnlib_backends.numpy_backend.codegen.host import grad_memory, long_integers
 from nnlib_backends.numpy_backend.codegen.simd import LANES
 from nnlib_backends.numpy_backend.launch import Array, dense, empty, launch, split
 
@@ -40,7 +39,7 @@ __all__ = [
     "slopes_by_recurrent", "weight_gradients",
 ]  # fmt: skip
 
-WORK = 1 << 16  #: multiplications worth a second thread
+WORK = 1 << 16  #: multiplications for each thread, at least
 
 
 # Inside kernels ----------------------------------------------------------------------------------
@@ -94,7 +93,7 @@ def before(states, source, b, now, reverse, to):
 
 @njit
 def finish(result, b, x, y):
-    """Row b of the gradient by an initial state (B, H), if wanted: ``x + y``."""
+    """Write ``x + y`` to row b of the gradient by an initial state (B, H), if given."""
     if is_given(result):
         to = result[b]
         for i in range(to.size):
@@ -103,7 +102,7 @@ def finish(result, b, x, y):
 
 @njit
 def present(lengths, b, step):
-    """Whether sequence b has this step."""
+    """Return whether sequence b has this step."""
     return not is_given(lengths) or step < lengths[b]
 
 
@@ -171,7 +170,7 @@ def recurrent_weights(
 ):  # fmt: skip
     """Gradients by W (G, D), R (G, H), both biases (G) and x, from the slopes (B · T, G).
 
-    A piece has its own rows of dW, dR, db and dd, and its own rows of dx.
+    A piece has its own rows of dW, dR, db, dd and dx.
     The totals are for sums over many rows.
     """
     rows, G = from_x.shape
@@ -181,7 +180,7 @@ def recurrent_weights(
         _outer(blas, from_h, old_h, dr, first, last)
         _bias(from_x, db, totals, first, last)
         if address(from_x, 0) == address(from_h, 0) and is_given(db) and is_given(dd):
-            copy(db[first:last], dd[first:last])  # the same sums once more
+            copy(db[first:last], dd[first:last])  # the same sums
         else:
             _bias(from_h, dd, totals, first, last)
     first, last, D = _bound(rows, start, pieces), _bound(rows, stop, pieces), x.shape[1]
@@ -194,13 +193,13 @@ def recurrent_weights(
 
 @njit
 def _bound(n, piece, pieces):
-    """Where a piece of n items begins, at a whole cache line."""
+    """Return the first of a piece's items out of n, a multiple of a cache line."""
     return min(n, (n + 15) // 16 * piece // pieces * 16)
 
 
 @njit
 def _outer(blas, slopes, inputs, result, first, last):
-    """Some rows of a weight's gradient, if wanted: ``slopesᵀ inputs``."""
+    """Write some rows of a weight's gradient, if given: ``slopesᵀ inputs``."""
     (rows, G), D = slopes.shape, inputs.shape[1]
     if is_given(result):
         gemm(
@@ -211,7 +210,7 @@ def _outer(blas, slopes, inputs, result, first, last):
 
 @njit
 def _bias(slopes, result, totals, first, last):
-    """Some numbers of a bias's gradient, if wanted."""
+    """Write some numbers of a bias's gradient, if given."""
     rows, G = slopes.shape
     if is_given(result):
         part = slice(first, last)
@@ -222,17 +221,17 @@ def _bias(slopes, result, totals, first, last):
 
 
 def groups_of(batch: int) -> int:
-    """How many groups of sequences there are."""
+    """Return the number of groups of sequences."""
     return -(-batch // GROUP)
 
 
 def chunks_for(batch: int, work: int) -> int:
-    """Into how many chunks to divide the groups, for ``work`` multiplications a sequence."""
+    """Return the number of chunks of groups, for ``work`` multiplications a sequence."""
     return split(groups_of(batch), max(1, -(-WORK // max(1, work * GROUP))))
 
 
 def packed(weight: Array, transpose: bool) -> Array:
-    """Return weights (G, H) as tiles read them: as they are or transposed, with padded rows."""
+    """Return weights (G, H) with padded rows, transposed or not."""
     weight = dense(weight)
     rows, columns = weight.shape[::-1] if transpose else weight.shape
     padded = -(-columns // LANES) * LANES
@@ -250,12 +249,12 @@ def _rows(x: Array) -> Array:
 
 
 def optional(*arrays: Array | None) -> list[Array | None]:
-    """Return arrays as kernels take them, absent ones as they are."""
+    """Return arrays C-contiguous; None stays."""
     return [array if array is None else dense(array) for array in arrays]
 
 
 def lengths_of(lengths: Array | None) -> Array | None:
-    """Return lengths as kernels read them."""
+    """Return lengths as int64; None stays."""
     return None if lengths is None else long_integers(lengths)
 
 
@@ -271,13 +270,14 @@ def _within(x: Array, lengths: Array | None) -> Array:
 
 
 def weight_gradients(
-    needs: Sequence[Any], from_x: Array, from_h: Array, x: Array, old_h: Array, weight: Array,
+    grads_out: GradsOut, from_x: Array, from_h: Array, x: Array, old_h: Array, weight: Array,
     size: int, lengths: Array | None,
 ) -> list[Array | None]:  # fmt: skip
     """Gradients by x, weight_ih, weight_hh, bias_ih, bias_hh from those by ``W x`` and ``R h``."""
     G, D = weight.shape
     shapes = (x.shape, (G, D), (G, size), (G,), (G,))
-    dx, dw, dr, db, dd = (place(n, shape) for n, shape in zip(needs, shapes, strict=False))
+    outs = zip(grads_out, shapes, strict=False)
+    dx, dw, dr, db, dd = (grad_memory(out, shape) for out, shape in outs)
     rows = math.prod(x.shape[:-1])
     pieces = split(rows * G * (D + size), 1 << 17)
     totals = empty((G,), np.float64) if rows > SOME else None

@@ -10,6 +10,7 @@ from ops.table import tensors
 import nnlib
 from nnlib.ops import conv2d
 from nnlib_backends import load_backend
+from nnlib_backends.base import GradOut, anywhere
 from nnlib_backends.numpy_backend.codegen.simd import LANES
 from nnlib_backends.numpy_backend.kernel_choice import general_kernels
 from nnlib_backends.numpy_backend.kernels.conv import conv2d as module
@@ -78,7 +79,7 @@ def test_all_passes(number, activation, threads, poisoned):
     arguments, options, g, expected = example(number, activation)
     y, saved = KERNEL.forward(*arguments, **options)
     targets = [np.full(x.shape, np.nan, np.float32) for x in arguments]
-    gradients = KERNEL.backward(g, saved, targets, *arguments, **options)
+    gradients = KERNEL.backward(g, saved, [*map(GradOut, targets)], *arguments, **options)
     assert all(a is b for a, b in zip(gradients, targets, strict=True))
     for ours, right in zip((y, *gradients), expected, strict=True):
         agree(ours, right)
@@ -98,9 +99,9 @@ def test_which_cases_go_which_way(number):
 def test_only_what_is_needed(number):
     arguments, options, g, (_, *expected) = example(number, "relu")
     saved = KERNEL.forward(*arguments, **options)[1]
-    for needs in itertools.product([False, True], repeat=3):
-        found = KERNEL.backward(g, saved, needs, *arguments, **options)
-        for wanted, ours, right in zip(needs, found, expected, strict=True):
+    for needed in itertools.product([False, True], repeat=3):
+        found = KERNEL.backward(g, saved, anywhere(needed), *arguments, **options)
+        for wanted, ours, right in zip(needed, found, expected, strict=True):
             assert (ours is not None) == wanted
             if wanted:
                 agree(ours, right)
@@ -114,12 +115,12 @@ def test_layouts_and_no_bias(number):
     ours, saved = KERNEL.forward(x, weight, None, **options)
     agree(ours + bias, y)
     found = KERNEL.backward(
-        np.asfortranarray(g), saved, (True, True, False), x, weight, None, **options
+        np.asfortranarray(g), saved, anywhere((True, True, False)), x, weight, None, **options
     )
     agree(found[0], gradients[0])
     agree(found[1], gradients[1])
     ones = np.broadcast_to(np.float32(1), y.shape)
-    db = KERNEL.backward(ones, saved, (False, False, True), x, weight, bias, **options)[2]
+    db = KERNEL.backward(ones, saved, anywhere((False, False, True)), x, weight, bias, **options)[2]
     np.testing.assert_allclose(db, y.size / y.shape[3])
 
 
@@ -129,7 +130,7 @@ def test_no_images(shape):
     y, saved = KERNEL.forward(x, weight, floats(16), **options)
     assert y.size == 0
     targets = [np.full(s, np.nan, np.float32) for s in (x.shape, weight.shape, (16,))]
-    for gradient in KERNEL.backward(y, saved, targets, x, weight, None, **options):
+    for gradient in KERNEL.backward(y, saved, [*map(GradOut, targets)], x, weight, None, **options):
         assert not gradient.any()
 
 
@@ -152,9 +153,9 @@ def test_error_of_winograd(layer, order, monkeypatch):
     doubles = [a.astype(np.float64) for a in (x, weight, bias)]
     expected = exact.forward(*doubles, **options)[0]
     agree(KERNEL.forward(x, weight, bias, **options)[0], expected, 2e-4)
-    needs = (True, True, True)
-    gradients = exact.backward(g.astype(np.float64), None, needs, *doubles, **options)
-    found = KERNEL.backward(g, None, needs, x, weight, bias, **options)
+    needed = (True, True, True)
+    gradients = exact.backward(g.astype(np.float64), None, anywhere(needed), *doubles, **options)
+    found = KERNEL.backward(g, None, anywhere(needed), x, weight, bias, **options)
     for ours, right in zip(found, gradients, strict=True):
         agree(ours, right, 2e-4)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nnlib_backends import load_backend
+from nnlib_backends.base import GradOut, anywhere
 from nnlib_backends.numpy_backend import kernel_choice, launch
 from nnlib_backends.numpy_backend.kernels import cpu_kernels
 
@@ -36,15 +37,15 @@ def agree(ours, expected):
 
 def compare(name, arrays, options):
     native, general = cpu_kernels.KERNELS[name], kernel_choice.general_kernels()[name]
-    needs = [x is not None and x.dtype.kind == "f" for x in arrays]
+    needed = [x is not None and x.dtype.kind == "f" for x in arrays]
     expected, kept = general.forward(*arrays, **options)
     found, saved = native.forward(*single(arrays), **options)
     agree(found, expected)
     g = np.cos(np.arange(expected.size)).reshape(expected.shape)
-    theirs = general.backward(g, kept, needs, *arrays, **options)
-    ours = native.backward(g.astype("f4"), saved, needs, *single(arrays), **options)
-    for need, a, b in zip(needs, ours, theirs, strict=True):
-        if need:
+    theirs = general.backward(g, kept, anywhere(needed), *arrays, **options)
+    ours = native.backward(g.astype("f4"), saved, anywhere(needed), *single(arrays), **options)
+    for is_needed, a, b in zip(needed, ours, theirs, strict=True):
+        if is_needed:
             agree(a, b)
 
 
@@ -62,13 +63,17 @@ def test_results_do_not_depend_on_the_number_of_threads(name, monkeypatch):
     arrays = single(draw(name, 21, 40, 24, 40, True))
     arrays[2] *= np.float32(0.25)  # larger recurrent weights make more of these bits at every step
     options = {"reverse": False, **({"nonlinearity": "tanh"} if name == "rnn" else {})}
-    needs = [x is not None and x.dtype.kind == "f" for x in arrays]
+    needed = [x is not None and x.dtype.kind == "f" for x in arrays]
     results = []
     for threads in (1, 2, 3):
         monkeypatch.setattr(launch, "thread_count", lambda n=threads: n)
         y, saved = cpu_kernels.KERNELS[name].forward(*arrays, **options)
-        gradients = cpu_kernels.KERNELS[name].backward(y, saved, needs, *arrays, **options)
-        results.append([y, *(x for x, need in zip(gradients, needs, strict=True) if need)])
+        gradients = cpu_kernels.KERNELS[name].backward(
+            y, saved, anywhere(needed), *arrays, **options
+        )
+        results.append(
+            [y, *(x for x, is_needed in zip(gradients, needed, strict=True) if is_needed)]
+        )
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             agree(a, b)
@@ -79,13 +84,12 @@ def test_gradients_are_written_where_they_are_wanted(name):
     kernel, arrays = load_backend("numpy").kernels[name], single(draw(name, 3, 4, 2, 5, False))
     options = {"reverse": False, **({"nonlinearity": "tanh"} if name == "rnn" else {})}
     y, saved = kernel.forward(*arrays, **options)
-    needs = [x if x is None else np.full_like(x, np.nan) for x in arrays]
-    wanted = [False if x is None else x for x in needs]
-    found = kernel.backward(y, saved, wanted, *arrays, **options)
-    plain = kernel.backward(y, saved, [x is not None for x in needs], *arrays, **options)
-    for need, ours, expected in zip(needs, found, plain, strict=True):
-        if need is not None:
-            assert ours is need
+    outs = [None if x is None else GradOut(np.full_like(x, np.nan)) for x in arrays]
+    found = kernel.backward(y, saved, outs, *arrays, **options)
+    plain = kernel.backward(y, saved, anywhere(outs), *arrays, **options)
+    for out, ours, expected in zip(outs, found, plain, strict=True):
+        if out is not None:
+            assert ours is out.array
             np.testing.assert_array_equal(ours, expected)
 
 
@@ -98,8 +102,8 @@ def test_batch_of_none(name):
     options = {"reverse": False, **({"nonlinearity": "tanh"} if name == "rnn" else {})}
     y, saved = cpu_kernels.KERNELS[name].forward(*arrays, **options)
     assert 0 in y.shape
-    needs = [x is not None for x in arrays]
-    gradients = cpu_kernels.KERNELS[name].backward(y, saved, needs, *arrays, **options)
+    needed = [x is not None for x in arrays]
+    gradients = cpu_kernels.KERNELS[name].backward(y, saved, anywhere(needed), *arrays, **options)
     assert all((gradients[i] == 0).all() for i in range(1, 5))
 
 
