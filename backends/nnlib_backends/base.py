@@ -31,10 +31,10 @@ class GradOut:
     Parameters
     ----------
     array : array, optional
-        Of the argument's shape and dtype, C-contiguous: the gradient goes there.  Without one it is
-        returned in an array of the kernel's choice.
+        Destination of the argument's shape and dtype, C-contiguous.  Without one, a kernel returns
+        the gradient in any array.
     accumulate : bool
-        Whether the gradient is added to the contents of the array; else these are arbitrary.
+        Whether to add the gradient to the contents of the array; otherwise they are overwritten.
 
     Examples
     --------
@@ -52,7 +52,7 @@ class GradOut:
         self.array, self.accumulate = array, accumulate
 
     def store(self, value: Array) -> Array:
-        """Return a gradient where it must lie: copied or added to the array, if there is one."""
+        """Store a gradient in the array, if there is one; return the array or the gradient."""
         array = self.array
         if array is None:
             return value
@@ -63,13 +63,13 @@ class GradOut:
         return array
 
 
-ANYWHERE = GradOut()  #: of a gradient that is needed, in any array
+ANYWHERE = GradOut()  #: the gradient is needed, in any array
 
 GradsOut: TypeAlias = "Sequence[GradOut | None]"  #: ``None`` for a gradient that is not needed
 
 
 def anywhere(needed: Iterable[Any]) -> GradsOut:
-    """Return what asks for gradients in arrays of the kernel's choice: those that are needed.
+    """Return the ``grads_out`` of a backward pass: `ANYWHERE` where a gradient is needed.
 
     Examples
     --------
@@ -87,20 +87,20 @@ class KernelPair:
     ----------
     forward : callable
         ``forward(*arrays, **static) -> (y, saved)``: the result, which shares no memory with an
-        argument, and whatever `backward` wants to find again besides the inputs (``None`` if
-        nothing).  Or ``NotImplemented``, for arrays or options that it is not made for: then the
-        definition computes.
+        argument, and the values besides the inputs that `backward` uses (``None`` if there are
+        none).  Or ``NotImplemented`` for unsupported arrays or options: then the definition
+        computes.
     backward : callable
         ``backward(g, saved, grads_out, *arrays, **static) -> sequence``: one gradient for each
-        array argument, which lies where the `GradOut` at its place in ``grads_out`` says; for
-        ``None`` there the gradient is not needed, and may be ``None`` itself.
+        array argument, stored as its `GradOut` in ``grads_out`` says.  Where that is ``None`` the
+        gradient is not needed and may be ``None``.
     half : bool
         Whether it takes data of 16 bits beside parameters of float32, see `nnlib_backends.dtypes`.
     writes : bool
-        Whether `backward` may be given arrays to write gradients into.  Where it may not, each
-        `GradOut` is without an array, and the engine copies.
+        Whether `backward` can write into the arrays of ``grads_out``.  If not, it gets none, and
+        the engine copies its results.
     accumulates : bool
-        Whether it may also be asked to add gradients to such arrays.
+        Whether it can also add gradients to such arrays.
 
     Examples
     --------

@@ -57,7 +57,7 @@ def rows_of(x: Array) -> Array:
 def stored(
     kernel: KernelPair, g: Array, saved: Any, grads_out: GradsOut, *arrays: Any, **static: Any
 ) -> list[Array | None]:
-    """Return the gradients of a kernel that writes into no arrays, each where it must lie.
+    """Call a kernel pair that cannot write into arrays, and store its gradients.
 
     Examples
     --------
@@ -75,8 +75,8 @@ def stored(
 def either(served: Callable[..., bool], own: KernelPair, general: KernelPair | None) -> KernelPair:
     """Return a kernel pair that computes by ``own`` where ``served`` is true, else by ``general``.
 
-    Where there is no second it declines: the definition computes.  It can all that the first can:
-    the gradients of the second are copied or added where the first would write them.
+    Without ``general`` it returns ``NotImplemented``.  It has the flags of ``own``: the gradients
+    of ``general`` are stored by copying or adding.
 
     Parameters
     ----------
