@@ -102,9 +102,9 @@ def make_claim(projections: Sequence[Projection], epochs: int) -> Claim:
         "GPU over two CPUs, if the work divides evenly.",
         "A projection multiplies a measured training step; it leaves out reading and decoding "
         "images from disk, evaluation and checkpoints.",
-        "Everybody's fastest VGG-16 of this run counts, named with its batch and precision: with a "
-        "small batch the update of 138 million weights weighs more in each step than it would at "
-        "the paper's batch of 256, and a GPU would be busier there.",
+        "The fastest VGG-16 of each contestant in this run counts, named with its batch and "
+        "precision: with a small batch the update of 138 million weights weighs more in each step "
+        "than it would at the paper's batch of 256, and a GPU would be busier there.",
     ]
     return Claim(
         images=IMAGES,

@@ -7,8 +7,6 @@ of launches over planned memory.
 
 from __future__ import annotations
 
-import functools
-import os
 import struct
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -18,9 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from nnlib_backends.config import NUM_THREADS
-from nnlib_backends.errors import BackendError
 from nnlib_backends.numpy_backend.codegen import AXES, WORDS
+from nnlib_backends.numpy_backend.threads import thread_count
 
 if TYPE_CHECKING:
     from nnlib_backends.numpy_backend.codegen.arguments import CpuKernel
@@ -131,26 +128,6 @@ def split(items: int, least: int = 1) -> int:
     A chunk should take 10 µs or more, because starting a thread takes about 2.
     """
     return max(1, min(thread_count(), items // max(least, 1)))
-
-
-@functools.cache
-def thread_count() -> int:
-    """Number of threads of the kernels: ``NNLIB_NUM_THREADS``, or the usable cores.
-
-    Raises
-    ------
-    BackendError
-        If the variable is not a positive integer.
-    """
-    value = NUM_THREADS.get()
-    if value:
-        if not value.isdigit() or int(value) == 0:
-            raise BackendError(
-                f"{NUM_THREADS.name} must be a positive integer. Received: {value!r}"
-            )
-        return int(value)
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return usable or 1
 
 
 def dense(x: Array) -> Array:
