@@ -141,7 +141,7 @@ class Event:
 
     def record(self, stream):
         self.done = dict(stream.done)
-        self.at = (stream.ptr, sum(call_[0] == stream.ptr for call_ in self.cuda.log))
+        self.at = (stream.ptr, sum(entry[0] == stream.ptr for entry in self.cuda.log))
         self.cuda.log.append((stream.ptr, "record"))
 
     def synchronize(self):

@@ -72,7 +72,7 @@ def test_capture(cuda, graphs, enabled):
     assert seen == [(False, pool._pool.malloc, True)]
     assert not graphs.capturing
     assert cuda.allocators == [cuda.default_pool.malloc]
-    assert [call_[1] for call_ in cuda.log if call_[0] == graphs._stream.ptr] == [
+    assert [entry[1] for entry in cuda.log if entry[0] == graphs._stream.ptr] == [
         "waits", "begin", "kernel", "end", "record",
     ]  # fmt: skip
 
@@ -124,7 +124,7 @@ def test_launch(cuda, graphs):
     cuda.log.clear()
     graphs.launch(graph, lambda: cuda.log.append(("host", "before")))
     ptr = graphs._stream.ptr
-    assert [call_[:2] for call_ in cuda.log] == [
+    assert [entry[:2] for entry in cuda.log] == [
         ("host", "before"), (0, "record"), (ptr, "waits"), (ptr, "launch"), (ptr, "record"),
         (0, "waits"),
     ]  # fmt: skip
@@ -135,7 +135,7 @@ def test_the_time_of_a_graph(cuda, graphs):
     cuda.log.clear()
     seconds = graphs.seconds(graph, lambda: cuda.log.append(("host", "before")))
     ptr = graphs._stream.ptr
-    assert [call_[:2] for call_ in cuda.log] == [
+    assert [entry[:2] for entry in cuda.log] == [
         ("host", "before"), (ptr, "record"), (ptr, "launch"), (ptr, "record"), ("host", "waits"),
     ]  # fmt: skip
     assert seconds == 2  # entries of the log from the first event to the second

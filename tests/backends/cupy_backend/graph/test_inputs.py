@@ -66,8 +66,8 @@ def test_a_new_place_is_not_filled_while_the_caller_works_in_its_memory(cuda, st
     inputs = make(cuda, stream, x)
     cuda.current[-1].do(("kernel",), x.data.mem)
     inputs.fill([np.ones(4, np.float32)])
-    (wait,) = [call_ for call_ in cuda.log if call_[:2] == (stream.ptr, "waits")]
-    kernel = [call_ for call_ in cuda.log if call_[0] == 0].index((0, "kernel"))
+    (wait,) = [entry for entry in cuda.log if entry[:2] == (stream.ptr, "waits")]
+    kernel = [entry for entry in cuda.log if entry[0] == 0].index((0, "kernel"))
     assert wait[2][1] > kernel
 
 
@@ -92,4 +92,4 @@ def test_what_is_on_the_gpu_already_goes_no_other_way(cuda, stream):
     make(cuda, stream, x).fill([[1.0, 2.0]])
     np.testing.assert_array_equal(x.get(), [1, 2])
     assert cuda.pinned == {}
-    assert all(call_[0] != stream.ptr for call_ in cuda.log)
+    assert all(entry[0] != stream.ptr for entry in cuda.log)
